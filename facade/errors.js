@@ -1,0 +1,26 @@
+'use strict';
+
+// A registered symbol, so that an error of another copy of this package is known as one too.
+const BRAND = Symbol.for('@maravilla-labs/platform.MediaError');
+
+class MediaError extends Error {
+  constructor(code, message, details = {}) {
+    const { operation = '', retryable = false, upstreamStatus, requestId } = details;
+    super(message, 'cause' in details ? { cause: details.cause } : undefined);
+    this.code = code;
+    this.operation = operation;
+    this.retryable = retryable;
+    if (upstreamStatus !== undefined) this.upstreamStatus = upstreamStatus;
+    if (requestId !== undefined) this.requestId = requestId;
+  }
+}
+Object.defineProperties(MediaError.prototype, {
+  name: { value: 'MediaError', writable: true, configurable: true },
+  [BRAND]: { value: true },
+});
+
+function isMediaError(value) {
+  return typeof value === 'object' && value !== null && value[BRAND] === true;
+}
+
+module.exports = { MediaError, isMediaError };

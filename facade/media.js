@@ -1,0 +1,145 @@
+'use strict';
+
+const { readCallOptions, readParticipant, readSettings, readText, SOURCES } = require('./arguments.js');
+const { MediaError } = require('./errors.js');
+const { readNetwork } = require('./network.js');
+
+/** The media service over the native core. Closures, so that its methods work when taken off the object. */
+function createMedia(binding, operation, config) {
+  const native = open(binding, operation, config);
+  const url = config.url ?? null;
+  let networkRead = false;
+  let calls = 0;
+
+  /** Runs a call that may wait; `start` gets the call's budget and the id under which it can be cancelled. */
+  async function run(operation, options, start) {
+    const { signal, timeoutMs } = readCallOptions(operation, options);
+    if (signal?.aborted) throw aborted(operation, signal);
+    if (!networkRead) {
+      binding.configureNetwork(readNetwork(config.apiUrl));
+      networkRead = true;
+    }
+    calls = (calls + 1) >>> 0;
+    const call = calls;
+    const cancel = () => native.cancel(call);
+    signal?.addEventListener('abort', cancel);
+    try {
+      return JSON.parse(unwrap(operation, await start(timeoutMs, call), signal));
+    } catch (error) {
+      throw ours(operation, error);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  return {
+    async createRoom(roomId, settings, options) {
+      const operation = 'createRoom';
+      readText(operation, 'roomId', roomId);
+      const wanted = readSettings(operation, 'settings', settings);
+      return await run(operation, options, (timeoutMs, call) => native.createRoom(roomId, wanted, timeoutMs, call));
+    },
+    async deleteRoom(roomId, options) {
+      const operation = 'deleteRoom';
+      readText(operation, 'roomId', roomId);
+      await run(operation, options, (timeoutMs, call) => native.deleteRoom(roomId, timeoutMs, call));
+    },
+    async listRooms(options) {
+      return await run('listRooms', options, (timeoutMs, call) => native.listRooms(timeoutMs, call));
+    },
+    async listParticipants(roomId, options) {
+      const operation = 'listParticipants';
+      readText(operation, 'roomId', roomId);
+      return await run(operation, options, (timeoutMs, call) => native.listParticipants(roomId, timeoutMs, call));
+    },
+    async removeParticipant(roomId, identity, options) {
+      const operation = 'removeParticipant';
+      readText(operation, 'roomId', roomId);
+      readText(operation, 'identity', identity);
+      await run(operation, options, (timeoutMs, call) => native.removeParticipant(roomId, identity, timeoutMs, call));
+    },
+    async generateToken(roomId, participant, options) {
+      const operation = 'generateToken';
+      readText(operation, 'roomId', roomId);
+      const wanted = readParticipant(operation, participant);
+      if (options !== undefined) checkLocal(operation, options);
+      const minted = mint(native, operation, roomId, wanted);
+      const space = minted.indexOf(' ');
+      return { token: minted.slice(space + 1), url, expiresAt: Number(minted.slice(0, space)) };
+    },
+    async mediaUrl(options) {
+      if (options !== undefined) checkLocal('mediaUrl', options);
+      return url;
+    },
+  };
+}
+
+/** Opens the core's provider for that configuration. */
+function open(binding, operation, config) {
+  const native = binding.openLiveKit(config);
+  if (native instanceof binding.LiveKit) return native;
+  const { code, message } = native;
+  throw new MediaError(code, message, { operation });
+}
+
+/** `<expiresAt> <token>`: one string crosses the boundary in half the time of an object. */
+function mint(native, operation, roomId, wanted) {
+  const attributes = wanted.attributes && Object.entries(wanted.attributes).flat();
+  try {
+    return unwrap(
+      operation,
+      native.generateToken(
+        roomId,
+        wanted.identity,
+        permissions(wanted),
+        wanted.name,
+        wanted.ttlSecs,
+        wanted.metadata,
+        attributes,
+        wanted.roomSettings,
+      ),
+    );
+  } catch (error) {
+    throw ours(operation, error);
+  }
+}
+
+/** The permissions as the bits that the core reads (`Permissions` in `src/binding`). */
+function permissions({ canPublish, canSubscribe, canPublishData, canUpdateOwnMetadata, hidden, canPublishSources }) {
+  let bits =
+    (canPublish === false ? 0 : 1) |
+    (canSubscribe === false ? 0 : 2) |
+    (canPublishData === false ? 0 : 4) |
+    (canUpdateOwnMetadata === true ? 8 : 0) |
+    (hidden === true ? 16 : 0);
+  if (canPublishSources !== undefined) {
+    for (const source of canPublishSources) bits |= 32 << SOURCES.indexOf(source);
+  }
+  return bits;
+}
+
+/** A local call has nothing to wait for; its options are checked all the same. */
+function checkLocal(operation, options) {
+  const { signal } = readCallOptions(operation, options);
+  if (signal?.aborted) throw aborted(operation, signal);
+}
+
+/** The core answers with text, or with what went wrong as a plain object. */
+function unwrap(operation, answer, signal) {
+  if (typeof answer === 'string') return answer;
+  if (answer.code === 'ABORTED' && signal !== undefined) throw aborted(operation, signal);
+  const { code, message, retryable, upstreamStatus, requestId } = answer;
+  throw new MediaError(code, message, { operation, retryable, upstreamStatus, requestId });
+}
+
+function aborted(operation, signal) {
+  return new MediaError('ABORTED', 'the call was aborted by its signal', { operation, cause: signal.reason });
+}
+
+/** What the core throws, rather than answers, is a defect of it. */
+function ours(operation, error) {
+  if (error instanceof MediaError) return error;
+  return new MediaError('INTERNAL', 'the media core failed; please report it with this stack', { operation, cause: error });
+}
+
+module.exports = { createMedia };

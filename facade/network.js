@@ -1,0 +1,32 @@
+'use strict';
+
+/**
+ * How this process reaches other hosts: Node's own proxies and, for https, the certificate authorities Node trusts.
+ * Read at the first call, since the authorities are 200 kB of text.
+ */
+function readNetwork(apiUrl) {
+  const { env } = process;
+  return {
+    // A CGI script's HTTP_PROXY is the visitor's `Proxy` header (CVE-2016-5385).
+    httpProxy: (env.http_proxy || (env.REQUEST_METHOD ? '' : env.HTTP_PROXY)) || undefined,
+    httpsProxy: env.https_proxy || env.HTTPS_PROXY || undefined,
+    noProxy: env.no_proxy || env.NO_PROXY || undefined,
+    authorities: apiUrl?.startsWith('https:') ? readAuthorities(env.NODE_EXTRA_CA_CERTS) : undefined,
+  };
+}
+
+function readAuthorities(extraFile) {
+  const tls = require('node:tls');
+  if (typeof tls.getCACertificates === 'function') return tls.getCACertificates('default').join('\n');
+  const authorities = [...tls.rootCertificates];
+  if (extraFile) {
+    try {
+      authorities.push(require('node:fs').readFileSync(extraFile, 'utf8'));
+    } catch {
+      // Node has warned of it at its own start, and goes on without.
+    }
+  }
+  return authorities.join('\n');
+}
+
+module.exports = { readNetwork };

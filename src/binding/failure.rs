@@ -1,0 +1,86 @@
+use napi_derive::napi;
+
+use crate::media::MediaError;
+
+/// The codes of the public `MediaError`.
+#[napi(string_enum = "UPPER_SNAKE")]
+#[derive(Debug, PartialEq, Eq)]
+pub enum MediaErrorCode {
+    /// An argument is not what the method takes.
+    InvalidArgument,
+    /// Options or environment are wrong.
+    InvalidConfig,
+    /// No LiveKit URL is configured.
+    UrlNotConfigured,
+    /// The server does not take the credentials.
+    Unauthenticated,
+    /// The credentials do not allow the call.
+    PermissionDenied,
+    /// There is no such room.
+    RoomNotFound,
+    /// There is no such participant.
+    ParticipantNotFound,
+    /// A limit of the server is reached.
+    LimitExceeded,
+    /// The server cannot be reached, or cannot serve now.
+    Unavailable,
+    /// The budget ran out.
+    Timeout,
+    /// The caller's signal ended the call.
+    Aborted,
+    /// What answered is not LiveKit.
+    BadResponse,
+    /// Any other error that LiveKit answered.
+    UpstreamError,
+    /// A defect of this package.
+    Internal,
+}
+
+/// What the facade makes a `MediaError` of.
+#[napi(object, object_from_js = false)]
+pub struct Failure {
+    /// What kind of failure.
+    pub code: MediaErrorCode,
+    /// What happened and how to mend it.
+    pub message: String,
+    /// The same call may succeed later.
+    pub retryable: bool,
+    /// The HTTP status the server answered.
+    pub upstream_status: Option<u16>,
+    /// The request's id.
+    pub request_id: Option<String>,
+}
+
+impl From<&MediaError> for MediaErrorCode {
+    fn from(error: &MediaError) -> Self {
+        match error {
+            MediaError::InvalidArgument { .. } => Self::InvalidArgument,
+            MediaError::InvalidConfig(_) => Self::InvalidConfig,
+            MediaError::UrlNotConfigured => Self::UrlNotConfigured,
+            MediaError::Unauthenticated(_) => Self::Unauthenticated,
+            MediaError::PermissionDenied(_) | MediaError::RegionRefused(_) => Self::PermissionDenied,
+            MediaError::RoomNotFound { .. } => Self::RoomNotFound,
+            MediaError::ParticipantNotFound { .. } => Self::ParticipantNotFound,
+            MediaError::LimitExceeded(_) => Self::LimitExceeded,
+            MediaError::Unreachable { .. } | MediaError::Unavailable(_) => Self::Unavailable,
+            MediaError::TimedOut { .. } => Self::Timeout,
+            MediaError::Aborted => Self::Aborted,
+            MediaError::BadResponse { .. } => Self::BadResponse,
+            MediaError::Refused { .. } => Self::UpstreamError,
+            MediaError::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<MediaError> for Failure {
+    fn from(error: MediaError) -> Self {
+        let upstream = error.upstream();
+        Self {
+            code: (&error).into(),
+            message: error.to_string(),
+            retryable: error.is_retryable(),
+            upstream_status: upstream.and_then(|upstream| upstream.status),
+            request_id: upstream.map(|upstream| upstream.request_id.clone()),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt as _;
+use napi::bindgen_prelude::{Either, Either3, Object};
+use napi::{Env, Result};
+use serde::Serialize;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use super::failure::Failure;
+use crate::media::MediaError;
+use crate::provider::{Deadline, Work, attend};
+
+/// JSON text, what went wrong, or a promise of either.
+pub type Settled<'env> = Either3<String, Failure, Object<'env>>;
+
+type Answer = Either<String, Failure>;
+
+/// Ours rather than napi's: it outlives the worker thread that first loaded the addon.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("maravilla")
+        .enable_all()
+        .build()
+        .expect("the process can start two threads")
+});
+
+/// The calls under way that can be cancelled, by the facade's ids.
+#[derive(Clone, Default)]
+pub struct Calls(Arc<Mutex<HashMap<u32, CancellationToken>>>);
+
+impl Calls {
+    /// Ends the call of that id, if it is still under way.
+    pub fn cancel(&self, call: u32) {
+        if let Some(cancelled) = self.lock().remove(&call) {
+            cancelled.cancel();
+        }
+    }
+
+    /// Answers at once where `work` needs no waiting; else gives a promise and leaves the waiting to the runtime.
+    pub fn settle<'env, T: Serialize + Send + 'static>(
+        &self,
+        env: &'env Env,
+        call: u32,
+        work: Work<T>,
+        deadline: Deadline,
+    ) -> Result<Settled<'env>> {
+        let cancelled = CancellationToken::new();
+        self.lock().insert(call, cancelled.clone());
+        let calls = self.clone();
+        let mut answer = async move {
+            let outcome = attend(work, deadline, cancelled).await;
+            calls.lock().remove(&call);
+            answer_with(outcome)
+        }
+        .boxed();
+        let _runtime = RUNTIME.enter();
+        // Whoever polls next sees what has happened since, so a wake-up in between is not lost.
+        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Answer::A(json)) => Ok(Settled::A(json)),
+            Poll::Ready(Answer::B(failure)) => Ok(Settled::B(failure)),
+            Poll::Pending => {
+                let (deferred, promise) = env.create_deferred::<Answer, _>()?;
+                RUNTIME.spawn(async move {
+                    let answer = answer.await;
+                    deferred.resolve(move |_| Ok(answer));
+                });
+                Ok(Settled::C(promise))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn answer_with<T: Serialize>(outcome: std::result::Result<T, MediaError>) -> Answer {
+    let json = outcome.and_then(|value| serde_json::to_string(&value).map_err(|_| MediaError::Internal));
+    match json {
+        Ok(json) => Answer::A(json),
+        Err(error) => Answer::B(error.into()),
+    }
+}

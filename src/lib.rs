@@ -1,0 +1,9 @@
+//! The native core of `@maravilla-labs/platform`. Imports go down only.
+//!
+//! - [`binding`]: the only floor that knows Node; values and promises across the boundary.
+//! - [`provider`]: where rooms live, behind one trait.
+//! - [`media`]: rooms, participants, tokens and errors, pure.
+
+mod binding;
+pub mod media;
+pub mod provider;

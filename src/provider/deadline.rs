@@ -1,0 +1,82 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// When a call must be over. Clones share it, so that callers who join a call can extend it.
+#[derive(Debug, Clone)]
+pub struct Deadline {
+    started: Instant,
+    at: Arc<Mutex<Instant>>,
+}
+
+impl Deadline {
+    /// A deadline `budget` from now.
+    #[must_use]
+    pub fn after(budget: Duration) -> Self {
+        let started = Instant::now();
+        Self { started, at: Arc::new(Mutex::new(started + budget)) }
+    }
+
+    /// A deadline of its own that begins as `self` stands now.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { started: self.started, at: Arc::new(Mutex::new(self.at())) }
+    }
+
+    /// Moves the deadline to that of `other`, if that is later.
+    pub fn extend_to(&self, other: &Self) {
+        let later = other.at();
+        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        *at = later.max(*at);
+    }
+
+    /// The whole budget, from start to deadline.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        self.at() - self.started
+    }
+
+    /// What is left of the budget.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.at().saturating_duration_since(Instant::now())
+    }
+
+    /// Resolves once the deadline has passed, extensions included.
+    pub async fn passed(&self) {
+        while !self.remaining().is_zero() {
+            sleep_until(self.at()).await;
+        }
+    }
+
+    fn at(&self) -> Instant {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_extension_holds_while_it_is_waited_for() {
+        let deadline = Deadline::after(Duration::from_secs(1));
+        let started = Instant::now();
+        let waiting = deadline.clone();
+        let waiter = tokio::spawn(async move { waiting.passed().await });
+        tokio::time::advance(Duration::from_millis(500)).await;
+        deadline.extend_to(&Deadline::after(Duration::from_secs(2)));
+        waiter.await.unwrap();
+        assert_eq!(started.elapsed(), Duration::from_millis(2500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_detached_deadline_does_not_move_its_origin() {
+        let caller = Deadline::after(Duration::from_secs(1));
+        let shared = caller.detached();
+        shared.extend_to(&Deadline::after(Duration::from_secs(9)));
+        assert_eq!(caller.budget(), Duration::from_secs(1));
+        assert_eq!(shared.budget(), Duration::from_secs(9));
+    }
+}

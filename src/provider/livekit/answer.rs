@@ -1,0 +1,157 @@
+//! The one place that turns LiveKit's failures, and the network's, into ours.
+
+use std::error::Error;
+use std::io;
+
+use serde::Deserialize;
+
+use crate::media::{MediaError, Mismatch, Unreachable, Upstream};
+
+/// Why a call gave nothing, before it is known what the call was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Twirp's `not_found`: which thing, the caller of the call knows.
+    NotFound(Upstream),
+    /// Twirp's `unavailable`: no node answers for the room.
+    NoNode(Upstream),
+    /// Anything that means the same for every call.
+    Other(MediaError),
+}
+
+impl From<MediaError> for Failure {
+    fn from(error: MediaError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Failure {
+    /// The error, where `not_found` means what `missing` says.
+    pub(super) fn or_missing(self, missing: impl FnOnce(Upstream) -> MediaError) -> MediaError {
+        match self {
+            Self::NotFound(upstream) => missing(upstream),
+            Self::NoNode(upstream) => MediaError::Unavailable(upstream),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct TwirpBody {
+    code: String,
+}
+
+/// What an answer other than 200 means. Looks at status and code only: texts differ between versions, and some echo the token.
+pub(super) fn refusal(status: u16, body: &[u8], request_id: &str) -> Failure {
+    let upstream = Upstream { request_id: request_id.to_owned(), status: Some(status) };
+    let code = serde_json::from_slice::<TwirpBody>(body).ok().map(|body| body.code);
+    let error = match (status, code.as_deref()) {
+        (404, Some("not_found")) => return Failure::NotFound(upstream),
+        (_, Some("unavailable")) => return Failure::NoNode(upstream),
+        (413 | 429, _) | (_, Some("resource_exhausted")) => MediaError::LimitExceeded(upstream),
+        (401, None) => MediaError::Unauthenticated(upstream),
+        (403, _) | (_, Some("unauthenticated" | "permission_denied")) => MediaError::PermissionDenied(upstream),
+        (451, _) => MediaError::RegionRefused(upstream),
+        // `unknown` with 500 is how the server says that no node is free.
+        (502..=504, _) | (500, Some("unknown")) | (_, Some("deadline_exceeded" | "canceled")) => {
+            MediaError::Unavailable(upstream)
+        }
+        (_, Some(code)) if is_code(code) => MediaError::Refused { code: code.to_owned(), upstream },
+        (300..=399, _) => MediaError::BadResponse { mismatch: Mismatch::Redirect, upstream },
+        _ => MediaError::BadResponse { mismatch: Mismatch::NotTwirp, upstream },
+    };
+    Failure::Other(error)
+}
+
+/// Twirp's codes are short words; anything else could be a text to hide.
+fn is_code(code: &str) -> bool {
+    (1..=32).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// Why no whole answer came.
+pub(super) fn broken(error: &reqwest::Error, host: String, request_id: &str) -> MediaError {
+    let upstream = Upstream { request_id: request_id.to_owned(), status: error.status().map(|status| status.as_u16()) };
+    MediaError::Unreachable { host, reason: reason(error), upstream }
+}
+
+fn reason(error: &reqwest::Error) -> Unreachable {
+    if error.is_dns() {
+        return Unreachable::Dns;
+    }
+    if let Some(tls) = sources(error).find_map(tls_error) {
+        return tls_reason(tls);
+    }
+    if !error.is_connect() {
+        return Unreachable::Reset;
+    }
+    let refused = sources(error)
+        .filter_map(|source| source.downcast_ref::<io::Error>())
+        .any(|source| source.kind() == io::ErrorKind::ConnectionRefused);
+    if refused {
+        Unreachable::Refused
+    } else if error.is_timeout() {
+        Unreachable::ConnectTimeout
+    } else {
+        Unreachable::Reset
+    }
+}
+
+fn sources<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&source: &&'a (dyn Error + 'static)| Error::source(source))
+}
+
+/// `io::Error` gives its inner error's source, not the inner error itself.
+fn tls_error<'a>(source: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner = source.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    source.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()))
+}
+
+fn tls_reason(error: &rustls::Error) -> Unreachable {
+    use rustls::CertificateError as Certificate;
+    match error {
+        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => Unreachable::UnknownAuthority,
+        rustls::Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => Unreachable::WrongName,
+        _ => Unreachable::Tls,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(status: u16, body: &str) -> MediaError {
+        refusal(status, body.as_bytes(), "id")
+            .or_missing(|upstream| MediaError::RoomNotFound { room: "r".into(), upstream })
+    }
+
+    #[test]
+    fn each_answer_has_its_error() {
+        let up = |status| Upstream { request_id: "id".into(), status: Some(status) };
+        let bad = |status, mismatch| MediaError::BadResponse { mismatch, upstream: up(status) };
+        for (status, body, expected) in [
+            (401, "invalid token: eyJh.eyJh.sig", MediaError::Unauthenticated(up(401))),
+            (401, r#"{"code":"unauthenticated"}"#, MediaError::PermissionDenied(up(401))),
+            (403, r#"{"code":"permission_denied"}"#, MediaError::PermissionDenied(up(403))),
+            (403, "<html>", MediaError::PermissionDenied(up(403))),
+            (451, "project not allowed in this region.", MediaError::RegionRefused(up(451))),
+            (404, r#"{"code":"not_found"}"#, MediaError::RoomNotFound { room: "r".into(), upstream: up(404) }),
+            (404, "404 page not found", bad(404, Mismatch::NotTwirp)),
+            (404, r#"{"code":"bad_route"}"#, MediaError::Refused { code: "bad_route".into(), upstream: up(404) }),
+            (413, "too large", MediaError::LimitExceeded(up(413))),
+            (429, "", MediaError::LimitExceeded(up(429))),
+            (403, r#"{"code":"resource_exhausted"}"#, MediaError::LimitExceeded(up(403))),
+            (503, r#"{"code":"unavailable"}"#, MediaError::Unavailable(up(503))),
+            (502, "<html>", MediaError::Unavailable(up(502))),
+            (500, r#"{"code":"unknown"}"#, MediaError::Unavailable(up(500))),
+            (408, r#"{"code":"deadline_exceeded"}"#, MediaError::Unavailable(up(408))),
+            (408, r#"{"code":"canceled"}"#, MediaError::Unavailable(up(408))),
+            (500, r#"{"code":"internal"}"#, MediaError::Refused { code: "internal".into(), upstream: up(500) }),
+            (500, "<html>", bad(500, Mismatch::NotTwirp)),
+            (302, "", bad(302, Mismatch::Redirect)),
+            (400, r#"{"code":"eyJhbGciOiJIUzI1NiJ9.x.y"}"#, bad(400, Mismatch::NotTwirp)),
+        ] {
+            assert_eq!(error(status, body), expected, "{status} {body}");
+        }
+    }
+}

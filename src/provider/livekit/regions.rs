@@ -1,0 +1,98 @@
+//! The regions of a LiveKit Cloud project, for when the nearest one fails.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use livekit_region::{Cached, RegionCache, RegionsResponse, is_cloud_host, parse_max_age};
+use reqwest::{Client, Url};
+
+use crate::media::Secret;
+
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(2);
+const MOST_LIST_BYTES: usize = 256 * 1024;
+
+static CACHE: LazyLock<RegionCache> = LazyLock::new(|| RegionCache::new(RegionCache::DEFAULT_TTL));
+
+/// Whether a server has regions to fail over to.
+pub(super) fn has_regions(base: &Url) -> bool {
+    base.host_str().is_some_and(is_cloud_host)
+}
+
+/// Forgets what is known of a project's regions: its pinning has changed.
+pub(super) fn forget(base: &Url) {
+    CACHE.invalidate(&host(base));
+}
+
+/// The first region not tried yet, from the cache or the server; `None` if there is none to be had.
+pub(super) async fn next(
+    base: &Url,
+    tried: &[Url],
+    client: &Client,
+    token: &Secret,
+    request_id: &str,
+    within: Duration,
+) -> Option<Url> {
+    let urls = match CACHE.get(&host(base)) {
+        Cached::Fresh(urls) => urls,
+        Cached::Stale(stale) => fetch(base, client, token, request_id, within).await.unwrap_or(stale),
+        Cached::Miss => fetch(base, client, token, request_id, within).await?,
+    };
+    urls.iter().filter_map(|url| usable(base, url)).find(|url| tried.iter().all(|tried| host(tried) != host(url)))
+}
+
+/// A region's address for server calls. One that would send our token in the clear is not used.
+fn usable(base: &Url, url: &str) -> Option<Url> {
+    let url = url.strip_prefix("ws").map_or_else(|| url.to_owned(), |rest| format!("http{rest}"));
+    let url = Url::parse(&url).ok()?;
+    let as_safe = url.scheme() == "https" || (url.scheme() == "http" && base.scheme() == "http");
+    (as_safe && url.host_str().is_some()).then_some(url)
+}
+
+async fn fetch(base: &Url, client: &Client, token: &Secret, request_id: &str, within: Duration) -> Option<Vec<String>> {
+    let mut url = base.clone();
+    url.set_path("/settings/regions");
+    let mut response = client
+        .get(url)
+        .bearer_auth(token.expose())
+        .header(super::twirp::REQUEST_ID, request_id)
+        .timeout(within.min(DISCOVERY_TIMEOUT))
+        .send()
+        .await
+        .ok()?
+        .error_for_status()
+        .ok()?;
+    let max_age = response.headers().get("cache-control").and_then(|value| value.to_str().ok()).and_then(parse_max_age);
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MOST_LIST_BYTES {
+            return None;
+        }
+    }
+    let list: RegionsResponse = serde_json::from_slice(&body).ok()?;
+    let urls: Vec<String> = list.regions.into_iter().map(|region| region.url).collect();
+    // An age of zero asks not to be kept.
+    if max_age != Some(Duration::ZERO) {
+        CACHE.insert(host(base), urls.clone(), max_age);
+    }
+    Some(urls)
+}
+
+/// Host and port: what tells one region from another.
+pub(super) fn host(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_never_lowers_https_to_http() {
+        let secure = Url::parse("https://x.livekit.cloud").unwrap();
+        assert_eq!(usable(&secure, "ws://r.livekit.cloud"), None);
+        assert_eq!(usable(&secure, "file:///etc/passwd"), None);
+        assert_eq!(usable(&secure, "wss://r.livekit.cloud"), Url::parse("https://r.livekit.cloud").ok());
+    }
+}

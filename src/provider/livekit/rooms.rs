@@ -1,0 +1,170 @@
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use livekit_api::access_token::VideoGrants;
+use livekit_protocol as proto;
+
+use super::answer::Failure;
+use super::turns::{self, Key};
+use super::twirp::{Answer, Method, Twirp};
+use super::{LiveKitConfig, convert, token};
+use crate::media::{
+    Identity, Join, MediaError, Mismatch, Participant, Room, RoomName, RoomPrefix, RoomSettings, Token, Upstream,
+    by_name,
+};
+use crate::provider::{Deadline, Provider, Work};
+
+const MIB: usize = 1024 * 1024;
+const CREATE_ROOM: Method = Method { name: "CreateRoom", most_bytes: 4 * MIB };
+const DELETE_ROOM: Method = Method { name: "DeleteRoom", most_bytes: 4 * MIB };
+const LIST_ROOMS: Method = Method { name: "ListRooms", most_bytes: 64 * MIB };
+const LIST_PARTICIPANTS: Method = Method { name: "ListParticipants", most_bytes: 64 * MIB };
+const REMOVE_PARTICIPANT: Method = Method { name: "RemoveParticipant", most_bytes: 4 * MIB };
+
+/// Rooms on a LiveKit server, a cluster or LiveKit Cloud.
+pub struct LiveKit {
+    server: Arc<Twirp>,
+    /// What tells this server and key from others in [`turns`].
+    identity: Arc<str>,
+}
+
+impl LiveKit {
+    /// A provider for that server. Nothing is opened before the first call.
+    ///
+    /// # Errors
+    /// [`MediaError::InvalidConfig`] if the API URL cannot be parsed.
+    pub fn new(config: LiveKitConfig) -> Result<Self, MediaError> {
+        let identity = format!("{} {}", config.api_key, config.api_url.as_deref().unwrap_or_default()).into();
+        Ok(Self { server: Arc::new(Twirp::new(config)?), identity })
+    }
+
+    fn key(&self, room: &RoomName) -> Key {
+        Key { server: self.identity.clone(), room: room.on_server().to_owned() }
+    }
+}
+
+impl Provider for LiveKit {
+    fn generate_token(&self, join: &Join) -> Result<Token, MediaError> {
+        let config = self.server.config();
+        if config.url.is_none() {
+            return Err(MediaError::UrlNotConfigured);
+        }
+        token::mint_join(config, join)
+    }
+
+    fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Work<Room> {
+        let server = self.server.clone();
+        turns::create(self.key(&room), &deadline, |own| {
+            async move {
+                let created = create(&server, &room, &settings, &own).await;
+                created.map_err(|failure| failure.or_missing(|upstream| room_not_found(&room, upstream)))
+            }
+            .boxed()
+        })
+    }
+
+    fn delete_room(&self, room: RoomName, deadline: Deadline) -> Work<()> {
+        let server = self.server.clone();
+        let key = self.key(&room);
+        let work = async move {
+            let mut outcome = delete(&server, &room, &deadline).await;
+            if matches!(outcome, Err(Failure::NoNode(_))) {
+                // The record of a room whose node died: LiveKit lists it for ever and cannot delete it. Created anew,
+                // it has a node again.
+                outcome = match create(&server, &room, &RoomSettings::default(), &deadline).await {
+                    Ok(_) => delete(&server, &room, &deadline).await,
+                    Err(failure) => Err(failure),
+                };
+            }
+            match outcome {
+                Ok(()) | Err(Failure::NotFound(_)) => Ok(()),
+                Err(failure) => Err(failure.or_missing(|upstream| room_not_found(&room, upstream))),
+            }
+        };
+        turns::alone(key, work.boxed())
+    }
+
+    fn list_rooms(&self, prefix: RoomPrefix, deadline: Deadline) -> Work<Vec<Room>> {
+        let server = self.server.clone();
+        async move {
+            let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
+            let request = proto::ListRoomsRequest::default();
+            let answer = server.call::<proto::ListRoomsResponse>(&LIST_ROOMS, grants, &request, &deadline).await;
+            let listed = answer.map_err(unexpected)?.message;
+            let own = listed.rooms.iter().filter_map(|room| Some(convert::room(prefix.strip(&room.name)?, room)));
+            let mut rooms: Vec<Room> = own.collect();
+            rooms.sort_unstable_by(|a, b| by_name(&a.name, &b.name));
+            Ok(rooms)
+        }
+        .boxed()
+    }
+
+    fn list_participants(&self, room: RoomName, deadline: Deadline) -> Work<Vec<Participant>> {
+        let server = self.server.clone();
+        async move {
+            let request = proto::ListParticipantsRequest { room: room.on_server().to_owned() };
+            let answer = server
+                .call::<proto::ListParticipantsResponse>(&LIST_PARTICIPANTS, admin_of(&room), &request, &deadline)
+                .await;
+            let answer = answer.map_err(|failure| failure.or_missing(|upstream| room_not_found(&room, upstream)))?;
+            let mut participants: Vec<_> = answer.message.participants.into_iter().map(convert::participant).collect();
+            participants.sort_unstable_by(|a, b| by_name(&a.identity, &b.identity));
+            Ok(participants)
+        }
+        .boxed()
+    }
+
+    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Work<()> {
+        let server = self.server.clone();
+        async move {
+            let (room_name, identity) = (room.on_server().to_owned(), identity.as_str().to_owned());
+            let request =
+                proto::RoomParticipantIdentity { room: room_name, identity: identity.clone(), ..Default::default() };
+            let answer = server
+                .call::<proto::RemoveParticipantResponse>(&REMOVE_PARTICIPANT, admin_of(&room), &request, &deadline)
+                .await;
+            answer.map(drop).map_err(|failure| {
+                failure.or_missing(|upstream| MediaError::ParticipantNotFound {
+                    room: room.id().to_owned(),
+                    identity,
+                    upstream,
+                })
+            })
+        }
+        .boxed()
+    }
+}
+
+async fn create(
+    server: &Twirp,
+    room: &RoomName,
+    settings: &RoomSettings,
+    deadline: &Deadline,
+) -> Result<Room, Failure> {
+    let grants = VideoGrants { room_create: true, ..VideoGrants::default() };
+    let request = convert::create_request(room, settings);
+    let Answer { message, upstream } = server.call::<proto::Room>(&CREATE_ROOM, grants, &request, deadline).await?;
+    if message.name != room.on_server() {
+        return Err(MediaError::BadResponse { mismatch: Mismatch::OtherRoom, upstream }.into());
+    }
+    Ok(convert::room(room.id(), &message))
+}
+
+async fn delete(server: &Twirp, room: &RoomName, deadline: &Deadline) -> Result<(), Failure> {
+    let grants = VideoGrants { room_create: true, ..VideoGrants::default() };
+    let request = proto::DeleteRoomRequest { room: room.on_server().to_owned() };
+    server.call::<proto::DeleteRoomResponse>(&DELETE_ROOM, grants, &request, deadline).await.map(drop)
+}
+
+fn admin_of(room: &RoomName) -> VideoGrants {
+    VideoGrants { room_admin: true, room: room.on_server().to_owned(), ..VideoGrants::default() }
+}
+
+fn room_not_found(room: &RoomName, upstream: Upstream) -> MediaError {
+    MediaError::RoomNotFound { room: room.id().to_owned(), upstream }
+}
+
+/// `not_found` where nothing was named: not an answer LiveKit gives.
+fn unexpected(failure: Failure) -> MediaError {
+    failure.or_missing(|upstream| MediaError::Refused { code: "not_found".into(), upstream })
+}

@@ -1,0 +1,197 @@
+//! Who may speak to the server about a room, and when: calls that change one room never overlap, and those that create
+//! it share one request.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::WeakShared;
+
+use crate::media::Room;
+use crate::provider::{Deadline, Work};
+
+/// A room of one server, as one key sees it. The process has one map for all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) server: Arc<str>,
+    pub(super) room: String,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// Fair: who asked first goes first.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The creation that callers may still join.
+    creation: Option<(WeakShared<Work<Room>>, Deadline)>,
+    /// Calls that hold this entry.
+    users: usize,
+}
+
+static ROOMS: LazyLock<Mutex<HashMap<Key, Entry>>> = LazyLock::new(Mutex::default);
+
+fn rooms() -> MutexGuard<'static, HashMap<Key, Entry>> {
+    ROOMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A call's hold on an entry, which goes with the last of them.
+struct Hold(Key);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut rooms = rooms();
+        let Some(entry) = rooms.get_mut(&self.0) else { return };
+        entry.users -= 1;
+        if entry.users == 0 {
+            rooms.remove(&self.0);
+        }
+    }
+}
+
+/// Creates a room in its turn, or joins a creation under way. The shared request lives as long as any caller waits for
+/// it, and may take as long as the most patient of them.
+pub(super) fn create(key: Key, deadline: &Deadline, request: impl FnOnce(Deadline) -> Work<Room>) -> Work<Room> {
+    let mut rooms = rooms();
+    let entry = rooms.entry(key.clone()).or_default();
+    if let Some((creation, own)) = &entry.creation
+        && let Some(shared) = creation.upgrade().filter(|shared| shared.peek().is_none())
+    {
+        own.extend_to(deadline);
+        return shared.boxed();
+    }
+    let own = deadline.detached();
+    let shared = in_turn(key, entry, request(own.clone())).shared();
+    entry.creation = shared.downgrade().map(|weak| (weak, own));
+    shared.boxed()
+}
+
+/// Runs `work` in the room's turn. A creation asked for later is a new one, after it.
+pub(super) fn alone<T: Send + 'static>(key: Key, work: Work<T>) -> Work<T> {
+    let mut rooms = rooms();
+    let entry = rooms.entry(key.clone()).or_default();
+    entry.creation = None;
+    in_turn(key, entry, work)
+}
+
+fn in_turn<T: Send + 'static>(key: Key, entry: &mut Entry, work: Work<T>) -> Work<T> {
+    entry.users += 1;
+    let hold = Hold(key);
+    let turn = entry.turn.clone();
+    async move {
+        let _hold = hold;
+        let _turn = turn.lock().await;
+        work.await
+    }
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::sync::{Notify, oneshot};
+
+    use super::*;
+
+    fn key(room: &str) -> Key {
+        Key { server: "test".into(), room: room.into() }
+    }
+
+    fn room() -> Room {
+        Room { name: "r".into(), num_participants: 0, max_participants: 0, created_at: 1, active: true }
+    }
+
+    fn deadline() -> Deadline {
+        Deadline::after(Duration::from_secs(10))
+    }
+
+    #[tokio::test]
+    async fn a_thousand_creations_are_one_request() {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let open = Arc::new(Notify::new());
+        let callers: Vec<_> = (0..1000)
+            .map(|_| {
+                let (requests, open) = (requests.clone(), open.clone());
+                create(key("shared"), &deadline(), |_| {
+                    async move {
+                        requests.fetch_add(1, Ordering::SeqCst);
+                        open.notified().await;
+                        Ok(room())
+                    }
+                    .boxed()
+                })
+            })
+            .collect();
+        open.notify_one();
+        for outcome in futures_util::future::join_all(callers).await {
+            assert_eq!(outcome, Ok(room()));
+        }
+        assert_eq!(requests.load(Ordering::SeqCst), 1);
+        assert!(!rooms().contains_key(&key("shared")), "nothing is kept of a room nobody speaks of");
+    }
+
+    #[tokio::test]
+    async fn the_request_ends_only_when_all_callers_have_left() {
+        let (dropped, ended) = oneshot::channel::<()>();
+        let first = create(key("left"), &deadline(), |_| {
+            async move {
+                let _dropped = dropped;
+                std::future::pending().await
+            }
+            .boxed()
+        });
+        let second = create(key("left"), &deadline(), |_| panic!("the second caller shares the first's request"));
+        let mut first = tokio::spawn(first);
+        let second = tokio::spawn(second);
+        tokio::task::yield_now().await;
+        second.abort();
+        assert!(second.await.is_err());
+        assert!((&mut first).now_or_never().is_none(), "the other caller still waits");
+        first.abort();
+        assert!(ended.await.is_err(), "the request went with its last caller");
+    }
+
+    #[tokio::test]
+    async fn a_patient_caller_gives_the_shared_request_more_time() {
+        let (tell, told) = oneshot::channel();
+        let hasty = create(key("patient"), &Deadline::after(Duration::from_secs(1)), |own| {
+            async move {
+                tell.send(own).unwrap();
+                std::future::pending().await
+            }
+            .boxed()
+        });
+        let hasty = tokio::spawn(hasty);
+        let own = told.await.unwrap();
+        let _patient = create(key("patient"), &Deadline::after(Duration::from_secs(9)), |_| unreachable!());
+        assert!(own.budget() >= Duration::from_secs(9));
+        hasty.abort();
+    }
+
+    #[tokio::test]
+    async fn create_and_delete_of_one_room_never_overlap_and_keep_their_order() {
+        let inside = Arc::new(AtomicUsize::new(0));
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let step = |name: &'static str| {
+            let (inside, tell) = (inside.clone(), tell.clone());
+            async move {
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "{name} overlaps");
+                tokio::task::yield_now().await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+                tell.send(name).unwrap();
+            }
+        };
+        let created = |name| create(key("turns"), &deadline(), |_| step(name).map(|()| Ok(room())).boxed());
+        let first = created("create 1");
+        let delete = alone(key("turns"), step("delete").map(|()| Ok(())).boxed());
+        let second = created("create 2");
+        let (first, delete, second) = tokio::join!(first, delete, second);
+        assert!(first.is_ok() && delete.is_ok() && second.is_ok());
+        drop(tell);
+        let mut order = Vec::new();
+        while let Some(name) = told.recv().await {
+            order.push(name);
+        }
+        assert_eq!(order, ["create 1", "delete", "create 2"]);
+    }
+}
