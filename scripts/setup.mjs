@@ -1,0 +1,100 @@
+// Installs what a command needs and the machine lacks, and says so. Run by itself, it installs everything.
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { build } from './build.mjs';
+import server from './livekit-server.js';
+import { Stop, cache, isExecutable, isMain, onPath, report, root, run, say } from './shell.mjs';
+
+const DENY_VERSION = '0.20.2';
+const denyRoot = path.join(cache, 'tools', `cargo-deny-${DENY_VERSION}`);
+
+/** What npm installs. */
+export async function ensureNodeModules() {
+  const stamp = path.join(root, 'node_modules/.package-lock.json');
+  if (existsSync(stamp)) return;
+  say('installing the npm packages (about 1 minute)');
+  await run(['npm', 'ci'], { quiet: true });
+}
+
+/** The addon beside index.js, newer than everything it is made from. */
+export async function ensureAddon() {
+  await ensureNodeModules();
+  if (addonIsFresh()) return;
+  say('building the addon (about 4 minutes the first time, else half a minute)');
+  await build();
+}
+
+function addonIsFresh() {
+  const addon = readdirSync(root).find((name) => /^platform\..+\.node$/.test(name));
+  if (!addon) return false;
+  const built = statSync(path.join(root, addon)).mtimeMs;
+  return sources().every((file) => statSync(file).mtimeMs <= built);
+}
+
+function sources() {
+  const files = ['Cargo.toml', 'Cargo.lock', 'build.rs'].map((name) => path.join(root, name));
+  for (const folder of ['src', 'engine'].map((name) => path.join(root, name)).filter(existsSync)) {
+    const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+    files.push(...entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name)));
+  }
+  return files;
+}
+
+/** LiveKit's server and its mock, as {@link startServer} and {@link startTestServer} start them. */
+export async function ensureServers() {
+  const missing = [
+    ['server', server.serverBinary],
+    ['test-server', server.testServerBinary],
+  ].filter(([, binary]) => !isExecutable(binary));
+  if (missing.length === 0) return;
+  if (!onPath('go')) throw new Stop('Go 1.26 or newer is missing. Install it from go.dev/dl, then run this command again.');
+  mkdirSync(server.binaryFolder, { recursive: true });
+  const work = mkdtempSync(path.join(server.binaryFolder, 'building-'));
+  try {
+    say(`building LiveKit's server and its mock, ${server.LIVEKIT_VERSION} (up to 4 minutes)`);
+    const modules = missing.map(([name]) => `github.com/livekit/livekit-server/cmd/${name}@v${server.LIVEKIT_VERSION}`);
+    await run(['go', 'install', ...modules], { env: { GOBIN: work }, quiet: true });
+    for (const [name, binary] of missing) renameSync(path.join(work, name), binary);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** The programs that the tests start besides LiveKit's. */
+export async function ensurePrograms() {
+  const missing = ['redis-server', 'faketime', 'openssl'].filter((program) => !onPath(program));
+  if (missing.length === 0) return;
+  const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  if (!onPath('apt-get')) throw new Stop(`Missing on the PATH: ${missing.join(', ')}. Install them, then run this command again.`);
+  if (process.getuid() !== 0) throw new Stop(`Missing on the PATH: ${missing.join(', ')}. Type: sudo apt-get update && sudo ${command}`);
+  say(`installing ${missing.join(', ')} (about half a minute)`);
+  // At run level 1 the package does not start a Redis of its own.
+  const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+  await run(['apt-get', 'update'], { quiet: true, env });
+  await run(command.split(' '), { quiet: true, env });
+}
+
+/** Gives the path of cargo-deny. */
+export async function ensureCargoDeny() {
+  const binary = path.join(denyRoot, 'bin', process.platform === 'win32' ? 'cargo-deny.exe' : 'cargo-deny');
+  if (isExecutable(binary)) return binary;
+  say(`building cargo-deny ${DENY_VERSION} (about 2 minutes)`);
+  // Unoptimised it compiles four times faster, and checks this tree in the same second.
+  const env = { CARGO_PROFILE_DEV_DEBUG: '0', CARGO_INCREMENTAL: '0' };
+  const build = ['cargo', 'install', '--locked', '--debug', '--no-default-features', '--root', denyRoot, `cargo-deny@${DENY_VERSION}`];
+  await run(build, { env, quiet: true });
+  return binary;
+}
+
+if (isMain(import.meta.url)) {
+  try {
+    await ensureNodeModules();
+    await ensurePrograms();
+    await ensureServers();
+    await ensureCargoDeny();
+    await ensureAddon();
+    say('everything is there');
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}
