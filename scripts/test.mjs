@@ -1,0 +1,126 @@
+// npm test: every check, one after another; a failing one does not stop the rest. The last line sums up.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { build } from './build.mjs';
+import { cargoEnv, profile } from './cargo.mjs';
+import { generate, generatedFiles } from './generate.mjs';
+import { pack } from './pack.mjs';
+import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms, ensureServers } from './setup.mjs';
+import { report, root, run, say } from './shell.mjs';
+
+const bin = (name) => path.join(root, 'node_modules/.bin', name);
+const cargo = async (...args) => run(['cargo', ...args], { env: await cargoEnv() });
+const snapshot = () => new Map(generatedFiles().map((file) => [file, readFileSync(path.join(root, file), 'utf8')]));
+
+/** The checks by name. Each resolves with what it counted, or with nothing, which counts as one that passed. */
+const steps = {
+  'npm packages': ensureNodeModules,
+  rustfmt: () => run(['cargo', 'fmt', '--all', '--check']),
+  oxlint: () => run([bin('oxlint'), '--deny-warnings']),
+  types: () => run([process.execPath, 'scripts/types.mjs']),
+  programs: async () => {
+    await ensurePrograms();
+    await ensureServers();
+  },
+  'cargo deny': async () => run([await ensureCargoDeny(), '--locked', 'check', 'bans', 'licenses', 'sources']),
+  'generated files': generatedFilesUnchanged,
+  addon: ensureAddon,
+  clippy: () => cargo('clippy', '--locked', '--workspace', '--all-targets', '--profile', profile, '--', '-D', 'warnings'),
+  'cargo test': () => cargoTest('--workspace'),
+  'cargo unit tests': () => cargoTest('--workspace', '--lib'),
+  jest: () => jest(),
+  'jest, without servers': () => jest('--selectProjects', 'fast'),
+  package: checkPackage,
+};
+
+const all = Object.keys(steps).filter((name) => !['addon', 'cargo unit tests', 'jest, without servers'].includes(name));
+const chosen = {
+  '--fast': ['npm packages', 'rustfmt', 'oxlint', 'addon', 'clippy', 'cargo unit tests', 'jest, without servers'],
+  '--lint': ['npm packages', 'rustfmt', 'oxlint', 'clippy'],
+}[process.argv[2]];
+
+/** Makes the addon and every other generated file anew: they must come out as they are. */
+async function generatedFilesUnchanged() {
+  const before = snapshot();
+  await build();
+  await generate();
+  const after = snapshot();
+  const changed = [...new Set([...before.keys(), ...after.keys()])].filter((file) => before.get(file) !== after.get(file));
+  if (changed.length > 0) throw new Error(`these files were not up to date, and are now: ${changed.join(', ')}`);
+}
+
+async function cargoTest(...options) {
+  let output;
+  let failure;
+  try {
+    output = await cargo('test', '--locked', '--no-fail-fast', '--profile', profile, ...options);
+  } catch (error) {
+    ({ output = '' } = error);
+    failure = error;
+  }
+  const count = { passed: 0, failed: 0 };
+  for (const [, passed, failed] of output.matchAll(/^test result: .*? (\d+) passed; (\d+) failed;/gm)) {
+    count.passed += Number(passed);
+    count.failed += Number(failed);
+  }
+  return ranSome(count, failure);
+}
+
+async function jest(...options) {
+  const work = mkdtempSync(path.join(os.tmpdir(), 'jest-'));
+  const outputFile = path.join(work, 'results.json');
+  let failure;
+  try {
+    await run([bin('jest'), '--ci', '--json', `--outputFile=${outputFile}`, ...options]).catch((error) => {
+      failure = error;
+    });
+    if (!existsSync(outputFile)) throw failure;
+    const results = JSON.parse(readFileSync(outputFile, 'utf8'));
+    // Nothing is skipped silently: a skipped test has not passed.
+    const skipped = results.numPendingTests + results.numTodoTests;
+    if (skipped > 0) console.error(`${skipped} tests were skipped`);
+    const failed = results.numFailedTests + results.numRuntimeErrorTestSuites + skipped;
+    return ranSome({ passed: results.numPassedTests, failed }, failure);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** A suite that failed without a failing test, or that ran no test, counts as one failure. */
+function ranSome(count, failure) {
+  if (count.failed === 0 && (failure || count.passed === 0)) {
+    console.error(failure?.message ?? 'ran no test');
+    return { ...count, failed: 1 };
+  }
+  return count;
+}
+
+async function checkPackage() {
+  const [tarball] = await pack();
+  await run([bin('publint'), 'run', tarball, '--strict']);
+  await run([bin('attw'), tarball, '--no-emoji']);
+}
+
+const total = { passed: 0, failed: 0 };
+const failures = [];
+for (const name of chosen ?? all) {
+  console.log(`\n=== ${name}`);
+  const begun = Date.now();
+  let count;
+  try {
+    const result = await steps[name]();
+    count = typeof result === 'object' ? result : { passed: 1, failed: 0 };
+  } catch (error) {
+    report(error);
+    count = { passed: 0, failed: 1 };
+  }
+  total.passed += count.passed;
+  total.failed += count.failed;
+  if (count.failed > 0) failures.push(name);
+  const seconds = ((Date.now() - begun) / 1000).toFixed(1);
+  say(`${name}: ${count.failed > 0 ? 'FAILED' : 'passed'}, ${seconds} s`);
+}
+if (failures.length > 0) console.log(`\nfailed: ${failures.join(', ')}`);
+console.log(`\n${total.passed} passed, ${total.failed} failed`);
+process.exitCode = total.failed > 0 ? 1 : 0;
