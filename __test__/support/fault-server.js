@@ -1,0 +1,232 @@
+'use strict';
+
+// A server that can go wrong at any byte: it reads whole requests and leaves every answer, or the lack of one, to the
+// test. It writes to the socket itself, because an HTTP library would mend what a test wants broken.
+
+const { EventEmitter, once } = require('node:events');
+const net = require('node:net');
+const tls = require('node:tls');
+const livekit = require('@livekit/protocol');
+
+/**
+ * @typedef {object} Exchange one request and what a test needs to answer it
+ * @property {string} line the request line
+ * @property {string} target
+ * @property {string} method the RPC, such as `CreateRoom`
+ * @property {Record<string, string>} headers names in lower case
+ * @property {string | undefined} id the request id
+ * @property {any} message the request, decoded
+ * @property {string | undefined} room
+ * @property {net.Socket & { served: number }} socket
+ */
+
+/** @typedef {(exchange: Exchange) => unknown} Answer */
+
+const REQUESTS = {
+  CreateRoom: livekit.CreateRoomRequest,
+  DeleteRoom: livekit.DeleteRoomRequest,
+  ListRooms: livekit.ListRoomsRequest,
+  ListParticipants: livekit.ListParticipantsRequest,
+  RemoveParticipant: livekit.RoomParticipantIdentity,
+};
+
+class FaultServer extends EventEmitter {
+  /** @type {Exchange[]} */
+  requests = [];
+  /** @type {Set<net.Socket>} */
+  open = new Set();
+  connections = 0;
+  /** Keep every request for the test to look at; off where there are thousands. */
+  remember = true;
+  /** @type {Answer} */
+  answer = healthy();
+
+  /**
+   * Starts a server on a free loopback port.
+   * @param {Answer} [answer]
+   * @param {{ key: Buffer, cert: Buffer }} [certificate] speaks TLS where given
+   */
+  static async start(answer, certificate) {
+    const server = new FaultServer();
+    if (answer) server.answer = answer;
+    const accept = (socket) => server.#read(socket);
+    server.listener = certificate ? tls.createServer(certificate, accept) : net.createServer(accept);
+    server.listener.on('connection', (socket) => server.#count(socket));
+    server.listener.on('tlsClientError', () => {});
+    server.listener.listen(0, '127.0.0.1');
+    await once(server.listener, 'listening');
+    server.port = server.listener.address().port;
+    server.url = `http${certificate ? 's' : ''}://127.0.0.1:${server.port}`;
+    return server;
+  }
+
+  async close() {
+    this.listener.close();
+    for (const socket of this.open) socket.destroy();
+    await once(this.listener, 'close');
+  }
+
+  /**
+   * Resolves once `count` requests have arrived since the start.
+   * @param {number} count
+   */
+  async received(count) {
+    while (this.requests.length < count) await once(this, 'request');
+    return this.requests[count - 1];
+  }
+
+  #count(socket) {
+    this.connections += 1;
+    this.open.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.open.delete(socket);
+      this.emit('closed', socket);
+    });
+    this.emit('connected', socket);
+  }
+
+  #read(socket) {
+    socket.on('error', () => {});
+    socket.setNoDelay?.(true);
+    socket.served = 0;
+    let pending = Buffer.alloc(0);
+    socket.on('data', (chunk) => {
+      pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
+      for (;;) {
+        const end = pending.indexOf('\r\n\r\n');
+        if (end < 0) return;
+        const [line, ...fields] = pending.toString('latin1', 0, end).split('\r\n');
+        const headers = Object.fromEntries(fields.map((field) => [field.slice(0, field.indexOf(':')).toLowerCase(), field.slice(field.indexOf(':') + 1).trim()]));
+        const whole = end + 4 + Number(headers['content-length'] ?? 0);
+        if (pending.length < whole) return;
+        const body = pending.subarray(end + 4, whole);
+        pending = pending.subarray(whole);
+        this.#take(exchangeOf(line, headers, body, socket));
+      }
+    });
+  }
+
+  #take(exchange) {
+    exchange.socket.served += 1;
+    if (this.remember) this.requests.push(exchange);
+    this.answer(exchange);
+    this.emit('request', exchange);
+  }
+}
+
+function exchangeOf(line, headers, body, socket) {
+  const target = line.split(' ')[1];
+  const method = target.split('/').at(-1);
+  const message = REQUESTS[method]?.fromBinary(body);
+  return { line, target, method, headers, id: headers['x-livekit-request-id'], message, room: message?.room ?? message?.name, socket };
+}
+
+/** The bytes of an answer's head. */
+function head(status, fields) {
+  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${status} Status\r\n${lines.join('')}\r\n`;
+}
+
+const PROTOBUF = 'application/protobuf';
+
+/**
+ * Any whole answer.
+ * @param {number} status
+ * @param {string} type
+ * @param {string | Uint8Array} body
+ * @param {Record<string, string>} [fields]
+ * @returns {Answer}
+ */
+function whole(status, type, body, fields = {}) {
+  const bytes = Buffer.from(body);
+  const start = Buffer.from(head(status, { ...(type && { 'Content-Type': type }), 'Content-Length': bytes.length, ...fields }));
+  const answer = Buffer.concat([start, bytes]);
+  return ({ socket }) => socket.write(answer);
+}
+
+/** A LiveKit message. */
+const protobuf = (message) => whole(200, PROTOBUF, message.toBinary());
+/** What LiveKit answers where it refuses a call. */
+const twirp = (status, code) => whole(status, 'application/json', JSON.stringify({ code, msg: `said by the test: ${code}` }));
+const html = (status) => whole(status, 'text/html', '<!doctype html><h1>Something else</h1>');
+
+/** What a LiveKit server that has everything answers. */
+function healthy() {
+  const answers = {
+    CreateRoom: ({ message }) => protobuf(roomOf(message.name, message)),
+    DeleteRoom: () => protobuf(new livekit.DeleteRoomResponse()),
+    ListRooms: () => protobuf(new livekit.ListRoomsResponse()),
+    ListParticipants: () => protobuf(new livekit.ListParticipantsResponse()),
+    RemoveParticipant: () => protobuf(new livekit.RemoveParticipantResponse()),
+  };
+  return (exchange) => (answers[exchange.method]?.(exchange) ?? twirp(404, 'bad_route'))(exchange);
+}
+
+function roomOf(name, { maxParticipants = 0, emptyTimeout = 300, departureTimeout = 20, metadata = '' } = {}) {
+  return new livekit.Room({
+    sid: 'RM_test',
+    name,
+    maxParticipants,
+    emptyTimeout,
+    departureTimeout,
+    metadata,
+    creationTime: 1_700_000_000n,
+    creationTimeMs: 1_700_000_000_123n,
+    turnPassword: 'turn-password-of-the-server',
+  });
+}
+
+/** Each request its own answer, in turn; the last one goes on. */
+function inTurn(...answers) {
+  let next = 0;
+  return (exchange) => answers[Math.min(next++, answers.length - 1)](exchange);
+}
+
+/** Answers nothing, and keeps the exchanges so that a test can answer them later. */
+function held(answer = healthy()) {
+  const waiting = [];
+  const hold = (exchange) => waiting.push(exchange);
+  return Object.assign(hold, {
+    waiting,
+    releaseOne: () => answer(waiting.shift()),
+    releaseAll: () => waiting.splice(0).forEach(answer),
+  });
+}
+
+/** @type {Answer} */
+const silence = () => {};
+/** @type {Answer} */
+const reset = ({ socket }) => socket.resetAndDestroy();
+
+const afterwards = (text, then) => (exchange) => exchange.socket.write(text, () => then(exchange));
+const HALF_HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: application/pro';
+const HALF_BODY = head(200, { 'Content-Type': PROTOBUF, 'Content-Length': 100 }) + '\n\u0004half';
+/** Part of an answer, and then silence, or a reset, or an orderly end. */
+const halfHead = (then) => afterwards(HALF_HEAD, then);
+const halfBody = (then) => afterwards(HALF_BODY, then);
+/** @type {Answer} */
+const end = ({ socket }) => socket.end();
+
+/**
+ * A body that goes on as long as it is read, up to `most` bytes. Says how much was taken.
+ * @param {number} status
+ * @param {{ announced: boolean, type?: string, most?: number }} how
+ */
+function endless(status, { announced, type = PROTOBUF, most = 2 ** 30 }) {
+  const size = 64 * 1024;
+  const piece = announced ? Buffer.alloc(size) : Buffer.from(`${size.toString(16)}\r\n${'\0'.repeat(size)}\r\n`);
+  const flow = ({ socket }) => {
+    socket.write(head(status, { 'Content-Type': type, ...(announced ? { 'Content-Length': most } : { 'Transfer-Encoding': 'chunked' }) }));
+    const more = () => {
+      while (flow.written < most && !socket.destroyed) {
+        flow.written += size;
+        if (!socket.write(piece)) return socket.once('drain', more);
+      }
+    };
+    more();
+  };
+  return Object.assign(flow, { written: 0 });
+}
+
+module.exports = { FaultServer, PROTOBUF, end, endless, halfBody, halfHead, head, healthy, held, html, inTurn, livekit, protobuf, reset, roomOf, silence, twirp, whole };
