@@ -1,0 +1,48 @@
+'use strict';
+
+// Calls our package in a process of its own; an error comes back as its fields and everything that could show a secret.
+
+const { inspect } = require('node:util');
+const { createPlatform, isMediaError } = require('../../../index.js');
+
+/** @type {import('../../../index.js').MediaService | undefined} */
+let media;
+
+/** @param {any} error */
+function describe(error) {
+  const { code, operation, retryable, upstreamStatus, requestId } = error;
+  return { code, operation, retryable, upstreamStatus, requestId, isMediaError: isMediaError(error), shown: shown(error) };
+}
+
+/** Everything a log could hold of an error. @param {any} error */
+function shown(error) {
+  return [error.message, error.stack, String(error), inspect(error, { depth: 9, showHidden: true }), JSON.stringify(error)].join('\n');
+}
+
+/** @type {Record<string, (message: any) => Promise<unknown>>} */
+const methods = {
+  async open({ options }) {
+    ({ media } = createPlatform(options));
+  },
+  async run({ name, args }) {
+    const started = performance.now();
+    const outcome = await /** @type {any} */ (media)[name](...args).then(
+      (/** @type {unknown} */ value) => ({ value }),
+      (/** @type {unknown} */ error) => ({ error: describe(error) }),
+    );
+    return { ...outcome, ms: performance.now() - started };
+  },
+};
+
+process.on('message', async (/** @type {any} */ { call, method, ...details }) => {
+  try {
+    process.send?.({ call, value: await methods[method](details) });
+  } catch (error) {
+    process.send?.({ call, error: String(error) });
+  }
+});
+
+// Whoever asked is gone.
+process.on('disconnect', () => process.exit());
+
+process.send?.({ ready: true });

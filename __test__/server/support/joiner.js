@@ -1,0 +1,118 @@
+'use strict';
+
+// A process of LiveKit clients: under jest, rtc-node's `instanceof` checks meet objects of another realm and fail.
+// Its parent sends `{ call, method, client, args }`; it answers `{ call, value | error }` and tells `{ client, event, detail }`.
+
+const ffi = require('@livekit/rtc-ffi-bindings');
+const rtc = require('@livekit/rtc-node');
+
+const { Room, RoomEvent, TrackKind, TrackSource } = rtc;
+
+/** @type {Map<number, import('@livekit/rtc-node').Room>} */
+const rooms = new Map();
+
+const SOURCES = {
+  camera: TrackSource.SOURCE_CAMERA,
+  microphone: TrackSource.SOURCE_MICROPHONE,
+  screen_share: TrackSource.SOURCE_SCREENSHARE,
+  screen_share_audio: TrackSource.SOURCE_SCREENSHARE_AUDIO,
+};
+
+/** @param {import('@livekit/rtc-node').Participant} participant */
+function describe(participant) {
+  const { identity, name, metadata, attributes } = participant;
+  return { identity, name: name ?? '', metadata: metadata ?? '', attributes: { ...attributes } };
+}
+
+/** @param {number} client */
+function room(client) {
+  const found = rooms.get(client);
+  if (found?.localParticipant === undefined) throw new Error(`client ${client} is not in a room`);
+  return { room: found, self: found.localParticipant };
+}
+
+/** @type {Record<string, (client: number, ...args: any[]) => Promise<unknown>>} */
+const methods = {
+  async join(client, url, token, { autoSubscribe = true } = {}) {
+    const joined = new Room();
+    /** @param {string} event @param {unknown} detail */
+    const tell = (event, detail) => process.send?.({ client, event, detail });
+    joined.on(RoomEvent.Disconnected, (reason) => tell('disconnected', rtc.DisconnectReason[reason]));
+    joined.on(RoomEvent.ParticipantConnected, (other) => tell('participantConnected', describe(other)));
+    joined.on(RoomEvent.ParticipantDisconnected, (other) => tell('participantDisconnected', other.identity));
+    joined.on(RoomEvent.ParticipantNameChanged, (name, who) => tell('nameChanged', { identity: who.identity, name }));
+    joined.on(RoomEvent.TrackPublished, (track, other) => tell('trackPublished', { identity: other.identity, sid: track.sid }));
+    joined.on(RoomEvent.TrackSubscribed, (_track, publication, other) =>
+      tell('trackSubscribed', {
+        identity: other.identity,
+        sid: publication.sid,
+        kind: publication.kind === TrackKind.KIND_AUDIO ? 'audio' : 'video',
+      }),
+    );
+    joined.on(RoomEvent.DataReceived, (payload, other, _kind, topic) =>
+      tell('data', { identity: other?.identity, text: new TextDecoder().decode(payload), topic }),
+    );
+    await joined.connect(url, token, { autoSubscribe, dynacast: false });
+    rooms.set(client, joined);
+    const { self } = room(client);
+    const permission = self.info?.permission;
+    return {
+      room: joined.name,
+      roomMetadata: joined.metadata,
+      emptyTimeout: Number(joined.emptyTimeout),
+      departureTimeout: Number(joined.departureTimeout),
+      self: describe(self),
+      permission: permission && {
+        canPublish: permission.canPublish,
+        canSubscribe: permission.canSubscribe,
+        canPublishData: permission.canPublishData,
+        canUpdateMetadata: permission.canUpdateMetadata,
+        hidden: permission.hidden,
+      },
+      others: [...joined.remoteParticipants.values()].map(describe),
+    };
+  },
+  async publish(client, source) {
+    const { self } = room(client);
+    const sound = source === 'microphone' || source === 'screen_share_audio';
+    const track = sound
+      ? rtc.LocalAudioTrack.createAudioTrack(source, new rtc.AudioSource(48_000, 1))
+      : rtc.LocalVideoTrack.createVideoTrack(source, new rtc.VideoSource(64, 48));
+    const options = new rtc.TrackPublishOptions({ source: SOURCES[/** @type {keyof typeof SOURCES} */ (source)] });
+    const publication = await self.publishTrack(track, options);
+    return publication.sid;
+  },
+  async mute(client, sid) {
+    const track = room(client).self.trackPublications.get(sid)?.track;
+    const trackHandle = /** @type {any} */ (track).ffi_handle.handle;
+    // rtc-node has no method for it; the library below has.
+    const request = new ffi.FfiRequest({ message: { case: 'localTrackMute', value: { trackHandle, mute: true } } });
+    ffi.livekitFfiRequest(request.toBinary());
+  },
+  async sendData(client, text, topic) {
+    await room(client).self.publishData(new TextEncoder().encode(text), { reliable: true, topic });
+  },
+  async rename(client, name) {
+    await room(client).self.updateName(name);
+  },
+  async leave(client) {
+    await rooms.get(client)?.disconnect();
+    rooms.delete(client);
+  },
+  async leaveAll() {
+    await Promise.all([...rooms.keys()].map((client) => methods.leave(client)));
+  },
+};
+
+process.on('message', async (/** @type {any} */ { call, method, client, args }) => {
+  try {
+    process.send?.({ call, value: await methods[method](client, ...args) });
+  } catch (error) {
+    process.send?.({ call, error: String(error) });
+  }
+});
+
+// Whoever asked is gone: no client outlives its test.
+process.on('disconnect', () => process.exit());
+
+process.send?.({ ready: true });

@@ -1,0 +1,83 @@
+'use strict';
+
+const { once } = require('node:events');
+const http = require('node:http');
+
+/**
+ * @typedef {object} Seen A request that went through.
+ * @property {string} host Where the client wanted it to go.
+ * @property {string} path
+ * @property {string} method The Twirp method, or `''`.
+ * @property {Record<string, string | string[] | undefined>} headers
+ * @property {any} claims What its token says.
+ * @property {number} at When it came, in ms of this process.
+ * @property {number} [answeredAt]
+ * @property {number} [status]
+ */
+
+/**
+ * A proxy that looks on. Asked with a path it stands before `target`; asked with a whole URL it is a forward proxy for
+ * LiveKit Cloud's hosts, all of which are on this machine.
+ * @param {object} [options]
+ * @param {string} [options.target] Address behind it.
+ * @param {(path: string) => Record<string, string>} [options.add] Headers to put on each request.
+ * @param {(path: string) => Record<string, string>} [options.answer] Headers to put on each answer.
+ * @param {number} [options.delayMs] How long an answer is held back.
+ */
+async function startProxy({ target, add = () => ({}), answer = () => ({}), delayMs = 0 } = {}) {
+  /** @type {Seen[]} */
+  const requests = [];
+  const agent = new http.Agent({ keepAlive: true });
+  const server = http.createServer((request, response) => {
+    const wanted = new URL(/** @type {string} */ (request.url), target);
+    const { host, port, pathname } = wanted;
+    /** @type {Seen} */
+    const seen = {
+      host,
+      path: pathname,
+      method: pathname.match(/\/twirp\/livekit\.RoomService\/(\w+)$/)?.[1] ?? '',
+      headers: { ...request.headers },
+      claims: readClaims(request.headers.authorization),
+      at: performance.now(),
+    };
+    requests.push(seen);
+    const isHere = wanted.origin === (target && new URL(target).origin) || wanted.hostname.endsWith('.livekit.cloud');
+    if (!isHere) return void response.writeHead(421).end();
+    const headers = { ...request.headers, ...add(pathname) };
+    const upstream = http.request({ host: '127.0.0.1', port, path: pathname, method: request.method, headers, agent });
+    upstream.on('response', (answered) => {
+      setTimeout(() => {
+        seen.answeredAt = performance.now();
+        seen.status = answered.statusCode;
+        response.writeHead(answered.statusCode ?? 502, { ...answered.headers, ...answer(pathname) });
+        answered.pipe(response);
+      }, delayMs);
+    });
+    // What breaks behind the proxy breaks before it too.
+    upstream.on('error', () => request.socket.destroy());
+    response.on('close', () => upstream.destroy());
+    request.pipe(upstream);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  return {
+    url: `http://127.0.0.1:${port}`,
+    /** Those of one Twirp method, or all. @param {string} [method] */
+    requests: (method) => requests.filter((seen) => method === undefined || seen.method === method),
+    /** Forgets what it has seen. */
+    clear: () => void requests.splice(0),
+    async stop() {
+      agent.destroy();
+      server.closeAllConnections();
+      await once(server.close(), 'close');
+    },
+  };
+}
+
+/** @param {string | undefined} authorization */
+function readClaims(authorization) {
+  const body = authorization?.match(/^Bearer [\w-]+\.([\w-]+)\.[\w-]+$/)?.[1];
+  return body === undefined ? undefined : JSON.parse(Buffer.from(body, 'base64url').toString());
+}
+
+module.exports = { startProxy };

@@ -1,0 +1,48 @@
+'use strict';
+
+/**
+ * Polls until `check` gives something true, and gives that.
+ * @template T
+ * @param {() => T | Promise<T>} check
+ * @param {number} [withinMs]
+ * @returns {Promise<NonNullable<T>>}
+ */
+async function until(check, withinMs = 10_000) {
+  const deadline = Date.now() + withinMs;
+  for (;;) {
+    const found = await check();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`not so within ${withinMs} ms: ${check}`);
+    await pause(50);
+  }
+}
+
+/** Only where there is no event: to see that nothing happens. @param {number} ms */
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Tests that mostly wait: all start together, and each reports under its own name.
+ * @param {Record<string, () => Promise<void>>} cases
+ */
+function testTogether(cases) {
+  /** @type {Record<string, Promise<{ error: unknown } | undefined>>} */
+  let running;
+  beforeAll(() => {
+    const start = async (/** @type {() => Promise<void>} */ run) => {
+      try {
+        await run();
+      } catch (error) {
+        return { error };
+      }
+    };
+    running = Object.fromEntries(Object.entries(cases).map(([name, run]) => [name, start(run)]));
+  });
+  for (const name of Object.keys(cases)) {
+    test(name, async () => {
+      const failed = await running[name];
+      if (failed) throw failed.error;
+    });
+  }
+}
+
+module.exports = { pause, testTogether, until };

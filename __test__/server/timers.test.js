@@ -1,0 +1,109 @@
+'use strict';
+
+// When rooms end by themselves. Each case takes seconds, so all run at once.
+
+const { startClients } = require('./support/processes.js');
+const { providers } = require('./support/providers.js');
+const { pause, testTogether, until } = require('./support/wait.js');
+
+/** @typedef {import('../../index.js').MediaParticipantInfo} Participant */
+
+// Servers count in whole seconds: a room can go up to one early, and up to two late.
+const EARLIEST_MS = 1000;
+const LATEST_MS = 5000;
+
+describe.each(providers)('time on $name', ({ start }) => {
+  /** @type {import('./support/providers.js').Running} */
+  let server;
+  /** @type {Awaited<ReturnType<typeof startClients>>} */
+  let clients;
+  /** @type {import('../../index.js').MediaService} */
+  let media;
+
+  beforeAll(async () => {
+    [server, clients] = await Promise.all([start(), startClients()]);
+    media = server.open();
+  });
+  afterAll(async () => {
+    await clients?.stop();
+    await server?.stop();
+  });
+
+  /** @param {string} room @param {string} identity @param {Partial<Participant>} [more] */
+  async function join(room, identity, more) {
+    return clients.join(await media.generateToken(room, { identity, name: '', ...more }));
+  }
+
+  const listed = async (/** @type {string} */ name) => (await media.listRooms()).find((room) => room.name === name);
+
+  /** Milliseconds from `since` until the room is gone. @param {string} room @param {number} since */
+  async function lifeOf(room, since) {
+    await until(async () => (await listed(room)) === undefined);
+    return Date.now() - since;
+  }
+
+  testTogether({
+    'ends a room that nobody joined': async () => {
+      const since = Date.now();
+      await media.createRoom('unused', { emptyTimeoutSecs: 2 });
+      const life = await lifeOf('unused', since);
+      expect(life).toBeGreaterThan(EARLIEST_MS);
+      expect(life).toBeLessThan(LATEST_MS);
+    },
+
+    'ends a room that all have left, and not before': async () => {
+      await media.createRoom('left', { emptyTimeoutSecs: 2 });
+      const [ann, bob] = await Promise.all(['ann', 'bob'].map((identity) => join('left', identity)));
+      expect(ann.joined).toMatchObject({ emptyTimeout: 2, departureTimeout: 2 });
+      await ann.leave();
+      await pause(LATEST_MS);
+      expect(await listed('left')).toBeDefined();
+      const since = Date.now();
+      await bob.leave();
+      const life = await lifeOf('left', since);
+      expect(life).toBeGreaterThan(EARLIEST_MS);
+      expect(life).toBeLessThan(LATEST_MS);
+    },
+
+    'after the last leave can be shorter than before the first join': async () => {
+      await media.createRoom('departed', { emptyTimeoutSecs: 600, departureTimeoutSecs: 1 });
+      const ann = await join('departed', 'ann');
+      expect(ann.joined).toMatchObject({ emptyTimeout: 600, departureTimeout: 1 });
+      const since = Date.now();
+      await ann.leave();
+      expect(await lifeOf('departed', since)).toBeLessThan(LATEST_MS);
+    },
+
+    'after the last leave can be longer than before the first join': async () => {
+      await media.createRoom('kept', { emptyTimeoutSecs: 1, departureTimeoutSecs: 600 });
+      const ann = await join('kept', 'ann');
+      expect(ann.joined).toMatchObject({ emptyTimeout: 1, departureTimeout: 600 });
+      await ann.leave();
+      await pause(LATEST_MS);
+      expect(await listed('kept')).toBeDefined();
+    },
+
+    'is the server’s own where no setting says it': async () => {
+      await Promise.all([media.createRoom('standard'), media.createRoom('zero', { emptyTimeoutSecs: 0, departureTimeoutSecs: 0 })]);
+      for (const room of ['standard', 'zero']) {
+        expect((await join(room, 'ann')).joined).toMatchObject({ emptyTimeout: 300, departureTimeout: 20 });
+      }
+    },
+
+    'over, a join makes the room anew with the settings of its token': async () => {
+      const settings = { maxParticipants: 1, emptyTimeoutSecs: 1, departureTimeoutSecs: 30, metadata: 'kept' };
+      await media.createRoom('renewed', settings);
+      await lifeOf('renewed', Date.now());
+      const ann = await join('renewed', 'ann', { roomSettings: settings });
+      expect(ann.joined).toMatchObject({ roomMetadata: 'kept', emptyTimeout: 1, departureTimeout: 30 });
+      await expect(join('renewed', 'bob', { roomSettings: settings })).rejects.toThrow();
+      expect(await listed('renewed')).toMatchObject({ maxParticipants: 1 });
+    },
+
+    'passes until listRooms counts who is in a room': async () => {
+      await media.createRoom('counted');
+      await Promise.all(['ann', 'bob'].map((identity) => join('counted', identity)));
+      await until(async () => (await listed('counted'))?.numParticipants === 2, 15_000);
+    },
+  });
+});
