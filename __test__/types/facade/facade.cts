@@ -1,0 +1,12 @@
+// The facade's JavaScript gives what index.d.ts promises, as far as its types can be inferred.
+import type * as contract from '@maravilla-labs/platform';
+import errors = require('../../../facade/errors.js');
+import media = require('../../../facade/media.js');
+import platform = require('../../../facade/platform.js');
+
+export const service: contract.MediaService = media.createMedia({}, 'getPlatform', {});
+export const failure: Omit<contract.MediaError, 'name'> = new errors.MediaError('TIMEOUT', 'no answer');
+export const isMediaError: (value: unknown) => boolean = errors.isMediaError;
+export const getPlatform: typeof contract.getPlatform = platform.getPlatform;
+export const clearPlatformCache: typeof contract.clearPlatformCache = platform.clearPlatformCache;
+export const createPlatform: (options?: contract.PlatformOptions) => contract.Platform = platform.createPlatform;

@@ -1,0 +1,3 @@
+import { getPlatform } from '@maravilla-labs/platform';
+
+export const platform = getPlatform();
