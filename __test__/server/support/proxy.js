@@ -13,6 +13,7 @@ const http = require('node:http');
  * @property {number} at When it came, in ms of this process.
  * @property {number} [answeredAt]
  * @property {number} [status]
+ * @property {boolean} [brokenOff] The client went before it had the whole answer.
  */
 
 /**
@@ -22,9 +23,9 @@ const http = require('node:http');
  * @param {string} [options.target] Address behind it.
  * @param {(path: string) => Record<string, string>} [options.add] Headers to put on each request.
  * @param {(path: string) => Record<string, string>} [options.answer] Headers to put on each answer.
- * @param {number} [options.delayMs] How long an answer is held back.
  */
-async function startProxy({ target, add = () => ({}), answer = () => ({}), delayMs = 0 } = {}) {
+async function startProxy({ target, add = () => ({}), answer = () => ({}) } = {}) {
+  let delayMs = 0;
   /** @type {Seen[]} */
   const requests = [];
   const agent = new http.Agent({ keepAlive: true });
@@ -46,16 +47,20 @@ async function startProxy({ target, add = () => ({}), answer = () => ({}), delay
     const headers = { ...request.headers, ...add(pathname) };
     const upstream = http.request({ host: '127.0.0.1', port, path: pathname, method: request.method, headers, agent });
     upstream.on('response', (answered) => {
-      setTimeout(() => {
+      const held = setTimeout(() => {
         seen.answeredAt = performance.now();
         seen.status = answered.statusCode;
         response.writeHead(answered.statusCode ?? 502, { ...answered.headers, ...answer(pathname) });
         answered.pipe(response);
       }, delayMs);
+      response.on('close', () => clearTimeout(held));
     });
     // What breaks behind the proxy breaks before it too.
     upstream.on('error', () => request.socket.destroy());
-    response.on('close', () => upstream.destroy());
+    response.on('close', () => {
+      if (!response.writableFinished) seen.brokenOff = true;
+      upstream.destroy();
+    });
     request.pipe(upstream);
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -64,6 +69,8 @@ async function startProxy({ target, add = () => ({}), answer = () => ({}), delay
     url: `http://127.0.0.1:${port}`,
     /** Those of one Twirp method, or all. @param {string} [method] */
     requests: (method) => requests.filter((seen) => method === undefined || seen.method === method),
+    /** Holds each answer back from now on. @param {number} ms */
+    delay: (ms) => void (delayMs = ms),
     /** Forgets what it has seen. */
     clear: () => void requests.splice(0),
     async stop() {

@@ -1,0 +1,128 @@
+'use strict';
+
+// What goes over the wire to a LiveKit server, seen by a proxy in between.
+
+const { createHmac } = require('node:crypto');
+
+const { startServer } = require('../../scripts/livekit-server.js');
+const { openMedia } = require('./support/providers.js');
+const { startProxy } = require('./support/proxy.js');
+const { until } = require('./support/wait.js');
+
+/** Holds answers back, so that what may overlap does. */
+const DELAY_MS = 20;
+
+describe('requests to LiveKit', () => {
+  /** @type {Awaited<ReturnType<typeof startServer>>} */
+  let server;
+  /** @type {Awaited<ReturnType<typeof startProxy>>} */
+  let proxy;
+  /** @type {import('../../index.js').PlatformOptions} */
+  let options;
+
+  beforeAll(async () => {
+    server = await startServer({ keys: { one: 'a'.repeat(32), two: 'b'.repeat(32) } });
+    proxy = await startProxy({ target: server.apiUrl });
+    options = { url: proxy.url, apiKey: 'one', apiSecret: 'a'.repeat(32) };
+  });
+  afterAll(async () => {
+    await proxy?.stop();
+    await server?.stop();
+  });
+  beforeEach(() => {
+    proxy.clear();
+    proxy.delay(DELAY_MS);
+  });
+
+  /** The most requests that were under way at once. @param {import('./support/proxy.js').Seen[]} requests */
+  function mostAtOnce(requests) {
+    return Math.max(...requests.map(({ at }) => requests.filter((other) => other.at <= at && (other.answeredAt ?? Infinity) > at).length));
+  }
+
+  test('are one for a thousand concurrent creations of one room', async () => {
+    const media = openMedia(options);
+    const other = openMedia(options);
+    const rooms = await Promise.all(Array.from({ length: 1000 }, (_, index) => (index % 2 ? media : other).createRoom('huddle:x')));
+    expect(proxy.requests().map(({ method }) => method)).toEqual(['CreateRoom']);
+    for (const room of rooms) expect(room).toEqual(rooms[0]);
+    expect(new Set(rooms).size).toBe(1000);
+    await media.createRoom('huddle:x');
+    expect(proxy.requests('CreateRoom')).toHaveLength(2);
+  });
+
+  test('are one each for creations of other rooms, and with other prefixes and keys', async () => {
+    const colon = openMedia({ ...options, roomPrefix: 'a:' });
+    const two = openMedia({ ...options, apiKey: 'two', apiSecret: 'b'.repeat(32) });
+    await Promise.all([openMedia(options).createRoom('a'), openMedia(options).createRoom('b'), colon.createRoom('a'), two.createRoom('a')]);
+    expect(proxy.requests('CreateRoom')).toHaveLength(4);
+    expect(mostAtOnce(proxy.requests())).toBe(4);
+  });
+
+  test('that create and delete one room never overlap', async () => {
+    const [media, other] = [openMedia(options), openMedia(options)];
+    const calls = Array.from({ length: 40 }, (_, index) => {
+      const either = index % 3 ? media : other;
+      return index % 2 ? either.deleteRoom('contended') : either.createRoom('contended');
+    });
+    await Promise.all(calls);
+    const requests = proxy.requests();
+    expect(new Set(requests.map(({ method }) => method))).toEqual(new Set(['CreateRoom', 'DeleteRoom']));
+    expect(requests.length).toBeGreaterThan(20);
+    expect(mostAtOnce(requests)).toBe(1);
+  });
+
+  test('go on for the others when one caller gives up', async () => {
+    const media = openMedia(options);
+    proxy.delay(300);
+    const giveUp = new AbortController();
+    const calls = [
+      media.createRoom('shared', {}, { signal: giveUp.signal }),
+      media.createRoom('shared', {}, { timeoutMs: 100 }),
+      media.createRoom('shared', {}, { timeoutMs: 5000 }),
+    ];
+    await until(() => proxy.requests('CreateRoom').length);
+    giveUp.abort();
+    await expect(calls[0]).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(calls[1]).rejects.toMatchObject({ code: 'TIMEOUT' });
+    expect(await calls[2]).toMatchObject({ name: 'shared' });
+    expect(proxy.requests('CreateRoom')).toMatchObject([{ status: 200 }]);
+  });
+
+  test('are broken off when all callers have given up', async () => {
+    const media = openMedia(options);
+    proxy.delay(5000);
+    const signals = [new AbortController(), new AbortController()];
+    const calls = signals.map(({ signal }) => media.createRoom('left alone', {}, { signal }));
+    const outcomes = Promise.allSettled(calls);
+    await until(() => proxy.requests('CreateRoom').length);
+    for (const signal of signals) signal.abort();
+    for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'ABORTED' } });
+    await until(() => proxy.requests('CreateRoom')[0].brokenOff, 1000);
+  });
+
+  test('never bring the server’s TURN password back', async () => {
+    const media = openMedia(options);
+    const room = await media.createRoom('turn');
+    const raw = await ask('ListRooms', {}, { roomList: true });
+    const passwords = raw.rooms.map((/** @type {{ turn_password: string }} */ room) => room.turn_password);
+    expect(passwords.length).toBeGreaterThan(0);
+    for (const password of passwords) expect(password).toMatch(/./);
+    const shown = JSON.stringify([room, await media.listRooms()]);
+    expect(shown).not.toMatch(/turn_?password/i);
+    for (const password of passwords) expect(shown).not.toContain(password);
+  });
+
+  /** Asks the server itself, past our package. @param {string} method @param {object} body @param {object} video */
+  async function ask(method, body, video) {
+    const part = (/** @type {object} */ value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const now = Math.floor(Date.now() / 1000);
+    const unsigned = `${part({ alg: 'HS256' })}.${part({ iss: server.apiKey, nbf: now, exp: now + 60, video })}`;
+    const signature = createHmac('sha256', server.apiSecret).update(unsigned).digest('base64url');
+    const response = await fetch(`${server.apiUrl}/twirp/livekit.RoomService/${method}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${unsigned}.${signature}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    return await response.json();
+  }
+});
