@@ -1,39 +1,48 @@
 /// <reference lib="esnext.disposable" />
 
+// Everything handed out is plain data: numbers, texts, objects and arrays. Times are milliseconds since the epoch,
+// durations say their unit in their name.
+
 /** A room as the server has it now. */
 export interface MediaRoomInfo {
   /** The room's name, without the configured prefix. */
   name: string;
-  /** Participants in the room; a LiveKit server may lag up to 10 s and counts hidden ones. */
+  /** Participants in the room, hidden ones too but no agents; up to 10 s old. */
   numParticipants: number;
   /** Most participants at once; `0`: no limit. */
   maxParticipants: number;
   /** Milliseconds since the epoch. */
   createdAt: number;
-  /** The room is open on the server: a client may join it. */
+  /** The room is open on the server: a client may join it now. */
   active: boolean;
 }
 
-/** What a new room is made with. A room that is already live keeps what it has. */
+/** What a new room is made with; numbers are whole, 0 to 4,294,967,295. A room that is already live keeps what it has. */
 export interface MediaRoomInfoSettings {
   /** Most participants at once; default `0`: no limit. */
   maxParticipants?: number | undefined;
-  /** Seconds an empty room lives, before the first join and after the last leave; default `0`: the server's (LiveKit: 300 and 20). */
+  /**
+   * Seconds an empty room lives, before the first join and after the last leave; up to 2 s more pass.
+   * Default `0`: the server's own times, 300 and 20 unless it is told otherwise.
+   */
   emptyTimeoutSecs?: number | undefined;
-  /** Seconds a room lives after the last leave, where that differs from `emptyTimeoutSecs`. */
+  /** Seconds a room lives after the last leave; default: `emptyTimeoutSecs`. */
   departureTimeoutSecs?: number | undefined;
-  /** Text handed to everyone in the room. */
+  /** Text that everyone in the room reads; default: none. */
   metadata?: string | undefined;
 }
 
-/** Where a track comes from. */
+/** Where a participant's track comes from. */
 export type MediaTrackSource = 'camera' | 'microphone' | 'screen_share' | 'screen_share_audio';
 
-/** Whom a token is for and what it allows. Other keys (a whole user record) are ignored and never enter the token. */
+/**
+ * Whom a token is for and what it allows. Other keys (those of a whole user record) are ignored and never enter the
+ * token; one that looks like a misspelt field is refused.
+ */
 export interface MediaParticipantInfo {
-  /** Unique within the room: a second join with the same identity removes the first. 1 to 256 bytes of UTF-8. */
+  /** Unique within the room: a second join with the same identity removes the first. 1 to 256 bytes of UTF-8, no control characters. */
   identity: string;
-  /** The name others see. */
+  /** The name that others see. */
   name: string;
   /** May publish audio and video; default `true`. */
   canPublish?: boolean | undefined;
@@ -41,44 +50,48 @@ export interface MediaParticipantInfo {
   canSubscribe?: boolean | undefined;
   /** May send data messages; default `true`, whatever `canPublish` says. */
   canPublishData?: boolean | undefined;
-  /** The only sources it may publish; default: all. */
+  /** The only sources it may publish, at least one; default: all. For none, set `canPublish` to `false`. */
   canPublishSources?: readonly MediaTrackSource[] | undefined;
   /** May change its own name, metadata and attributes; default `false`. */
   canUpdateOwnMetadata?: boolean | undefined;
   /** Not shown to the others; default `false`. */
   hidden?: boolean | undefined;
-  /** Text handed to everyone in the room. */
+  /** Text about the participant that everyone in the room reads; default: none. */
   metadata?: string | undefined;
-  /** Key and value texts handed to everyone in the room. */
+  /** Texts by key, about the participant, that everyone in the room reads; default: none. */
   attributes?: Readonly<Record<string, string>> | undefined;
-  /** Seconds the token is good for joining, 1 to 2,592,000; default: the configured `tokenTtlSecs`. */
+  /** Seconds for which the token opens the room, 1 to 2,592,000 (30 days); default: the configured `tokenTtlSecs`. */
   ttlSecs?: number | undefined;
-  /** What the room is made with if this join creates it anew, after it timed out. Pass what you pass to `createRoom`. */
+  /** What the room is made with if this join has to create it, say after it timed out. Pass what you pass to `createRoom`. */
   roomSettings?: MediaRoomInfoSettings | undefined;
 }
 
 /** What a browser needs to join. */
 export interface MediaTokenResult {
-  /** The signed token (JWT). Hand it to the one it is for, and do not cache it. */
+  /** The signed token (JWT). Hand it to nobody but its participant; mint a new one for each visit. */
   token: string;
   /** The ws or wss address to connect to. */
   url: string;
-  /** When the token stops being good for joining, in milliseconds since the epoch. */
+  /** When the token stops opening the room, in milliseconds since the epoch. It does not end a call. */
   expiresAt: number;
 }
 
 /** A track that a participant has published. */
 export interface MediaTrack {
+  /** The server's id for the track. */
   sid: string;
+  /** `unknown` where the client did not say. */
   source: MediaTrackSource | 'unknown';
   kind: 'audio' | 'video' | 'data';
   muted: boolean;
 }
 
-/** A participant in a room. */
+/** A participant in a room, as the server has it now. */
 export interface MediaParticipant {
   identity: string;
+  /** The name that others see; may be `''`. */
   name: string;
+  /** Only while `active` does media flow. */
   state: 'joining' | 'joined' | 'active' | 'disconnected';
   /** Milliseconds since the epoch. */
   joinedAt: number;
@@ -92,13 +105,13 @@ export interface MediaParticipant {
 
 /** How long a call may take, and what ends it early. */
 export interface MediaCallOptions {
-  /** Ends this call with `ABORTED`; other callers of the same room are not touched. */
+  /** Ends this call with `ABORTED`, with the signal's reason as `cause`. Others who wait for the same room are not touched. */
   signal?: AbortSignalLike | undefined;
   /** Milliseconds for the whole call, queue and retries included; default: the configured `timeoutMs` (10,000). */
   timeoutMs?: number | undefined;
 }
 
-/** What is used of an `AbortSignal`, so that no DOM or Node types are needed. */
+/** What is used of an `AbortSignal`. Every `AbortSignal` fits; it has a name of its own so that neither DOM nor Node types are needed. */
 export interface AbortSignalLike {
   readonly aborted: boolean;
   readonly reason?: unknown;
@@ -106,28 +119,37 @@ export interface AbortSignalLike {
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 
-/** Rooms and tokens. Every failure is a rejected promise with a {@link MediaError}; methods work when taken off the object. */
+/**
+ * Rooms and tokens. Every failure is a promise that rejects with a {@link MediaError}: `INVALID_ARGUMENT` before
+ * anything is sent, then whatever the server or the way to it gives. Methods work when taken off the object.
+ */
 export interface MediaService {
-  /** Creates the room, or gives the live one of that name back unchanged. */
+  /**
+   * Creates the room, or gives the live one of that name back unchanged.
+   * Calls for one room that overlap in this process share a single request.
+   */
   createRoom(roomId: string, settings?: MediaRoomInfoSettings, options?: MediaCallOptions): Promise<MediaRoomInfo>;
   /**
    * Disconnects everyone and removes the room; a room that is not there is success.
-   * On LiveKit an unexpired token can create the room anew by joining, unless the server has `room.auto_create: false`.
+   * On LiveKit an unexpired token creates the room anew by joining, unless the server has `room.auto_create: false`.
    */
   deleteRoom(roomId: string, options?: MediaCallOptions): Promise<void>;
   /** The rooms on the server, sorted by name; with a `roomPrefix`, only those that bear it. */
   listRooms(options?: MediaCallOptions): Promise<MediaRoomInfo[]>;
-  /** Mints a token to join one room as one participant. Local work, no network. */
+  /** Mints a token to join one room as one participant. Local work, no network. `URL_NOT_CONFIGURED` without a URL. */
   generateToken(roomId: string, participant: MediaParticipantInfo, options?: MediaCallOptions): Promise<MediaTokenResult>;
   /** Where browsers connect (ws or wss), or `null` while no URL is configured. */
   mediaUrl(options?: MediaCallOptions): Promise<string | null>;
   /** Those in the room, sorted by identity; none for a room that is not there. */
   listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaParticipant[]>;
-  /** Disconnects a participant. Their token stays valid: they can join again until it expires. */
+  /**
+   * Disconnects a participant; `PARTICIPANT_NOT_FOUND` if there is none of that identity.
+   * Their token stays valid: they can join again until it expires.
+   */
   removeParticipant(roomId: string, identity: string, options?: MediaCallOptions): Promise<void>;
 }
 
-/** What the running app's platform offers. Augment it with what your platform injects. */
+/** What the running app's platform offers. Augment this interface with what yours injects. */
 export interface Platform {
   /** `undefined` while no media provider is configured: check before use. */
   media?: MediaService;
@@ -135,15 +157,15 @@ export interface Platform {
 
 /** A platform of your own, from {@link createPlatform}. */
 export interface OwnedPlatform extends Platform, AsyncDisposable {
-  /** Lets go of everything the platform holds; resolves when nothing is pending. */
+  /** Lets go of everything the platform holds; resolves when that is done. */
   close(): Promise<void>;
 }
 
 /** Where rooms live. An option beats its environment variable; `undefined` and `''` count as absent. */
 export interface PlatformOptions {
-  /** `MARAVILLA_MEDIA_PROVIDER`: default `livekit` when key and secret are set, else `none`. */
+  /** `MARAVILLA_MEDIA_PROVIDER`; default: `livekit` when key and secret are set, else `none`. */
   provider?: 'livekit' | 'none' | undefined;
-  /** `LIVEKIT_URL`: where clients connect; ws, wss, http or https. */
+  /** `LIVEKIT_URL`: where clients connect; ws, wss, http or https, handed out as ws or wss. Without it no token can be minted. */
   url?: string | undefined;
   /** `LIVEKIT_API_URL`: where the server API is reached, when that differs; default: `url`. */
   apiUrl?: string | undefined;
@@ -151,13 +173,13 @@ export interface PlatformOptions {
   apiKey?: string | undefined;
   /** `LIVEKIT_API_SECRET`. */
   apiSecret?: string | undefined;
-  /** `MARAVILLA_MEDIA_ROOM_PREFIX`: put before every room name on the server. Must not end in a letter or digit. */
+  /** `MARAVILLA_MEDIA_ROOM_PREFIX`: put before every room name on the server, and taken off again. Must not end in a letter or digit. */
   roomPrefix?: string | undefined;
-  /** `MARAVILLA_MEDIA_TOKEN_TTL_SECS`: seconds, 1 to 2,592,000; default 21600 (6 h). */
+  /** `MARAVILLA_MEDIA_TOKEN_TTL_SECS`: seconds for which a token opens its room, 1 to 2,592,000; default 21600 (6 h). */
   tokenTtlSecs?: number | undefined;
-  /** `MARAVILLA_MEDIA_TIMEOUT_MS`: milliseconds for a whole call; default 10000. */
+  /** `MARAVILLA_MEDIA_TIMEOUT_MS`: milliseconds for a whole call, retries included; default 10000. */
   timeoutMs?: number | undefined;
-  /** Read in place of `process.env`, as with SvelteKit's `$env/dynamic/private`. */
+  /** Read in place of `process.env`: pass SvelteKit's `$env/dynamic/private`, which keeps `.env` out of `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Accepted for compatibility; no effect. */
   devServerUrl?: string | undefined;
@@ -174,7 +196,7 @@ export declare function getPlatform(options?: PlatformOptions): Platform;
 /** Forgets the platform that {@link getPlatform} gave, so that the next call makes a new one. */
 export declare function clearPlatformCache(): void;
 
-/** A platform of your own: uncached, and without the environment unless `env` is given. Throws `INVALID_CONFIG`. */
+/** Makes a platform of your own: uncached, and without the environment unless `env` is given. Throws `INVALID_CONFIG`. */
 export declare function createPlatform(options?: PlatformOptions): OwnedPlatform;
 
 /** Why a call failed; what each means and how to mend it stands in the README. */
@@ -194,7 +216,7 @@ export type MediaErrorCode =
   | 'UPSTREAM_ERROR'
   | 'INTERNAL';
 
-/** What a {@link MediaError} tells besides its code and message. */
+/** What a {@link MediaError} can tell besides its code and message; all of it may be left out. */
 export interface MediaErrorDetails {
   operation?: string | undefined;
   retryable?: boolean | undefined;
@@ -216,6 +238,7 @@ export declare class MediaError extends Error {
   readonly upstreamStatus?: number;
   /** The request's id (`X-Livekit-Request-Id`), where a request was sent. */
   readonly requestId?: string;
+  /** What led to it, such as the reason of an aborted signal. */
   readonly cause?: unknown;
 }
 
