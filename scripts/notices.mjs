@@ -30,7 +30,7 @@ async function linkedCrates(target) {
 }
 
 function cargo(...args) {
-  return run(['cargo', ...args], { quiet: true });
+  return run(['cargo', '--locked', ...args], { quiet: true });
 }
 
 function document(crates) {
