@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { docsRuns } from './docs.mjs';
+import { checkFacts, layOutCode } from './docs.mjs';
 import { cache, root } from './shell.mjs';
 
 const versions = ['typescript-5.9', 'typescript', 'typescript-7'];
@@ -45,6 +45,9 @@ function* typeRuns() {
     yield compile(version, 'an augmented Platform', consumers[0], ['augment.mts']);
     yield compile(version, "the platform documentation's route and gate", undefined, undefined, path.join(types, 'page'));
   }
+  for (const version of ['typescript', 'typescript-7']) {
+    yield compile(version, 'the code in the documents', undefined, undefined, path.join(types, 'docs'));
+  }
   yield compile('typescript', 'the facade and the error codes', undefined, undefined, path.join(types, 'facade'));
 }
 
@@ -66,7 +69,7 @@ function compile(version, name, options, files, project) {
   return { title, start: () => tsc(version, project) };
 }
 
-export function tsc(version, project) {
+function tsc(version, project) {
   const compiler = path.join(root, 'node_modules', version, 'bin/tsc');
   return new Promise((resolve, reject) => {
     execFile(process.execPath, [compiler, '--pretty', 'false', '-p', project], { cwd: root }, (error, stdout, stderr) => {
@@ -86,7 +89,12 @@ async function exportsMatch() {
 }
 
 mkdirSync(work, { recursive: true });
-const waiting = [{ title: 'index.js exports what index.d.ts declares', start: exportsMatch }, ...typeRuns(), ...docsRuns(work)];
+layOutCode();
+const waiting = [
+  { title: 'index.js exports what index.d.ts declares', start: exportsMatch },
+  { title: "the documents' commands, links and tables", start: checkFacts },
+  ...typeRuns(),
+];
 let passed = 0;
 let failed = 0;
 

@@ -1,0 +1,2 @@
+// As SvelteKit declares it.
+export declare const env: { [key: `PUBLIC_${string}`]: undefined; [key: `${string}`]: string | undefined };

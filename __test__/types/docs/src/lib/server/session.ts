@@ -1,0 +1,1 @@
+export { type User, requireMember } from '~/session.server';
