@@ -9,26 +9,17 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** The media methods of one configuration. */
-export declare class LiveKit {
-  /** Gives `<expiresAt in ms> <token>`. */
-  generateToken(roomId: string, identity: string, permissions: number, name?: string | undefined | null, ttlSecs?: number | undefined | null, metadata?: string | undefined | null, attributes?: Array<string> | undefined | null, roomSettings?: SettingsInput | undefined | null): string | Failure
-  /** Gives the room. */
-  createRoom(roomId: string, settings: SettingsInput | undefined | null, timeoutMs: number | undefined | null, call: number): string | Failure | Promise<string | Failure>
-  /** Gives `null`. */
-  deleteRoom(roomId: string, timeoutMs: number | undefined | null, call: number): string | Failure | Promise<string | Failure>
-  /** Gives the rooms. */
-  listRooms(timeoutMs: number | undefined | null, call: number): string | Failure | Promise<string | Failure>
-  /** Gives the participants. */
-  listParticipants(roomId: string, timeoutMs: number | undefined | null, call: number): string | Failure | Promise<string | Failure>
-  /** Gives `null`. */
-  removeParticipant(roomId: string, identity: string, timeoutMs: number | undefined | null, call: number): string | Failure | Promise<string | Failure>
-  /** Ends the call of that id with `ABORTED`, if it is still under way. */
-  cancel(call: number): void
-}
+/** Ends the call of that id with `ABORTED`, if it is still under way. */
+export declare function cancelCall(call: number): void
 
 /** Says how the process reaches the network; the first word counts. */
 export declare function configureNetwork(options: NetworkOptions): void
+
+/** Gives the room. */
+export declare function createRoom(provider: number, roomId: string, settings?: SettingsInput | undefined | null, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
+
+/** Gives `null`. */
+export declare function deleteRoom(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
 /** What the facade makes a `MediaError` of. */
 export interface Failure {
@@ -43,6 +34,15 @@ export interface Failure {
   /** The request's id. */
   requestId?: string
 }
+
+/** Gives the token, good from `now` in seconds since the epoch. */
+export declare function generateToken(provider: number, now: number, roomId: string, identity: string, permissions: number, name?: string | undefined | null, ttlSecs?: number | undefined | null, metadata?: string | undefined | null, attributes?: Array<string> | undefined | null, roomSettings?: SettingsInput | undefined | null): string | Failure
+
+/** Gives the participants. */
+export declare function listParticipants(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
+
+/** Gives the rooms. */
+export declare function listRooms(provider: number, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
 /** A configuration that the facade has checked. */
 export interface LiveKitOptions {
@@ -77,8 +77,17 @@ export interface NetworkOptions {
   authorities?: string
 }
 
-/** Opens the provider of that configuration; nothing is sent before the first call. */
-export declare function openLiveKit(options: LiveKitOptions): LiveKit | Failure
+/** Gives an id, under which one call can be cancelled. */
+export declare function newCall(): number
+
+/**
+ * Opens the provider of that configuration and gives its number; the same configuration, the same number.
+ * Nothing is sent before the first call.
+ */
+export declare function openLiveKit(options: LiveKitOptions): number | Failure
+
+/** Gives `null`. */
+export declare function removeParticipant(provider: number, roomId: string, identity: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
 /** The public `MediaRoomInfoSettings`. */
 export interface SettingsInput {

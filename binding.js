@@ -835,7 +835,14 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
-module.exports.LiveKit = nativeBinding.LiveKit
+module.exports.cancelCall = nativeBinding.cancelCall
 module.exports.configureNetwork = nativeBinding.configureNetwork
+module.exports.createRoom = nativeBinding.createRoom
+module.exports.deleteRoom = nativeBinding.deleteRoom
+module.exports.generateToken = nativeBinding.generateToken
+module.exports.listParticipants = nativeBinding.listParticipants
+module.exports.listRooms = nativeBinding.listRooms
 module.exports.MediaErrorCode = nativeBinding.MediaErrorCode
+module.exports.newCall = nativeBinding.newCall
 module.exports.openLiveKit = nativeBinding.openLiveKit
+module.exports.removeParticipant = nativeBinding.removeParticipant

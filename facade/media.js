@@ -6,12 +6,11 @@ const { readNetwork } = require('./network.js');
 
 /** The media service over the native core. Closures, so that its methods work when taken off the object. */
 function createMedia(binding, operation, config) {
-  const native = open(binding, operation, config);
+  const provider = open(binding, operation, config);
   const url = config.url ?? null;
   let networkRead = false;
-  let calls = 0;
 
-  /** Runs a call that may wait; `start` gets the call's budget and the id under which it can be cancelled. */
+  /** Runs a call that may wait; `start` gets the call's budget and, with a signal, the id under which it can be cancelled. */
   async function run(operation, options, start) {
     const { signal, timeoutMs } = readCallOptions(operation, options);
     if (signal?.aborted) throw aborted(operation, signal);
@@ -19,9 +18,8 @@ function createMedia(binding, operation, config) {
       binding.configureNetwork(readNetwork(config.apiUrl));
       networkRead = true;
     }
-    calls = (calls + 1) >>> 0;
-    const call = calls;
-    const cancel = () => native.cancel(call);
+    const call = signal === undefined ? undefined : binding.newCall();
+    const cancel = () => binding.cancelCall(call);
     signal?.addEventListener('abort', cancel);
     try {
       return JSON.parse(unwrap(operation, await start(timeoutMs, call), signal));
@@ -37,35 +35,35 @@ function createMedia(binding, operation, config) {
       const operation = 'createRoom';
       readText(operation, 'roomId', roomId);
       const wanted = readSettings(operation, 'settings', settings);
-      return await run(operation, options, (timeoutMs, call) => native.createRoom(roomId, wanted, timeoutMs, call));
+      return await run(operation, options, (timeoutMs, call) => binding.createRoom(provider, roomId, wanted, timeoutMs, call));
     },
     async deleteRoom(roomId, options) {
       const operation = 'deleteRoom';
       readText(operation, 'roomId', roomId);
-      await run(operation, options, (timeoutMs, call) => native.deleteRoom(roomId, timeoutMs, call));
+      await run(operation, options, (timeoutMs, call) => binding.deleteRoom(provider, roomId, timeoutMs, call));
     },
     async listRooms(options) {
-      return await run('listRooms', options, (timeoutMs, call) => native.listRooms(timeoutMs, call));
+      return await run('listRooms', options, (timeoutMs, call) => binding.listRooms(provider, timeoutMs, call));
     },
     async listParticipants(roomId, options) {
       const operation = 'listParticipants';
       readText(operation, 'roomId', roomId);
-      return await run(operation, options, (timeoutMs, call) => native.listParticipants(roomId, timeoutMs, call));
+      return await run(operation, options, (timeoutMs, call) => binding.listParticipants(provider, roomId, timeoutMs, call));
     },
     async removeParticipant(roomId, identity, options) {
       const operation = 'removeParticipant';
       readText(operation, 'roomId', roomId);
       readText(operation, 'identity', identity);
-      await run(operation, options, (timeoutMs, call) => native.removeParticipant(roomId, identity, timeoutMs, call));
+      await run(operation, options, (timeoutMs, call) => binding.removeParticipant(provider, roomId, identity, timeoutMs, call));
     },
     async generateToken(roomId, participant, options) {
       const operation = 'generateToken';
       readText(operation, 'roomId', roomId);
       const wanted = readParticipant(operation, participant);
       if (options !== undefined) checkLocal(operation, options);
-      const minted = mint(native, operation, roomId, wanted);
-      const space = minted.indexOf(' ');
-      return { token: minted.slice(space + 1), url, expiresAt: Number(minted.slice(0, space)) };
+      const now = Math.floor(Date.now() / 1000);
+      const token = mint(binding, operation, provider, now, roomId, wanted);
+      return { token, url, expiresAt: (now + (wanted.ttlSecs ?? config.tokenTtlSecs)) * 1000 };
     },
     async mediaUrl(options) {
       if (options !== undefined) checkLocal('mediaUrl', options);
@@ -74,21 +72,24 @@ function createMedia(binding, operation, config) {
   };
 }
 
-/** Opens the core's provider for that configuration. */
+/** The number of the core's provider for that configuration. */
 function open(binding, operation, config) {
-  const native = binding.openLiveKit(config);
-  if (native instanceof binding.LiveKit) return native;
-  const { code, message } = native;
-  throw new MediaError(code, message, { operation });
+  try {
+    const provider = binding.openLiveKit(config);
+    return typeof provider === 'number' ? provider : unwrap(operation, provider);
+  } catch (error) {
+    throw ours(operation, error);
+  }
 }
 
-/** `<expiresAt> <token>`: one string crosses the boundary in half the time of an object. */
-function mint(native, operation, roomId, wanted) {
+function mint(binding, operation, provider, now, roomId, wanted) {
   const attributes = wanted.attributes && Object.entries(wanted.attributes).flat();
   try {
     return unwrap(
       operation,
-      native.generateToken(
+      binding.generateToken(
+        provider,
+        now,
         roomId,
         wanted.identity,
         permissions(wanted),
@@ -104,7 +105,7 @@ function mint(native, operation, roomId, wanted) {
   }
 }
 
-/** The permissions as the bits that the core reads (`Permissions` in `src/binding`). */
+/** The permissions as the bits that the core reads (`permissions` in `src/binding/values.rs`). */
 function permissions({ canPublish, canSubscribe, canPublishData, canUpdateOwnMetadata, hidden, canPublishSources }) {
   let bits =
     (canPublish === false ? 0 : 1) |

@@ -4,6 +4,6 @@
 //! - [`provider`]: where rooms live, behind one trait.
 //! - [`media`]: rooms, participants, tokens and errors, pure.
 
-mod binding;
+pub mod binding;
 pub mod media;
 pub mod provider;

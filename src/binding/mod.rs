@@ -1,51 +1,39 @@
 //! The only floor that knows Node. Answers are JSON text or a [`Failure`]; the facade makes the objects and errors, in
 //! its caller's realm.
+#![expect(clippy::too_many_arguments, reason = "scalars cross the boundary in half the time of an object")]
 
+mod calls;
 mod failure;
+mod providers;
 mod settle;
 mod values;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use napi::bindgen_prelude::Either;
 use napi::{Env, Result};
 use napi_derive::napi;
 
-use crate::media::{Identity, Join, MediaError, RoomName, RoomPrefix, Secret};
+use crate::media::{Identity, Join, MediaError, RoomName, Secret};
 use crate::provider::livekit::{self, LiveKitConfig, Network};
-use crate::provider::{Deadline, Provider, Work};
+use crate::provider::{Deadline, Work};
 use failure::Failure;
-use settle::{Calls, Settled};
+use providers::{Service, service};
+use settle::{Settled, settle};
 use values::{LiveKitOptions, MOST_TTL_SECS, NetworkOptions, SettingsInput};
 
-/// The media methods of one configuration.
-#[napi]
-pub struct LiveKit {
-    provider: Arc<dyn Provider>,
-    prefix: RoomPrefix,
-    token_ttl_secs: u32,
-    timeout_ms: u32,
-    calls: Calls,
-}
-
-/// Opens the provider of that configuration; nothing is sent before the first call.
+/// Opens the provider of that configuration and gives its number; the same configuration, the same number.
+/// Nothing is sent before the first call.
 #[napi(catch_unwind)]
-pub fn open_live_kit(options: LiveKitOptions) -> Either<LiveKit, Failure> {
+pub fn open_live_kit(options: LiveKitOptions) -> Either<u32, Failure> {
     let config = LiveKitConfig {
         url: options.url,
         api_url: options.api_url,
         api_key: options.api_key,
         api_secret: Secret::new(options.api_secret),
     };
-    match livekit::LiveKit::new(config) {
-        Ok(provider) => Either::A(LiveKit {
-            provider: Arc::new(provider),
-            prefix: RoomPrefix::new(options.room_prefix),
-            token_ttl_secs: options.token_ttl_secs,
-            timeout_ms: options.timeout_ms,
-            calls: Calls::default(),
-        }),
+    match providers::open(config, options.room_prefix, options.token_ttl_secs, options.timeout_ms) {
+        Ok(number) => Either::A(number),
         Err(error) => Either::B(error.into()),
     }
 }
@@ -61,128 +49,139 @@ pub fn configure_network(options: NetworkOptions) {
     });
 }
 
-#[napi]
-#[expect(clippy::too_many_arguments, reason = "scalars cross the boundary in half the time of an object")]
-impl LiveKit {
-    /// Gives `<expiresAt in ms> <token>`.
-    #[napi(catch_unwind)]
-    pub fn generate_token(
-        &self,
-        room_id: String,
-        identity: String,
-        permissions: u32,
-        name: Option<String>,
-        ttl_secs: Option<f64>,
-        metadata: Option<String>,
-        attributes: Option<Vec<String>>,
-        room_settings: Option<SettingsInput>,
-    ) -> Either<String, Failure> {
-        let join = || -> std::result::Result<_, MediaError> {
-            let join = Join {
-                room: RoomName::parse(&self.prefix, room_id)?,
-                identity: Identity::parse("participant.identity", identity)?,
-                name: name.unwrap_or_default(),
-                permissions: values::permissions(permissions),
-                ttl_secs: values::whole("participant.ttlSecs", ttl_secs, self.token_ttl_secs, 1..=MOST_TTL_SECS)?,
-                metadata: metadata.unwrap_or_default(),
-                attributes: values::pairs(attributes.unwrap_or_default()),
-                room_settings: values::settings("participant.roomSettings", room_settings)?,
-            };
-            self.provider.generate_token(&join)
+/// Gives the token, good from `now` in seconds since the epoch.
+#[napi(catch_unwind)]
+pub fn generate_token(
+    provider: u32,
+    now: f64,
+    room_id: String,
+    identity: String,
+    permissions: u32,
+    name: Option<String>,
+    ttl_secs: Option<f64>,
+    metadata: Option<String>,
+    attributes: Option<Vec<String>>,
+    room_settings: Option<SettingsInput>,
+) -> Either<String, Failure> {
+    let mint = || -> std::result::Result<_, MediaError> {
+        let service = service(provider)?;
+        let join = Join {
+            room: RoomName::parse(&service.prefix, room_id)?,
+            identity: Identity::parse("participant.identity", identity)?,
+            name: name.unwrap_or_default(),
+            permissions: values::permissions(permissions),
+            now: values::unix_secs(now),
+            ttl_secs: values::whole("participant.ttlSecs", ttl_secs, service.token_ttl_secs, 1..=MOST_TTL_SECS)?,
+            metadata: metadata.unwrap_or_default(),
+            attributes: values::pairs(attributes.unwrap_or_default()),
+            room_settings: values::settings("participant.roomSettings", room_settings)?,
         };
-        match join() {
-            Ok(token) => Either::A(format!("{}000 {}", token.expires_at_secs, token.jwt.expose())),
-            Err(error) => Either::B(error.into()),
-        }
+        service.provider.generate_token(join)
+    };
+    match mint() {
+        Ok(token) => Either::A(token.into_exposed()),
+        Err(error) => Either::B(error.into()),
     }
+}
 
-    /// Gives the room.
-    #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
-    pub fn create_room<'env>(
-        &self,
-        env: &'env Env,
-        room_id: String,
-        settings: Option<SettingsInput>,
-        timeout_ms: Option<u32>,
-        call: u32,
-    ) -> Result<Settled<'env>> {
-        self.begin(env, timeout_ms, call, |deadline| {
-            let room = RoomName::parse(&self.prefix, room_id)?;
-            let settings = values::settings("settings", settings)?;
-            Ok(self.provider.create_room(room, settings, deadline))
-        })
-    }
+/// Gives the room.
+#[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
+pub fn create_room(
+    env: &Env,
+    provider: u32,
+    room_id: String,
+    settings: Option<SettingsInput>,
+    timeout_ms: Option<u32>,
+    call: Option<u32>,
+) -> Result<Settled<'_>> {
+    begin(env, provider, timeout_ms, call, |service, deadline| {
+        let room = RoomName::parse(&service.prefix, room_id)?;
+        let settings = values::settings("settings", settings)?;
+        Ok(service.provider.create_room(room, settings, deadline))
+    })
+}
 
-    /// Gives `null`.
-    #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
-    pub fn delete_room<'env>(
-        &self,
-        env: &'env Env,
-        room_id: String,
-        timeout_ms: Option<u32>,
-        call: u32,
-    ) -> Result<Settled<'env>> {
-        self.begin(env, timeout_ms, call, |deadline| {
-            let room = RoomName::parse(&self.prefix, room_id)?;
-            Ok(self.provider.delete_room(room, deadline))
-        })
-    }
+/// Gives `null`.
+#[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
+pub fn delete_room(
+    env: &Env,
+    provider: u32,
+    room_id: String,
+    timeout_ms: Option<u32>,
+    call: Option<u32>,
+) -> Result<Settled<'_>> {
+    begin(env, provider, timeout_ms, call, |service, deadline| {
+        let room = RoomName::parse(&service.prefix, room_id)?;
+        Ok(service.provider.delete_room(room, deadline))
+    })
+}
 
-    /// Gives the rooms.
-    #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
-    pub fn list_rooms<'env>(&self, env: &'env Env, timeout_ms: Option<u32>, call: u32) -> Result<Settled<'env>> {
-        self.begin(env, timeout_ms, call, |deadline| Ok(self.provider.list_rooms(self.prefix.clone(), deadline)))
-    }
+/// Gives the rooms.
+#[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
+pub fn list_rooms(env: &Env, provider: u32, timeout_ms: Option<u32>, call: Option<u32>) -> Result<Settled<'_>> {
+    begin(env, provider, timeout_ms, call, |service, deadline| {
+        Ok(service.provider.list_rooms(service.prefix.clone(), deadline))
+    })
+}
 
-    /// Gives the participants.
-    #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
-    pub fn list_participants<'env>(
-        &self,
-        env: &'env Env,
-        room_id: String,
-        timeout_ms: Option<u32>,
-        call: u32,
-    ) -> Result<Settled<'env>> {
-        self.begin(env, timeout_ms, call, |deadline| {
-            let room = RoomName::parse(&self.prefix, room_id)?;
-            Ok(self.provider.list_participants(room, deadline))
-        })
-    }
+/// Gives the participants.
+#[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
+pub fn list_participants(
+    env: &Env,
+    provider: u32,
+    room_id: String,
+    timeout_ms: Option<u32>,
+    call: Option<u32>,
+) -> Result<Settled<'_>> {
+    begin(env, provider, timeout_ms, call, |service, deadline| {
+        let room = RoomName::parse(&service.prefix, room_id)?;
+        Ok(service.provider.list_participants(room, deadline))
+    })
+}
 
-    /// Gives `null`.
-    #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
-    pub fn remove_participant<'env>(
-        &self,
-        env: &'env Env,
-        room_id: String,
-        identity: String,
-        timeout_ms: Option<u32>,
-        call: u32,
-    ) -> Result<Settled<'env>> {
-        self.begin(env, timeout_ms, call, |deadline| {
-            let room = RoomName::parse(&self.prefix, room_id)?;
-            let identity = Identity::parse("identity", identity)?;
-            Ok(self.provider.remove_participant(room, identity, deadline))
-        })
-    }
+/// Gives `null`.
+#[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
+pub fn remove_participant(
+    env: &Env,
+    provider: u32,
+    room_id: String,
+    identity: String,
+    timeout_ms: Option<u32>,
+    call: Option<u32>,
+) -> Result<Settled<'_>> {
+    begin(env, provider, timeout_ms, call, |service, deadline| {
+        let room = RoomName::parse(&service.prefix, room_id)?;
+        let identity = Identity::parse("identity", identity)?;
+        Ok(service.provider.remove_participant(room, identity, deadline))
+    })
+}
 
-    /// Ends the call of that id with `ABORTED`, if it is still under way.
-    #[napi(catch_unwind)]
-    pub fn cancel(&self, call: u32) {
-        self.calls.cancel(call);
-    }
+/// Gives an id, under which one call can be cancelled.
+#[napi(catch_unwind)]
+pub fn new_call() -> u32 {
+    calls::create()
+}
 
-    fn begin<'env, T: serde::Serialize + Send + 'static>(
-        &self,
-        env: &'env Env,
-        timeout_ms: Option<u32>,
-        call: u32,
-        work: impl FnOnce(Deadline) -> std::result::Result<Work<T>, MediaError>,
-    ) -> Result<Settled<'env>> {
-        let deadline = Deadline::after(Duration::from_millis(timeout_ms.unwrap_or(self.timeout_ms).into()));
-        match work(deadline.clone()) {
-            Ok(work) => self.calls.settle(env, call, work, deadline),
-            Err(error) => Ok(Settled::B(error.into())),
-        }
+/// Ends the call of that id with `ABORTED`, if it is still under way.
+#[napi(catch_unwind)]
+pub fn cancel_call(call: u32) {
+    calls::cancel(call);
+}
+
+fn begin<T: serde::Serialize + Send + 'static>(
+    env: &Env,
+    provider: u32,
+    timeout_ms: Option<u32>,
+    call: Option<u32>,
+    work: impl FnOnce(&Service, Deadline) -> std::result::Result<Work<T>, MediaError>,
+) -> Result<Settled<'_>> {
+    let begun = service(provider).and_then(|service| {
+        let budget = timeout_ms.unwrap_or(service.timeout_ms);
+        let deadline = Deadline::after(Duration::from_millis(budget.into()));
+        Ok((work(&service, deadline.clone())?, deadline))
+    });
+    match begun {
+        Ok((work, deadline)) => settle(env, call, work, deadline),
+        Err(error) => Ok(Settled::B(error.into())),
     }
 }

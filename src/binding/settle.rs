@@ -1,5 +1,4 @@
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt as _;
@@ -7,8 +6,8 @@ use napi::bindgen_prelude::{Either, Either3, Object};
 use napi::{Env, Result};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
 
+use super::calls::Cancellable;
 use super::failure::Failure;
 use crate::media::MediaError;
 use crate::provider::{Deadline, Work, attend};
@@ -28,53 +27,32 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("the process can start two threads")
 });
 
-/// The calls under way that can be cancelled, by the facade's ids.
-#[derive(Clone, Default)]
-pub struct Calls(Arc<Mutex<HashMap<u32, CancellationToken>>>);
-
-impl Calls {
-    /// Ends the call of that id, if it is still under way.
-    pub fn cancel(&self, call: u32) {
-        if let Some(cancelled) = self.lock().remove(&call) {
-            cancelled.cancel();
-        }
+/// Answers at once where `work` needs no waiting; else gives a promise and leaves the waiting to the runtime.
+pub fn settle<T: Serialize + Send + 'static>(
+    env: &Env,
+    call: Option<u32>,
+    work: Work<T>,
+    deadline: Deadline,
+) -> Result<Settled<'_>> {
+    let call = call.map(Cancellable::new);
+    let mut answer = async move {
+        let cancelled = call.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
+        answer_with(attend(work, deadline, cancelled).await)
     }
-
-    /// Answers at once where `work` needs no waiting; else gives a promise and leaves the waiting to the runtime.
-    pub fn settle<'env, T: Serialize + Send + 'static>(
-        &self,
-        env: &'env Env,
-        call: u32,
-        work: Work<T>,
-        deadline: Deadline,
-    ) -> Result<Settled<'env>> {
-        let cancelled = CancellationToken::new();
-        self.lock().insert(call, cancelled.clone());
-        let calls = self.clone();
-        let mut answer = async move {
-            let outcome = attend(work, deadline, cancelled).await;
-            calls.lock().remove(&call);
-            answer_with(outcome)
+    .boxed();
+    let _runtime = RUNTIME.enter();
+    // Whoever polls next sees what has happened since, so a wake-up in between is not lost.
+    match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Answer::A(json)) => Ok(Settled::A(json)),
+        Poll::Ready(Answer::B(failure)) => Ok(Settled::B(failure)),
+        Poll::Pending => {
+            let (deferred, promise) = env.create_deferred::<Answer, _>()?;
+            RUNTIME.spawn(async move {
+                let answer = answer.await;
+                deferred.resolve(move |_| Ok(answer));
+            });
+            Ok(Settled::C(promise))
         }
-        .boxed();
-        let _runtime = RUNTIME.enter();
-        // Whoever polls next sees what has happened since, so a wake-up in between is not lost.
-        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Answer::A(json)) => Ok(Settled::A(json)),
-            Poll::Ready(Answer::B(failure)) => Ok(Settled::B(failure)),
-            Poll::Pending => {
-                let (deferred, promise) = env.create_deferred::<Answer, _>()?;
-                RUNTIME.spawn(async move {
-                    let answer = answer.await;
-                    deferred.resolve(move |_| Ok(answer));
-                });
-                Ok(Settled::C(promise))
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, CancellationToken>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

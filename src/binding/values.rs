@@ -106,6 +106,12 @@ pub(super) fn permissions(bits: u32) -> Permissions {
     }
 }
 
+/// Seconds since the epoch, from JavaScript's clock.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a clock before 1970 counts as 1970")]
+pub(super) fn unix_secs(now: f64) -> u64 {
+    now as u64
+}
+
 /// Keys and values, which the facade lists one after the other.
 pub(super) fn pairs(flat: Vec<String>) -> Vec<(String, String)> {
     let mut flat = flat.into_iter();

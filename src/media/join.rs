@@ -1,6 +1,5 @@
 use super::participant::{Identity, TrackSource};
 use super::room::{RoomName, RoomSettings};
-use super::secret::Secret;
 
 /// What a join token is to say: one room, one participant, what it may do there.
 #[derive(Debug, Clone)]
@@ -13,7 +12,9 @@ pub struct Join {
     pub name: String,
     /// What it allows.
     pub permissions: Permissions,
-    /// Seconds it is good for joining.
+    /// When it is minted, in seconds since the epoch.
+    pub now: u64,
+    /// Seconds from then on that it is good for joining.
     pub ttl_secs: u32,
     /// Text handed to everyone in the room; may be empty.
     pub metadata: String,
@@ -39,13 +40,4 @@ pub struct Permissions {
     pub hidden: bool,
     /// The only sources it may publish; empty: all.
     pub sources: Vec<TrackSource>,
-}
-
-/// A signed join token.
-#[derive(Debug, Clone)]
-pub struct Token {
-    /// The JWT.
-    pub jwt: Secret,
-    /// When it stops being good for joining, in seconds since the epoch.
-    pub expires_at_secs: u64,
 }

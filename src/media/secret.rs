@@ -11,6 +11,12 @@ impl Secret {
         Self(text)
     }
 
+    /// The text itself, for its one receiver.
+    #[must_use]
+    pub fn into_exposed(self) -> String {
+        self.0
+    }
+
     /// The text itself, for signing and sending only.
     #[must_use]
     pub fn expose(&self) -> &str {

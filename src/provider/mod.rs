@@ -3,6 +3,9 @@
 mod deadline;
 pub mod livekit;
 
+#[cfg(test)]
+mod behaviour;
+
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
@@ -11,18 +14,18 @@ use tokio_util::sync::CancellationToken;
 
 pub use deadline::Deadline;
 
-use crate::media::{Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Token};
+use crate::media::{Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret};
 
 /// A call under way. It must not block before its first `await`, so that what needs no waiting settles at once.
 pub type Work<T> = BoxFuture<'static, Result<T, MediaError>>;
 
 /// Where rooms live. Each method's promise is the public contract's; `deadline` is the call's whole budget.
 pub trait Provider: Send + Sync {
-    /// Mints a token to join one room. Local work.
+    /// Mints a signed token to join one room. Local work.
     ///
     /// # Errors
     /// [`MediaError::UrlNotConfigured`] if there is nowhere to connect to.
-    fn generate_token(&self, join: &Join) -> Result<Token, MediaError>;
+    fn generate_token(&self, join: Join) -> Result<Secret, MediaError>;
 
     /// Creates the room, or gives the live one of that name back unchanged.
     fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Work<Room>;
@@ -59,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_caller_waits_no_longer_than_its_budget() {
         let budget = Duration::from_millis(20);
         let outcome =

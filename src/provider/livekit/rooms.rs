@@ -7,9 +7,9 @@ use livekit_protocol as proto;
 use super::answer::Failure;
 use super::turns::{self, Key};
 use super::twirp::{Answer, Method, Twirp};
-use super::{LiveKitConfig, convert, token};
+use super::{LiveKitConfig, convert};
 use crate::media::{
-    Identity, Join, MediaError, Mismatch, Participant, Room, RoomName, RoomPrefix, RoomSettings, Token, Upstream,
+    Identity, Join, MediaError, Mismatch, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream,
     by_name,
 };
 use crate::provider::{Deadline, Provider, Work};
@@ -23,6 +23,8 @@ const REMOVE_PARTICIPANT: Method = Method { name: "RemoveParticipant", most_byte
 
 /// Rooms on a LiveKit server, a cluster or LiveKit Cloud.
 pub struct LiveKit {
+    /// Whether there is somewhere for clients to connect to.
+    has_url: bool,
     server: Arc<Twirp>,
     /// What tells this server and key from others in [`turns`].
     identity: Arc<str>,
@@ -33,9 +35,9 @@ impl LiveKit {
     ///
     /// # Errors
     /// [`MediaError::InvalidConfig`] if the API URL cannot be parsed.
-    pub fn new(config: LiveKitConfig) -> Result<Self, MediaError> {
+    pub fn new(config: &LiveKitConfig) -> Result<Self, MediaError> {
         let identity = format!("{} {}", config.api_key, config.api_url.as_deref().unwrap_or_default()).into();
-        Ok(Self { server: Arc::new(Twirp::new(config)?), identity })
+        Ok(Self { has_url: config.url.is_some(), server: Arc::new(Twirp::new(config)?), identity })
     }
 
     fn key(&self, room: &RoomName) -> Key {
@@ -44,12 +46,11 @@ impl LiveKit {
 }
 
 impl Provider for LiveKit {
-    fn generate_token(&self, join: &Join) -> Result<Token, MediaError> {
-        let config = self.server.config();
-        if config.url.is_none() {
+    fn generate_token(&self, join: Join) -> Result<Secret, MediaError> {
+        if !self.has_url {
             return Err(MediaError::UrlNotConfigured);
         }
-        token::mint_join(config, join)
+        self.server.signer().join(join)
     }
 
     fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Work<Room> {

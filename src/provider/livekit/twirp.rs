@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::answer::{Failure, broken, refusal};
-use super::{LiveKitConfig, network, regions, token};
+use super::token::Signer;
+use super::{LiveKitConfig, network, regions};
 use crate::media::{ConfigFault, MediaError, Mismatch, Secret, Upstream};
 use crate::provider::Deadline;
 
@@ -35,7 +36,7 @@ pub(super) struct Method {
 
 /// The server API of one LiveKit server or project.
 pub(super) struct Twirp {
-    config: LiveKitConfig,
+    signer: Signer,
     base: Option<Url>,
     in_flight: Semaphore,
 }
@@ -56,14 +57,15 @@ struct Call<'a> {
 }
 
 impl Twirp {
-    pub(super) fn new(config: LiveKitConfig) -> Result<Self, MediaError> {
+    pub(super) fn new(config: &LiveKitConfig) -> Result<Self, MediaError> {
         let base = config.api_url.as_deref().map(Url::parse).transpose();
         let base = base.map_err(|_| MediaError::InvalidConfig(ConfigFault::Url))?;
-        Ok(Self { config, base, in_flight: Semaphore::new(MOST_IN_FLIGHT) })
+        let signer = Signer::new(&config.api_key, &config.api_secret);
+        Ok(Self { signer, base, in_flight: Semaphore::new(MOST_IN_FLIGHT) })
     }
 
-    pub(super) fn config(&self) -> &LiveKitConfig {
-        &self.config
+    pub(super) fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// Calls `method` with exactly `grants`; `deadline` bounds queue, connecting, retries and body together.
@@ -77,7 +79,7 @@ impl Twirp {
         let base = self.base.as_ref().ok_or(MediaError::UrlNotConfigured)?;
         let call = Call {
             method,
-            token: token::mint_call(&self.config, grants)?,
+            token: self.signer.call(grants)?,
             request_id: Uuid::new_v4().to_string(),
             body: request.encode_to_vec(),
         };

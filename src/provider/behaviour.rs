@@ -1,0 +1,179 @@
+//! What every provider must do, as one suite. A provider joins by one test that starts it and calls [`behaves`].
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::livekit::{LiveKit, LiveKitConfig};
+use super::{Deadline, Provider};
+use crate::media::{Identity, Join, MediaError, Permissions, RoomName, RoomPrefix, RoomSettings, Secret};
+
+const SECRET: &str = "a secret of 32 characters or more";
+
+async fn behaves(provider: &dyn Provider) {
+    a_created_room_comes_back_unchanged(provider).await;
+    creations_at_once_give_one_room(provider).await;
+    the_last_of_create_and_delete_wins(provider).await;
+    a_missing_room_can_be_deleted(provider).await;
+    rooms_are_listed_by_name_and_by_prefix_only(provider).await;
+    nobody_is_in_a_new_or_missing_room(provider).await;
+    a_missing_participant_cannot_be_removed(provider).await;
+    a_token_is_a_jwt_that_debug_does_not_show(provider);
+}
+
+async fn a_created_room_comes_back_unchanged(provider: &dyn Provider) {
+    let settings = RoomSettings { max_participants: 3, ..RoomSettings::default() };
+    let first = provider.create_room(room("same"), settings, soon()).await.unwrap();
+    let other = RoomSettings { max_participants: 9, ..RoomSettings::default() };
+    let second = provider.create_room(room("same"), other, soon()).await.unwrap();
+    assert_eq!((first.name.as_str(), first.max_participants, first.active), ("same", 3, true));
+    assert_eq!(first, second);
+}
+
+async fn creations_at_once_give_one_room(provider: &dyn Provider) {
+    let creations = (0..50).map(|_| provider.create_room(room("at once"), RoomSettings::default(), soon()));
+    let rooms = futures_util::future::join_all(creations).await;
+    let created_at = rooms[0].as_ref().unwrap().created_at;
+    assert!(rooms.iter().all(|room| room.as_ref().unwrap().created_at == created_at));
+}
+
+async fn the_last_of_create_and_delete_wins(provider: &dyn Provider) {
+    let first = provider.create_room(room("turns"), RoomSettings::default(), soon());
+    let deleted = provider.delete_room(room("turns"), soon());
+    let second =
+        provider.create_room(room("turns"), RoomSettings { max_participants: 2, ..Default::default() }, soon());
+    let (first, deleted, second) = tokio::join!(first, deleted, second);
+    assert_eq!((first.unwrap().max_participants, deleted, second.unwrap().max_participants), (0, Ok(()), 2));
+}
+
+async fn a_missing_room_can_be_deleted(provider: &dyn Provider) {
+    provider.create_room(room("gone"), RoomSettings::default(), soon()).await.unwrap();
+    assert_eq!(provider.delete_room(room("gone"), soon()).await, Ok(()));
+    assert_eq!(provider.delete_room(room("gone"), soon()).await, Ok(()));
+    let left = provider.list_rooms(RoomPrefix::default(), soon()).await.unwrap();
+    assert!(left.iter().all(|room| room.name != "gone"));
+}
+
+async fn rooms_are_listed_by_name_and_by_prefix_only(provider: &dyn Provider) {
+    let prefix = RoomPrefix::new("t1:".into());
+    for id in ["b", "a b/#😀", "a"] {
+        let name = RoomName::parse(&prefix, id.into()).unwrap();
+        provider.create_room(name, RoomSettings::default(), soon()).await.unwrap();
+    }
+    provider.create_room(room("t10:c"), RoomSettings::default(), soon()).await.unwrap();
+    let listed = provider.list_rooms(prefix, soon()).await.unwrap();
+    let names: Vec<_> = listed.iter().map(|room| room.name.as_str()).collect();
+    assert_eq!(names, ["a", "a b/#😀", "b"]);
+}
+
+async fn nobody_is_in_a_new_or_missing_room(provider: &dyn Provider) {
+    provider.create_room(room("empty"), RoomSettings::default(), soon()).await.unwrap();
+    for id in ["empty", "never was"] {
+        assert_eq!(provider.list_participants(room(id), soon()).await, Ok(Vec::new()));
+    }
+}
+
+async fn a_missing_participant_cannot_be_removed(provider: &dyn Provider) {
+    let nobody = Identity::parse("identity", "nobody".into()).unwrap();
+    let outcome = provider.remove_participant(room("empty"), nobody, soon()).await;
+    assert!(matches!(outcome, Err(MediaError::ParticipantNotFound { .. })), "{outcome:?}");
+}
+
+fn a_token_is_a_jwt_that_debug_does_not_show(provider: &dyn Provider) {
+    let token = provider.generate_token(join()).unwrap();
+    assert_eq!(token.expose().split('.').count(), 3);
+    assert!(!format!("{token:?}").contains(token.expose()));
+}
+
+fn room(id: &str) -> RoomName {
+    RoomName::parse(&RoomPrefix::default(), id.to_owned()).unwrap()
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(10))
+}
+
+fn join() -> Join {
+    Join {
+        room: room("r"),
+        identity: Identity::parse("identity", "ann".into()).unwrap(),
+        name: "Ann".into(),
+        permissions: Permissions {
+            can_publish: true,
+            can_subscribe: true,
+            can_publish_data: true,
+            can_update_own_metadata: false,
+            hidden: false,
+            sources: Vec::new(),
+        },
+        now: 4_102_444_800,
+        ttl_secs: 60,
+        metadata: String::new(),
+        attributes: Vec::new(),
+        room_settings: RoomSettings::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_livekit_server_behaves() {
+    let server = Server::start();
+    let config = LiveKitConfig {
+        url: Some(format!("ws://127.0.0.1:{}", server.port)),
+        api_url: Some(format!("http://127.0.0.1:{}", server.port)),
+        api_key: "key".into(),
+        api_secret: Secret::new(SECRET.into()),
+    };
+    assert!(!format!("{config:?}").contains(SECRET));
+    behaves(&LiveKit::new(&config).unwrap()).await;
+}
+
+/// A real livekit-server on free ports of loopback, which ends with the test.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start() -> Self {
+        let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/bin/livekit-server");
+        assert!(binary.exists(), "livekit-server is not built yet: type \"npm run setup\"");
+        let [port, tcp, udp] = free_ports();
+        let config = format!(
+            r#"{{"port":{port},"bind_addresses":["127.0.0.1"],"keys":{{"key":"{SECRET}"}},
+                "rtc":{{"tcp_port":{tcp},"udp_port":{udp},"node_ip":"127.0.0.1"}},"logging":{{"level":"error"}}}}"#
+        );
+        let mut command = Command::new(binary);
+        command.arg("--config-body").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Self { child: command.spawn().expect("livekit-server starts"), port };
+        let late = Instant::now() + Duration::from_secs(20);
+        while !server.is_ready() {
+            assert!(Instant::now() < late, "livekit-server is not ready after 20 s");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    fn is_ready(&self) -> bool {
+        use std::io::{Read as _, Write as _};
+        let Ok(mut socket) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut answer = String::new();
+        socket.write_all(b"GET / HTTP/1.0\r\n\r\n").is_ok()
+            && socket.read_to_string(&mut answer).is_ok()
+            && answer.contains(" 200 ")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended by itself, which the test has then seen.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports that are free now; all are held until all are known, so that they differ.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
