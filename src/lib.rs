@@ -7,3 +7,6 @@
 pub mod binding;
 pub mod media;
 pub mod provider;
+
+#[cfg(test)]
+mod floors;

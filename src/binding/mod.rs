@@ -1,6 +1,11 @@
 //! The only floor that knows Node. Answers are JSON text or a [`Failure`]; the facade makes the objects and errors, in
 //! its caller's realm.
 #![expect(clippy::too_many_arguments, reason = "scalars cross the boundary in half the time of an object")]
+#![expect(
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    reason = "only the facade calls these, from JavaScript"
+)]
 
 mod calls;
 mod failure;

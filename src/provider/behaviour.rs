@@ -1,7 +1,7 @@
 //! What every provider must do, as one suite. A provider joins by one test that starts it and calls [`behaves`].
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -136,8 +136,7 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/bin/livekit-server");
-        assert!(binary.exists(), "livekit-server is not built yet: type \"npm run setup\"");
+        let binary = server_binary().expect("livekit-server is built: type \"npm run setup\"");
         let [port, tcp, udp] = free_ports();
         let config = format!(
             r#"{{"port":{port},"bind_addresses":["127.0.0.1"],"keys":{{"key":"{SECRET}"}},
@@ -170,6 +169,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What the set-up has built; its name ends in its version.
+fn server_binary() -> Option<PathBuf> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/bin").read_dir().ok()?;
+    let mut files = built.flatten().map(|entry| entry.path());
+    files.find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("livekit-server-")))
 }
 
 /// Ports that are free now; all are held until all are known, so that they differ.
