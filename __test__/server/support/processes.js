@@ -1,21 +1,19 @@
 'use strict';
 
-const { fork } = require('node:child_process');
+const { execFileSync, fork } = require('node:child_process');
 const path = require('node:path');
 
-/** Every process that a test file starts ends with it. */
+/** All that a child gets to know of ours. */
 const ENVIRONMENT = { PATH: process.env.PATH, HOME: process.env.HOME };
 const EVENT_MS = 10_000;
 
 /**
  * A child process that is told to do things, and tells what happens to it.
  * @param {string} file
- * @param {{ env?: Record<string, string>, under?: string[], onEvent?: (event: any) => void }} [options]
- *   `under`: the command that runs Node, such as `faketime +5m`.
+ * @param {{ env?: Record<string, string>, onEvent?: (event: any) => void }} [options]
  */
-async function startChild(file, { env = {}, under = [], onEvent = () => {} } = {}) {
-  const [execPath, ...execArgv] = [...under, process.execPath];
-  const child = fork(path.join(__dirname, file), { execPath, execArgv, env: { ...ENVIRONMENT, ...env }, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+async function startChild(file, { env = {}, onEvent = () => {} } = {}) {
+  const child = fork(path.join(__dirname, file), { execArgv: [], env: { ...ENVIRONMENT, ...env }, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
   let printed = '';
   child.stderr?.setEncoding('utf8').on('data', (text) => (printed += text));
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
@@ -151,10 +149,10 @@ class Events {
 /**
  * A process that calls our package: for what a process reads once (proxies, the clock, the regions it knows).
  * @param {import('../../../index.js').PlatformOptions} options For `createPlatform`.
- * @param {{ env?: Record<string, string>, under?: string[] }} [process]
+ * @param {Record<string, string>} [env] Nothing else is in its environment.
  */
-async function startCaller(options, { env, under } = {}) {
-  const child = await startChild('caller.js', { env, under });
+async function startCaller(options, env) {
+  const child = await startChild('caller.js', { env });
   await child.call('open', { options });
   return {
     /**
@@ -167,4 +165,13 @@ async function startCaller(options, { env, under } = {}) {
   };
 }
 
-module.exports = { startCaller, startClients };
+/**
+ * The environment of a process whose clock is off. Not the command `faketime`: that is a process between us and ours.
+ * @param {string} shift Such as `+5m`.
+ */
+function withClockOff(shift) {
+  const library = execFileSync('faketime', ['-f', shift, 'printenv', 'LD_PRELOAD'], { encoding: 'utf8' }).trim();
+  return { LD_PRELOAD: library, FAKETIME: shift, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
+}
+
+module.exports = { startCaller, startClients, withClockOff };

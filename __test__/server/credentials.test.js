@@ -1,0 +1,140 @@
+'use strict';
+
+// Who may speak to a LiveKit server, and what a token is still good for.
+
+const { inspect } = require('node:util');
+const { startServer } = require('../../scripts/livekit-server.js');
+const { startCaller, startClients, withClockOff } = require('./support/processes.js');
+const { openMedia } = require('./support/providers.js');
+
+/** @typedef {Awaited<ReturnType<typeof startServer>>} Server */
+
+/** Each room call, with arguments that are right. @type {[string, ...unknown[]][]} */
+const CALLS = [['createRoom', 'r'], ['deleteRoom', 'r'], ['listRooms'], ['listParticipants', 'r'], ['removeParticipant', 'r', 'ann']];
+
+describe('credentials', () => {
+  /** @type {Server} */
+  let server;
+  beforeAll(async () => {
+    server = await startServer();
+  });
+  afterAll(() => server?.stop());
+
+  /** Everything a log could hold of an error. @param {any} error */
+  const shown = (error) =>
+    [error.message, error.stack, String(error), inspect(error, { depth: 9, showHidden: true }), JSON.stringify(error)].join('\n');
+
+  const wrong = {
+    'a wrong secret': () => ({ url: server.url, apiKey: server.apiKey, apiSecret: 'not-the-secret-of-this-server-at-all' }),
+    'an unknown key': () => ({ url: server.url, apiKey: 'APIunknown', apiSecret: server.apiSecret }),
+  };
+
+  describe.each(Object.entries(wrong))('with %s', (_name, options) => {
+    test.each(CALLS)('%s is refused, and shows neither secret nor token', async (method, ...args) => {
+      const media = /** @type {any} */ (openMedia(options()));
+      const error = await media[method](...args).catch((/** @type {unknown} */ caught) => caught);
+      expect(error).toMatchObject({ code: 'UNAUTHENTICATED', operation: method, retryable: false, upstreamStatus: 401 });
+      expect(error.requestId).toMatch(/^[\w-]{8,}$/);
+      expect(shown(error)).not.toContain(options().apiSecret);
+      // A JWT, whole or in part, begins so: it is base64 of `{"`.
+      expect(shown(error)).not.toMatch(/eyJ/);
+    });
+  });
+
+  describe('with our clock', () => {
+    /** @param {string} shift */
+    async function callAt(shift) {
+      const { url, apiKey, apiSecret } = server;
+      const caller = await startCaller({ url, apiKey, apiSecret }, withClockOff(shift));
+      try {
+        return await caller.run('createRoom', `clock ${shift}`);
+      } finally {
+        await caller.stop();
+      }
+    }
+
+    test.each(['+5m', '-5m'])('off by %s the server refuses us', async (shift) => {
+      const { error } = await callAt(shift);
+      expect(error).toMatchObject({ code: 'UNAUTHENTICATED', retryable: false, upstreamStatus: 401, isMediaError: true });
+      expect(error.shown).not.toContain(server.apiSecret);
+      expect(error.shown).not.toMatch(/eyJ/);
+    });
+
+    test.each(['+30s', '-30s', '+0s'])('off by %s it serves us', async (shift) => {
+      expect(await callAt(shift)).toMatchObject({ value: { name: `clock ${shift}` } });
+    });
+  });
+});
+
+describe('a token', () => {
+  /** @type {Server} */
+  let strict;
+  /** @type {Server} */
+  let lax;
+  /** @type {Awaited<ReturnType<typeof startClients>>} */
+  let clients;
+  const ann = { identity: 'ann', name: 'Ann' };
+
+  beforeAll(async () => {
+    [strict, lax, clients] = await Promise.all([startServer({ config: { room: { auto_create: false } } }), startServer(), startClients()]);
+  });
+  afterAll(async () => {
+    await clients?.stop();
+    await Promise.all([strict?.stop(), lax?.stop()]);
+  });
+
+  const open = (/** @type {Server} */ { url, apiKey, apiSecret }) => openMedia({ url, apiKey, apiSecret });
+
+  test('opens a room only while it exists, where the server does not create rooms by joining', async () => {
+    const media = open(strict);
+    const minted = await media.generateToken('strict', ann);
+    await expect(clients.join(minted)).rejects.toThrow('404');
+    await media.createRoom('strict');
+    const joined = await clients.join(minted);
+    await media.deleteRoom('strict');
+    expect(await joined.next('disconnected')).toBe('ROOM_DELETED');
+    await expect(clients.join(minted)).rejects.toThrow('404');
+    await media.createRoom('strict');
+    await clients.join(minted);
+  });
+
+  test('makes the room anew where the server creates rooms by joining, which is LiveKit’s default', async () => {
+    const media = open(lax);
+    await media.createRoom('lax');
+    const minted = await media.generateToken('lax', ann);
+    await media.deleteRoom('lax');
+    await clients.join(minted);
+    expect(await media.listRooms()).toMatchObject([{ name: 'lax' }]);
+  });
+
+  test('is refused after its time, and works before', async () => {
+    const { url, apiKey, apiSecret } = lax;
+    // The server's leeway is a minute, so the token must be older than that.
+    const caller = await startCaller({ url, apiKey, apiSecret }, withClockOff('-3m'));
+    try {
+      const expired = (await caller.run('generateToken', 'times', { ...ann, ttlSecs: 60 })).value;
+      const valid = (await caller.run('generateToken', 'times', { ...ann, ttlSecs: 600 })).value;
+      await expect(clients.join(expired)).rejects.toThrow('401');
+      await clients.join(valid);
+    } finally {
+      await caller.stop();
+    }
+  });
+
+  test('of another server’s secret opens nothing', async () => {
+    const { token } = await openMedia({ url: lax.url, apiKey: lax.apiKey, apiSecret: 'another'.repeat(5) }).generateToken('any', ann);
+    await expect(clients.join({ url: lax.url, token })).rejects.toThrow('401');
+  });
+
+  test('to join does not let its bearer call the server', async () => {
+    const { token } = await open(lax).generateToken('lax', ann);
+    for (const method of ['CreateRoom', 'ListRooms', 'DeleteRoom', 'ListParticipants']) {
+      const response = await fetch(`${lax.apiUrl}/twirp/livekit.RoomService/${method}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ name: 'lax', room: 'lax' }),
+      });
+      expect(response.status).toBe(401);
+    }
+  });
+});
