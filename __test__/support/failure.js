@@ -1,6 +1,6 @@
 'use strict';
 
-const { MediaError, isMediaError } = require('../../index.js');
+const { isMediaError } = require('../../index.js');
 
 /**
  * The MediaError a promise rejects with; anything else fails the test.
@@ -11,8 +11,7 @@ async function failureOf(promise) {
   try {
     value = await promise;
   } catch (error) {
-    if (!(error instanceof MediaError) || !isMediaError(error)) throw new Error('rejected with something else', { cause: error });
-    return error;
+    return checked(error, 'rejected');
   }
   throw new Error(`resolved with ${JSON.stringify(value)}, where a failure was expected`);
 }
@@ -26,10 +25,14 @@ function failureIn(run) {
   try {
     value = run();
   } catch (error) {
-    if (!(error instanceof MediaError) || !isMediaError(error)) throw new Error('threw something else', { cause: error });
-    return error;
+    return checked(error, 'threw');
   }
   throw new Error(`returned ${typeof value}, where a failure was expected`);
+}
+
+function checked(error, how) {
+  if (error instanceof Error && error.name === 'MediaError' && isMediaError(error)) return error;
+  throw new Error(`${how} with something else`, { cause: error });
 }
 
 module.exports = { failureIn, failureOf };

@@ -93,16 +93,19 @@ class FaultServer extends EventEmitter {
     let pending = Buffer.alloc(0);
     socket.on('data', (chunk) => {
       pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
+      // As every HTTP server answers a TLS greeting.
+      if (!/[A-Z]/.test(String.fromCharCode(pending[0]))) return socket.end(head(400, { Connection: 'close' }));
       for (;;) {
         const end = pending.indexOf('\r\n\r\n');
-        if (end < 0) return;
+        if (end < 0) return undefined;
         const [line, ...fields] = pending.toString('latin1', 0, end).split('\r\n');
         const headers = Object.fromEntries(fields.map((field) => [field.slice(0, field.indexOf(':')).toLowerCase(), field.slice(field.indexOf(':') + 1).trim()]));
         const whole = end + 4 + Number(headers['content-length'] ?? 0);
-        if (pending.length < whole) return;
+        if (pending.length < whole) return undefined;
         const body = pending.subarray(end + 4, whole);
         pending = pending.subarray(whole);
         this.#take(exchangeOf(line, headers, body, socket));
+        if (pending.length === 0) return undefined;
       }
     });
   }
