@@ -34,10 +34,11 @@ pub fn settle<T: Serialize + Send + 'static>(
     work: Work<T>,
     deadline: Deadline,
 ) -> Result<Settled<'_>> {
+    let Work { future, until_told } = work;
     let call = call.map(Cancellable::new);
     let mut answer = async move {
         let cancelled = call.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
-        answer_with(attend(work, deadline, cancelled).await)
+        answer_with(attend(future, deadline, cancelled).await)
     }
     .boxed();
     let _runtime = RUNTIME.enter();
@@ -49,7 +50,10 @@ pub fn settle<T: Serialize + Send + 'static>(
             let (deferred, promise) = env.create_deferred::<Answer, _>()?;
             RUNTIME.spawn(async move {
                 let answer = answer.await;
-                deferred.resolve(move |_| Ok(answer));
+                deferred.resolve(move |_| {
+                    drop(until_told);
+                    Ok(answer)
+                });
             });
             Ok(Settled::C(promise))
         }

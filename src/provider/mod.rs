@@ -6,7 +6,10 @@ pub mod livekit;
 #[cfg(test)]
 mod behaviour;
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -17,7 +20,27 @@ pub use deadline::Deadline;
 use crate::media::{Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret};
 
 /// A call under way. It must not block before its first `await`, so that what needs no waiting settles at once.
-pub type Work<T> = BoxFuture<'static, Result<T, MediaError>>;
+pub struct Work<T> {
+    /// The call itself.
+    pub future: BoxFuture<'static, Result<T, MediaError>>,
+    /// Kept until the caller has been told the outcome, which may be later than the outcome is there.
+    pub until_told: Option<Box<dyn Any + Send>>,
+}
+
+impl<T> Work<T> {
+    /// A call of which nothing is kept.
+    pub fn new(future: impl Future<Output = Result<T, MediaError>> + Send + 'static) -> Self {
+        Self { future: future.boxed(), until_told: None }
+    }
+}
+
+impl<T> Future for Work<T> {
+    type Output = Result<T, MediaError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(context)
+    }
+}
 
 /// Where rooms live. Each method's promise is the public contract's; `deadline` is the call's whole budget.
 pub trait Provider: Send + Sync {
@@ -47,7 +70,11 @@ pub trait Provider: Send + Sync {
 ///
 /// # Errors
 /// What `work` gives, [`MediaError::TimedOut`], [`MediaError::Aborted`] or [`MediaError::Internal`].
-pub async fn attend<T>(work: Work<T>, deadline: Deadline, cancelled: CancellationToken) -> Result<T, MediaError> {
+pub async fn attend<T>(
+    work: impl Future<Output = Result<T, MediaError>>,
+    deadline: Deadline,
+    cancelled: CancellationToken,
+) -> Result<T, MediaError> {
     tokio::select! {
         biased;
         outcome = AssertUnwindSafe(work).catch_unwind() => outcome.unwrap_or(Err(MediaError::Internal)),
@@ -65,8 +92,7 @@ mod tests {
     #[tokio::test]
     async fn a_caller_waits_no_longer_than_its_budget() {
         let budget = Duration::from_millis(20);
-        let outcome =
-            attend::<()>(std::future::pending().boxed(), Deadline::after(budget), CancellationToken::new()).await;
+        let outcome = attend::<()>(std::future::pending(), Deadline::after(budget), CancellationToken::new()).await;
         assert_eq!(outcome, Err(MediaError::TimedOut { budget, upstream: None }));
     }
 
@@ -74,14 +100,13 @@ mod tests {
     async fn a_cancelled_caller_is_told_so() {
         let cancelled = CancellationToken::new();
         cancelled.cancel();
-        let outcome =
-            attend::<()>(std::future::pending().boxed(), Deadline::after(Duration::from_secs(9)), cancelled).await;
+        let outcome = attend::<()>(std::future::pending(), Deadline::after(Duration::from_secs(9)), cancelled).await;
         assert_eq!(outcome, Err(MediaError::Aborted));
     }
 
     #[tokio::test]
     async fn a_panic_is_an_internal_error() {
-        let work: Work<()> = async { panic!("a defect") }.boxed();
+        let work = Work::<()>::new(async { panic!("a defect") });
         let outcome = attend(work, Deadline::after(Duration::from_secs(9)), CancellationToken::new()).await;
         assert_eq!(outcome, Err(MediaError::Internal));
     }

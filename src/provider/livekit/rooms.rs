@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use livekit_api::access_token::VideoGrants;
 use livekit_protocol as proto;
 
@@ -55,12 +54,9 @@ impl Provider for LiveKit {
 
     fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Work<Room> {
         let server = self.server.clone();
-        turns::create(self.key(&room), &deadline, |own| {
-            async move {
-                let created = create(&server, &room, &settings, &own).await;
-                created.map_err(|failure| failure.or_missing(|upstream| room_not_found(&room, upstream)))
-            }
-            .boxed()
+        turns::create(&self.key(&room), &deadline, |own| async move {
+            let created = create(&server, &room, &settings, &own).await;
+            created.map_err(|failure| failure.or_missing(|upstream| room_not_found(&room, upstream)))
         })
     }
 
@@ -82,12 +78,12 @@ impl Provider for LiveKit {
                 Err(failure) => Err(failure.or_missing(|upstream| room_not_found(&room, upstream))),
             }
         };
-        turns::alone(key, work.boxed())
+        turns::alone(&key, work)
     }
 
     fn list_rooms(&self, prefix: RoomPrefix, deadline: Deadline) -> Work<Vec<Room>> {
         let server = self.server.clone();
-        async move {
+        Work::new(async move {
             let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
             let request = proto::ListRoomsRequest::default();
             let answer = server.call::<proto::ListRoomsResponse>(&LIST_ROOMS, grants, &request, &deadline).await;
@@ -96,13 +92,12 @@ impl Provider for LiveKit {
             let mut rooms: Vec<Room> = own.collect();
             rooms.sort_unstable_by(|a, b| by_name(&a.name, &b.name));
             Ok(rooms)
-        }
-        .boxed()
+        })
     }
 
     fn list_participants(&self, room: RoomName, deadline: Deadline) -> Work<Vec<Participant>> {
         let server = self.server.clone();
-        async move {
+        Work::new(async move {
             let request = proto::ListParticipantsRequest { room: room.on_server().to_owned() };
             let answer = server
                 .call::<proto::ListParticipantsResponse>(&LIST_PARTICIPANTS, admin_of(&room), &request, &deadline)
@@ -111,13 +106,12 @@ impl Provider for LiveKit {
             let mut participants: Vec<_> = answer.message.participants.into_iter().map(convert::participant).collect();
             participants.sort_unstable_by(|a, b| by_name(&a.identity, &b.identity));
             Ok(participants)
-        }
-        .boxed()
+        })
     }
 
     fn remove_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Work<()> {
         let server = self.server.clone();
-        async move {
+        Work::new(async move {
             let (room_name, identity) = (room.on_server().to_owned(), identity.as_str().to_owned());
             let request =
                 proto::RoomParticipantIdentity { room: room_name, identity: identity.clone(), ..Default::default() };
@@ -131,8 +125,7 @@ impl Provider for LiveKit {
                     upstream,
                 })
             })
-        }
-        .boxed()
+        })
     }
 }
 

@@ -2,12 +2,13 @@
 //! it share one request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::WeakShared;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 
-use crate::media::Room;
+use crate::media::{MediaError, Room};
 use crate::provider::{Deadline, Work};
 
 /// A room of one server, as one key sees it. The process has one map for all.
@@ -17,12 +18,33 @@ pub(super) struct Key {
     pub(super) room: String,
 }
 
+type Request = BoxFuture<'static, Result<Room, MediaError>>;
+
+/// How long after its end a creation can be joined, by a caller who called while others were not told of that end yet.
+/// It bounds how old an answer can be where a thread is too busy to be told, or is gone.
+const JOINABLE: Duration = Duration::from_secs(1);
+
+/// A creation that callers may join: until the last of those who wait for it has been told its outcome.
+struct Creation {
+    request: WeakShared<Request>,
+    deadline: Deadline,
+    ended: Arc<OnceLock<Instant>>,
+}
+
+impl Creation {
+    fn join(&self, deadline: &Deadline) -> Option<Shared<Request>> {
+        let is_old = self.ended.get().is_some_and(|ended| ended.elapsed() > JOINABLE);
+        let request = self.request.upgrade().filter(|_| !is_old)?;
+        self.deadline.extend_to(deadline);
+        Some(request)
+    }
+}
+
 #[derive(Default)]
 struct Entry {
     /// Fair: who asked first goes first.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// The creation that callers may still join.
-    creation: Option<(WeakShared<Work<Room>>, Deadline)>,
+    creation: Option<Creation>,
     /// Calls that hold this entry.
     users: usize,
 }
@@ -35,6 +57,13 @@ fn rooms() -> MutexGuard<'static, HashMap<Key, Entry>> {
 
 /// A call's hold on an entry, which goes with the last of them.
 struct Hold(Key);
+
+impl Hold {
+    fn on(key: &Key, entry: &mut Entry) -> Self {
+        entry.users += 1;
+        Self(key.clone())
+    }
+}
 
 impl Drop for Hold {
     fn drop(&mut self) {
@@ -49,39 +78,49 @@ impl Drop for Hold {
 
 /// Creates a room in its turn, or joins a creation under way. The shared request lives as long as any caller waits for
 /// it, and may take as long as the most patient of them.
-pub(super) fn create(key: Key, deadline: &Deadline, request: impl FnOnce(Deadline) -> Work<Room>) -> Work<Room> {
+pub(super) fn create<F>(key: &Key, deadline: &Deadline, request: impl FnOnce(Deadline) -> F) -> Work<Room>
+where
+    F: Future<Output = Result<Room, MediaError>> + Send + 'static,
+{
     let mut rooms = rooms();
     let entry = rooms.entry(key.clone()).or_default();
-    if let Some((creation, own)) = &entry.creation
-        && let Some(shared) = creation.upgrade().filter(|shared| shared.peek().is_none())
-    {
-        own.extend_to(deadline);
-        return shared.boxed();
-    }
-    let own = deadline.detached();
-    let shared = in_turn(key, entry, request(own.clone())).shared();
-    entry.creation = shared.downgrade().map(|weak| (weak, own));
-    shared.boxed()
+    let joined = entry.creation.as_ref().and_then(|creation| creation.join(deadline));
+    let request = joined.unwrap_or_else(|| {
+        let own = deadline.detached();
+        let ended = Arc::new(OnceLock::new());
+        let work = in_turn(key, entry, request(own.clone()));
+        let end = ended.clone();
+        let request = work.future.inspect(move |_| end.set(Instant::now()).unwrap_or_default()).boxed().shared();
+        entry.creation = request.downgrade().map(|request| Creation { request, deadline: own, ended });
+        request
+    });
+    let until_told = (request.clone(), Hold::on(key, entry));
+    Work { future: request.boxed(), until_told: Some(Box::new(until_told)) }
 }
 
 /// Runs `work` in the room's turn. A creation asked for later is a new one, after it.
-pub(super) fn alone<T: Send + 'static>(key: Key, work: Work<T>) -> Work<T> {
+pub(super) fn alone<T: Send + 'static>(
+    key: &Key,
+    work: impl Future<Output = Result<T, MediaError>> + Send + 'static,
+) -> Work<T> {
     let mut rooms = rooms();
     let entry = rooms.entry(key.clone()).or_default();
     entry.creation = None;
     in_turn(key, entry, work)
 }
 
-fn in_turn<T: Send + 'static>(key: Key, entry: &mut Entry, work: Work<T>) -> Work<T> {
-    entry.users += 1;
-    let hold = Hold(key);
+fn in_turn<T: Send + 'static>(
+    key: &Key,
+    entry: &mut Entry,
+    work: impl Future<Output = Result<T, MediaError>> + Send + 'static,
+) -> Work<T> {
+    let hold = Hold::on(key, entry);
     let turn = entry.turn.clone();
-    async move {
+    Work::new(async move {
         let _hold = hold;
         let _turn = turn.lock().await;
         work.await
-    }
-    .boxed()
+    })
 }
 
 #[cfg(test)]
@@ -112,13 +151,10 @@ mod tests {
         let callers: Vec<_> = (0..1000)
             .map(|_| {
                 let (requests, open) = (requests.clone(), open.clone());
-                create(key("shared"), &deadline(), |_| {
-                    async move {
-                        requests.fetch_add(1, Ordering::SeqCst);
-                        open.notified().await;
-                        Ok(room())
-                    }
-                    .boxed()
+                create(&key("shared"), &deadline(), |_| async move {
+                    requests.fetch_add(1, Ordering::SeqCst);
+                    open.notified().await;
+                    Ok(room())
                 })
             })
             .collect();
@@ -133,14 +169,12 @@ mod tests {
     #[tokio::test]
     async fn the_request_ends_only_when_all_callers_have_left() {
         let (dropped, ended) = oneshot::channel::<()>();
-        let first = create(key("left"), &deadline(), |_| {
-            async move {
-                let _dropped = dropped;
-                std::future::pending().await
-            }
-            .boxed()
+        let first = create(&key("left"), &deadline(), |_| async move {
+            let _dropped = dropped;
+            std::future::pending().await
         });
-        let second = create(key("left"), &deadline(), |_| panic!("the second caller shares the first's request"));
+        let second =
+            create(&key("left"), &deadline(), |_| async { panic!("the second caller shares the first's request") });
         let mut first = tokio::spawn(first);
         let second = tokio::spawn(second);
         tokio::task::yield_now().await;
@@ -152,18 +186,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_calls_before_the_others_are_told_shares_their_request() {
+        let answered = create(&key("told"), &deadline(), |_| async { Ok(room()) });
+        let Work { future, until_told } = answered;
+        assert_eq!(future.await, Ok(room()));
+        let joined = create(&key("told"), &deadline(), |_| async { panic!("the answer is there") });
+        assert_eq!(joined.await, Ok(room()));
+        drop(until_told);
+        let later = create(&key("told"), &deadline(), |_| async { Err(MediaError::Internal) });
+        assert_eq!(later.await, Err(MediaError::Internal), "a later call asks the server anew");
+    }
+
+    #[tokio::test]
     async fn a_patient_caller_gives_the_shared_request_more_time() {
         let (tell, told) = oneshot::channel();
-        let hasty = create(key("patient"), &Deadline::after(Duration::from_secs(1)), |own| {
-            async move {
-                tell.send(own).unwrap();
-                std::future::pending().await
-            }
-            .boxed()
+        let hasty = create(&key("patient"), &Deadline::after(Duration::from_secs(1)), |own| async move {
+            tell.send(own).unwrap();
+            std::future::pending().await
         });
         let hasty = tokio::spawn(hasty);
         let own = told.await.unwrap();
-        let _patient = create(key("patient"), &Deadline::after(Duration::from_secs(9)), |_| unreachable!());
+        let _patient = create(&key("patient"), &Deadline::after(Duration::from_secs(9)), |_| async { unreachable!() });
         assert!(own.budget() >= Duration::from_secs(9));
         hasty.abort();
     }
@@ -181,9 +224,9 @@ mod tests {
                 tell.send(name).unwrap();
             }
         };
-        let created = |name| create(key("turns"), &deadline(), |_| step(name).map(|()| Ok(room())).boxed());
+        let created = |name| create(&key("turns"), &deadline(), |_| step(name).map(|()| Ok(room())));
         let first = created("create 1");
-        let delete = alone(key("turns"), step("delete").map(|()| Ok(())).boxed());
+        let delete = alone(&key("turns"), step("delete").map(|()| Ok(())));
         let second = created("create 2");
         let (first, delete, second) = tokio::join!(first, delete, second);
         assert!(first.is_ok() && delete.is_ok() && second.is_ok());

@@ -1,0 +1,101 @@
+// One case by one peer, in a process of its own: `node case.mjs <case> <peer>`, the server in BENCH_SERVER. Prints JSON.
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { peers } from './peers.mjs';
+
+const PARTICIPANT = { identity: 'user-4711', name: 'Ann', canPublish: true, canSubscribe: true, canPublishData: true };
+const ROOM = 'huddle:design-team';
+
+const cases = {
+  /** µs a token, one at a time. */
+  async tokenAlone(peer) {
+    const each = (count) => repeat(count, () => peer.token(ROOM, PARTICIPANT));
+    await each(20_000);
+    return { value: (await timed(() => each(50_000))) / 50 };
+  },
+
+  /** µs a token, 500 in flight. */
+  async tokenTogether(peer) {
+    const rounds = (count) => repeat(count, () => Promise.all(Array.from({ length: 500 }, () => peer.token(ROOM, PARTICIPANT))));
+    await rounds(40);
+    return { value: (await timed(() => rounds(100))) / 50 };
+  },
+
+  /** ms for a pair of create and delete, one at a time. */
+  async pairAlone(peer) {
+    const pairs = (count) => repeat(count, () => pair(peer, 'bench-alone'));
+    await pairs(100);
+    return { value: (await timed(() => pairs(400))) / 400 };
+  },
+
+  /** Pairs a second, and ms of this process's CPU a pair, 32 in flight. */
+  async pairTogether(peer) {
+    const lanes = (count) => Promise.all(Array.from({ length: 32 }, (_, lane) => repeat(count, () => pair(peer, `bench-${lane}`))));
+    await lanes(10);
+    const before = process.cpuUsage();
+    const ms = await timed(() => lanes(40));
+    const { user, system } = process.cpuUsage(before);
+    const count = 32 * 40;
+    return { value: (count / ms) * 1000, cpu: (user + system) / 1000 / count };
+  },
+
+  /** ms to list the rooms there are, and the longest that the event loop stood still. */
+  async list(peer) {
+    await peer.list();
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    let rooms;
+    const value = await timed(async () => {
+      rooms = await peer.list();
+    });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    delay.disable();
+    return { value, delay: delay.max / 1e6, rooms: rooms.length };
+  },
+
+  /** 1,000 joins at once: create the huddle, mint a token. */
+  async joins(peer) {
+    const join = async (_, i) => {
+      await peer.create('huddle:joins');
+      await peer.token('huddle:joins', { ...PARTICIPANT, identity: `user-${i}` });
+    };
+    const value = await timed(() => Promise.all(Array.from({ length: 1000 }, join)));
+    await peer.remove('huddle:joins');
+    return { value };
+  },
+
+  /** Resident MB after a warm-up, after 1,000,000 tokens and after 20,000 room calls. */
+  async memory(peer) {
+    await repeat(50_000, () => peer.token(ROOM, PARTICIPANT));
+    await repeat(500, () => pair(peer, 'bench-memory'));
+    const warm = resident();
+    await repeat(1_000_000, () => peer.token(ROOM, PARTICIPANT));
+    const tokens = resident();
+    await repeat(10_000, () => pair(peer, 'bench-memory'));
+    return { warm, tokens, calls: resident() };
+  },
+};
+
+function resident() {
+  globalThis.gc();
+  return process.memoryUsage.rss() / 1024 / 1024;
+}
+
+async function pair(peer, room) {
+  await peer.create(room);
+  await peer.remove(room);
+}
+
+async function repeat(count, work) {
+  for (let i = 0; i < count; i += 1) await work(i);
+}
+
+async function timed(work) {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+const [name, peer] = process.argv.slice(2);
+const result = await cases[name](await peers[peer](JSON.parse(process.env.BENCH_SERVER)));
+console.log(JSON.stringify(result));
+process.exit();

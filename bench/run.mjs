@@ -1,0 +1,137 @@
+// npm run bench: this package beside livekit-server-sdk and hand-written code, in one run. Each figure is the median of
+// several rounds, in which the peers take turns. `--write` puts the table into the README.
+import { execFile } from 'node:child_process';
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import livekit from '../scripts/livekit-server.js';
+import { ensureAddon, ensureServers } from '../scripts/setup.mjs';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const root = path.dirname(here);
+const run = promisify(execFile);
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
+const ROOMS = 10_000;
+
+/** One case by each of the peers, in turns; gives each peer's medians. */
+async function measure(script, peers, server, { rounds = ROUNDS, args = [] } = {}) {
+  const results = Object.fromEntries(peers.map((peer) => [peer, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const peer of peers) {
+      const env = { ...process.env, BENCH_SERVER: JSON.stringify(server) };
+      const { stdout } = await run(process.execPath, ['--expose-gc', path.join(here, script), ...args, peer], { env });
+      results[peer].push(JSON.parse(stdout));
+    }
+  }
+  return Object.fromEntries(peers.map((peer) => [peer, medians(results[peer])]));
+}
+
+function medians(results) {
+  const median = (key) => results.map((result) => result[key]).sort((a, b) => a - b)[Math.floor(results.length / 2)];
+  return Object.fromEntries(Object.keys(results[0]).map((key) => [key, median(key)]));
+}
+
+/** Counts the requests that go to the server. */
+async function counted(server, work) {
+  let requests = 0;
+  const proxy = http.createServer((request, response) => {
+    requests += 1;
+    const options = { method: request.method, headers: request.headers };
+    const upstream = http.request(server.apiUrl + request.url, options, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    });
+    request.pipe(upstream);
+  });
+  await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address();
+  await work({ ...server, url: `ws://127.0.0.1:${port}`, apiUrl: `http://127.0.0.1:${port}` });
+  proxy.closeAllConnections();
+  proxy.close();
+  return requests;
+}
+
+async function fill(server) {
+  const { createPlatform } = (await import('../index.js')).default;
+  const { media } = createPlatform(server);
+  const names = Array.from({ length: ROOMS }, (_, i) => `huddle:${i}`);
+  await Promise.all(names.map((name) => media.createRoom(name, { emptyTimeoutSecs: 3600 }, { timeoutMs: 120_000 })));
+}
+
+const size = (folder) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(path.join(entry.parentPath, entry.name)).size, 0);
+
+/** What a user's node_modules holds of this package on one platform: the main package and the addon's. */
+function installedBytes() {
+  const { files } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const of = (name) => {
+    const file = path.join(root, name);
+    return statSync(file).isDirectory() ? size(file) : statSync(file).size;
+  };
+  return [...files, 'README.md', 'package.json', 'platform.linux-x64-gnu.node'].map(of).reduce((a, b) => a + b) + size(path.join(root, 'npm/linux-x64-gnu'));
+}
+
+const us = (value) => `${value.toFixed(1)} µs`;
+const ms = (value) => `${value.toFixed(value < 10 ? 2 : 0)} ms`;
+const times = (a, b) => `${(a / b).toFixed(2)}x`;
+
+await ensureServers();
+await ensureAddon();
+const server = await livekit.startServer({ config: { logging: { level: 'error' } } });
+const rows = [];
+const row = (...cells) => {
+  rows.push(cells);
+  console.log(cells.join(' | '));
+};
+try {
+  const all = ['ours', 'sdk', 'hand'];
+  const two = ['ours', 'sdk'];
+  const { url, apiUrl, apiKey, apiSecret } = server;
+  const at = { url, apiUrl, apiKey, apiSecret };
+  for (const [name, title] of [['tokenAlone', 'one at a time'], ['tokenTogether', '500 in flight']]) {
+    const { ours, sdk, hand } = await measure('case.mjs', all, at, { args: [name] });
+    const ratio = `${times(ours.value, sdk.value)} the SDK, ${times(ours.value, hand.value)} by hand`;
+    row(`\`generateToken\`, ${title}`, us(ours.value), us(sdk.value), us(hand.value), ratio, 'at most 0.125x, 0.5x');
+  }
+  const start = await measure('start.mjs', two, at);
+  row('import and first token, new process', ms(start.ours.value), ms(start.sdk.value), '', times(start.ours.value, start.sdk.value), 'at most 0.125x');
+  row('import alone', ms(start.ours.import), ms(start.sdk.import), '', '', 'at most 2 ms');
+  const alone = await measure('case.mjs', all, at, { args: ['pairAlone'] });
+  const aloneRatio = `${times(alone.ours.value, alone.hand.value)} by hand, ${times(alone.ours.value, alone.sdk.value)} the SDK`;
+  row('create + delete, one at a time', ms(alone.ours.value), ms(alone.sdk.value), ms(alone.hand.value), aloneRatio, 'at most 1.15x by hand');
+  const together = await measure('case.mjs', two, at, { args: ['pairTogether'] });
+  const rate = ({ value }) => `${value.toFixed(0)}/s`;
+  row('create + delete, 32 in flight', rate(together.ours), rate(together.sdk), '', times(together.ours.value, together.sdk.value), 'at least 1.5x');
+  row('the same: CPU of the process for each pair', ms(together.ours.cpu), ms(together.sdk.cpu), '', times(together.ours.cpu, together.sdk.cpu), 'at most 0.25x');
+  const joins = {};
+  for (const peer of two) joins[peer] = await counted(at, (through) => measure('case.mjs', [peer], through, { rounds: 1, args: ['joins'] }));
+  // One of the requests is the deletion at the end.
+  row('1,000 joins of one huddle at once: requests', joins.ours - 1, joins.sdk - 1, '', '', '1');
+  const memory = (await measure('case.mjs', ['ours'], at, { rounds: 1, args: ['memory'] })).ours;
+  const mb = `${memory.warm.toFixed(0)} MB, then ${memory.tokens.toFixed(0)}, then ${memory.calls.toFixed(0)} MB`;
+  row('resident memory: warm, after 1,000,000 tokens, after 20,000 room calls', mb, '', '', '', 'flat');
+  await fill(at);
+  const list = await measure('case.mjs', two, at, { args: ['list'] });
+  if (list.ours.rooms !== ROOMS || list.sdk.rooms !== ROOMS) throw new Error(`listed ${list.ours.rooms} and ${list.sdk.rooms} rooms`);
+  row('`listRooms`, 10,000 rooms', ms(list.ours.value), ms(list.sdk.value), '', times(list.ours.value, list.sdk.value), 'at most 0.2x');
+  row('the same: longest event-loop delay', ms(list.ours.delay), ms(list.sdk.delay), '', times(list.ours.delay, list.sdk.delay), 'at most 0.2x');
+  row('installed size, one platform', `${(installedBytes() / 1e6).toFixed(1)} MB`, `${(size(path.join(root, 'node_modules/livekit-server-sdk')) / 1e6).toFixed(1)} MB and its dependencies`, '', '', 'at most 8 MB');
+} finally {
+  await server.stop();
+}
+
+const header = ['Work', 'this package', 'livekit-server-sdk', 'by hand', 'ratio', 'bar'];
+const table = [header, header.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+console.log(`\n${table}`);
+if (process.argv.includes('--write')) {
+  const file = path.join(root, 'README.md');
+  const begin = '<!-- bench:begin -->';
+  const [before, rest] = readFileSync(file, 'utf8').split(begin);
+  const after = rest.slice(rest.indexOf('<!-- bench:end -->'));
+  writeFileSync(file, `${before}${begin}\n${table}\n${after}`);
+}
+process.exit();
