@@ -24,7 +24,8 @@ const methods = {
   async open({ options }) {
     ({ media } = createPlatform(options));
   },
-  async run({ name, args }) {
+  async run({ name, args, abortAfterMs }) {
+    if (abortAfterMs !== undefined) args.push({ ...args.pop(), signal: AbortSignal.timeout(abortAfterMs) });
     const started = performance.now();
     const outcome = await /** @type {any} */ (media)[name](...args).then(
       (/** @type {unknown} */ value) => ({ value }),

@@ -161,6 +161,8 @@ async function startCaller(options, env) {
      * @returns {Promise<{ value?: any, error?: any, ms: number }>}
      */
     run: (method, ...args) => child.call('run', { name: method, args }),
+    /** The same, given up after a time; the last argument is the call's options. @param {number} abortAfterMs @param {string} method @param {...unknown} args */
+    runUntil: (abortAfterMs, method, ...args) => child.call('run', { name: method, args, abortAfterMs }),
     stop: () => child.stop(),
   };
 }

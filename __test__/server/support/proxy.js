@@ -10,6 +10,7 @@ const http = require('node:http');
  * @property {string} method The Twirp method, or `''`.
  * @property {Record<string, string | string[] | undefined>} headers
  * @property {any} claims What its token says.
+ * @property {Buffer} body
  * @property {number} at When it came, in ms of this process.
  * @property {number} [answeredAt]
  * @property {number} [status]
@@ -17,8 +18,8 @@ const http = require('node:http');
  */
 
 /**
- * A proxy that looks on. Asked with a path it stands before `target`; asked with a whole URL it is a forward proxy for
- * LiveKit Cloud's hosts, all of which are on this machine.
+ * A proxy that looks on. Asked with a path it stands before `target`; asked with a whole URL it is a forward proxy, for
+ * which every host is this machine.
  * @param {object} [options]
  * @param {string} [options.target] Address behind it.
  * @param {(path: string) => Record<string, string>} [options.add] Headers to put on each request.
@@ -39,11 +40,10 @@ async function startProxy({ target, add = () => ({}), answer = () => ({}) } = {}
       method: pathname.match(/\/twirp\/livekit\.RoomService\/(\w+)$/)?.[1] ?? '',
       headers: { ...request.headers },
       claims: readClaims(request.headers.authorization),
+      body: Buffer.alloc(0),
       at: performance.now(),
     };
     requests.push(seen);
-    const isHere = wanted.origin === (target && new URL(target).origin) || wanted.hostname.endsWith('.livekit.cloud');
-    if (!isHere) return void response.writeHead(421).end();
     const headers = { ...request.headers, ...add(pathname) };
     const upstream = http.request({ host: '127.0.0.1', port, path: pathname, method: request.method, headers, agent });
     upstream.on('response', (answered) => {
@@ -61,6 +61,7 @@ async function startProxy({ target, add = () => ({}), answer = () => ({}) } = {}
       if (!response.writableFinished) seen.brokenOff = true;
       upstream.destroy();
     });
+    request.on('data', (chunk) => (seen.body = Buffer.concat([seen.body, chunk])));
     request.pipe(upstream);
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
