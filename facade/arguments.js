@@ -33,34 +33,28 @@ const signal = (value) =>
     ? ''
     : 'must be an AbortSignal';
 
-const SETTINGS = {
-  maxParticipants: number,
-  emptyTimeoutSecs: number,
-  departureTimeoutSecs: number,
-  metadata: text,
-};
-
-const PARTICIPANT = {
-  identity: text,
-  name: text,
-  canPublish: boolean,
-  canSubscribe: boolean,
-  canPublishData: boolean,
-  canPublishSources: sources,
-  canUpdateOwnMetadata: boolean,
-  hidden: boolean,
-  metadata: text,
-  attributes: texts,
-  ttlSecs: number,
-  roomSettings: (value) => (isRecord(value) ? '' : 'must be an object'),
-};
+const record = (value) => (isRecord(value) ? '' : 'must be an object');
 
 const MOST_TIMEOUT_MS = 2_147_483_647;
-const CALL = {
-  signal,
-  timeoutMs: (value) =>
-    Number.isInteger(value) && value >= 1 && value <= MOST_TIMEOUT_MS ? '' : `must be a whole number from 1 to ${MOST_TIMEOUT_MS}`,
-};
+const budget = (value) =>
+  Number.isInteger(value) && value >= 1 && value <= MOST_TIMEOUT_MS ? '' : `must be a whole number from 1 to ${MOST_TIMEOUT_MS}`;
+
+const SETTINGS = new Set(['maxParticipants', 'emptyTimeoutSecs', 'departureTimeoutSecs', 'metadata']);
+const PARTICIPANT = new Set([
+  'identity',
+  'name',
+  'canPublish',
+  'canSubscribe',
+  'canPublishData',
+  'canPublishSources',
+  'canUpdateOwnMetadata',
+  'hidden',
+  'metadata',
+  'attributes',
+  'ttlSecs',
+  'roomSettings',
+]);
+const CALL = new Set(['signal', 'timeoutMs']);
 
 function isRecord(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -79,45 +73,83 @@ function readText(operation, parameter, value) {
   return value;
 }
 
-/** The known fields of an object argument, each read once and of its type; a near miss of a known name is refused. */
-function readFields(operation, parameter, value, fields) {
+/** An optional field, as it is. */
+function field(operation, parameter, name, value, check) {
+  if (value === undefined) return undefined;
+  const problem = check(value);
+  if (problem) throw invalid(operation, `${parameter}.${name}`, problem);
+  return value;
+}
+
+/** What `read` makes of an object argument; a near miss of a known name is refused. `read` reads each field once. */
+function readFields(operation, parameter, value, known, read) {
   if (!isRecord(value)) throw invalid(operation, parameter, 'must be an object');
-  const found = {};
   try {
-    for (const key in fields) {
-      const field = value[key];
-      if (field === undefined) continue;
-      const problem = fields[key](field);
-      if (problem) throw invalid(operation, `${parameter}.${key}`, problem);
-      found[key] = field;
-    }
     for (const key in value) {
-      if (Object.hasOwn(fields, key)) continue;
-      const near = nearest(key, Object.keys(fields));
-      if (near !== undefined || key.startsWith('can')) {
-        throw invalid(operation, `${parameter}.${key.slice(0, 40)}`, near ? `is not known: did you mean ${near}?` : 'is not a known permission');
-      }
+      if (!known.has(key)) refuseNearMiss(operation, parameter, key, known);
     }
+    return read(operation, parameter, value);
   } catch (error) {
     if (error instanceof MediaError) throw error;
     throw invalid(operation, parameter, 'could not be read: a getter threw', error);
   }
-  return found;
+}
+
+/** A mistyped permission must not grant it. Other keys, of a whole user record, are none of ours. */
+function refuseNearMiss(operation, parameter, key, known) {
+  const near = nearest(key, [...known]);
+  if (near === undefined && !key.startsWith('can')) return;
+  const problem = near === undefined ? 'is not a known permission' : `is not known: did you mean ${near}?`;
+  throw invalid(operation, `${parameter}.${key.slice(0, 40)}`, problem);
 }
 
 function readSettings(operation, parameter, value) {
-  return value === undefined ? undefined : readFields(operation, parameter, value, SETTINGS);
+  return value === undefined ? undefined : readFields(operation, parameter, value, SETTINGS, settingsOf);
+}
+
+function settingsOf(operation, parameter, value) {
+  return {
+    maxParticipants: field(operation, parameter, 'maxParticipants', value.maxParticipants, number),
+    emptyTimeoutSecs: field(operation, parameter, 'emptyTimeoutSecs', value.emptyTimeoutSecs, number),
+    departureTimeoutSecs: field(operation, parameter, 'departureTimeoutSecs', value.departureTimeoutSecs, number),
+    metadata: field(operation, parameter, 'metadata', value.metadata, text),
+  };
 }
 
 function readParticipant(operation, value) {
-  const participant = readFields(operation, 'participant', value, PARTICIPANT);
-  if (participant.identity === undefined) throw invalid(operation, 'participant.identity', 'must be a string');
-  participant.roomSettings = readSettings(operation, 'participant.roomSettings', participant.roomSettings);
-  return participant;
+  return readFields(operation, 'participant', value, PARTICIPANT, participantOf);
+}
+
+// Spelled out, field by field: reading by computed names takes a quarter of the time of a whole token.
+function participantOf(operation, parameter, value) {
+  const roomSettings = field(operation, parameter, 'roomSettings', value.roomSettings, record);
+  return {
+    identity: readText(operation, 'participant.identity', value.identity),
+    name: field(operation, parameter, 'name', value.name, text),
+    canPublish: field(operation, parameter, 'canPublish', value.canPublish, boolean),
+    canSubscribe: field(operation, parameter, 'canSubscribe', value.canSubscribe, boolean),
+    canPublishData: field(operation, parameter, 'canPublishData', value.canPublishData, boolean),
+    canPublishSources: field(operation, parameter, 'canPublishSources', value.canPublishSources, sources),
+    canUpdateOwnMetadata: field(operation, parameter, 'canUpdateOwnMetadata', value.canUpdateOwnMetadata, boolean),
+    hidden: field(operation, parameter, 'hidden', value.hidden, boolean),
+    metadata: field(operation, parameter, 'metadata', value.metadata, text),
+    attributes: field(operation, parameter, 'attributes', value.attributes, texts),
+    ttlSecs: field(operation, parameter, 'ttlSecs', value.ttlSecs, number),
+    roomSettings: readSettings(operation, 'participant.roomSettings', roomSettings),
+  };
 }
 
 function readCallOptions(operation, value) {
-  return value === undefined ? {} : readFields(operation, 'options', value, CALL);
+  return value === undefined ? NO_OPTIONS : readFields(operation, 'options', value, CALL, callOptionsOf);
+}
+
+const NO_OPTIONS = { signal: undefined, timeoutMs: undefined };
+
+function callOptionsOf(operation, parameter, value) {
+  return {
+    signal: field(operation, parameter, 'signal', value.signal, signal),
+    timeoutMs: field(operation, parameter, 'timeoutMs', value.timeoutMs, budget),
+  };
 }
 
 /** The known name within edit distance 2 of `key`, nearest first. */

@@ -53,8 +53,9 @@ function difference(before, after) {
  */
 function chooseProvider(operation, settings) {
   const faults = [];
-  const fault = (message, ...fields) =>
+  const fault = (message, ...fields) => {
     faults.push({ message, inCode: fields.some((field) => settings[field]?.inCode === true) });
+  };
   const config = readProvider(settings, fault);
   if (faults.length === 0) return config;
   const message = faults.map((each) => each.message).join('; ');

@@ -81,7 +81,7 @@ pub fn generate_token(
             attributes: values::pairs(attributes.unwrap_or_default()),
             room_settings: values::settings("participant.roomSettings", room_settings)?,
         };
-        service.provider.generate_token(join)
+        service.provider.generate_token(&join)
     };
     match mint() {
         Ok(token) => Either::A(token.into_exposed()),

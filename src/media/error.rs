@@ -219,6 +219,9 @@ pub enum Unreachable {
 /// How an answer differs from what LiveKit answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Mismatch {
+    /// Bytes that are not HTTP, or an HTTP head without end.
+    #[error("it is not HTTP")]
+    NotHttp,
     /// Neither protobuf nor a Twirp error.
     #[error("it is neither protobuf nor a Twirp error")]
     NotTwirp,

@@ -21,12 +21,6 @@ impl Identity {
 
     /// The identity as text.
     #[must_use]
-    pub fn into_string(self) -> String {
-        self.0
-    }
-
-    /// The identity as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

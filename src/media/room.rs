@@ -50,12 +50,6 @@ impl RoomName {
         &self.full
     }
 
-    /// The name on the server.
-    #[must_use]
-    pub fn into_on_server(self) -> String {
-        self.full
-    }
-
     /// The name as the caller gave it.
     #[must_use]
     pub fn id(&self) -> &str {

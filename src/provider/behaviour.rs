@@ -81,7 +81,7 @@ async fn a_missing_participant_cannot_be_removed(provider: &dyn Provider) {
 }
 
 fn a_token_is_a_jwt_that_debug_does_not_show(provider: &dyn Provider) {
-    let token = provider.generate_token(join()).unwrap();
+    let token = provider.generate_token(&join()).unwrap();
     assert_eq!(token.expose().split('.').count(), 3);
     assert!(!format!("{token:?}").contains(token.expose()));
 }

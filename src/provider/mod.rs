@@ -48,7 +48,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// [`MediaError::UrlNotConfigured`] if there is nowhere to connect to.
-    fn generate_token(&self, join: Join) -> Result<Secret, MediaError>;
+    fn generate_token(&self, join: &Join) -> Result<Secret, MediaError>;
 
     /// Creates the room, or gives the live one of that name back unchanged.
     fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Work<Room>;

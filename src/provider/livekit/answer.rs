@@ -69,8 +69,14 @@ fn is_code(code: &str) -> bool {
 
 /// Why no whole answer came.
 pub(super) fn broken(error: &reqwest::Error, host: String, request_id: &str) -> MediaError {
+    let is_http =
+        !sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse);
     let upstream = Upstream { request_id: request_id.to_owned(), status: error.status().map(|status| status.as_u16()) };
-    MediaError::Unreachable { host, reason: reason(error), upstream }
+    if is_http {
+        MediaError::Unreachable { host, reason: reason(error), upstream }
+    } else {
+        MediaError::BadResponse { mismatch: Mismatch::NotHttp, upstream }
+    }
 }
 
 fn reason(error: &reqwest::Error) -> Unreachable {

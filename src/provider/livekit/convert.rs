@@ -16,12 +16,12 @@ pub(super) fn create_request(room: &RoomName, settings: &RoomSettings) -> proto:
 }
 
 /// What a join token carries for a room it may have to create; `None` if that is all defaults.
-pub(super) fn room_configuration(settings: RoomSettings) -> Option<proto::RoomConfiguration> {
-    (settings != RoomSettings::default()).then(|| proto::RoomConfiguration {
+pub(super) fn room_configuration(settings: &RoomSettings) -> Option<proto::RoomConfiguration> {
+    (*settings != RoomSettings::default()).then(|| proto::RoomConfiguration {
         max_participants: settings.max_participants,
         empty_timeout: settings.empty_timeout_secs,
         departure_timeout: settings.departure_timeout_secs,
-        metadata: settings.metadata,
+        metadata: settings.metadata.clone(),
         ..proto::RoomConfiguration::default()
     })
 }
@@ -94,6 +94,6 @@ mod tests {
 
     #[test]
     fn settings_that_are_all_defaults_stay_out_of_the_token() {
-        assert!(room_configuration(RoomSettings::default()).is_none());
+        assert!(room_configuration(&RoomSettings::default()).is_none());
     }
 }

@@ -45,7 +45,7 @@ impl LiveKit {
 }
 
 impl Provider for LiveKit {
-    fn generate_token(&self, join: Join) -> Result<Secret, MediaError> {
+    fn generate_token(&self, join: &Join) -> Result<Secret, MediaError> {
         if !self.has_url {
             return Err(MediaError::UrlNotConfigured);
         }

@@ -1,14 +1,17 @@
-//! Tokens: one for a participant to join, one for a call of ours. Claims and grants are LiveKit's own types.
+//! Tokens: one for a participant to join, one for a call of ours. The grants are LiveKit's own types.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use livekit_api::access_token::{Claims, VideoGrants};
+use livekit_api::access_token::VideoGrants;
+use livekit_protocol::RoomConfiguration;
+use serde::Serialize;
 
 use super::convert;
-use crate::media::{Join, MediaError, Permissions, RoomName, Secret};
+use crate::media::{Join, MediaError, Secret};
 
 /// How long a server call's token is good for: enough for the clock to differ, too short to be worth stealing.
 const CALL_TTL_SECS: u32 = 60;
@@ -30,15 +33,14 @@ impl Signer {
     }
 
     /// Mints a join token. It never allows more than joining its one room.
-    pub(super) fn join(&self, join: Join) -> Result<Secret, MediaError> {
-        let grants = join_grants(join.room, join.permissions);
+    pub(super) fn join(&self, join: &Join) -> Result<Secret, MediaError> {
         self.sign(&Claims {
-            sub: join.identity.into_string(),
-            name: join.name,
-            metadata: join.metadata,
-            attributes: join.attributes.into_iter().collect(),
-            room_config: convert::room_configuration(join.room_settings),
-            ..self.claims(grants, join.now, join.ttl_secs)
+            sub: join.identity.as_str(),
+            name: &join.name,
+            metadata: &join.metadata,
+            attributes: join.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+            room_config: convert::room_configuration(&join.room_settings),
+            ..self.claims(join_grants(join), join.now, join.ttl_secs)
         })
     }
 
@@ -47,17 +49,12 @@ impl Signer {
         self.sign(&self.claims(grants, unix_secs(), CALL_TTL_SECS))
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "LiveKit's type for seconds is usize: good on 32 bits until 2106"
-    )]
-    fn claims(&self, video: VideoGrants, now: u64, ttl_secs: u32) -> Claims {
-        let expires_at = now + u64::from(ttl_secs);
-        Claims { iss: self.api_key.clone(), nbf: now as usize, exp: expires_at as usize, video, ..Claims::default() }
+    fn claims(&self, video: VideoGrants, now: u64, ttl_secs: u32) -> Claims<'_> {
+        Claims { iss: &self.api_key, nbf: now, exp: now + u64::from(ttl_secs), video, ..Claims::default() }
     }
 
     /// The compact serialization of RFC 7515, section 3.1, with HS256.
-    fn sign(&self, claims: &Claims) -> Result<Secret, MediaError> {
+    fn sign(&self, claims: &Claims<'_>) -> Result<Secret, MediaError> {
         let mut payload = Vec::with_capacity(512);
         serde_json::to_writer(&mut payload, claims).map_err(|_| MediaError::Internal)?;
         let mut jwt = String::with_capacity(HEADER.len() + payload.len() * 4 / 3 + 64);
@@ -71,15 +68,36 @@ impl Signer {
     }
 }
 
-fn join_grants(room: RoomName, permissions: Permissions) -> VideoGrants {
+/// The claims of LiveKit's `ClaimGrants` that a room needs, borrowed; empty ones are left out, as LiveKit does.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Claims<'a> {
+    iss: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    sub: &'a str,
+    nbf: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    video: VideoGrants,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    metadata: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_config: Option<RoomConfiguration>,
+}
+
+fn join_grants(join: &Join) -> VideoGrants {
+    let permissions = &join.permissions;
     VideoGrants {
         room_join: true,
-        room: room.into_on_server(),
+        room: join.room.on_server().to_owned(),
         can_publish: Some(permissions.can_publish),
         can_subscribe: Some(permissions.can_subscribe),
         // Written always: LiveKit takes an absent one for `can_publish`.
         can_publish_data: Some(permissions.can_publish_data),
-        can_publish_sources: permissions.sources.into_iter().map(|source| source.as_grant().to_owned()).collect(),
+        can_publish_sources: permissions.sources.iter().map(|source| source.as_grant().to_owned()).collect(),
         can_update_own_metadata: permissions.can_update_own_metadata.then_some(true),
         hidden: permissions.hidden,
         ..VideoGrants::default()
@@ -93,22 +111,22 @@ fn unix_secs() -> u64 {
 #[cfg(test)]
 mod tests {
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-    use livekit_api::access_token::Claims;
+    use livekit_api::access_token::Claims as LiveKitClaims;
 
     use super::*;
 
     /// In 2100.
     const NOW: usize = 4_102_444_800;
-    use crate::media::{Identity, RoomPrefix, RoomSettings, TrackSource};
+    use crate::media::{Identity, Permissions, RoomName, RoomPrefix, RoomSettings, TrackSource};
 
     fn signer() -> Signer {
         Signer::new("key", &Secret::new("secret".into()))
     }
 
-    fn claims(token: &str) -> Claims {
+    fn claims(token: &str) -> LiveKitClaims {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.validate_nbf = false;
-        decode::<Claims>(token, &DecodingKey::from_secret(b"secret"), &validation).unwrap().claims
+        decode::<LiveKitClaims>(token, &DecodingKey::from_secret(b"secret"), &validation).unwrap().claims
     }
 
     fn join() -> Join {
@@ -134,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_join_token_says_what_was_asked_and_nothing_more() {
-        let claims = claims(signer().join(join()).unwrap().expose());
+        let claims = claims(signer().join(&join()).unwrap().expose());
         assert_eq!((claims.nbf, claims.exp), (NOW, NOW + 77));
         assert_eq!(
             claims.video,
