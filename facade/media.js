@@ -1,6 +1,6 @@
 'use strict';
 
-const { readCallOptions, readParticipant, readSettings, readText, SOURCES } = require('./arguments.js');
+const { invalid, readCallOptions, readParticipant, readSettings, readText, SOURCES } = require('./arguments.js');
 const { MediaError } = require('./errors.js');
 const { readNetwork } = require('./network.js');
 
@@ -8,6 +8,8 @@ const { readNetwork } = require('./network.js');
 function createMedia(binding, operation, config) {
   const provider = open(binding, operation, config);
   const url = config.url ?? null;
+  const idle = [];
+  let underWay = 0;
   let networkRead = false;
 
   /** Runs a call that may wait; `start` gets the call's budget and, with a signal, the id under which it can be cancelled. */
@@ -19,17 +21,20 @@ function createMedia(binding, operation, config) {
       networkRead = true;
     }
     const call = signal === undefined ? undefined : binding.newCall();
-    const forget = signal && onAbort(signal, () => binding.cancelCall(call));
+    const forget = signal && onAbort(operation, signal, () => binding.cancelCall(call));
+    underWay += 1;
     try {
       return JSON.parse(unwrap(operation, await start(timeoutMs, call), signal));
     } catch (error) {
       throw ours(operation, error);
     } finally {
       forget?.();
+      underWay -= 1;
+      if (underWay === 0) idle.splice(0).forEach((tell) => tell());
     }
   }
 
-  return {
+  const media = {
     async createRoom(roomId, settings, options) {
       const operation = 'createRoom';
       readText(operation, 'roomId', roomId);
@@ -69,6 +74,11 @@ function createMedia(binding, operation, config) {
       return url;
     },
   };
+  /** Resolves once no call is under way. */
+  const settled = async () => {
+    if (underWay > 0) await new Promise((resolve) => idle.push(resolve));
+  };
+  return { media, settled };
 }
 
 // What to do at each signal's abort. One listener for each signal: Node warns of a leak at the eleventh, and a server may
@@ -76,14 +86,19 @@ function createMedia(binding, operation, config) {
 const cancels = new WeakMap();
 
 /** Calls `cancel` once `signal` aborts, unless the function it gives is called before. */
-function onAbort(signal, cancel) {
+function onAbort(operation, signal, cancel) {
   let waiting = cancels.get(signal);
   if (waiting === undefined) {
     const calls = new Set();
     const listener = () => calls.forEach((each) => each());
     waiting = { calls, listener };
     cancels.set(signal, waiting);
-    signal.addEventListener('abort', listener);
+    try {
+      signal.addEventListener('abort', listener);
+    } catch (error) {
+      cancels.delete(signal);
+      throw invalid(operation, 'options.signal', 'cannot be listened to', error);
+    }
   }
   const { calls, listener } = waiting;
   calls.add(cancel);
@@ -106,7 +121,6 @@ function open(binding, operation, config) {
 }
 
 function mint(binding, operation, provider, now, roomId, wanted) {
-  const attributes = wanted.attributes && Object.entries(wanted.attributes).flat();
   try {
     return unwrap(
       operation,
@@ -119,7 +133,7 @@ function mint(binding, operation, provider, now, roomId, wanted) {
         wanted.name,
         wanted.ttlSecs,
         wanted.metadata,
-        attributes,
+        wanted.attributes,
         wanted.roomSettings,
       ),
     );

@@ -30,24 +30,41 @@ function make(options) {
     forget: () => {},
   };
   if (injected?.media !== undefined && injected.media !== null) return made;
-  const media = openMedia(operation, settings);
+  const { media } = openMedia(operation, settings);
   if (media === undefined) return made;
-  if (!Object.isExtensible(made.platform)) made.platform = Object.create(made.platform);
-  const { platform } = made;
-  Object.defineProperty(platform, 'media', { value: media, writable: true, enumerable: true, configurable: true });
+  const added = { value: media, writable: true, enumerable: true, configurable: true };
+  if (!Reflect.defineProperty(made.platform, 'media', added)) made.platform = withMedia(injected, media);
   made.forget = () => {
-    if (injected !== undefined && platform.media === media) delete platform.media;
+    if (injected?.media === media) delete injected.media;
   };
   return made;
+}
+
+/** A platform that takes no new property, with ours; its methods run on the platform itself. */
+function withMedia(injected, media) {
+  const bound = new Map();
+  return new Proxy(
+    {},
+    {
+      has: (_, key) => key === 'media' || key in injected,
+      get(_, key) {
+        if (key === 'media') return media;
+        const value = injected[key];
+        if (typeof value !== 'function') return value;
+        if (!bound.has(value)) bound.set(value, value.bind(injected));
+        return bound.get(value);
+      },
+    },
+  );
 }
 
 function createPlatform(options) {
   const operation = 'createPlatform';
   const { readSettings } = require('./config.js');
-  const media = openMedia(operation, readSettings(operation, options));
+  const { media, settled } = openMedia(operation, readSettings(operation, options));
   const platform = media === undefined ? {} : { media };
-  // Nothing of a LiveKit server is held here: connections belong to the process, and idle ones close by themselves.
-  const close = async () => {};
+  // Connections belong to the process, and idle ones close by themselves: what can be pending is calls.
+  const close = async () => settled?.();
   return Object.defineProperties(platform, {
     close: { value: close, writable: true, configurable: true },
     [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]: { value: close, writable: true, configurable: true },
@@ -61,7 +78,7 @@ function clearPlatformCache() {
 
 function openMedia(operation, settings) {
   const config = require('./config.js').chooseProvider(operation, settings);
-  if (config === undefined) return undefined;
+  if (config === undefined) return {};
   const { loadBinding } = require('./native.js');
   return require('./media.js').createMedia(loadBinding(operation), operation, config);
 }
