@@ -1,6 +1,20 @@
 'use strict';
 
 const { MediaError, isMediaError } = require('./facade/errors.js');
-const { clearPlatformCache, createPlatform, getPlatform } = require('./facade/platform.js');
+
+// The rest is loaded at the first call: importing this package costs an app nothing.
+const platform = () => require('./facade/platform.js');
+
+function getPlatform(options) {
+  return platform().getPlatform(options);
+}
+
+function clearPlatformCache() {
+  platform().clearPlatformCache();
+}
+
+function createPlatform(options) {
+  return platform().createPlatform(options);
+}
 
 module.exports = { MediaError, clearPlatformCache, createPlatform, getPlatform, isMediaError };

@@ -16,14 +16,15 @@ function createMedia(binding, operation, config) {
   async function run(operation, options, start) {
     const { signal, timeoutMs } = readCallOptions(operation, options);
     if (signal?.aborted) throw aborted(operation, signal);
-    if (!networkRead) {
-      binding.configureNetwork(readNetwork(config.apiUrl));
-      networkRead = true;
-    }
-    const call = signal === undefined ? undefined : binding.newCall();
-    const forget = signal && onAbort(operation, signal, () => binding.cancelCall(call));
+    let forget;
     underWay += 1;
     try {
+      if (!networkRead) {
+        binding.configureNetwork(readNetwork(config.apiUrl));
+        networkRead = true;
+      }
+      const call = signal === undefined ? undefined : binding.newCall();
+      forget = signal && onAbort(operation, signal, () => binding.cancelCall(call));
       return JSON.parse(unwrap(operation, await start(timeoutMs, call), signal));
     } catch (error) {
       throw ours(operation, error);
