@@ -16,6 +16,7 @@ const {
 } = require('./support/fault-server.js');
 const { apiKey, apiSecret, mediaAt, roomCalls } = require('./support/media.js');
 const { startProxy } = require('./support/proxy.js');
+const { cleanUp, serve, serveMedia } = require('./support/serve.js');
 
 const SECRETS = [apiSecret, 'eyJ'];
 
@@ -26,24 +27,6 @@ const failureOf = async (promise) => {
   seen.push(error);
   return error;
 };
-
-const cleanups = [];
-const cleanUp = (work) => cleanups.push(work);
-afterEach(async () => {
-  for (const work of cleanups.splice(0).reverse()) await work();
-});
-
-/** A server that lives as long as its test. */
-async function serve(answer, certificate) {
-  const server = await FaultServer.start(answer, certificate);
-  cleanUp(() => server.close());
-  return server;
-}
-
-async function serveMedia(answer, options) {
-  const server = await serve(answer);
-  return { server, media: mediaAt(server.url, options) };
-}
 
 /** A port that was free a moment ago. */
 async function freePort() {
@@ -74,6 +57,13 @@ function callInChild(url, { env, method = 'createRoom', args = ['room'], options
     { env },
   );
 }
+
+/** A call with the default budget, which goes on while the other tests run. */
+let patient;
+beforeAll(async () => {
+  const server = await FaultServer.start(silence);
+  patient = timed(() => failureOf(mediaAt(server.url).listRooms())).finally(() => server.close());
+});
 
 describe('a server that cannot be reached', () => {
   const unavailable = { code: 'UNAVAILABLE', retryable: true, operation: 'createRoom' };
@@ -956,6 +946,13 @@ describe('every error code', () => {
     // Lower case, but for a name that is written so.
     expect(error.message).toMatch(/^([a-z]|LiveKit|LIVEKIT_|MARAVILLA_)/);
   });
+});
+
+test('a call takes 10 seconds at most, where nothing else is said', async () => {
+  const { outcome, tookMs } = await patient;
+  expect(outcome.code).toBe('TIMEOUT');
+  expect(tookMs).toBeGreaterThanOrEqual(9990);
+  expect(tookMs).toBeLessThan(12_000);
 });
 
 describe('no secret and no token', () => {
