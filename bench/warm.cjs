@@ -1,0 +1,4 @@
+'use strict';
+
+// Importing this starts Node's loader for CommonJS modules.
+module.exports = {};
