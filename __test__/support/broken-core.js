@@ -3,24 +3,22 @@
 const path = require('node:path');
 const { root } = require('./child.js');
 
-const binding = path.join(root, 'binding.js');
+const file = path.join(root, 'binding.js');
 
 /**
- * The package loaded anew, over a native core whose every method is `method` and whose functions are replaced by those
- * given; with its media service, or what was thrown in its place.
- * @param {(...args: unknown[]) => unknown} method
- * @param {Record<string, unknown>} [functions]
+ * The package loaded anew over a native core in which `replace` puts other functions: its media service, or what was
+ * thrown in its place.
+ * @param {(name: string, original: Function) => Function | undefined} replace
  */
-function loadOverCore(method, functions = {}) {
+function loadOverCore(replace) {
   const loaded = {};
   jest.isolateModules(() => {
-    jest.doMock(binding, () => {
-      const actual = jest.requireActual(binding);
-      class LiveKit {}
-      for (const name of Object.getOwnPropertyNames(actual.LiveKit.prototype)) {
-        if (name !== 'constructor') LiveKit.prototype[name] = method;
+    jest.doMock(file, () => {
+      const core = { ...jest.requireActual(file) };
+      for (const [name, original] of Object.entries(core)) {
+        if (typeof original === 'function') core[name] = replace(name, original) ?? original;
       }
-      return { ...actual, LiveKit, openLiveKit: () => new LiveKit(), ...functions };
+      return core;
     });
     const { createPlatform } = require('../../index.js');
     try {
@@ -29,8 +27,11 @@ function loadOverCore(method, functions = {}) {
       loaded.thrown = error;
     }
   });
-  jest.dontMock(binding);
+  jest.dontMock(file);
   return loaded;
 }
 
-module.exports = { loadOverCore };
+/** The functions that the native core exports. */
+const coreFunctions = () => Object.entries(require(file)).filter(([, value]) => typeof value === 'function').map(([name]) => name);
+
+module.exports = { coreFunctions, loadOverCore };
