@@ -3,7 +3,7 @@
 // What every provider must do, seen from real clients.
 
 const { expectPlain } = require('./support/plain.js');
-const { startClients } = require('./support/processes.js');
+const { startCaller, startClients } = require('./support/processes.js');
 const { providers } = require('./support/providers.js');
 const { pause, until } = require('./support/wait.js');
 
@@ -130,6 +130,24 @@ describe.each(providers)('rooms on $name', ({ start }) => {
         expect(Object.keys(room).sort()).toEqual(['active', 'createdAt', 'maxParticipants', 'name', 'numParticipants']);
       }
       expectPlain(await media.createRoom('sort a'));
+    });
+  });
+
+  describe('answers', () => {
+    test('pass through what frameworks hand to a browser', async () => {
+      const caller = await startCaller(server.options);
+      try {
+        const minted = (await caller.run('generateToken', 'carried', { identity: 'ann', name: 'Ann', attributes: { a: 'b' } })).value;
+        expect(await caller.carry()).toEqual([minted, minted]);
+        const ann = await clients.join(minted);
+        await ann.publish('camera');
+        for (const [method, ...args] of [['createRoom', 'carried'], ['listRooms'], ['listParticipants', 'carried']]) {
+          const { value } = await caller.run(method, ...args);
+          expect(await caller.carry()).toEqual([value, value]);
+        }
+      } finally {
+        await caller.stop();
+      }
     });
   });
 

@@ -7,6 +7,8 @@ const { createPlatform, isMediaError } = require('../../../index.js');
 
 /** @type {import('../../../index.js').MediaService | undefined} */
 let media;
+/** @type {unknown} */
+let last;
 
 /** @param {any} error */
 function describe(error) {
@@ -31,7 +33,15 @@ const methods = {
       (/** @type {unknown} */ value) => ({ value }),
       (/** @type {unknown} */ error) => ({ error: describe(error) }),
     );
+    last = 'value' in outcome ? outcome.value : undefined;
     return { ...outcome, ms: performance.now() - started };
+  },
+  /** The last value as it comes out of SvelteKit's and React Router's ways to the browser. Both are ES modules. */
+  async carry() {
+    const [devalue, turbo] = await Promise.all([import('devalue'), import('turbo-stream')]);
+    const decoded = await turbo.decode(turbo.encode(last));
+    await decoded.done;
+    return [devalue.parse(devalue.stringify(last)), decoded.value];
   },
 };
 

@@ -163,6 +163,8 @@ async function startCaller(options, env) {
     run: (method, ...args) => child.call('run', { name: method, args }),
     /** The same, given up after a time; the last argument is the call's options. @param {number} abortAfterMs @param {string} method @param {...unknown} args */
     runUntil: (abortAfterMs, method, ...args) => child.call('run', { name: method, args, abortAfterMs }),
+    /** The last value as each framework hands it to a browser. @returns {Promise<unknown[]>} */
+    carry: () => child.call('carry'),
     stop: () => child.stop(),
   };
 }

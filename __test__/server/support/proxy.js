@@ -23,7 +23,7 @@ const http = require('node:http');
  * @param {object} [options]
  * @param {string} [options.target] Address behind it.
  * @param {(path: string) => Record<string, string>} [options.add] Headers to put on each request.
- * @param {(path: string) => Record<string, string>} [options.answer] Headers to put on each answer.
+ * @param {(path: string) => Record<string, string | undefined>} [options.answer] Headers to put on each answer.
  */
 async function startProxy({ target, add = () => ({}), answer = () => ({}) } = {}) {
   let delayMs = 0;

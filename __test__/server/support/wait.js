@@ -5,13 +5,13 @@
  * @template T
  * @param {() => T | Promise<T>} check
  * @param {number} [withinMs]
- * @returns {Promise<NonNullable<T>>}
+ * @returns {Promise<Exclude<T, false | null | undefined | 0 | ''>>}
  */
 async function until(check, withinMs = 10_000) {
   const deadline = Date.now() + withinMs;
   for (;;) {
     const found = await check();
-    if (found) return found;
+    if (found) return /** @type {any} */ (found);
     if (Date.now() > deadline) throw new Error(`not so within ${withinMs} ms: ${check}`);
     await pause(50);
   }
