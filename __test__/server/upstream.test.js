@@ -4,7 +4,7 @@
 
 const { createHmac } = require('node:crypto');
 
-const { startServer } = require('../../scripts/livekit-server.js');
+const { startServer, startTestServer } = require('../../scripts/livekit-server.js');
 const { openMedia } = require('./support/providers.js');
 const { startProxy } = require('./support/proxy.js');
 const { until } = require('./support/wait.js');
@@ -56,6 +56,19 @@ describe('requests to LiveKit', () => {
     await Promise.all([openMedia(options).createRoom('a'), openMedia(options).createRoom('b'), colon.createRoom('a'), two.createRoom('a')]);
     expect(proxy.requests('CreateRoom')).toHaveLength(4);
     expect(mostAtOnce(proxy.requests())).toBe(4);
+  });
+
+  test('are at most 64 at once, and the others wait for their turn', async () => {
+    const media = openMedia(options);
+    const names = Array.from({ length: 200 }, (_, index) => `queued ${index}`);
+    const rooms = await Promise.all(names.map((name) => media.createRoom(name)));
+    expect(rooms.map(({ name }) => name)).toEqual(names);
+    expect(mostAtOnce(proxy.requests())).toBeLessThanOrEqual(64);
+    expect(mostAtOnce(proxy.requests())).toBeGreaterThan(32);
+    // Fair: none of the last 64 was sent before any of the first 64.
+    const order = proxy.requests().map(({ body }) => names.indexOf(body.subarray(2, 2 + body[1]).toString()));
+    expect(Math.max(...order.slice(0, 64))).toBeLessThan(names.length - 64);
+    await Promise.all(names.map((name) => media.deleteRoom(name)));
   });
 
   test('that create and delete one room never overlap', async () => {
@@ -125,4 +138,26 @@ describe('requests to LiveKit', () => {
     });
     return await response.json();
   }
+});
+
+describe('a LiveKit server behind a path', () => {
+  /** @type {Awaited<ReturnType<typeof startTestServer>>} */
+  let mock;
+  beforeAll(async () => {
+    mock = await startTestServer({ regions: 1, twirpPrefix: '/behind/a proxy/twirp' });
+  });
+  afterAll(() => mock?.stop());
+
+  test.each(['/behind/a%20proxy', '/behind/a%20proxy/'])('is called there: %s', async (path) => {
+    const { url, apiKey, apiSecret } = mock;
+    const media = openMedia({ url: url + path, apiKey, apiSecret });
+    expect(await media.createRoom('r')).toMatchObject({ name: 'r' });
+    expect(await media.mediaUrl()).toBe(`${url}/behind/a%20proxy`);
+    expect(await media.generateToken('r', { identity: 'ann', name: '' })).toMatchObject({ url: `${url}/behind/a%20proxy` });
+  });
+
+  test('is not found elsewhere', async () => {
+    const { url, apiKey, apiSecret } = mock;
+    await expect(openMedia({ url, apiKey, apiSecret }).createRoom('r')).rejects.toMatchObject({ code: 'BAD_RESPONSE', upstreamStatus: 404 });
+  });
 });
