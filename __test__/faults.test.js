@@ -766,6 +766,18 @@ describe("a caller's signal", () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
+  test('ends all calls that share it, also after one of them is over', async () => {
+    const { server, media } = await serveMedia((exchange) => (exchange.room === 'quick' ? healthy() : silence)(exchange));
+    const aborting = new AbortController();
+    const { signal } = aborting;
+    const pending = ['a', 'b'].map((room) => failureOf(media.listParticipants(room, { signal })));
+    await media.listParticipants('quick', { signal });
+    await server.received(3);
+    aborting.abort();
+    for (const error of await Promise.all(pending)) expect(error.code).toBe('ABORTED');
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
   test('may be shared by many calls, without a warning, and may abort when they are over', async () => {
     const server = await serve();
     const { warnings } = await resultOf(
