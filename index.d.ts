@@ -107,7 +107,7 @@ export interface MediaParticipant {
 export interface MediaCallOptions {
   /** Ends this call with `ABORTED`, with the signal's reason as `cause`. Others who wait for the same room are not touched. */
   signal?: AbortSignalLike | undefined;
-  /** Milliseconds for the whole call, queue and retries included; default: the configured `timeoutMs` (10,000). */
+  /** Milliseconds for the whole call, queue and retries included, 1 to 2,147,483,647; default: the configured `timeoutMs` (10,000). */
   timeoutMs?: number | undefined;
 }
 
@@ -157,7 +157,7 @@ export interface Platform {
 
 /** A platform of your own, from {@link createPlatform}. */
 export interface OwnedPlatform extends Platform, AsyncDisposable {
-  /** Lets go of everything the platform holds; resolves when that is done. */
+  /** Resolves when the calls under way have ended and what the platform holds is released; on LiveKit that is nothing. */
   close(): Promise<void>;
 }
 
@@ -196,7 +196,10 @@ export declare function getPlatform(options?: PlatformOptions): Platform;
 /** Forgets the platform that {@link getPlatform} gave, so that the next call makes a new one. */
 export declare function clearPlatformCache(): void;
 
-/** Makes a platform of your own: uncached, and without the environment unless `env` is given. Throws `INVALID_CONFIG`. */
+/**
+ * Makes a platform of your own: uncached, and configured without the environment unless `env` is given. Proxies and
+ * certificate authorities are the process's own. Throws `INVALID_CONFIG`.
+ */
 export declare function createPlatform(options?: PlatformOptions): OwnedPlatform;
 
 /** Why a call failed; what each means and how to mend it stands in the README. */
@@ -236,7 +239,7 @@ export declare class MediaError extends Error {
   readonly retryable: boolean;
   /** The HTTP status the server answered, where it did. */
   readonly upstreamStatus?: number;
-  /** The request's id (`X-Livekit-Request-Id`), where a request was sent. */
+  /** The request's id (`X-Livekit-Request-Id`), where a request was made. */
   readonly requestId?: string;
   /** What led to it, such as the reason of an aborted signal. */
   readonly cause?: unknown;

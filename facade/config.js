@@ -20,10 +20,11 @@ const NUMBERS = { tokenTtlSecs: 2_592_000, timeoutMs: 2_147_483_647 };
  * What options and environment say, before it is judged: for each field its value, whether code gave it, and its name
  * as the reader knows it.
  */
-function readSettings(operation, options = {}, environment = undefined) {
+function readOptions(operation, options = {}, environment = undefined) {
   if (!isRecord(options)) throw invalid(operation, 'options must be an object');
   for (const key in options) {
-    const near = OPTIONS.includes(key) ? undefined : nearest(key, OPTIONS);
+    // Short names are near to too much that an app may well pass.
+    const near = OPTIONS.includes(key) ? undefined : nearest(key, OPTIONS.filter((name) => name.length > 5));
     if (near !== undefined) throw invalid(operation, `option ${key} is not known: did you mean ${near}?`);
   }
   if (options.env !== undefined && !isRecord(options.env)) throw invalid(operation, 'option env must be an object');
@@ -130,4 +131,4 @@ function invalid(operation, message) {
   return new MediaError('INVALID_CONFIG', message, { operation });
 }
 
-module.exports = { chooseProvider, difference, readSettings };
+module.exports = { chooseProvider, difference, readOptions };

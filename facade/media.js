@@ -8,16 +8,16 @@ const { readNetwork } = require('./network.js');
 function createMedia(binding, operation, config) {
   const provider = open(binding, operation, config);
   const url = config.url ?? null;
-  const idle = [];
-  let underWay = 0;
+  const pending = new Set();
   let networkRead = false;
 
   /** Runs a call that may wait; `start` gets the call's budget and, with a signal, the id under which it can be cancelled. */
   async function run(operation, options, start) {
     const { signal, timeoutMs } = readCallOptions(operation, options);
-    if (signal?.aborted) throw aborted(operation, signal);
+    let end;
+    const ended = new Promise((resolve) => (end = resolve));
     let forget;
-    underWay += 1;
+    pending.add(ended);
     try {
       if (!networkRead) {
         binding.configureNetwork(readNetwork(config.apiUrl));
@@ -29,9 +29,9 @@ function createMedia(binding, operation, config) {
     } catch (error) {
       throw ours(operation, error);
     } finally {
+      pending.delete(ended);
+      end();
       forget?.();
-      underWay -= 1;
-      if (underWay === 0) idle.splice(0).forEach((tell) => tell());
     }
   }
 
@@ -75,9 +75,9 @@ function createMedia(binding, operation, config) {
       return url;
     },
   };
-  /** Resolves once no call is under way. */
+  /** Resolves once the calls that are under way now have ended. */
   const settled = async () => {
-    if (underWay > 0) await new Promise((resolve) => idle.push(resolve));
+    await Promise.all(pending);
   };
   return { media, settled };
 }
@@ -86,29 +86,37 @@ function createMedia(binding, operation, config) {
 // use one signal for hundreds of calls.
 const cancels = new WeakMap();
 
-/** Calls `cancel` once `signal` aborts, unless the function it gives is called before. */
+/** Calls `cancel` once `signal` aborts, unless the function it gives is called before. Throws if it has aborted. */
 function onAbort(operation, signal, cancel) {
+  if (isAborted(operation, signal)) throw aborted(operation, signal);
   let waiting = cancels.get(signal);
   if (waiting === undefined) {
     const calls = new Set();
-    const listener = () => calls.forEach((each) => each());
-    waiting = { calls, listener };
+    waiting = { calls, listener: () => calls.forEach((each) => each()) };
+    listen(operation, () => signal.addEventListener('abort', waiting.listener));
     cancels.set(signal, waiting);
-    try {
-      signal.addEventListener('abort', listener);
-    } catch (error) {
-      cancels.delete(signal);
-      throw invalid(operation, 'options.signal', 'cannot be listened to', error);
-    }
   }
   const { calls, listener } = waiting;
   calls.add(cancel);
   return () => {
     calls.delete(cancel);
     if (calls.size > 0) return;
-    signal.removeEventListener('abort', listener);
     cancels.delete(signal);
+    listen(operation, () => signal.removeEventListener('abort', listener));
   };
+}
+
+/** What of a signal fails is its owner's argument. */
+function listen(operation, use) {
+  try {
+    return use();
+  } catch (error) {
+    throw invalid(operation, 'options.signal', 'cannot be listened to', error);
+  }
+}
+
+function isAborted(operation, signal) {
+  return listen(operation, () => signal.aborted);
 }
 
 /** The number of the core's provider for that configuration. */
@@ -160,7 +168,7 @@ function permissions({ canPublish, canSubscribe, canPublishData, canUpdateOwnMet
 /** A local call has nothing to wait for; its options are checked all the same. */
 function checkLocal(operation, options) {
   const { signal } = readCallOptions(operation, options);
-  if (signal?.aborted) throw aborted(operation, signal);
+  if (signal && isAborted(operation, signal)) throw aborted(operation, signal);
 }
 
 /** The core answers with text, or with what went wrong as a plain object. */
@@ -172,7 +180,8 @@ function unwrap(operation, answer, signal) {
 }
 
 function aborted(operation, signal) {
-  return new MediaError('ABORTED', 'the call was aborted by its signal', { operation, cause: signal.reason });
+  const cause = listen(operation, () => signal.reason);
+  return new MediaError('ABORTED', 'the call was aborted by its signal', { operation, cause });
 }
 
 /** What the core throws, rather than answers, is a defect of it. */

@@ -2,6 +2,17 @@
 
 const { MediaError } = require('./errors.js');
 
+const TARGETS = [
+  'linux-x64-gnu',
+  'linux-arm64-gnu',
+  'linux-x64-musl',
+  'linux-arm64-musl',
+  'darwin-x64',
+  'darwin-arm64',
+  'win32-x64-msvc',
+  'win32-arm64-msvc',
+];
+
 /** Loads the addon, at first need: an app without a provider runs where there is none. */
 function loadBinding(operation) {
   try {
@@ -9,9 +20,10 @@ function loadBinding(operation) {
   } catch (error) {
     const target = describeTarget();
     const { name, version } = require('../package.json');
-    const message =
-      `no native addon for ${target} could be loaded: type "npm install ${name}-${target}@${version}", ` +
-      'or, in a clone of the repository, "npm run build"';
+    const mend = TARGETS.includes(target)
+      ? `type "npm install ${name}-${target}@${version}", or, in a clone of the repository, "npm run build"`
+      : `there is one for ${TARGETS.join(', ')}; elsewhere, type "npm run build" in a clone of the repository`;
+    const message = `no native addon for ${target} could be loaded: ${mend}`;
     throw new MediaError('INVALID_CONFIG', message, { operation, cause: error });
   }
 }

@@ -19,14 +19,14 @@ function getPlatform(options) {
 }
 
 function make(options) {
-  const { difference, readSettings } = require('./config.js');
+  const { difference, readOptions } = require('./config.js');
   const operation = 'getPlatform';
-  const settings = readSettings(operation, options, process.env);
+  const settings = readOptions(operation, options, process.env);
   const injected = findInjected();
   const made = {
     platform: injected ?? {},
     // A closure: the settings hold a secret, and a global can be inspected.
-    difference: (later) => difference(settings, readSettings(operation, later)),
+    difference: (later) => difference(settings, readOptions(operation, later)),
     forget: () => {},
   };
   if (injected?.media !== undefined && injected.media !== null) return made;
@@ -42,26 +42,34 @@ function make(options) {
 
 /** A platform that takes no new property, with ours; its methods run on the platform itself. */
 function withMedia(injected, media) {
-  const bound = new Map();
+  const bound = new WeakMap();
+  const read = (key) => {
+    if (key === 'media') return media;
+    const value = injected[key];
+    // A class keeps its static properties; a method needs its private fields.
+    if (typeof value !== 'function' || value.prototype !== undefined) return value;
+    if (!bound.has(value)) bound.set(value, value.bind(injected));
+    return bound.get(value);
+  };
   return new Proxy(
     {},
     {
+      get: (_, key) => read(key),
+      set: (_, key, value) => Reflect.set(injected, key, value),
       has: (_, key) => key === 'media' || key in injected,
-      get(_, key) {
-        if (key === 'media') return media;
-        const value = injected[key];
-        if (typeof value !== 'function') return value;
-        if (!bound.has(value)) bound.set(value, value.bind(injected));
-        return bound.get(value);
-      },
+      ownKeys: () => [...new Set([...Reflect.ownKeys(injected), 'media'])],
+      getOwnPropertyDescriptor: (_, key) =>
+        key === 'media' || Object.hasOwn(injected, key)
+          ? { value: read(key), writable: true, enumerable: true, configurable: true }
+          : undefined,
     },
   );
 }
 
 function createPlatform(options) {
   const operation = 'createPlatform';
-  const { readSettings } = require('./config.js');
-  const { media, settled } = openMedia(operation, readSettings(operation, options));
+  const { readOptions } = require('./config.js');
+  const { media, settled } = openMedia(operation, readOptions(operation, options));
   const platform = media === undefined ? {} : { media };
   // Connections belong to the process, and idle ones close by themselves: what can be pending is calls.
   const close = async () => settled?.();

@@ -19,11 +19,11 @@ use napi::bindgen_prelude::Either;
 use napi::{Env, Result};
 use napi_derive::napi;
 
-use crate::media::{Identity, Join, MediaError, RoomName, Secret};
+use crate::media::{Identity, Join, MediaError, RoomName, RoomPrefix, Secret};
 use crate::provider::livekit::{self, LiveKitConfig, Network};
 use crate::provider::{Deadline, Work};
 use failure::Failure;
-use providers::{Service, service};
+use providers::{Opening, Service, service};
 use settle::{Settled, settle};
 use values::{LiveKitOptions, MOST_TTL_SECS, NetworkOptions, SettingsInput};
 
@@ -37,7 +37,13 @@ pub fn open_live_kit(options: LiveKitOptions) -> Either<u32, Failure> {
         api_key: options.api_key,
         api_secret: Secret::new(options.api_secret),
     };
-    match providers::open(config, options.room_prefix, options.token_ttl_secs, options.timeout_ms) {
+    let opening = Opening {
+        config,
+        prefix: RoomPrefix::new(options.room_prefix),
+        token_ttl_secs: options.token_ttl_secs,
+        timeout_ms: options.timeout_ms,
+    };
+    match providers::open(opening) {
         Ok(number) => Either::A(number),
         Err(error) => Either::B(error.into()),
     }

@@ -50,6 +50,8 @@ pub fn settle<T: Serialize + Send + 'static>(
             let (deferred, promise) = env.create_deferred::<Answer, _>()?;
             RUNTIME.spawn(async move {
                 let answer = answer.await;
+                // A caller who gave up must not keep the others' work from going on, or from ending.
+                let until_told = until_told.filter(|_| matches!(answer, Answer::A(_)));
                 deferred.resolve(move |_| {
                     drop(until_told);
                     Ok(answer)

@@ -67,7 +67,7 @@ pub enum MediaError {
     TimedOut {
         /// The budget of the whole call.
         budget: Duration,
-        /// The request, where one was sent.
+        /// The request, where one was made; it may not have been sent yet.
         upstream: Option<Upstream>,
     },
     /// The caller gave the call up.
@@ -183,7 +183,7 @@ pub enum ConfigFault {
     #[error("the LiveKit URL cannot be used: give it like wss://example.livekit.cloud or http://127.0.0.1:7880")]
     Url,
     /// The environment's proxy cannot be used.
-    #[error("{variable} is not a URL of a proxy: give it like http://127.0.0.1:3128, or unset it")]
+    #[error("{variable} is not the URL of an http or https proxy: give it like http://127.0.0.1:3128, or unset it")]
     Proxy {
         /// The variable that names it.
         variable: &'static str,
@@ -194,7 +194,7 @@ pub enum ConfigFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unreachable {
     /// Nothing listens there.
-    #[error("the connection was refused; is LiveKit running there?")]
+    #[error("the connection was refused; does LiveKit run there, and the proxy, if one is set?")]
     Refused,
     /// The name is unknown.
     #[error("its name cannot be resolved; check the URL")]

@@ -8,7 +8,7 @@ use super::error::{ArgumentFault, MediaError};
 const MOST_NAME_BYTES: usize = 256;
 
 /// What stands before every room name on the server, so that several apps can share it; may be empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct RoomPrefix(String);
 
 impl RoomPrefix {
@@ -21,7 +21,7 @@ impl RoomPrefix {
     /// The caller's name for a room of the server, or `None` if the room is another app's.
     #[must_use]
     pub fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
-        name.strip_prefix(&self.0)
+        name.strip_prefix(&self.0).filter(|id| !id.is_empty())
     }
 }
 
@@ -148,5 +148,6 @@ mod tests {
         let prefix = RoomPrefix::new("t1:".into());
         assert_eq!(prefix.strip("t1:a"), Some("a"));
         assert_eq!(prefix.strip("t10:a"), None);
+        assert_eq!(prefix.strip("t1:"), None, "no method takes an empty name");
     }
 }

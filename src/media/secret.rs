@@ -1,7 +1,7 @@
 use std::fmt;
 
 /// Text that is never shown: its `Debug` says only that it is there.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

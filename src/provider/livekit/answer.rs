@@ -12,6 +12,8 @@ use crate::media::{MediaError, Mismatch, Unreachable, Upstream};
 pub(super) enum Failure {
     /// Twirp's `not_found`: which thing, the caller of the call knows.
     NotFound(Upstream),
+    /// The same, after an earlier attempt of the call that the server may have carried out.
+    NotFoundAgain(Upstream),
     /// Twirp's `unavailable`: no node answers for the room.
     NoNode(Upstream),
     /// Anything that means the same for every call.
@@ -28,9 +30,44 @@ impl Failure {
     /// The error, where `not_found` means what `missing` says.
     pub(super) fn or_missing(self, missing: impl FnOnce(Upstream) -> MediaError) -> MediaError {
         match self {
-            Self::NotFound(upstream) => missing(upstream),
+            Self::NotFound(upstream) | Self::NotFoundAgain(upstream) => missing(upstream),
             Self::NoNode(upstream) => MediaError::Unavailable(upstream),
             Self::Other(error) => error,
+        }
+    }
+}
+
+impl Failure {
+    /// The HTTP status, where one came.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::NotFound(upstream) | Self::NotFoundAgain(upstream) | Self::NoNode(upstream) => upstream.status,
+            Self::Other(error) => error.upstream().and_then(|upstream| upstream.status),
+        }
+    }
+
+    /// The connection broke, or took too long.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, Self::Other(MediaError::Unreachable { .. } | MediaError::TimedOut { .. }))
+    }
+
+    /// The server may have carried the request out, though it did not say so.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Other(MediaError::Unreachable { reason, .. }) => *reason == Unreachable::Reset,
+            _ => self.is_broken() || self.status().is_some_and(|status| status >= 500),
+        }
+    }
+
+    pub(super) fn wants_another_region(&self) -> bool {
+        self.is_broken() || self.status().is_some_and(|status| status >= 500 || status == 451)
+    }
+
+    /// What the failure means after an earlier attempt that may have been carried out.
+    pub(super) fn after_another(self) -> Self {
+        match self {
+            Self::NotFound(upstream) => Self::NotFoundAgain(upstream),
+            other => other,
         }
     }
 }
@@ -69,13 +106,12 @@ fn is_code(code: &str) -> bool {
 
 /// Why no whole answer came.
 pub(super) fn broken(error: &reqwest::Error, host: String, request_id: &str) -> MediaError {
-    let is_http =
-        !sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse);
+    let is_unreadable = sources(error).filter_map(|source| source.downcast_ref()).any(hyper::Error::is_parse);
     let upstream = Upstream { request_id: request_id.to_owned(), status: error.status().map(|status| status.as_u16()) };
-    if is_http {
-        MediaError::Unreachable { host, reason: reason(error), upstream }
-    } else {
+    if is_unreadable {
         MediaError::BadResponse { mismatch: Mismatch::NotHttp, upstream }
+    } else {
+        MediaError::Unreachable { host, reason: reason(error), upstream }
     }
 }
 

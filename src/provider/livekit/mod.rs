@@ -15,7 +15,7 @@ pub use rooms::LiveKit;
 use crate::media::Secret;
 
 /// Where a LiveKit server is, and the credentials for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LiveKitConfig {
     /// Where clients connect; without it no token can be minted.
     pub url: Option<String>,

@@ -119,10 +119,12 @@ fn client(network: &Network, roots: RootCertStore, most_idle: usize) -> Result<C
         .no_proxy();
     let direct =
         network.no_proxy.as_deref().map_or_else(|| ALWAYS_DIRECT.to_owned(), |more| format!("{ALWAYS_DIRECT},{more}"));
-    let http = network.http_proxy.as_deref().map(|url| ("HTTP_PROXY", Proxy::http(url)));
-    let https = network.https_proxy.as_deref().map(|url| ("HTTPS_PROXY", Proxy::https(url)));
-    for (variable, proxy) in [http, https].into_iter().flatten() {
-        let proxy = proxy.map_err(|_| MediaError::InvalidConfig(ConfigFault::Proxy { variable }))?;
+    let http = network.http_proxy.as_deref().map(|url| ("HTTP_PROXY", url, Proxy::http(url)));
+    let https = network.https_proxy.as_deref().map(|url| ("HTTPS_PROXY", url, Proxy::https(url)));
+    for (variable, url, proxy) in [http, https].into_iter().flatten() {
+        let is_http = url.split_once("://").is_none_or(|(scheme, _)| matches!(scheme, "http" | "https"));
+        let fault = MediaError::InvalidConfig(ConfigFault::Proxy { variable });
+        let proxy = proxy.ok().filter(|_| is_http).ok_or(fault)?;
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&direct)));
     }
     builder.build().map_err(|_| MediaError::Internal)

@@ -23,21 +23,14 @@ pub(super) fn forget(base: &Url) {
     CACHE.invalidate(&host(base));
 }
 
-/// The first region not tried yet, from the cache or the server; `None` if there is none to be had.
-pub(super) async fn next(
-    base: &Url,
-    tried: &[Url],
-    client: &Client,
-    token: &Secret,
-    request_id: &str,
-    within: Duration,
-) -> Option<Url> {
+/// The regions, nearest first, from the cache or the server; none if there are none to be had.
+pub(super) async fn list(base: &Url, client: &Client, token: &Secret, request_id: &str, within: Duration) -> Vec<Url> {
     let urls = match CACHE.get(&host(base)) {
         Cached::Fresh(urls) => urls,
         Cached::Stale(stale) => fetch(base, client, token, request_id, within).await.unwrap_or(stale),
-        Cached::Miss => fetch(base, client, token, request_id, within).await?,
+        Cached::Miss => fetch(base, client, token, request_id, within).await.unwrap_or_default(),
     };
-    urls.iter().filter_map(|url| usable(base, url)).find(|url| tried.iter().all(|tried| host(tried) != host(url)))
+    urls.iter().filter_map(|url| usable(base, url)).collect()
 }
 
 /// A region's address for server calls. One that would send our token in the clear is not used.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use livekit_api::access_token::VideoGrants;
 use livekit_protocol as proto;
@@ -25,8 +26,8 @@ pub struct LiveKit {
     /// Whether there is somewhere for clients to connect to.
     has_url: bool,
     server: Arc<Twirp>,
-    /// What tells this server and key from others in [`turns`].
-    identity: Arc<str>,
+    /// What tells this server, as this key sees it, from others in [`turns`].
+    account: Arc<LiveKitConfig>,
 }
 
 impl LiveKit {
@@ -35,12 +36,13 @@ impl LiveKit {
     /// # Errors
     /// [`MediaError::InvalidConfig`] if the API URL cannot be parsed.
     pub fn new(config: &LiveKitConfig) -> Result<Self, MediaError> {
-        let identity = format!("{} {}", config.api_key, config.api_url.as_deref().unwrap_or_default()).into();
-        Ok(Self { has_url: config.url.is_some(), server: Arc::new(Twirp::new(config)?), identity })
+        // Where clients connect makes no difference to the rooms there are.
+        let account = LiveKitConfig { url: None, ..config.clone() };
+        Ok(Self { has_url: config.url.is_some(), server: Arc::new(Twirp::new(config)?), account: Arc::new(account) })
     }
 
     fn key(&self, room: &RoomName) -> Key {
-        Key { server: self.identity.clone(), room: room.on_server().to_owned() }
+        Key { account: self.account.clone(), room: room.on_server().to_owned() }
     }
 }
 
@@ -66,15 +68,13 @@ impl Provider for LiveKit {
         let work = async move {
             let mut outcome = delete(&server, &room, &deadline).await;
             if matches!(outcome, Err(Failure::NoNode(_))) {
-                // The record of a room whose node died: LiveKit lists it for ever and cannot delete it. Created anew,
-                // it has a node again.
-                outcome = match create(&server, &room, &RoomSettings::default(), &deadline).await {
-                    Ok(_) => delete(&server, &room, &deadline).await,
-                    Err(failure) => Err(failure),
+                outcome = match rehome(&server, &room, &deadline).await {
+                    Ok(()) => delete(&server, &room, &deadline).await,
+                    Err(failure) => Err(failure.or_missing(|upstream| room_not_found(&room, upstream)).into()),
                 };
             }
             match outcome {
-                Ok(()) | Err(Failure::NotFound(_)) => Ok(()),
+                Ok(()) | Err(Failure::NotFound(_) | Failure::NotFoundAgain(_)) => Ok(()),
                 Err(failure) => Err(failure.or_missing(|upstream| room_not_found(&room, upstream))),
             }
         };
@@ -118,13 +118,14 @@ impl Provider for LiveKit {
             let answer = server
                 .call::<proto::RemoveParticipantResponse>(&REMOVE_PARTICIPANT, admin_of(&room), &request, &deadline)
                 .await;
-            answer.map(drop).map_err(|failure| {
-                failure.or_missing(|upstream| MediaError::ParticipantNotFound {
+            match answer {
+                Ok(_) | Err(Failure::NotFoundAgain(_)) => Ok(()),
+                Err(failure) => Err(failure.or_missing(|upstream| MediaError::ParticipantNotFound {
                     room: room.id().to_owned(),
                     identity,
                     upstream,
-                })
-            })
+                })),
+            }
         })
     }
 }
@@ -142,6 +143,20 @@ async fn create(
         return Err(MediaError::BadResponse { mismatch: Mismatch::OtherRoom, upstream }.into());
     }
     Ok(convert::room(room.id(), &message))
+}
+
+/// Gives a node to a room whose node died: LiveKit lists its record for ever and cannot delete it, but creates it anew.
+async fn rehome(server: &Twirp, room: &RoomName, deadline: &Deadline) -> Result<(), Failure> {
+    loop {
+        let asked = Instant::now();
+        let outcome = create(server, room, &RoomSettings::default(), deadline).await;
+        // For 5 s LiveKit still sends calls to a node that died, and waits 3 s for it. One that refuses at once is
+        // another matter.
+        let was_silent = asked.elapsed() > Duration::from_secs(1);
+        if !(was_silent && matches!(outcome, Err(Failure::NoNode(_)))) {
+            return outcome.map(drop);
+        }
+    }
 }
 
 async fn delete(server: &Twirp, room: &RoomName, deadline: &Deadline) -> Result<(), Failure> {

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
+use super::LiveKitConfig;
 use crate::media::{MediaError, Room};
 use crate::provider::{Deadline, Work};
 
 /// A room of one server, as one key sees it. The process has one map for all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) server: Arc<str>,
+    pub(super) account: Arc<LiveKitConfig>,
     pub(super) room: String,
 }
 
@@ -33,8 +34,12 @@ struct Creation {
 
 impl Creation {
     fn join(&self, deadline: &Deadline) -> Option<Shared<Request>> {
+        let request = self.request.upgrade()?;
         let is_old = self.ended.get().is_some_and(|ended| ended.elapsed() > JOINABLE);
-        let request = self.request.upgrade().filter(|_| !is_old)?;
+        // A failure is for those who waited for it.
+        if is_old || request.peek().is_some_and(Result::is_err) {
+            return None;
+        }
         self.deadline.extend_to(deadline);
         Some(request)
     }
@@ -90,7 +95,10 @@ where
         let ended = Arc::new(OnceLock::new());
         let work = in_turn(key, entry, request(own.clone()));
         let end = ended.clone();
-        let request = work.future.inspect(move |_| end.set(Instant::now()).unwrap_or_default()).boxed().shared();
+        let mark_end = move |_: &_| {
+            end.get_or_init(Instant::now);
+        };
+        let request = work.future.inspect(mark_end).boxed().shared();
         entry.creation = request.downgrade().map(|request| Creation { request, deadline: own, ended });
         request
     });
@@ -131,9 +139,12 @@ mod tests {
     use tokio::sync::{Notify, oneshot};
 
     use super::*;
+    use crate::media::Secret;
 
     fn key(room: &str) -> Key {
-        Key { server: "test".into(), room: room.into() }
+        let account =
+            LiveKitConfig { url: None, api_url: None, api_key: "key".into(), api_secret: Secret::new("secret".into()) };
+        Key { account: Arc::new(account), room: room.into() }
     }
 
     fn room() -> Room {
@@ -195,6 +206,15 @@ mod tests {
         drop(until_told);
         let later = create(&key("told"), &deadline(), |_| async { Err(MediaError::Internal) });
         assert_eq!(later.await, Err(MediaError::Internal), "a later call asks the server anew");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_for_those_who_waited_for_it() {
+        let Work { future, until_told } = create(&key("failed"), &deadline(), |_| async { Err(MediaError::Internal) });
+        assert_eq!(future.await, Err(MediaError::Internal));
+        let later = create(&key("failed"), &deadline(), |_| async { Ok(room()) });
+        assert_eq!(later.await, Ok(room()));
+        drop(until_told);
     }
 
     #[tokio::test]

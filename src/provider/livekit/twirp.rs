@@ -1,5 +1,7 @@
 //! One call of LiveKit's server API: Twirp, protobuf bodies.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use livekit_api::access_token::VideoGrants;
@@ -38,7 +40,7 @@ pub(super) struct Method {
 pub(super) struct Twirp {
     signer: Signer,
     base: Option<Url>,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
 }
 
 /// What the server answered.
@@ -51,7 +53,8 @@ pub(super) struct Answer<A> {
 /// What one call sends, the same on every attempt.
 struct Call<'a> {
     method: &'a Method,
-    token: Secret,
+    signer: &'a Signer,
+    grants: VideoGrants,
     request_id: String,
     body: Vec<u8>,
 }
@@ -61,7 +64,7 @@ impl Twirp {
         let base = config.api_url.as_deref().map(Url::parse).transpose();
         let base = base.map_err(|_| MediaError::InvalidConfig(ConfigFault::Url))?;
         let signer = Signer::new(&config.api_key, &config.api_secret);
-        Ok(Self { signer, base, in_flight: Semaphore::new(MOST_IN_FLIGHT) })
+        Ok(Self { signer, in_flight: places(base.as_ref()), base })
     }
 
     pub(super) fn signer(&self) -> &Signer {
@@ -77,16 +80,11 @@ impl Twirp {
         deadline: &Deadline,
     ) -> Result<Answer<A>, Failure> {
         let base = self.base.as_ref().ok_or(MediaError::UrlNotConfigured)?;
-        let call = Call {
-            method,
-            token: self.signer.call(grants)?,
-            request_id: Uuid::new_v4().to_string(),
-            body: request.encode_to_vec(),
-        };
+        let request_id = Uuid::new_v4().to_string();
+        let call = Call { method, signer: &self.signer, grants, request_id, body: request.encode_to_vec() };
         let calling = async {
-            let clients = network::clients(base.scheme() == "https").await?;
             let _place = self.in_flight.acquire().await.map_err(|_| MediaError::Internal)?;
-            call.attempt_all(base, &clients, deadline).await
+            call.attempt_all(base, deadline).await
         };
         let body = tokio::select! {
             biased;
@@ -101,60 +99,85 @@ impl Twirp {
     }
 }
 
+/// The places for calls to one server, whatever key or prefix they have.
+fn places(base: Option<&Url>) -> Arc<Semaphore> {
+    static PLACES: LazyLock<Mutex<HashMap<String, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
+    let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = base.map(regions::host).unwrap_or_default();
+    places.entry(server).or_insert_with(|| Arc::new(Semaphore::new(MOST_IN_FLIGHT))).clone()
+}
+
 impl Call<'_> {
-    /// Fails over to other regions where there are any; else tries once more what broke on the way. Every call is idempotent.
-    async fn attempt_all(
-        &self,
-        base: &Url,
-        clients: &network::Clients,
-        deadline: &Deadline,
-    ) -> Result<Vec<u8>, Failure> {
-        let mut may_fail_over = regions::has_regions(base) && deadline.budget() >= LEAST_BUDGET;
+    /// Fails over to other regions where there are any; else tries once more what broke on the way.
+    async fn attempt_all(&self, base: &Url, deadline: &Deadline) -> Result<Vec<u8>, Failure> {
+        let has_regions = regions::has_regions(base);
+        let mut regions_left = has_regions;
+        let mut list = None;
         let mut tried = vec![base.clone()];
-        let mut client = &clients.pooled;
         let mut repeated = false;
+        let mut may_have_arrived = false;
         loop {
-            may_fail_over &= tried.len() < MOST_ATTEMPTS;
-            // Another region may be quicker, so this one must leave time for it.
-            let share = if may_fail_over { deadline.remaining() / 2 } else { Duration::MAX };
+            // Asked each time: a caller who joins may bring more time.
+            let has_time = deadline.budget() >= LEAST_BUDGET;
+            regions_left &= tried.len() < MOST_ATTEMPTS;
             let target = tried.last().unwrap_or(base);
-            let outcome = tokio::time::timeout(share, self.attempt(target, client)).await;
-            let failure = match outcome {
+            let clients = network::clients(target.scheme() == "https").await?;
+            let client = if repeated { &clients.fresh } else { &clients.pooled };
+            // Another region may be quicker, so this one must leave time for it.
+            let share = if regions_left && has_time { deadline.remaining() / 2 } else { Duration::MAX };
+            let failure = match tokio::time::timeout(share, self.attempt(target, client)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(failure)) => failure,
                 Err(_) => self.timed_out(deadline).into(),
             };
-            if may_fail_over && wants_another_region(&failure) {
-                if let Some(region) = self.next_region(base, &tried, &failure, client, deadline).await {
+            // A project's pinning is obeyed however little time there is.
+            let is_pinned = failure.status() == Some(451);
+            if regions_left && ((has_time && failure.wants_another_region()) || is_pinned) {
+                if is_pinned {
+                    list = None;
+                    regions::forget(base);
+                }
+                if let Some(region) = self.next_region(base, &tried, &mut list, client, deadline).await {
+                    may_have_arrived |= failure.may_have_arrived();
                     tried.push(region);
                     continue;
                 }
-                may_fail_over = false;
+                regions_left = false;
             }
-            if repeated || tried.len() >= MOST_ATTEMPTS || !is_broken(&failure) {
-                return Err(failure);
+            let may_repeat = !repeated && tried.len() < MOST_ATTEMPTS && (has_time || !has_regions);
+            if !may_repeat || !failure.is_broken() {
+                return Err(if may_have_arrived { failure.after_another() } else { failure });
             }
+            may_have_arrived |= failure.may_have_arrived();
             repeated = true;
-            client = &clients.fresh;
         }
     }
 
-    /// The next region to try, after the pause that keeps many clients from moving there at once.
+    /// The next region to try, after the pause that keeps many clients from moving there at once. `list` is asked for
+    /// once in a call.
     async fn next_region(
         &self,
         base: &Url,
         tried: &[Url],
-        failure: &Failure,
+        list: &mut Option<Vec<Url>>,
         client: &Client,
         deadline: &Deadline,
     ) -> Option<Url> {
-        if failure_status(failure) == Some(451) {
-            regions::forget(base);
-        }
-        let region = regions::next(base, tried, client, &self.token, &self.request_id, deadline.remaining()).await?;
+        let known = match list.take() {
+            Some(known) => known,
+            None => regions::list(base, client, &self.token().ok()?, &self.request_id, deadline.remaining()).await,
+        };
+        let next =
+            known.iter().find(|url| tried.iter().all(|tried| regions::host(tried) != regions::host(url))).cloned();
+        *list = Some(known);
         let made = u32::try_from(tried.len()).unwrap_or(u32::MAX);
         tokio::time::sleep(BACKOFF * 2_u32.saturating_pow(made - 1)).await;
-        Some(region)
+        next
+    }
+
+    /// Signed for each attempt: a call may wait longer than a token is good for.
+    fn token(&self) -> Result<Secret, MediaError> {
+        self.signer.call(self.grants.clone())
     }
 
     /// One request and its whole answer.
@@ -162,7 +185,7 @@ impl Call<'_> {
         let url = format!("{}/twirp/livekit.RoomService/{}", base.as_str().trim_end_matches('/'), self.method.name);
         let sent = client
             .post(url)
-            .bearer_auth(self.token.expose())
+            .bearer_auth(self.token()?.expose())
             .header(header::CONTENT_TYPE, PROTOBUF)
             .header(REQUEST_ID, &self.request_id)
             .body(self.body.clone())
@@ -216,20 +239,4 @@ async fn read(response: &mut Response, most: usize) -> reqwest::Result<Option<Ve
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
-}
-
-fn failure_status(failure: &Failure) -> Option<u16> {
-    match failure {
-        Failure::NotFound(upstream) | Failure::NoNode(upstream) => upstream.status,
-        Failure::Other(error) => error.upstream().and_then(|upstream| upstream.status),
-    }
-}
-
-/// The connection broke, or took too long: the request may never have arrived.
-fn is_broken(failure: &Failure) -> bool {
-    matches!(failure, Failure::Other(MediaError::Unreachable { .. } | MediaError::TimedOut { .. }))
-}
-
-fn wants_another_region(failure: &Failure) -> bool {
-    is_broken(failure) || failure_status(failure).is_some_and(|status| status >= 500 || status == 451)
 }
