@@ -393,7 +393,7 @@ describe('options', () => {
     }
   });
 
-  test.each([['apikey', 'apiKey'], ['apiSecert', 'apiSecret'], ['uri', 'url'], ['apiURL', 'apiUrl'], ['tokenTtlSec', 'tokenTtlSecs'], ['timeoutMS', 'timeoutMs'], ['roomPrefx', 'roomPrefix'], ['providers', 'provider']])(
+  test.each([['apikey', 'apiKey'], ['apiSecert', 'apiSecret'], ['apiURL', 'apiUrl'], ['tokenTtlSec', 'tokenTtlSecs'], ['timeoutMS', 'timeoutMs'], ['roomPrefx', 'roomPrefix'], ['providers', 'provider']])(
     'with a typo are refused: %s',
     (typo, near) => {
       const error = failureIn(() => createPlatform({ ...WHOLE, [typo]: 'x' }));
@@ -401,6 +401,10 @@ describe('options', () => {
       expect(error.message).toContain(near);
     },
   );
+
+  test('that are near to short names only are left alone', () => {
+    for (const other of ['uri', 'end', 'name', 'use']) expect(createPlatform({ ...WHOLE, [other]: 'x' }).media).toBeDefined();
+  });
 
   test('that are undefined are absent', () => {
     const all = Object.fromEntries([...Object.keys(VARIABLES), 'env', 'devServerUrl', 'tenant'].map((name) => [name, undefined]));
