@@ -40,14 +40,6 @@ describe('the package', () => {
     expect(JSON.parse(stdout)).toEqual({ resources: 0, threads: 0, globals: 0, listeners: 0, addons: [] });
   });
 
-  test('is imported in no noticeable time', async () => {
-    const times = await Promise.all(
-      [1, 2, 3, 4].map(() => resultOf(`const started = performance.now(); require(entry); console.log(JSON.stringify(performance.now() - started));`)),
-    );
-    // The least of them: the others shared a busy machine.
-    expect(Math.min(...times)).toBeLessThan(10);
-  });
-
   test('loads through require, import and import(), as one module', async () => {
     const folder = temporaryFolder();
     installCopy(folder, 'linked');
@@ -184,9 +176,11 @@ describe('a worker thread', () => {
       })();`,
       server,
     );
+    // Listened for at once: both events can come in one turn.
+    const exited = once(worker, 'exit');
     const [message] = await once(worker, 'message');
     expect(message).toEqual(['room', true, 'INVALID_ARGUMENT']);
-    await once(worker, 'exit');
+    await exited;
   });
 
   test('ends by itself when its calls are over', async () => {

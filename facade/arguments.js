@@ -157,10 +157,10 @@ function callOptionsOf(operation, parameter, value) {
   };
 }
 
-/** The known name within edit distance 2 of `key`, nearest first. */
-function nearest(key, known) {
+/** The known name within that edit distance of `key`, the nearest one. */
+function nearest(key, known, most = 2) {
   let best;
-  let least = 3;
+  let least = most + 1;
   for (const name of known) {
     if (Math.abs(name.length - key.length) >= least) continue;
     const distance = editDistance(key, name);

@@ -14,6 +14,7 @@ const VARIABLES = {
   timeoutMs: 'MARAVILLA_MEDIA_TIMEOUT_MS',
 };
 const OPTIONS = [...Object.keys(VARIABLES), 'env', 'devServerUrl', 'tenant'];
+const LONG_OPTIONS = OPTIONS.filter((name) => name.length > 5);
 const NUMBERS = { tokenTtlSecs: 2_592_000, timeoutMs: 2_147_483_647 };
 
 /**
@@ -23,8 +24,8 @@ const NUMBERS = { tokenTtlSecs: 2_592_000, timeoutMs: 2_147_483_647 };
 function readOptions(operation, options = {}, environment = undefined) {
   if (!isRecord(options)) throw invalid(operation, 'options must be an object');
   for (const key in options) {
-    // Short names are near to too much that an app may well pass.
-    const near = OPTIONS.includes(key) ? undefined : nearest(key, OPTIONS.filter((name) => name.length > 5));
+    // Short names are near to too much that an app may well pass, such as `ttl` and `dev`.
+    const near = OPTIONS.includes(key) ? undefined : (nearest(key, LONG_OPTIONS) ?? nearest(key, OPTIONS, 1));
     if (near !== undefined) throw invalid(operation, `option ${key} is not known: did you mean ${near}?`);
   }
   if (options.env !== undefined && !isRecord(options.env)) throw invalid(operation, 'option env must be an object');

@@ -21,7 +21,7 @@ impl RoomPrefix {
     /// The caller's name for a room of the server, or `None` if the room is another app's.
     #[must_use]
     pub fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
-        name.strip_prefix(&self.0).filter(|id| !id.is_empty())
+        name.strip_prefix(&self.0).filter(|id| self.0.is_empty() || !id.is_empty())
     }
 }
 
