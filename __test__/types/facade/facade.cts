@@ -4,7 +4,7 @@ import errors = require('../../../facade/errors.js');
 import media = require('../../../facade/media.js');
 import platform = require('../../../facade/platform.js');
 
-export const service: contract.MediaService = media.createMedia({}, 'getPlatform', {});
+export const service: contract.MediaService = media.createMedia({}, 'getPlatform', {}).media;
 export const failure: Omit<contract.MediaError, 'name'> = new errors.MediaError('TIMEOUT', 'no answer');
 export const isMediaError: (value: unknown) => boolean = errors.isMediaError;
 export const getPlatform: typeof contract.getPlatform = platform.getPlatform;
