@@ -191,6 +191,23 @@ describe('a worker thread', () => {
     expect(server.requests).toHaveLength(1);
   });
 
+  test('leaves no call behind when it is ended', async () => {
+    const server = await serve(() => undefined);
+    const worker = startWorker(
+      `const { media } = require(entry).createPlatform(options);
+      for (let i = 0; i < 64; i += 1) media.createRoom('room' + i, {}, { timeoutMs: 3_600_000 });`,
+      server,
+    );
+    await server.received(64);
+    await worker.terminate();
+    // All places were taken; this call gets one only if they are free again.
+    const { media } = createPlatform({ url: server.url, apiKey, apiSecret });
+    const call = media.createRoom('room', {}, { timeoutMs: 20_000 }).catch(() => {});
+    await server.received(65);
+    await server.close();
+    await call;
+  });
+
   // In a process of its own, because a fault here ends the process.
   test('can be started and ended 200 times, also while calls are pending, and the process goes on', async () => {
     const answer = healthy();

@@ -14,7 +14,7 @@ function createMedia(binding, operation, config) {
   /** Runs a call that may wait; `start` gets the call's budget and, with a signal, the id under which it can be cancelled. */
   async function run(operation, options, start) {
     const { signal, timeoutMs } = readCallOptions(operation, options);
-    let end = () => {};
+    let end = (_) => {};
     const ended = new Promise((resolve) => (end = resolve));
     let forget;
     pending.add(ended);
@@ -30,7 +30,7 @@ function createMedia(binding, operation, config) {
       throw ours(operation, error);
     } finally {
       pending.delete(ended);
-      end();
+      end(undefined);
       forget?.();
     }
   }

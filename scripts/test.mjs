@@ -28,7 +28,7 @@ const steps = {
   addon: ensureAddon,
   clippy: () => cargo('clippy', '--locked', '--workspace', '--all-targets', '--profile', profile, '--', '-D', 'warnings'),
   'cargo test': () => cargoTest('--workspace'),
-  'cargo unit tests': () => cargoTest('--workspace', '--lib'),
+  'cargo unit tests': () => cargoTest('--workspace', '--lib', '--', '--skip', 'behaviour'),
   jest: () => jest(),
   'jest, without servers': () => jest('--selectProjects', 'fast'),
   package: checkPackage,

@@ -399,8 +399,10 @@ describe('a project of LiveKit Cloud', () => {
       directive = { failRegions: [0] };
       await (await open()).run('createRoom', 'r');
       const [first, list, second] = proxy.requests();
-      expect(list).toMatchObject({ path: '/settings/regions', claims: first.claims });
-      expect(second.headers.authorization).toBe(first.headers.authorization);
+      // Each attempt is signed anew, so that only the times may differ.
+      const { iss, video } = first.claims;
+      expect(list).toMatchObject({ path: '/settings/regions', claims: { iss, video } });
+      expect(second.claims).toMatchObject({ iss, video });
       expect(second.body.equals(first.body)).toBe(true);
     });
   });

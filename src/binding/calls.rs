@@ -1,9 +1,12 @@
-//! Calls that can be cancelled, by number: an `AbortSignal` cannot leave its thread.
+//! What ends a call early: its `AbortSignal`, known here by a number, since a signal cannot leave its thread; and the end
+//! of the thread that made it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use napi::{Env, Result};
 use tokio_util::sync::CancellationToken;
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -14,24 +17,45 @@ pub(super) fn create() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+thread_local! {
+    /// Cancelled when this thread's environment ends: nobody is left to be told, so that its calls only hold places.
+    static ENVIRONMENT: RefCell<Option<CancellationToken>> = const { RefCell::new(None) };
+}
+
 /// A call under way; it can be cancelled until this is dropped.
 pub(super) struct Cancellable {
-    call: u32,
+    call: Option<u32>,
     pub(super) cancelled: CancellationToken,
 }
 
 impl Cancellable {
-    pub(super) fn new(call: u32) -> Self {
-        let cancelled = CancellationToken::new();
+    /// A call of this environment; of that number, if it can be cancelled by itself.
+    pub(super) fn new(env: Env, call: Option<u32>) -> Result<Self> {
+        let environment = environment(env)?;
+        let Some(call) = call else { return Ok(Self { call: None, cancelled: environment }) };
+        let cancelled = environment.child_token();
         calls().insert(call, cancelled.clone());
-        Self { call, cancelled }
+        Ok(Self { call: Some(call), cancelled })
     }
 }
 
 impl Drop for Cancellable {
     fn drop(&mut self) {
-        calls().remove(&self.call);
+        if let Some(call) = self.call {
+            calls().remove(&call);
+        }
     }
+}
+
+fn environment(env: Env) -> Result<CancellationToken> {
+    let known = ENVIRONMENT.with_borrow(Clone::clone).filter(|known| !known.is_cancelled());
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let ended = CancellationToken::new();
+    env.add_env_cleanup_hook(ended.clone(), |ended| ended.cancel())?;
+    ENVIRONMENT.set(Some(ended.clone()));
+    Ok(ended)
 }
 
 /// Cancels the call of that number, if it is still under way.

@@ -17,14 +17,15 @@ pub type Settled<'env> = Either3<String, Failure, Object<'env>>;
 
 type Answer = Either<String, Failure>;
 
-/// Ours rather than napi's: it outlives the worker thread that first loaded the addon.
+/// Ours rather than napi's: it outlives the worker thread that first loaded the addon. One thread, because hyper loses a
+/// request that one thread sends while another closes its connection (hyperium/hyper#4122); it only waits and copies.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .thread_name("maravilla")
         .enable_all()
         .build()
-        .expect("the process can start two threads")
+        .expect("the process can start a thread")
 });
 
 /// Answers at once where `work` needs no waiting; else gives a promise and leaves the waiting to the runtime.
@@ -35,12 +36,8 @@ pub fn settle<T: Serialize + Send + 'static>(
     deadline: Deadline,
 ) -> Result<Settled<'_>> {
     let Work { future, until_told } = work;
-    let call = call.map(Cancellable::new);
-    let mut answer = async move {
-        let cancelled = call.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
-        answer_with(attend(future, deadline, cancelled).await)
-    }
-    .boxed();
+    let call = Cancellable::new(*env, call)?;
+    let mut answer = async move { answer_with(attend(future, deadline, call.cancelled.clone()).await) }.boxed();
     let _runtime = RUNTIME.enter();
     // Whoever polls next sees what has happened since, so a wake-up in between is not lost.
     match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -84,6 +84,9 @@ impl Twirp {
         let call = Call { method, signer: &self.signer, grants, request_id, body: request.encode_to_vec() };
         let calling = async {
             let _place = self.in_flight.acquire().await.map_err(|_| MediaError::Internal)?;
+            // From here on only the runtime's thread polls, never the caller's: hyper needs one thread for both ends of
+            // a connection (hyperium/hyper#4122).
+            tokio::task::yield_now().await;
             call.attempt_all(base, deadline).await
         };
         let body = tokio::select! {
