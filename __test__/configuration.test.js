@@ -393,7 +393,7 @@ describe('options', () => {
     }
   });
 
-  test.each([['apikey', 'apiKey'], ['apiSecert', 'apiSecret'], ['apiURL', 'apiUrl'], ['tokenTtlSec', 'tokenTtlSecs'], ['timeoutMS', 'timeoutMs'], ['roomPrefx', 'roomPrefix'], ['providers', 'provider']])(
+  test.each([['apikey', 'apiKey'], ['apiSecert', 'apiSecret'], ['apiURL', 'apiUrl'], ['tokenTtlSec', 'tokenTtlSecs'], ['timeoutMS', 'timeoutMs'], ['roomPrefx', 'roomPrefix'], ['providers', 'provider'], ['uri', 'url']])(
     'with a typo are refused: %s',
     (typo, near) => {
       const error = failureIn(() => createPlatform({ ...WHOLE, [typo]: 'x' }));
@@ -403,7 +403,7 @@ describe('options', () => {
   );
 
   test('that are near to short names only are left alone', () => {
-    for (const other of ['uri', 'end', 'name', 'use']) expect(createPlatform({ ...WHOLE, [other]: 'x' }).media).toBeDefined();
+    for (const other of ['ttl', 'dev', 'name', 'use']) expect(createPlatform({ ...WHOLE, [other]: 'x' }).media).toBeDefined();
   });
 
   test('that are undefined are absent', () => {

@@ -93,7 +93,7 @@ function onAbort(operation, signal, cancel) {
   if (waiting === undefined) {
     const calls = new Set();
     waiting = { calls, listener: () => calls.forEach((each) => each()) };
-    listen(operation, () => signal.addEventListener('abort', waiting.listener));
+    fromSignal(operation, () => signal.addEventListener('abort', waiting.listener));
     cancels.set(signal, waiting);
   }
   const { calls, listener } = waiting;
@@ -102,12 +102,12 @@ function onAbort(operation, signal, cancel) {
     calls.delete(cancel);
     if (calls.size > 0) return;
     cancels.delete(signal);
-    listen(operation, () => signal.removeEventListener('abort', listener));
+    fromSignal(operation, () => signal.removeEventListener('abort', listener));
   };
 }
 
-/** What of a signal fails is its owner's argument. */
-function listen(operation, use) {
+/** Uses a signal, which is the caller's object: where that fails, the argument is wrong. */
+function fromSignal(operation, use) {
   try {
     return use();
   } catch (error) {
@@ -116,7 +116,7 @@ function listen(operation, use) {
 }
 
 function isAborted(operation, signal) {
-  return listen(operation, () => signal.aborted);
+  return fromSignal(operation, () => signal.aborted);
 }
 
 /** The number of the core's provider for that configuration. */
@@ -180,7 +180,7 @@ function unwrap(operation, answer, signal) {
 }
 
 function aborted(operation, signal) {
-  const cause = listen(operation, () => signal.reason);
+  const cause = fromSignal(operation, () => signal.reason);
   return new MediaError('ABORTED', 'the call was aborted by its signal', { operation, cause });
 }
 
