@@ -100,10 +100,16 @@ pub struct Room {
     pub active: bool,
 }
 
-/// The order of JavaScript's `sort`: by UTF-16 code units.
+/// The order of JavaScript's `sort`: by UTF-16 code units. It is the order of the UTF-8 bytes, but that what takes four
+/// bytes (lead byte F0 and up, surrogates in UTF-16) comes before U+E000 to U+FFFF (lead bytes EE and EF).
 #[must_use]
 pub fn by_name(a: &str, b: &str) -> Ordering {
-    a.encode_utf16().cmp(b.encode_utf16())
+    match a.bytes().zip(b.bytes()).find(|(a, b)| a != b) {
+        Some((0xEE | 0xEF, 0xF0..)) => Ordering::Greater,
+        Some((0xF0.., 0xEE | 0xEF)) => Ordering::Less,
+        Some((a, b)) => a.cmp(&b),
+        None => a.len().cmp(&b.len()),
+    }
 }
 
 #[cfg(test)]
@@ -139,8 +145,14 @@ mod tests {
 
     #[test]
     fn names_sort_as_in_javascript() {
-        assert_eq!(by_name("\u{ffee}", "😀"), Ordering::Greater);
-        assert_eq!(by_name("a", "b"), Ordering::Less);
+        let names =
+            ["", "a", "ab", "b", "é", "\u{d7ff}", "😀", "😁", "\u{10ffff}", "\u{e000}", "\u{ffee}", "\u{ffee}a"];
+        for (i, a) in names.iter().enumerate() {
+            for (j, b) in names.iter().enumerate() {
+                assert_eq!(by_name(a, b), a.encode_utf16().cmp(b.encode_utf16()), "{a:?} {b:?}");
+                assert_eq!(by_name(a, b), i.cmp(&j), "{a:?} {b:?}");
+            }
+        }
     }
 
     #[test]
