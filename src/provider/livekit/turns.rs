@@ -89,19 +89,24 @@ where
 {
     let mut rooms = rooms();
     let entry = rooms.entry(key.clone()).or_default();
-    let joined = entry.creation.as_ref().and_then(|creation| creation.join(deadline));
-    let request = joined.unwrap_or_else(|| {
-        let own = deadline.detached();
-        let ended = Arc::new(OnceLock::new());
-        let work = in_turn(key, entry, request(own.clone()));
-        let end = ended.clone();
-        let mark_end = move |_: &_| {
-            end.get_or_init(Instant::now);
+    if let Some(request) = entry.creation.as_ref().and_then(|creation| creation.join(deadline)) {
+        let until_told = (request.clone(), Hold::on(key, entry));
+        // The request is under way on the runtime's thread, and must not go on from the caller's.
+        let future = async move {
+            tokio::task::yield_now().await;
+            request.await
         };
-        let request = work.future.inspect(mark_end).boxed().shared();
-        entry.creation = request.downgrade().map(|request| Creation { request, deadline: own, ended });
-        request
-    });
+        return Work { future: future.boxed(), until_told: Some(Box::new(until_told)) };
+    }
+    let own = deadline.detached();
+    let ended = Arc::new(OnceLock::new());
+    let work = in_turn(key, entry, request(own.clone()));
+    let end = ended.clone();
+    let mark_end = move |_: &_| {
+        end.get_or_init(Instant::now);
+    };
+    let request = work.future.inspect(mark_end).boxed().shared();
+    entry.creation = request.downgrade().map(|request| Creation { request, deadline: own, ended });
     let until_told = (request.clone(), Hold::on(key, entry));
     Work { future: request.boxed(), until_told: Some(Box::new(until_told)) }
 }
@@ -206,6 +211,24 @@ mod tests {
         drop(until_told);
         let later = create(&key("told"), &deadline(), |_| async { Err(MediaError::Internal) });
         assert_eq!(later.await, Err(MediaError::Internal), "a later call asks the server anew");
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_joins_does_not_carry_the_request_on_from_its_own_thread() {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = polls.clone();
+        let mut first = create(&key("thread"), &deadline(), |_| {
+            std::future::poll_fn(move |_| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                std::task::Poll::Pending
+            })
+        });
+        assert!((&mut first).now_or_never().is_none());
+        let mut joined = create(&key("thread"), &deadline(), |_| async { unreachable!() });
+        assert!((&mut joined).now_or_never().is_none());
+        assert_eq!(polls.load(Ordering::SeqCst), 1, "only the first caller has polled");
+        assert!((&mut joined).now_or_never().is_none());
+        assert_eq!(polls.load(Ordering::SeqCst), 2, "the runtime polls for those who joined");
     }
 
     #[tokio::test]

@@ -173,6 +173,7 @@ impl Call<'_> {
         let next =
             known.iter().find(|url| tried.iter().all(|tried| regions::host(tried) != regions::host(url))).cloned();
         *list = Some(known);
+        next.as_ref()?;
         let made = u32::try_from(tried.len()).unwrap_or(u32::MAX);
         tokio::time::sleep(BACKOFF * 2_u32.saturating_pow(made - 1)).await;
         next
