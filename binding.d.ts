@@ -12,6 +12,9 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 /** Ends the call of that id with `ABORTED`, if it is still under way. */
 export declare function cancelCall(call: number): void
 
+/** Ends an engine of the provider's own, with its rooms, and then gives `null`. Later calls find the provider closed. */
+export declare function closeProvider(provider: number): string | Failure | Promise<string | Failure>
+
 /** Says how the process reaches the network; the first word counts. */
 export declare function configureNetwork(options: NetworkOptions): void
 
@@ -20,6 +23,30 @@ export declare function createRoom(provider: number, roomId: string, settings?: 
 
 /** Gives `null`. */
 export declare function deleteRoom(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
+
+/** A configuration of the embedded engine that the facade has checked. */
+export interface EmbeddedOptions {
+  /** Share the process's one engine, rather than start one of its own. */
+  shared: boolean
+  /** The IP address to listen on. */
+  host: string
+  /** The port to listen on, 0 for any free one; absent: 7880 or the next free one if it is shared, else any. */
+  port?: number
+  /** What stands for the host where clients connect, as a URL writes it. */
+  advertisedHost: string
+  /** Where clients connect, if a proxy stands before the engine. */
+  publicUrl?: string
+  /** The API key; absent: a random one. */
+  apiKey?: string
+  /** The API secret; given with the key. */
+  apiSecret?: string
+  /** What stands before every room name on the server. */
+  roomPrefix: string
+  /** Seconds a token is good for. */
+  tokenTtlSecs: number
+  /** Milliseconds for a whole call. */
+  timeoutMs: number
+}
 
 /** What the facade makes a `MediaError` of. */
 export interface Failure {
@@ -65,6 +92,9 @@ export interface LiveKitOptions {
 /** The codes of the public `MediaError`. */
 export type MediaErrorCode = 'INVALID_ARGUMENT' | 'INVALID_CONFIG' | 'URL_NOT_CONFIGURED' | 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'ROOM_NOT_FOUND' | 'PARTICIPANT_NOT_FOUND' | 'LIMIT_EXCEEDED' | 'UNAVAILABLE' | 'TIMEOUT' | 'ABORTED' | 'BAD_RESPONSE' | 'UPSTREAM_ERROR' | 'INTERNAL'
 
+/** Where clients connect. An embedded engine that does not run yet is started. */
+export declare function mediaUrl(provider: number): string | null | Failure
+
 /** How the process reaches the network. */
 export interface NetworkOptions {
   /** Proxy for http, as a URL. */
@@ -79,6 +109,12 @@ export interface NetworkOptions {
 
 /** Gives an id, under which one call can be cancelled. */
 export declare function newCall(): number
+
+/**
+ * Opens a provider on an embedded engine and gives its number: for an engine of its own a new one each time.
+ * Nothing is started before the first call.
+ */
+export declare function openEmbedded(options: EmbeddedOptions): number | Failure
 
 /**
  * Opens the provider of that configuration and gives its number; the same configuration, the same number.

@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.cancelCall = nativeBinding.cancelCall
+module.exports.closeProvider = nativeBinding.closeProvider
 module.exports.configureNetwork = nativeBinding.configureNetwork
 module.exports.createRoom = nativeBinding.createRoom
 module.exports.deleteRoom = nativeBinding.deleteRoom
@@ -843,6 +844,8 @@ module.exports.generateToken = nativeBinding.generateToken
 module.exports.listParticipants = nativeBinding.listParticipants
 module.exports.listRooms = nativeBinding.listRooms
 module.exports.MediaErrorCode = nativeBinding.MediaErrorCode
+module.exports.mediaUrl = nativeBinding.mediaUrl
 module.exports.newCall = nativeBinding.newCall
+module.exports.openEmbedded = nativeBinding.openEmbedded
 module.exports.openLiveKit = nativeBinding.openLiveKit
 module.exports.removeParticipant = nativeBinding.removeParticipant

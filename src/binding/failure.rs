@@ -62,7 +62,7 @@ impl From<&MediaError> for MediaErrorCode {
             MediaError::RoomNotFound { .. } => Self::RoomNotFound,
             MediaError::ParticipantNotFound { .. } => Self::ParticipantNotFound,
             MediaError::LimitExceeded(_) => Self::LimitExceeded,
-            MediaError::Unreachable { .. } | MediaError::Unavailable(_) => Self::Unavailable,
+            MediaError::Unreachable { .. } | MediaError::Unavailable(_) | MediaError::Closed => Self::Unavailable,
             MediaError::TimedOut { .. } => Self::Timeout,
             MediaError::Aborted => Self::Aborted,
             MediaError::BadResponse { .. } => Self::BadResponse,
@@ -80,7 +80,7 @@ impl From<MediaError> for Failure {
             message: error.to_string(),
             retryable: error.is_retryable(),
             upstream_status: upstream.and_then(|upstream| upstream.status),
-            request_id: upstream.map(|upstream| upstream.request_id.clone()),
+            request_id: upstream.and_then(|upstream| upstream.request_id.clone()),
         }
     }
 }

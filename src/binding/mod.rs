@@ -15,17 +15,18 @@ mod values;
 
 use std::time::Duration;
 
-use napi::bindgen_prelude::Either;
+use napi::bindgen_prelude::{Either, Either3, Null};
 use napi::{Env, Result};
 use napi_derive::napi;
 
 use crate::media::{Identity, Join, MediaError, RoomName, RoomPrefix, Secret};
+use crate::provider::embedded::EmbeddedConfig;
 use crate::provider::livekit::{self, LiveKitConfig, Network};
 use crate::provider::{Deadline, Work};
 use failure::Failure;
-use providers::{Opening, Service, service};
+use providers::{Backing, Opening, Service, service};
 use settle::{Settled, settle};
-use values::{LiveKitOptions, MOST_TTL_SECS, NetworkOptions, SettingsInput};
+use values::{EmbeddedOptions, LiveKitOptions, MOST_TTL_SECS, NetworkOptions, SettingsInput};
 
 /// Opens the provider of that configuration and gives its number; the same configuration, the same number.
 /// Nothing is sent before the first call.
@@ -38,15 +39,58 @@ pub fn open_live_kit(options: LiveKitOptions) -> Either<u32, Failure> {
         api_secret: Secret::new(options.api_secret),
     };
     let opening = Opening {
-        config,
+        backing: Backing::LiveKit(config),
         prefix: RoomPrefix::new(options.room_prefix),
         token_ttl_secs: options.token_ttl_secs,
         timeout_ms: options.timeout_ms,
     };
+    opened(opening)
+}
+
+/// Opens a provider on an embedded engine and gives its number: for an engine of its own a new one each time.
+/// Nothing is started before the first call.
+#[napi(catch_unwind)]
+pub fn open_embedded(options: EmbeddedOptions) -> Either<u32, Failure> {
+    let Ok(host) = options.host.parse() else {
+        return Either::B(MediaError::Internal.into());
+    };
+    let config = EmbeddedConfig {
+        shared: options.shared,
+        host,
+        port: options.port,
+        advertised_host: options.advertised_host,
+        public_url: options.public_url,
+        credentials: options.api_key.zip(options.api_secret.map(Secret::new)),
+    };
+    opened(Opening {
+        backing: Backing::Embedded(config),
+        prefix: RoomPrefix::new(options.room_prefix),
+        token_ttl_secs: options.token_ttl_secs,
+        timeout_ms: options.timeout_ms,
+    })
+}
+
+fn opened(opening: Opening) -> Either<u32, Failure> {
     match providers::open(opening) {
         Ok(number) => Either::A(number),
         Err(error) => Either::B(error.into()),
     }
+}
+
+/// Where clients connect. An embedded engine that does not run yet is started.
+#[napi(catch_unwind)]
+pub fn media_url(provider: u32) -> Either3<String, Null, Failure> {
+    match service(provider).and_then(|service| service.provider.media_url()) {
+        Ok(Some(url)) => Either3::A(url),
+        Ok(None) => Either3::B(Null),
+        Err(error) => Either3::C(error.into()),
+    }
+}
+
+/// Ends an engine of the provider's own, with its rooms, and then gives `null`. Later calls find the provider closed.
+#[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
+pub fn close_provider(env: &Env, provider: u32) -> Result<Settled<'_>> {
+    settle(env, None, providers::close(provider), Deadline::after(Duration::from_secs(60)))
 }
 
 /// Says how the process reaches the network; the first word counts.

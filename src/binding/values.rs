@@ -28,6 +28,31 @@ pub struct LiveKitOptions {
     pub timeout_ms: u32,
 }
 
+/// A configuration of the embedded engine that the facade has checked.
+#[napi(object, object_to_js = false)]
+pub struct EmbeddedOptions {
+    /// Share the process's one engine, rather than start one of its own.
+    pub shared: bool,
+    /// The IP address to listen on.
+    pub host: String,
+    /// The port to listen on, 0 for any free one; absent: 7880 or the next free one if it is shared, else any.
+    pub port: Option<u16>,
+    /// What stands for the host where clients connect, as a URL writes it.
+    pub advertised_host: String,
+    /// Where clients connect, if a proxy stands before the engine.
+    pub public_url: Option<String>,
+    /// The API key; absent: a random one.
+    pub api_key: Option<String>,
+    /// The API secret; given with the key.
+    pub api_secret: Option<String>,
+    /// What stands before every room name on the server.
+    pub room_prefix: String,
+    /// Seconds a token is good for.
+    pub token_ttl_secs: u32,
+    /// Milliseconds for a whole call.
+    pub timeout_ms: u32,
+}
+
 /// How the process reaches the network.
 #[napi(object, object_to_js = false)]
 pub struct NetworkOptions {

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -81,8 +82,11 @@ pub enum MediaError {
         /// The answer.
         upstream: Upstream,
     },
+    /// The platform was closed.
+    #[error("this platform is closed: make a new one with createPlatform()")]
+    Closed,
     /// Any other error that LiveKit answered.
-    #[error("LiveKit refused the call: {code}")]
+    #[error("the server refused the call: {code}")]
     Refused {
         /// The Twirp error code.
         code: String,
@@ -99,7 +103,7 @@ impl MediaError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Unavailable(_) | Self::TimedOut { .. } => true,
+            Self::Unreachable { .. } | Self::Unavailable(_) | Self::TimedOut { .. } | Self::Closed => true,
             Self::LimitExceeded(upstream) => upstream.status == Some(429),
             Self::InvalidArgument { .. }
             | Self::InvalidConfig(_)
@@ -134,6 +138,7 @@ impl MediaError {
             Self::InvalidArgument { .. }
             | Self::InvalidConfig(_)
             | Self::UrlNotConfigured
+            | Self::Closed
             | Self::Aborted
             | Self::Internal => None,
         }
@@ -141,10 +146,10 @@ impl MediaError {
 }
 
 /// A request to the server, and its answer as far as it is safe to show.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Upstream {
-    /// What `X-Livekit-Request-Id` said; the same on every attempt of a call.
-    pub request_id: String,
+    /// What `X-Livekit-Request-Id` said, the same on every attempt of a call; `None` if nothing was sent.
+    pub request_id: Option<String>,
     /// The HTTP status, where one came.
     pub status: Option<u16>,
 }
@@ -182,6 +187,31 @@ pub enum ConfigFault {
     /// The server's address cannot be used.
     #[error("the LiveKit URL cannot be used: give it like wss://example.livekit.cloud or http://127.0.0.1:7880")]
     Url,
+    /// Somebody else listens there.
+    #[error(
+        "port {port} of {host} is taken: give another as MARAVILLA_MEDIA_PORT (option port), or 0 for any free one"
+    )]
+    PortTaken {
+        /// The address.
+        host: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// This machine cannot listen there.
+    #[error(
+        "cannot listen on port {port} of {host}: give an address of this machine as MARAVILLA_MEDIA_HOST (option host), and a port that this user may open"
+    )]
+    Listen {
+        /// The address.
+        host: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The process's one engine runs with another configuration.
+    #[error(
+        "the embedded engine of this process already runs with another {0}: give the same, or use createPlatform()"
+    )]
+    OtherEngine(&'static str),
     /// The environment's proxy cannot be used.
     #[error("{variable} is not the URL of an http or https proxy: give it like http://127.0.0.1:3128, or unset it")]
     Proxy {

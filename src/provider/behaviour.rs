@@ -1,10 +1,11 @@
 //! What every provider must do, as one suite. A provider joins by one test that starts it and calls [`behaves`].
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::embedded::{Embedded, EmbeddedConfig};
 use super::livekit::{LiveKit, LiveKitConfig};
 use super::{Deadline, Provider};
 use crate::media::{Identity, Join, MediaError, Permissions, RoomName, RoomPrefix, RoomSettings, Secret};
@@ -126,6 +127,24 @@ async fn a_livekit_server_behaves() {
     };
     assert!(!format!("{config:?}").contains(SECRET));
     behaves(&LiveKit::new(&config).unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_embedded_engine_behaves() {
+    let config = EmbeddedConfig {
+        shared: false,
+        host: Ipv4Addr::LOCALHOST.into(),
+        port: None,
+        advertised_host: "127.0.0.1".into(),
+        public_url: None,
+        credentials: Some(("key".into(), Secret::new(SECRET.into()))),
+    };
+    assert!(!format!("{config:?}").contains(SECRET));
+    let provider = Embedded::new(config);
+    behaves(&provider).await;
+    provider.close().await.unwrap();
+    let late = provider.create_room(room("late"), RoomSettings::default(), soon()).await;
+    assert_eq!(late, Err(MediaError::Closed));
 }
 
 /// A real livekit-server on free ports of loopback, which ends with the test.

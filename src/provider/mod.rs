@@ -1,7 +1,10 @@
 //! Where rooms live: one trait, and what every provider's calls have in common.
 
+mod convert;
 mod deadline;
+pub mod embedded;
 pub mod livekit;
+mod token;
 
 #[cfg(test)]
 mod behaviour;
@@ -44,6 +47,12 @@ impl<T> Future for Work<T> {
 
 /// Where rooms live. Each method's promise is the public contract's; `deadline` is the call's whole budget.
 pub trait Provider: Send + Sync {
+    /// Where clients connect; `None` if that is not configured.
+    ///
+    /// # Errors
+    /// What keeps an engine of ours from starting.
+    fn media_url(&self) -> Result<Option<String>, MediaError>;
+
     /// Mints a signed token to join one room. Local work.
     ///
     /// # Errors
@@ -64,6 +73,9 @@ pub trait Provider: Send + Sync {
 
     /// Disconnects a participant.
     fn remove_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Work<()>;
+
+    /// Gives up what the provider holds; an engine of ours ends, with its rooms.
+    fn close(&self) -> Work<()>;
 }
 
 /// Waits for `work` as one caller: no longer than its deadline, and not past its cancellation. A panic is an error.

@@ -79,7 +79,7 @@ struct TwirpBody {
 
 /// What an answer other than 200 means. Looks at status and code only: texts differ between versions, and some echo the token.
 pub(super) fn refusal(status: u16, body: &[u8], request_id: &str) -> Failure {
-    let upstream = Upstream { request_id: request_id.to_owned(), status: Some(status) };
+    let upstream = Upstream { request_id: Some(request_id.to_owned()), status: Some(status) };
     let code = serde_json::from_slice::<TwirpBody>(body).ok().map(|body| body.code);
     let error = match (status, code.as_deref()) {
         (404, Some("not_found")) => return Failure::NotFound(upstream),
@@ -107,7 +107,8 @@ fn is_code(code: &str) -> bool {
 /// Why no whole answer came.
 pub(super) fn broken(error: &reqwest::Error, host: String, request_id: &str) -> MediaError {
     let is_unreadable = sources(error).filter_map(|source| source.downcast_ref()).any(hyper::Error::is_parse);
-    let upstream = Upstream { request_id: request_id.to_owned(), status: error.status().map(|status| status.as_u16()) };
+    let upstream =
+        Upstream { request_id: Some(request_id.to_owned()), status: error.status().map(|status| status.as_u16()) };
     if is_unreadable {
         MediaError::BadResponse { mismatch: Mismatch::NotHttp, upstream }
     } else {
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_error() {
-        let up = |status| Upstream { request_id: "id".into(), status: Some(status) };
+        let up = |status| Upstream { request_id: Some("id".into()), status: Some(status) };
         let bad = |status, mismatch| MediaError::BadResponse { mismatch, upstream: up(status) };
         for (status, body, expected) in [
             (401, "invalid token: eyJh.eyJh.sig", MediaError::Unauthenticated(up(401))),

@@ -1,11 +1,9 @@
 //! Rooms on a LiveKit server, a cluster or LiveKit Cloud, over the Twirp API.
 
 mod answer;
-mod convert;
 mod network;
 mod regions;
 mod rooms;
-mod token;
 mod turns;
 mod twirp;
 

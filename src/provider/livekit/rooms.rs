@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 use livekit_api::access_token::VideoGrants;
 use livekit_protocol as proto;
 
+use super::LiveKitConfig;
 use super::answer::Failure;
 use super::turns::{self, Key};
 use super::twirp::{Answer, Method, Twirp};
-use super::{LiveKitConfig, convert};
 use crate::media::{
     Identity, Join, MediaError, Mismatch, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream,
     by_name,
 };
-use crate::provider::{Deadline, Provider, Work};
+use crate::provider::{Deadline, Provider, Work, convert};
 
 const MIB: usize = 1024 * 1024;
 const CREATE_ROOM: Method = Method { name: "CreateRoom", most_bytes: 4 * MIB };
@@ -23,8 +23,8 @@ const REMOVE_PARTICIPANT: Method = Method { name: "RemoveParticipant", most_byte
 
 /// Rooms on a LiveKit server, a cluster or LiveKit Cloud.
 pub struct LiveKit {
-    /// Whether there is somewhere for clients to connect to.
-    has_url: bool,
+    /// Where clients connect.
+    url: Option<String>,
     server: Arc<Twirp>,
     /// What tells this server, as this key sees it, from others in [`turns`].
     account: Arc<LiveKitConfig>,
@@ -38,7 +38,7 @@ impl LiveKit {
     pub fn new(config: &LiveKitConfig) -> Result<Self, MediaError> {
         // Where clients connect makes no difference to the rooms there are.
         let account = LiveKitConfig { url: None, ..config.clone() };
-        Ok(Self { has_url: config.url.is_some(), server: Arc::new(Twirp::new(config)?), account: Arc::new(account) })
+        Ok(Self { url: config.url.clone(), server: Arc::new(Twirp::new(config)?), account: Arc::new(account) })
     }
 
     fn key(&self, room: &RoomName) -> Key {
@@ -47,11 +47,15 @@ impl LiveKit {
 }
 
 impl Provider for LiveKit {
+    fn media_url(&self) -> Result<Option<String>, MediaError> {
+        Ok(self.url.clone())
+    }
+
     fn generate_token(&self, join: &Join) -> Result<Secret, MediaError> {
-        if !self.has_url {
+        if self.url.is_none() {
             return Err(MediaError::UrlNotConfigured);
         }
-        self.server.signer().join(join)
+        self.server.signer().join(join, None)
     }
 
     fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Work<Room> {
@@ -127,6 +131,11 @@ impl Provider for LiveKit {
                 })),
             }
         })
+    }
+
+    fn close(&self) -> Work<()> {
+        // Connections belong to the process, and idle ones close by themselves.
+        Work::new(std::future::ready(Ok(())))
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::answer::{Failure, broken, refusal};
-use super::token::Signer;
 use super::{LiveKitConfig, network, regions};
 use crate::media::{ConfigFault, MediaError, Mismatch, Secret, Upstream};
 use crate::provider::Deadline;
+use crate::provider::token::Signer;
 
 pub(super) const REQUEST_ID: &str = "X-Livekit-Request-Id";
 
@@ -211,11 +211,11 @@ impl Call<'_> {
     }
 
     fn upstream(&self, status: u16) -> Upstream {
-        Upstream { request_id: self.request_id.clone(), status: Some(status) }
+        Upstream { request_id: Some(self.request_id.clone()), status: Some(status) }
     }
 
     fn timed_out(&self, deadline: &Deadline) -> MediaError {
-        let upstream = Some(Upstream { request_id: self.request_id.clone(), status: None });
+        let upstream = Some(Upstream { request_id: Some(self.request_id.clone()), status: None });
         MediaError::TimedOut { budget: deadline.budget(), upstream }
     }
 }

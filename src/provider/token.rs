@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use livekit_api::access_token::VideoGrants;
 use livekit_protocol::RoomConfiguration;
+use maravilla_engine::revocation::Mark;
 use serde::Serialize;
 
 use super::convert;
@@ -33,13 +34,14 @@ impl Signer {
     }
 
     /// Mints a join token. It never allows more than joining its one room.
-    pub(super) fn join(&self, join: &Join) -> Result<Secret, MediaError> {
+    pub(super) fn join(&self, join: &Join, mark: Option<Mark>) -> Result<Secret, MediaError> {
         self.sign(&Claims {
             sub: join.identity.as_str(),
             name: &join.name,
             metadata: &join.metadata,
             attributes: join.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             room_config: convert::room_configuration(&join.room_settings),
+            mark,
             ..self.claims(join_grants(join), join.now, join.ttl_secs)
         })
     }
@@ -86,6 +88,9 @@ struct Claims<'a> {
     attributes: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room_config: Option<RoomConfiguration>,
+    /// When it was minted, as the embedded engine counts.
+    #[serde(rename = "maravilla", skip_serializing_if = "Option::is_none")]
+    mark: Option<Mark>,
 }
 
 fn join_grants(join: &Join) -> VideoGrants {
@@ -152,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_join_token_says_what_was_asked_and_nothing_more() {
-        let claims = claims(signer().join(&join()).unwrap().expose());
+        let claims = claims(signer().join(&join(), None).unwrap().expose());
         assert_eq!((claims.nbf, claims.exp), (NOW, NOW + 77));
         assert_eq!(
             claims.video,

@@ -1,0 +1,163 @@
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use rand::Rng as _;
+use rand::distr::Alphanumeric;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Now;
+use crate::http;
+use crate::rooms::Rooms;
+use crate::token::Keys;
+
+/// The most bytes that all request bodies may hold together.
+const MOST_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// How an engine is started.
+pub struct Config<'a> {
+    /// The address it listens on.
+    pub host: IpAddr,
+    /// The port it listens on.
+    pub port: Port,
+    /// API keys and their secrets.
+    pub keys: &'a [(&'a str, &'a str)],
+}
+
+impl fmt::Debug for Config<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Config").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+/// Which port to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// That one and no other.
+    Exactly(u16),
+    /// The first free one, from that one up.
+    From(u16),
+    /// Any that is free.
+    Any,
+}
+
+/// Why an engine could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The address or port cannot be listened on.
+    #[error("cannot listen there")]
+    Listen(#[source] io::Error),
+    /// The system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// A running server on a thread of its own. Dropped, it ends by itself.
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    /// Cancelled once nothing is left to wait for.
+    ended: CancellationToken,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the handle and the server's thread share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    rooms: Mutex<Rooms>,
+    pub(crate) keys: Keys,
+    /// A permit for each byte of request bodies.
+    pub(crate) body_bytes: Semaphore,
+}
+
+impl Shared {
+    /// Uses the rooms, once those whose time is over are gone. No lock outlives the call.
+    pub(crate) fn rooms<T>(&self, work: impl FnOnce(&mut Rooms, Now) -> T) -> T {
+        // A panic in one room's step leaves the others as they were.
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Now::read();
+        rooms.expire(now);
+        work(&mut rooms, now)
+    }
+}
+
+impl Engine {
+    /// Starts a server, which listens when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start(config: &Config<'_>) -> Result<Self, StartError> {
+        let listener = listen(config.host, config.port).map_err(StartError::Listen)?;
+        let address = listener.local_addr().map_err(StartError::Listen)?;
+        listener.set_nonblocking(true).map_err(StartError::Listen)?;
+        let shared = Arc::new(Shared {
+            rooms: Mutex::new(Rooms::new(new_name())),
+            keys: Keys::new(config.keys.iter().copied()),
+            body_bytes: Semaphore::new(MOST_BODY_BYTES),
+        });
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let server = {
+            let (shared, stop, ended) = (shared.clone(), stop.clone(), ended.clone().drop_guard());
+            move || {
+                runtime.block_on(http::serve(listener, &shared, &stop));
+                drop((runtime, shared));
+                drop(ended);
+            }
+        };
+        let thread = Builder::new().name("maravilla-engine".into()).spawn(server).map_err(StartError::Thread)?;
+        Ok(Self { shared, address, stop, ended, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Uses the rooms, without HTTP and at once. `work` must be short: the server waits for it.
+    pub fn rooms<T>(&self, work: impl FnOnce(&mut Rooms, Now) -> T) -> T {
+        self.shared.rooms(work)
+    }
+
+    /// Ends the server: when this resolves its rooms are closed, and its port and thread are free.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.ended.cancelled().await;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // All that is left to it is to return. Had it panicked, it would be gone just the same.
+        let _ = thread.map(JoinHandle::join);
+        self.rooms(|rooms, _| rooms.clear());
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn listen(host: IpAddr, port: Port) -> io::Result<TcpListener> {
+    match port {
+        Port::Exactly(port) => TcpListener::bind((host, port)),
+        Port::Any => TcpListener::bind((host, 0)),
+        Port::From(first) => {
+            let taken =
+                |error: &io::Error| matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied);
+            let mut tried = (first..=u16::MAX).map(|port| TcpListener::bind((host, port)));
+            let found = tried.find(|outcome| !outcome.as_ref().is_err_and(taken));
+            found.unwrap_or_else(|| TcpListener::bind((host, 0)))
+        }
+    }
+}
+
+/// Tells the engines apart whose tokens may meet, such as one process and the next under the same key.
+fn new_name() -> String {
+    rand::rng().sample_iter(Alphanumeric).take(12).map(char::from).collect()
+}

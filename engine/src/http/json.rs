@@ -1,0 +1,231 @@
+//! Messages as JSON: what ProtoJSON takes and how livekit-server writes it.
+
+use std::fmt;
+
+use livekit_protocol as proto;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Number, Value};
+
+/// Reads a message. Like livekit-server it passes over unknown fields, and over whatever follows the message.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let Strict(value) = Strict::deserialize(&mut serde_json::Deserializer::from_slice(body)).ok()?;
+    T::deserialize(value).ok()
+}
+
+/// A value as ProtoJSON sees it: no field comes twice, a field that is `null` is absent, and 7.0 is the number 7.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        // Up to there a float tells whole numbers apart.
+        const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within i64, as just checked")]
+        if value.fract() == 0.0 && value.abs() <= MOST_EXACT {
+            return Ok(Value::from(value as i64));
+        }
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a number of JSON"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some((key, Strict(value))) = entries.next_entry::<String, Strict>()? {
+            if fields.insert(key, value).is_some() {
+                return Err(A::Error::custom("a field comes twice"));
+            }
+        }
+        fields.retain(|_, value| !value.is_null());
+        Ok(Value::Object(fields))
+    }
+}
+
+/// An answer of the room service as livekit-server writes it: the names of the .proto files, and every field.
+pub(super) trait Answer: prost::Message {
+    fn to_json(&self) -> Vec<u8>;
+}
+
+/// Messages that the generated code writes well enough: those without fields, and those that come only with media.
+macro_rules! written_as_generated {
+    ($($message:ident),* $(,)?) => {$(
+        impl Answer for proto::$message {
+            fn to_json(&self) -> Vec<u8> {
+                text(self)
+            }
+        }
+    )*};
+}
+written_as_generated!(
+    DeleteRoomResponse,
+    ForwardParticipantResponse,
+    MoveParticipantResponse,
+    MuteRoomTrackResponse,
+    ParticipantInfo,
+    PerformRpcResponse,
+    RemoveParticipantResponse,
+    SendDataResponse,
+    UpdateSubscriptionsResponse,
+);
+
+impl Answer for proto::Room {
+    fn to_json(&self) -> Vec<u8> {
+        text(&RoomJson(self))
+    }
+}
+
+impl Answer for proto::ListRoomsResponse {
+    fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Rooms<'a> {
+            rooms: Vec<RoomJson<'a>>,
+        }
+        text(&Rooms { rooms: self.rooms.iter().map(RoomJson).collect() })
+    }
+}
+
+impl Answer for proto::ListParticipantsResponse {
+    fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Participants<'a> {
+            participants: &'a [proto::ParticipantInfo],
+        }
+        text(&Participants { participants: &self.participants })
+    }
+}
+
+fn text(value: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and lists: always JSON.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+struct RoomJson<'a>(&'a proto::Room);
+
+impl Serialize for RoomJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            sid: &'a str,
+            name: &'a str,
+            empty_timeout: u32,
+            departure_timeout: u32,
+            max_participants: u32,
+            // ProtoJSON writes 64 bits as text: JavaScript's numbers would lose some.
+            creation_time: String,
+            creation_time_ms: String,
+            turn_password: &'a str,
+            enabled_codecs: Vec<CodecJson<'a>>,
+            metadata: &'a str,
+            num_participants: u32,
+            num_publishers: u32,
+            active_recording: bool,
+            version: Option<()>,
+        }
+        #[derive(Serialize)]
+        struct CodecJson<'a> {
+            mime: &'a str,
+            fmtp_line: &'a str,
+        }
+        let Self(room) = *self;
+        Fields {
+            sid: &room.sid,
+            name: &room.name,
+            empty_timeout: room.empty_timeout,
+            departure_timeout: room.departure_timeout,
+            max_participants: room.max_participants,
+            creation_time: room.creation_time.to_string(),
+            creation_time_ms: room.creation_time_ms.to_string(),
+            turn_password: &room.turn_password,
+            enabled_codecs: (room.enabled_codecs.iter())
+                .map(|codec| CodecJson { mime: &codec.mime, fmtp_line: &codec.fmtp_line })
+                .collect(),
+            metadata: &room.metadata,
+            num_participants: room.num_participants,
+            num_publishers: room.num_publishers,
+            active_recording: room.active_recording,
+            version: None,
+        }
+        .serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(json: &str) -> Option<proto::CreateRoomRequest> {
+        read(json.as_bytes())
+    }
+
+    #[test]
+    fn both_spellings_are_taken_and_unknown_fields_passed_over() {
+        for json in [r#"{"empty_timeout":7}"#, r#"{"emptyTimeout":"7"}"#, r#"{"emptyTimeout":7.0,"x":{"y":[1]}} rest"#]
+        {
+            assert_eq!(created(json).unwrap().empty_timeout, 7, "{json}");
+        }
+        assert_eq!(created(r#"{"name":null}"#).unwrap(), proto::CreateRoomRequest::default());
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        let wrong = ["", "null", "[]", "{", r#"{"name":7}"#, r#"{"name":"a","name":"a"}"#, r#"{"emptyTimeout":-1}"#];
+        for json in wrong.into_iter().chain([r#"{"empty_timeout":1,"emptyTimeout":1}"#, "{\"name\":\"\\ud800\"}"]) {
+            assert_eq!(created(json), None, "{json}");
+        }
+        assert_eq!(read::<proto::CreateRoomRequest>(b"{\"name\":\"\xff\"}"), None);
+        assert_eq!(read::<proto::ListRoomsRequest>(br#"{"names":[null]}"#), None);
+    }
+
+    #[test]
+    fn a_room_is_written_with_every_field() {
+        let room = proto::Room { sid: "RM_1".into(), creation_time: 5, ..proto::Room::default() };
+        let json: Value = serde_json::from_slice(&room.to_json()).unwrap();
+        assert_eq!(json["creation_time"], "5");
+        assert_eq!(json["num_participants"], 0);
+        assert_eq!(json.as_object().unwrap().len(), 14);
+    }
+}

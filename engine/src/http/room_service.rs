@@ -1,0 +1,208 @@
+//! The methods of `livekit.RoomService`.
+
+use std::collections::HashSet;
+
+use livekit_api::access_token::VideoGrants;
+use livekit_protocol as proto;
+use serde::de::DeserializeOwned;
+
+use super::json::{self, Answer};
+use crate::engine::Shared;
+use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata};
+use crate::rooms::Room;
+
+/// How a request's body is written, and so its answer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Json,
+    Protobuf,
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    NoSuchMethod,
+    Malformed,
+    Refused(Refusal),
+}
+
+/// A call of one method.
+pub(super) struct Call<'a> {
+    pub(super) shared: &'a Shared,
+    /// What the caller's token allows; without a token, nothing.
+    pub(super) grants: Option<&'a VideoGrants>,
+    pub(super) codec: Codec,
+    pub(super) body: &'a [u8],
+}
+
+pub(super) const METHODS: [&str; 14] = [
+    "CreateRoom",
+    "ListRooms",
+    "DeleteRoom",
+    "ListParticipants",
+    "GetParticipant",
+    "RemoveParticipant",
+    "MutePublishedTrack",
+    "UpdateParticipant",
+    "UpdateSubscriptions",
+    "SendData",
+    "UpdateRoomMetadata",
+    "ForwardParticipant",
+    "MoveParticipant",
+    "PerformRpc",
+];
+
+impl Call<'_> {
+    /// The answer's body.
+    pub(super) fn answer(&self, method: &str) -> Result<Vec<u8>, Fault> {
+        match method {
+            "CreateRoom" => self.with(|request| self.create_room(&request)),
+            "ListRooms" => self.with(|request| self.list_rooms(&request)),
+            "DeleteRoom" => self.with(|request| self.delete_room(&request)),
+            "UpdateRoomMetadata" => self.with(|request| self.update_room_metadata(request)),
+            "ListParticipants" => self.with(|request| self.list_participants(&request)),
+            "GetParticipant" => self.with(|request| self.get_participant(&request)),
+            "RemoveParticipant" => self.with(|request| self.remove_participant(&request)),
+            "UpdateParticipant" => self.with(|request| self.update_participant(&request)),
+            "MutePublishedTrack" => self.with(|request: proto::MuteRoomTrackRequest| {
+                self.check_admin(&request.room)?;
+                self.with_media::<proto::MuteRoomTrackResponse>(&request.room, &request.identity)
+            }),
+            "UpdateSubscriptions" => self.with(|request: proto::UpdateSubscriptionsRequest| {
+                self.check_admin(&request.room)?;
+                self.with_media::<proto::UpdateSubscriptionsResponse>(&request.room, &request.identity)
+            }),
+            "SendData" => self.with(|request| self.send_data(&request)),
+            "ForwardParticipant" => self.with(|request: proto::ForwardParticipantRequest| {
+                self.check_passage(&request.room, &request.destination_room)?;
+                self.with_media::<proto::ForwardParticipantResponse>(&request.room, &request.identity)
+            }),
+            "MoveParticipant" => self.with(|request: proto::MoveParticipantRequest| {
+                self.check_passage(&request.room, &request.destination_room)?;
+                self.with_media::<proto::MoveParticipantResponse>(&request.room, &request.identity)
+            }),
+            "PerformRpc" => self.with(|request| self.perform_rpc(&request)),
+            _ => Err(Fault::NoSuchMethod),
+        }
+    }
+
+    fn with<Q: prost::Message + Default + DeserializeOwned, A: Answer>(
+        &self,
+        work: impl FnOnce(Q) -> Result<A, Refusal>,
+    ) -> Result<Vec<u8>, Fault> {
+        let request = match self.codec {
+            Codec::Json => json::read(self.body),
+            Codec::Protobuf => Q::decode(self.body).ok(),
+        };
+        let answer = work(request.ok_or(Fault::Malformed)?).map_err(Fault::Refused)?;
+        Ok(match self.codec {
+            Codec::Json => answer.to_json(),
+            Codec::Protobuf => answer.encode_to_vec(),
+        })
+    }
+
+    fn create_room(&self, request: &proto::CreateRoomRequest) -> Result<proto::Room, Refusal> {
+        self.check(|grants| grants.room_create)?;
+        self.shared.rooms(|rooms, now| rooms.create(request, now).map(Room::describe))
+    }
+
+    fn list_rooms(&self, request: &proto::ListRoomsRequest) -> Result<proto::ListRoomsResponse, Refusal> {
+        self.check(|grants| grants.room_list)?;
+        let rooms = self.shared.rooms(|rooms, _| {
+            if request.names.is_empty() {
+                return rooms.iter().map(Room::describe).collect();
+            }
+            let mut seen = HashSet::new();
+            let names = request.names.iter().filter(|name| seen.insert(name.as_str()));
+            names.filter_map(|name| rooms.get(name).map(Room::describe)).collect()
+        });
+        Ok(proto::ListRoomsResponse { rooms })
+    }
+
+    fn delete_room(&self, request: &proto::DeleteRoomRequest) -> Result<proto::DeleteRoomResponse, Refusal> {
+        self.check(|grants| grants.room_create)?;
+        let deleted = self.shared.rooms(|rooms, now| rooms.delete(&request.room, now));
+        deleted.map(|_| proto::DeleteRoomResponse::default()).ok_or(Refusal::NoRoom)
+    }
+
+    fn update_room_metadata(&self, request: proto::UpdateRoomMetadataRequest) -> Result<proto::Room, Refusal> {
+        check_metadata(&request.metadata)?;
+        self.check_admin(&request.room)?;
+        self.shared.rooms(|rooms, _| rooms.update_metadata(&request.room, request.metadata).map(Room::describe))
+    }
+
+    fn list_participants(
+        &self,
+        request: &proto::ListParticipantsRequest,
+    ) -> Result<proto::ListParticipantsResponse, Refusal> {
+        self.check_admin(&request.room)?;
+        let listed = |room: &Room| room.participants().cloned().collect();
+        let participants = self.shared.rooms(|rooms, _| rooms.get(&request.room).map(listed));
+        Ok(proto::ListParticipantsResponse { participants: participants.unwrap_or_default() })
+    }
+
+    fn get_participant(&self, request: &proto::RoomParticipantIdentity) -> Result<proto::ParticipantInfo, Refusal> {
+        self.check_admin(&request.room)?;
+        self.participant(&request.room, &request.identity)
+    }
+
+    fn remove_participant(
+        &self,
+        request: &proto::RoomParticipantIdentity,
+    ) -> Result<proto::RemoveParticipantResponse, Refusal> {
+        self.check_admin(&request.room)?;
+        self.shared.rooms(|rooms, now| rooms.leave(&request.room, &request.identity, now))?;
+        Ok(proto::RemoveParticipantResponse::default())
+    }
+
+    fn update_participant(&self, request: &proto::UpdateParticipantRequest) -> Result<proto::ParticipantInfo, Refusal> {
+        if request.name.len() > MOST_NAME_BYTES {
+            return Err(Refusal::Name);
+        }
+        check_metadata(&request.metadata)?;
+        check_attributes(request.attributes.iter())?;
+        self.check_admin(&request.room)?;
+        self.with_media(&request.room, &request.identity)
+    }
+
+    fn send_data(&self, request: &proto::SendDataRequest) -> Result<proto::SendDataResponse, Refusal> {
+        self.check_admin(&request.room)?;
+        if !matches!(request.nonce.len(), 0 | 16) {
+            return Err(Refusal::Nonce(request.nonce.len()));
+        }
+        let found = self.shared.rooms(|rooms, _| rooms.get(&request.room).is_some());
+        if found { Ok(proto::SendDataResponse::default()) } else { Err(Refusal::NoRoom) }
+    }
+
+    fn perform_rpc(&self, request: &proto::PerformRpcRequest) -> Result<proto::PerformRpcResponse, Refusal> {
+        self.check_admin(&request.room)?;
+        if request.destination_identity.is_empty() {
+            return Err(Refusal::NoDestinationIdentity);
+        }
+        self.with_media(&request.room, &request.destination_identity)
+    }
+
+    fn participant(&self, room: &str, identity: &str) -> Result<proto::ParticipantInfo, Refusal> {
+        let found = self.shared.rooms(|rooms, _| rooms.get(room)?.participant(identity).cloned());
+        found.ok_or(Refusal::NoParticipant)
+    }
+
+    /// What reaches a participant over its connection, which this engine does not carry yet.
+    fn with_media<T>(&self, room: &str, identity: &str) -> Result<T, Refusal> {
+        self.participant(room, identity)?;
+        Err(Refusal::NoMedia)
+    }
+
+    fn check(&self, allows: impl FnOnce(&VideoGrants) -> bool) -> Result<(), Refusal> {
+        if self.grants.is_some_and(allows) { Ok(()) } else { Err(Refusal::Permissions) }
+    }
+
+    fn check_admin(&self, room: &str) -> Result<(), Refusal> {
+        self.check(|grants| grants.room_admin && grants.room == room)
+    }
+
+    fn check_passage(&self, room: &str, destination: &str) -> Result<(), Refusal> {
+        self.check(|grants| grants.room_admin && grants.room == room && grants.destination_room == destination)?;
+        if room == destination { Err(Refusal::SameRoom) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,144 @@
+//! Tokens from outside: JSON Web Tokens (RFC 7519) as LiveKit mints them. RFC 8725 says what to refuse.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, dangerous, decode};
+use livekit_api::access_token::VideoGrants;
+use livekit_protocol as proto;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::revocation::Mark;
+
+/// Longer ones are not looked at: metadata and attributes at their limits fit.
+const MOST_TOKEN_BYTES: usize = 1024 * 1024;
+const LEEWAY_SECS: u64 = 60;
+
+/// The API keys, each with the secret that its tokens are signed with.
+pub struct Keys(HashMap<String, DecodingKey>);
+
+/// What a token says, as far as a server needs it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claims {
+    /// The API key.
+    pub iss: String,
+    /// The participant's identity.
+    #[serde(default)]
+    pub sub: String,
+    /// Stands for `sub` where that is empty.
+    #[serde(default)]
+    jti: String,
+    /// When it expires, in seconds since the epoch.
+    pub exp: f64,
+    /// From when on it is good, in seconds since the epoch.
+    #[serde(default)]
+    nbf: Option<f64>,
+    /// The participant's name.
+    #[serde(default)]
+    pub name: String,
+    /// The participant's kind; empty: standard.
+    #[serde(default)]
+    pub kind: String,
+    /// What it allows.
+    #[serde(default)]
+    pub video: Option<VideoGrants>,
+    /// The participant's metadata.
+    #[serde(default)]
+    pub metadata: String,
+    /// The participant's attributes.
+    #[serde(default)]
+    pub attributes: HashMap<String, String>,
+    /// What the room is made with if joining creates it.
+    #[serde(default)]
+    pub room_config: Option<proto::RoomConfiguration>,
+    /// When it was minted, if an engine of ours did.
+    #[serde(default, rename = "maravilla")]
+    pub mark: Option<Mark>,
+}
+
+impl Claims {
+    /// Who joins with it.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        if self.sub.is_empty() { &self.jti } else { &self.sub }
+    }
+
+    /// `nbf` in whole seconds.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "a time past the end of the range is one that never comes")]
+    pub fn not_before(&self) -> Option<i64> {
+        self.nbf.map(|secs| secs.floor() as i64)
+    }
+}
+
+/// Why a token is not taken. It never tells the token.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TokenFault {
+    /// It is no JSON Web Token with HS256.
+    #[error("invalid authorization token")]
+    Malformed,
+    /// It is signed by a key that is none of ours.
+    #[error("invalid API key: {0}")]
+    UnknownKey(String),
+    /// Signature, times or claims are wrong.
+    #[error("invalid token, error: {0}")]
+    Refused(&'static str),
+}
+
+impl Keys {
+    /// Keys and their secrets.
+    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let key = |(name, secret): (&str, &str)| (name.to_owned(), DecodingKey::from_secret(secret.as_bytes()));
+        Self(pairs.into_iter().map(key).collect())
+    }
+
+    /// What the token says, if one of the keys has signed it and it is good now, give or take a minute.
+    ///
+    /// # Errors
+    /// [`TokenFault`]
+    pub fn verify(&self, token: &str) -> Result<Claims, TokenFault> {
+        if token.len() > MOST_TOKEN_BYTES {
+            return Err(TokenFault::Malformed);
+        }
+        let issuer = dangerous::insecure_decode::<Issuer>(token).map_err(|_| TokenFault::Malformed)?;
+        if issuer.header.alg != Algorithm::HS256 {
+            return Err(TokenFault::Malformed);
+        }
+        let Issuer { iss } = issuer.claims;
+        let Some(key) = self.0.get(&iss) else { return Err(TokenFault::UnknownKey(iss)) };
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = LEEWAY_SECS;
+        validation.validate_nbf = true;
+        // A token names its audience to whom it likes; LiveKit does not look.
+        validation.validate_aud = false;
+        let token = decode::<Claims>(token, key, &validation).map_err(|error| TokenFault::Refused(reason(&error)))?;
+        Ok(token.claims)
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Read before the signature is checked, to know whose it should be. `iss` twice is an error here already.
+#[derive(Deserialize)]
+struct Issuer {
+    #[serde(default)]
+    iss: String,
+}
+
+fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::InvalidSignature => "the signature does not fit the secret",
+        ErrorKind::ExpiredSignature => "it has expired",
+        ErrorKind::ImmatureSignature => "it is not valid yet",
+        ErrorKind::MissingRequiredClaim(_) => "it has no exp",
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "its algorithm is not HS256",
+        _ => "its claims cannot be read",
+    }
+}

@@ -1,0 +1,79 @@
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use maravilla_engine::{Config, Engine, Port, StartError};
+use uuid::Uuid;
+
+use super::EmbeddedConfig;
+use crate::media::{ConfigFault, MediaError, Secret};
+use crate::provider::token::Signer;
+
+/// LiveKit's own port.
+const STANDARD_PORT: u16 = 7880;
+
+/// An engine that runs, and what signs its tokens.
+pub(super) struct Running {
+    pub(super) engine: Engine,
+    pub(super) signer: Signer,
+    credentials: (String, Secret),
+}
+
+/// The engine of the process: worker threads, test files and reloaded modules all meet in it. It ends with the process.
+static SHARED: Mutex<Option<Arc<Running>>> = Mutex::new(None);
+
+/// The process's engine, started if it is the first call for it.
+pub(super) fn shared(config: &EmbeddedConfig) -> Result<Arc<Running>, MediaError> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(running) = &*shared {
+        return check_same(running, config).map(|()| running.clone());
+    }
+    let running = Arc::new(start(config, Port::From(STANDARD_PORT))?);
+    *shared = Some(running.clone());
+    Ok(running)
+}
+
+/// An engine of the caller's own.
+pub(super) fn own(config: &EmbeddedConfig) -> Result<Arc<Running>, MediaError> {
+    start(config, Port::Any).map(Arc::new)
+}
+
+/// What is not given fits every engine.
+fn check_same(running: &Running, config: &EmbeddedConfig) -> Result<(), MediaError> {
+    let address = running.engine.address();
+    let differs = if config.host != address.ip() {
+        "host"
+    } else if config.port.is_some_and(|port| port != 0 && port != address.port()) {
+        "port"
+    } else if config.credentials.as_ref().is_some_and(|credentials| *credentials != running.credentials) {
+        "apiKey or apiSecret"
+    } else {
+        return Ok(());
+    };
+    Err(MediaError::InvalidConfig(ConfigFault::OtherEngine(differs)))
+}
+
+fn start(config: &EmbeddedConfig, standard: Port) -> Result<Running, MediaError> {
+    let port = match config.port {
+        None => standard,
+        Some(0) => Port::Any,
+        Some(port) => Port::Exactly(port),
+    };
+    let (key, secret) = config.credentials.clone().unwrap_or_else(random_credentials);
+    let started = Engine::start(&Config { host: config.host, port, keys: &[(&key, secret.expose())] });
+    let engine = started.map_err(|error| refused(config, &error))?;
+    Ok(Running { engine, signer: Signer::new(&key, &secret), credentials: (key, secret) })
+}
+
+fn refused(config: &EmbeddedConfig, error: &StartError) -> MediaError {
+    let (host, port) = (config.host, config.port.unwrap_or_default());
+    MediaError::InvalidConfig(match error {
+        StartError::Listen(error) if error.kind() == ErrorKind::AddrInUse => ConfigFault::PortTaken { host, port },
+        StartError::Listen(_) => ConfigFault::Listen { host, port },
+        StartError::Thread(_) => return MediaError::Internal,
+    })
+}
+
+fn random_credentials() -> (String, Secret) {
+    let random = || Uuid::new_v4().simple().to_string();
+    (format!("API{}", &random()[..12]), Secret::new(random() + &random()))
+}

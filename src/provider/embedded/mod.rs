@@ -1,0 +1,27 @@
+//! Rooms in an engine of this process: no server, no network.
+
+mod engines;
+mod rooms;
+
+use std::net::IpAddr;
+
+pub use rooms::Embedded;
+
+use crate::media::Secret;
+
+/// How to start the engine, or which one to share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EmbeddedConfig {
+    /// Share the process's one engine, rather than start one of its own.
+    pub shared: bool,
+    /// The address it listens on.
+    pub host: IpAddr,
+    /// The port it listens on; `None`: 7880 or the next free one if it is shared, else any free one.
+    pub port: Option<u16>,
+    /// What stands for `host` where clients connect, as a URL writes it.
+    pub advertised_host: String,
+    /// Where clients connect, if a proxy stands before the engine.
+    pub public_url: Option<String>,
+    /// The API key and its secret; `None`: a random pair.
+    pub credentials: Option<(String, Secret)>,
+}

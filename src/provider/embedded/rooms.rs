@@ -1,0 +1,147 @@
+use std::future::ready;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use maravilla_engine::Refusal;
+
+use super::EmbeddedConfig;
+use super::engines::{self, Running};
+use crate::media::{
+    Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream, by_name,
+};
+use crate::provider::{Deadline, Provider, Work, convert};
+
+/// Rooms in an engine of this process, which starts at the first call.
+pub struct Embedded {
+    config: EmbeddedConfig,
+    state: Mutex<State>,
+}
+
+enum State {
+    NotStarted,
+    Running(Arc<Running>),
+    Closed,
+}
+
+impl Embedded {
+    /// A provider of that configuration. Nothing is opened before the first call.
+    #[must_use]
+    pub fn new(config: EmbeddedConfig) -> Self {
+        Self { config, state: Mutex::new(State::NotStarted) }
+    }
+
+    fn running(&self) -> Result<Arc<Running>, MediaError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Running(running) => Ok(running.clone()),
+            State::Closed => Err(MediaError::Closed),
+            State::NotStarted => {
+                let start = if self.config.shared { engines::shared } else { engines::own };
+                let running = start(&self.config)?;
+                *state = State::Running(running.clone());
+                Ok(running)
+            }
+        }
+    }
+
+    /// A call that is done when it is made: nothing here waits.
+    fn at_once<T: Send + 'static>(&self, call: impl FnOnce(&Running) -> Result<T, MediaError>) -> Work<T> {
+        Work::new(ready(self.running().and_then(|running| call(&running))))
+    }
+}
+
+impl Provider for Embedded {
+    fn media_url(&self) -> Result<Option<String>, MediaError> {
+        let running = self.running()?;
+        let EmbeddedConfig { public_url, advertised_host, .. } = &self.config;
+        let own = || format!("ws://{advertised_host}:{}", running.engine.address().port());
+        Ok(Some(public_url.clone().unwrap_or_else(own)))
+    }
+
+    fn generate_token(&self, join: &Join) -> Result<Secret, MediaError> {
+        let running = self.running()?;
+        let mark = running.engine.rooms(|rooms, _| rooms.mark());
+        running.signer.join(join, Some(mark))
+    }
+
+    fn create_room(&self, room: RoomName, settings: RoomSettings, _: Deadline) -> Work<Room> {
+        self.at_once(|running| {
+            let request = convert::create_request(&room, &settings);
+            running.engine.rooms(|rooms, now| {
+                let created = rooms.create(&request, now).map_err(|refusal| refused(&refusal))?;
+                Ok(convert::room(room.id(), created.info()))
+            })
+        })
+    }
+
+    fn delete_room(&self, room: RoomName, _: Deadline) -> Work<()> {
+        self.at_once(|running| {
+            running.engine.rooms(|rooms, now| rooms.delete(room.on_server(), now));
+            Ok(())
+        })
+    }
+
+    fn list_rooms(&self, prefix: RoomPrefix, _: Deadline) -> Work<Vec<Room>> {
+        self.at_once(|running| {
+            let mut listed: Vec<Room> = running.engine.rooms(|rooms, _| {
+                let own = rooms.iter().filter_map(|room| {
+                    let info = room.info();
+                    Some(convert::room(prefix.strip(&info.name)?, info))
+                });
+                own.collect()
+            });
+            listed.sort_by(|a, b| by_name(&a.name, &b.name));
+            Ok(listed)
+        })
+    }
+
+    fn list_participants(&self, room: RoomName, _: Deadline) -> Work<Vec<Participant>> {
+        self.at_once(|running| {
+            let mut listed: Vec<Participant> = running.engine.rooms(|rooms, _| {
+                let found = rooms.get(room.on_server()).map(|room| room.participants().cloned());
+                found.into_iter().flatten().map(convert::participant).collect()
+            });
+            listed.sort_by(|a, b| by_name(&a.identity, &b.identity));
+            Ok(listed)
+        })
+    }
+
+    fn remove_participant(&self, room: RoomName, identity: Identity, _: Deadline) -> Work<()> {
+        self.at_once(|running| {
+            let left = running.engine.rooms(|rooms, now| rooms.leave(room.on_server(), identity.as_str(), now));
+            left.map(drop).map_err(|refusal| match refusal {
+                Refusal::NoParticipant => MediaError::ParticipantNotFound {
+                    room: room.id().to_owned(),
+                    identity: identity.as_str().to_owned(),
+                    upstream: upstream(&refusal),
+                },
+                other => refused(&other),
+            })
+        })
+    }
+
+    fn close(&self) -> Work<()> {
+        if self.config.shared {
+            return Work::new(ready(Ok(())));
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Running(running) = std::mem::replace(&mut *state, State::Closed) else {
+            return Work::new(ready(Ok(())));
+        };
+        Work::new(async move {
+            running.engine.close().await;
+            Ok(())
+        })
+    }
+}
+
+/// The error that a livekit-server's refusal of the same call becomes.
+fn refused(refusal: &Refusal) -> MediaError {
+    let (code, _) = refusal.code();
+    MediaError::Refused { code: code.to_owned(), upstream: upstream(refusal) }
+}
+
+/// What the same refusal would look like from a server; no request was made.
+fn upstream(refusal: &Refusal) -> Upstream {
+    let (_, status) = refusal.code();
+    Upstream { request_id: None, status: Some(status) }
+}
