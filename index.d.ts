@@ -7,7 +7,7 @@
 export interface MediaRoomInfo {
   /** The room's name, without the configured prefix. */
   name: string;
-  /** Participants in the room, hidden ones too but no agents; up to 10 s old. */
+  /** Participants in the room, hidden ones too but no agents; on LiveKit up to 10 s old. */
   numParticipants: number;
   /** Most participants at once; `0`: no limit. */
   maxParticipants: number;
@@ -122,6 +122,7 @@ export interface AbortSignalLike {
 /**
  * Rooms and tokens. Every failure is a promise that rejects with a {@link MediaError}: `INVALID_ARGUMENT` before
  * anything is sent, then whatever the server or the way to it gives. Methods work when taken off the object.
+ * The first call starts the embedded engine where that is the provider; `INVALID_CONFIG` if it cannot listen.
  */
 export interface MediaService {
   /**
@@ -132,13 +133,14 @@ export interface MediaService {
   /**
    * Disconnects everyone and removes the room; a room that is not there is success.
    * On LiveKit an unexpired token creates the room anew by joining, unless the server has `room.auto_create: false`.
+   * The embedded engine revokes: no token minted before joins a room of that name again, one minted afterwards does.
    */
   deleteRoom(roomId: string, options?: MediaCallOptions): Promise<void>;
   /** The rooms on the server, sorted by name; with a `roomPrefix`, only those that bear it. */
   listRooms(options?: MediaCallOptions): Promise<MediaRoomInfo[]>;
   /** Mints a token to join one room as one participant. Local work, no network. `URL_NOT_CONFIGURED` without a URL. */
   generateToken(roomId: string, participant: MediaParticipantInfo, options?: MediaCallOptions): Promise<MediaTokenResult>;
-  /** Where browsers connect (ws or wss), or `null` while no URL is configured. */
+  /** Where browsers connect (ws or wss), or `null` while no URL is configured; the embedded engine always has one. */
   mediaUrl(options?: MediaCallOptions): Promise<string | null>;
   /** Those in the room, sorted by identity; none for a room that is not there. */
   listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaParticipant[]>;
@@ -157,22 +159,37 @@ export interface Platform {
 
 /** A platform of your own, from {@link createPlatform}. */
 export interface OwnedPlatform extends Platform, AsyncDisposable {
-  /** Resolves when the calls under way have ended and what the platform holds is released; on LiveKit that is nothing. */
+  /**
+   * Resolves when the calls under way have ended and what the platform holds is released: on LiveKit nothing; of the
+   * embedded engine its rooms and its port. Later calls to that engine reject with `UNAVAILABLE`. May be called twice.
+   */
   close(): Promise<void>;
 }
 
 /** Where rooms live. An option beats its environment variable; `undefined` and `''` count as absent. */
 export interface PlatformOptions {
-  /** `MARAVILLA_MEDIA_PROVIDER`; default: `livekit` when key and secret are set, else `none`. */
-  provider?: 'livekit' | 'none' | undefined;
+  /**
+   * `MARAVILLA_MEDIA_PROVIDER`: a LiveKit server, an engine within this process, or nothing; default: `livekit` when key
+   * and secret are set, else `none`. The rooms of `embedded` live and die with the process.
+   */
+  provider?: 'livekit' | 'embedded' | 'none' | undefined;
   /** `LIVEKIT_URL`: where clients connect; ws, wss, http or https, handed out as ws or wss. Without it no token can be minted. */
   url?: string | undefined;
   /** `LIVEKIT_API_URL`: where the server API is reached, when that differs; default: `url`. */
   apiUrl?: string | undefined;
-  /** `LIVEKIT_API_KEY`. */
+  /** `LIVEKIT_API_KEY`; of the embedded engine `MARAVILLA_MEDIA_API_KEY`, default: a random pair for the process. */
   apiKey?: string | undefined;
-  /** `LIVEKIT_API_SECRET`. */
+  /** `LIVEKIT_API_SECRET`; of the embedded engine `MARAVILLA_MEDIA_API_SECRET`, given together with its key. */
   apiSecret?: string | undefined;
+  /** `MARAVILLA_MEDIA_HOST`: embedded: the IP address to listen on, or `localhost`; default `127.0.0.1`. */
+  host?: string | undefined;
+  /**
+   * `MARAVILLA_MEDIA_PORT`: embedded: 0 to 65,535, `0` for any free one; default: 7880 or the next free one, for
+   * {@link createPlatform} any free one. One that is given and taken rejects the first call with `INVALID_CONFIG`.
+   */
+  port?: number | undefined;
+  /** `MARAVILLA_MEDIA_PUBLIC_URL`: embedded: what clients get as URL, such as a proxy's; default: host and port. */
+  publicUrl?: string | undefined;
   /** `MARAVILLA_MEDIA_ROOM_PREFIX`: put before every room name on the server, and taken off again. Must not end in a letter or digit. */
   roomPrefix?: string | undefined;
   /** `MARAVILLA_MEDIA_TOKEN_TTL_SECS`: seconds for which a token opens its room, 1 to 2,592,000; default 21600 (6 h). */
@@ -190,15 +207,16 @@ export interface PlatformOptions {
 /**
  * The process's platform: the injected one where there is one, else one made from options and environment.
  * The same object at each call. Options that differ from the first call's, or a provider that cannot run: throws `INVALID_CONFIG`.
+ * There is one embedded engine in the process, for all threads.
  */
 export declare function getPlatform(options?: PlatformOptions): Platform;
 
-/** Forgets the platform that {@link getPlatform} gave, so that the next call makes a new one. */
+/** Forgets the platform that {@link getPlatform} gave, so that the next call makes a new one. A running engine keeps its rooms. */
 export declare function clearPlatformCache(): void;
 
 /**
  * Makes a platform of your own: uncached, and configured without the environment unless `env` is given. Proxies and
- * certificate authorities are the process's own. Throws `INVALID_CONFIG`.
+ * certificate authorities are the process's own. An embedded engine is its own too. Throws `INVALID_CONFIG`.
  */
 export declare function createPlatform(options?: PlatformOptions): OwnedPlatform;
 

@@ -6,10 +6,18 @@ const { readNetwork } = require('./network.js');
 
 /** The media service over the native core. Closures, so that its methods work when taken off the object. */
 function createMedia(binding, operation, config) {
+  const isEmbedded = config.provider === 'embedded';
   const provider = open(binding, operation, config);
-  const url = config.url ?? null;
+  // The embedded engine knows its port only once it runs; the first call that needs the URL starts it.
+  let url = isEmbedded ? undefined : (config.url ?? null);
   const pending = new Set();
-  let networkRead = false;
+  // The engine is in this process: no proxy and no certificate is on the way to it.
+  let networkRead = isEmbedded;
+
+  function urlNow(operation) {
+    if (url === undefined) url = askUrl(binding, operation, provider);
+    return url;
+  }
 
   /** Runs a call that may wait; `start` gets the call's budget and, with a signal, the id under which it can be cancelled. */
   async function run(operation, options, start) {
@@ -68,18 +76,25 @@ function createMedia(binding, operation, config) {
       if (options !== undefined) checkLocal(operation, options);
       const now = Math.floor(Date.now() / 1000);
       const token = mint(binding, operation, provider, now, roomId, wanted);
-      return { token, url, expiresAt: (now + (wanted.ttlSecs ?? config.tokenTtlSecs)) * 1000 };
+      return { token, url: urlNow(operation), expiresAt: (now + (wanted.ttlSecs ?? config.tokenTtlSecs)) * 1000 };
     },
     async mediaUrl(options) {
-      if (options !== undefined) checkLocal('mediaUrl', options);
-      return url;
+      const operation = 'mediaUrl';
+      if (options !== undefined) checkLocal(operation, options);
+      return urlNow(operation);
     },
   };
-  /** Resolves once the calls that are under way now have ended. */
-  const settled = async () => {
+  /**
+   * Resolves once the calls that are under way now have ended, and an engine of its own has as well. On LiveKit,
+   * connections belong to the process, and idle ones close by themselves.
+   */
+  const close = async () => {
     await Promise.all(pending);
+    if (!isEmbedded) return;
+    url = undefined;
+    await endEngine(binding, provider);
   };
-  return { media, settled };
+  return { media, close };
 }
 
 // What to do at each signal's abort. One listener for each signal: Node warns of a leak at the eleventh, and a server may
@@ -122,8 +137,26 @@ function isAborted(operation, signal) {
 /** The number of the core's provider for that configuration. */
 function open(binding, operation, config) {
   try {
-    const provider = binding.openLiveKit(config);
+    const provider = config.provider === 'embedded' ? binding.openEmbedded(config) : binding.openLiveKit(config);
     return typeof provider === 'number' ? provider : unwrap(operation, provider);
+  } catch (error) {
+    throw ours(operation, error);
+  }
+}
+
+/** Where clients connect to the engine, which runs from now on. */
+function askUrl(binding, operation, provider) {
+  try {
+    return unwrap(operation, binding.mediaUrl(provider));
+  } catch (error) {
+    throw ours(operation, error);
+  }
+}
+
+async function endEngine(binding, provider) {
+  const operation = 'close';
+  try {
+    unwrap(operation, await binding.closeProvider(provider));
   } catch (error) {
     throw ours(operation, error);
   }

@@ -21,16 +21,16 @@ function getPlatform(options) {
 function make(options) {
   const { difference, readOptions } = require('./config.js');
   const operation = 'getPlatform';
-  const settings = readOptions(operation, options, process.env);
+  const reading = readOptions(operation, options, process.env);
   const injected = findInjected();
   const made = {
     platform: injected ?? {},
-    // A closure: the settings hold a secret, and a global can be inspected.
-    difference: (later) => difference(settings, readOptions(operation, later)),
+    // A closure: what was read holds a secret, and a global can be inspected.
+    difference: (later) => difference(operation, reading, later),
     forget: () => {},
   };
   if (injected?.media !== undefined && injected.media !== null) return made;
-  const { media } = openMedia(operation, settings);
+  const { media } = openMedia(operation, reading, true);
   if (media === undefined) return made;
   const added = { value: media, writable: true, enumerable: true, configurable: true };
   if (!Reflect.defineProperty(made.platform, 'media', added)) made.platform = withMedia(injected, media);
@@ -69,10 +69,9 @@ function withMedia(injected, media) {
 function createPlatform(options) {
   const operation = 'createPlatform';
   const { readOptions } = require('./config.js');
-  const { media, settled } = openMedia(operation, readOptions(operation, options));
-  const platform = media === undefined ? {} : { media };
-  // Connections belong to the process, and idle ones close by themselves: what can be pending is calls.
-  const close = async () => settled?.();
+  const opened = openMedia(operation, readOptions(operation, options), false);
+  const platform = opened.media === undefined ? {} : { media: opened.media };
+  const close = async () => opened.close?.();
   return Object.defineProperties(platform, {
     close: { value: close, writable: true, configurable: true },
     [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]: { value: close, writable: true, configurable: true },
@@ -84,11 +83,12 @@ function clearPlatformCache() {
   delete globalThis[CACHE];
 }
 
-function openMedia(operation, settings) {
-  const config = require('./config.js').chooseProvider(operation, settings);
+/** `shared`: an embedded engine is the process's one, not the platform's own. */
+function openMedia(operation, reading, shared) {
+  const config = require('./config.js').chooseProvider(operation, reading);
   if (config === undefined) return {};
   const { loadBinding } = require('./native.js');
-  return require('./media.js').createMedia(loadBinding(operation), operation, config);
+  return require('./media.js').createMedia(loadBinding(operation), operation, { ...config, shared });
 }
 
 function findInjected() {

@@ -101,11 +101,14 @@ export type Inputs = [
     Equal<
       PlatformOptions,
       {
-        provider?: 'livekit' | 'none' | undefined;
+        provider?: 'livekit' | 'embedded' | 'none' | undefined;
         url?: string | undefined;
         apiUrl?: string | undefined;
         apiKey?: string | undefined;
         apiSecret?: string | undefined;
+        host?: string | undefined;
+        port?: number | undefined;
+        publicUrl?: string | undefined;
         roomPrefix?: string | undefined;
         tokenTtlSecs?: number | undefined;
         timeoutMs?: number | undefined;
@@ -302,6 +305,8 @@ export async function doesNotCompile(platform: Platform, media: MediaService): P
   getPlatform({ provider: 'zoom' });
   // @ts-expect-error
   getPlatform({ timeoutMs: '10000' });
+  // @ts-expect-error
+  getPlatform({ provider: 'embedded', port: '7880' });
   // @ts-expect-error
   getPlatform({ apikey: 'k' });
   // @ts-expect-error

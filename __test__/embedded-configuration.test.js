@@ -1,0 +1,330 @@
+'use strict';
+
+require('./support/environment.js');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { inspect } = require('node:util');
+const { clearPlatformCache, createPlatform, getPlatform } = require('../index.js');
+const { resultOf } = require('./support/child.js');
+const { VARIABLES, setEnv, variables, warnings } = require('./support/configuration.js');
+const { ann, freePort, openEmbedded, portOf } = require('./support/embedded.js');
+const { failureIn } = require('./support/failure.js');
+const { readToken } = require('./support/token.js');
+
+const EMBEDDED = { provider: 'embedded' };
+const PAIR = { apiKey: 'key-of-ours', apiSecret: 'the-secret-itself' };
+
+/** A platform whose whole configuration stands in an environment of its own. */
+const openFrom = (fields, options = {}) => openEmbedded({ provider: undefined, ...options, env: variables({ ...EMBEDDED, ...fields }, 'embedded') });
+
+async function minted(media) {
+  const { token, url } = await media.generateToken('room', ann);
+  return { token, url, ...readToken(token).claims };
+}
+
+/** Each field with two values, and where its effect can be seen. */
+const VISIBLE = {
+  host: { values: ['127.0.0.1', '127.0.0.2'], see: async (media) => new URL(await media.mediaUrl()).hostname },
+  port: { values: [], see: async (media) => portOf(await media.mediaUrl()) },
+  publicUrl: { values: ['wss://a.example', 'wss://b.example/media'], see: async (media) => media.mediaUrl() },
+  apiKey: { values: ['key-a', 'key-b'], see: async (media) => (await minted(media)).iss },
+  apiSecret: {
+    values: ['secret-a', 'secret-b'],
+    see: async (media) => {
+      const { token } = await minted(media);
+      return ['secret-a', 'secret-b'].find((secret) => {
+        try {
+          return readToken(token, secret);
+        } catch {
+          return false;
+        }
+      });
+    },
+  },
+  roomPrefix: { values: ['a:', 'b:'], see: async (media) => (await minted(media)).video.room.slice(0, -'room'.length) },
+  tokenTtlSecs: {
+    values: [100, 200],
+    see: async (media) => {
+      const { nbf, exp } = await minted(media);
+      return exp - nbf;
+    },
+  },
+};
+
+describe.each(Object.keys(VISIBLE))('%s of the embedded engine', (field) => {
+  const { see } = VISIBLE[field];
+  const others = field.startsWith('api') ? PAIR : {};
+  let [first, second] = VISIBLE[field].values;
+  if (field === 'port') {
+    beforeEach(async () => {
+      [first, second] = [await freePort(), await freePort()];
+    });
+  }
+
+  test('is read from its variable', async () => {
+    expect(await see(openFrom({ ...others, [field]: first }).media)).toBe(first);
+  });
+
+  test('is read from the option', async () => {
+    expect(await see(openEmbedded({ ...others, [field]: second }).media)).toBe(second);
+  });
+
+  test('is read from the option where both are given', async () => {
+    expect(await see(openFrom({ ...others, [field]: first }, { [field]: second }).media)).toBe(second);
+  });
+
+  test.each([undefined, ''])('is read from its variable where the option is %j', async (absent) => {
+    expect(await see(openFrom({ ...others, [field]: first }, { [field]: absent }).media)).toBe(first);
+  });
+});
+
+describe('the embedded engine', () => {
+  test('is chosen by variable or option, and by nothing else', async () => {
+    setEnv({ host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example', ...PAIR }, 'embedded');
+    expect(getPlatform().media).toBeUndefined();
+    clearPlatformCache();
+    setEnv(EMBEDDED, 'embedded');
+    expect(await getPlatform().media.mediaUrl()).toBe('wss://rooms.example');
+    clearPlatformCache();
+    expect(getPlatform({ provider: 'none' }).media).toBeUndefined();
+    expect(createPlatform().media).toBeUndefined();
+    expect(createPlatform(EMBEDDED).media).toBeDefined();
+    expect(warnings()).toEqual([]);
+  });
+
+  test('needs no further configuration', async () => {
+    const { media } = openEmbedded();
+    const { iss, url, video, nbf, exp } = await minted(media);
+    expect(iss).toMatch(/^.{8,}$/);
+    expect(url).toMatch(/^ws:\/\/127\.0\.0\.1:\d+$/);
+    expect(video).toEqual({ roomJoin: true, room: 'room', canPublish: true, canSubscribe: true, canPublishData: true });
+    expect(exp - nbf).toBe(21_600);
+  });
+
+  test('has another key in each process, where none is given', async () => {
+    const script = `const { media } = require(entry).createPlatform({ provider: 'embedded' });
+      media.generateToken('room', { identity: 'ann', name: '' }).then(({ token }) => console.log(JSON.stringify(token)));`;
+    const keys = [await resultOf(script), await resultOf(script)].map((token) => readToken(token).claims.iss);
+    expect(keys[0]).not.toBe(keys[1]);
+  });
+
+  test('is indifferent to whatever LiveKit is told', async () => {
+    const livekit = { url: 'not a url', apiUrl: 'ftp://x', apiKey: 'half' };
+    setEnv(livekit);
+    setEnv({ ...EMBEDDED, publicUrl: 'wss://own.example' }, 'embedded');
+    expect(getPlatform().media).toBeDefined();
+    const { iss, url } = await minted(openEmbedded({ url: 'not a url', apiUrl: 'ftp://x', env: variables(livekit) }).media);
+    expect(iss).not.toBe('half');
+    expect(url).toMatch(/^ws:\/\/127\.0\.0\.1:/);
+    expect(warnings()).toEqual([]);
+  });
+
+  test('has half of its pair from code and half from the environment', async () => {
+    const { media } = openFrom({ apiSecret: PAIR.apiSecret }, { apiKey: PAIR.apiKey });
+    const { token, iss } = await minted(media);
+    expect(iss).toBe(PAIR.apiKey);
+    expect(() => readToken(token, PAIR.apiSecret)).not.toThrow();
+  });
+
+  test.each(['host', 'port', 'publicUrl'])('must be named where option %s is given', (field) => {
+    const value = { host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example' }[field];
+    const error = failureIn(() => createPlatform({ [field]: value }));
+    expect(error.code).toBe('INVALID_CONFIG');
+    expect(error.message).toContain(field);
+    expect(error.message).toContain('embedded');
+    expect(createPlatform({ [field]: value, provider: 'none' }).media).toBeUndefined();
+  });
+});
+
+describe('the host', () => {
+  const inner = { family: 'IPv4', address: '127.0.0.1', internal: true };
+  const v4 = { family: 'IPv4', address: '192.0.2.7', internal: false };
+  const v6 = { family: 'IPv6', address: '2001:db8::7', internal: false, scopeid: 0 };
+  const local = { family: 'IPv6', address: 'fe80::7', internal: false, scopeid: 3 };
+
+  const advertised = async (host) => new URL(await openEmbedded({ host }).media.mediaUrl()).hostname;
+
+  test.each([
+    ['127.0.0.1', '127.0.0.1'],
+    ['127.0.0.2', '127.0.0.2'],
+    ['localhost', '127.0.0.1'],
+    ['::1', '[::1]'],
+    ['0:0:0:0:0:0:0:1', '[::1]'],
+  ])('%s is handed out as %s, and is where the engine listens', async (host, handedOut) => {
+    const { media } = openEmbedded({ host });
+    const url = await media.mediaUrl();
+    expect(new URL(url).hostname).toBe(handedOut);
+    expect((await fetch(url.replace('ws', 'http'))).status).toBe(200);
+  });
+
+  test.each([
+    ['0.0.0.0', [inner, local, v6, v4], '192.0.2.7'],
+    ['0.0.0.0', [inner, v4, { ...v4, address: '192.0.2.8' }], '192.0.2.7'],
+    ['0.0.0.0', [inner, v6], '127.0.0.1'],
+    ['0.0.0.0', [inner], '127.0.0.1'],
+    ['0.0.0.0', [], '127.0.0.1'],
+    ['::', [inner, v4, local, v6], '[2001:db8::7]'],
+    ['::', [inner, local, v4], '192.0.2.7'],
+    ['::', [inner], '[::1]'],
+    ['0::0', [inner, v6], '[2001:db8::7]'],
+  ])('%s hands out the first address that others can reach: %#', async (host, addresses, handedOut) => {
+    const interfaces = jest.spyOn(os, 'networkInterfaces').mockReturnValue({ one: addresses.slice(0, 1), two: addresses.slice(1) });
+    try {
+      expect(await advertised(host)).toBe(handedOut);
+    } finally {
+      interfaces.mockRestore();
+    }
+  });
+
+  test('0.0.0.0 listens on loopback as well', async () => {
+    const port = portOf(await openEmbedded({ host: '0.0.0.0' }).media.mediaUrl());
+    expect((await fetch(`http://127.0.0.1:${port}`)).status).toBe(200);
+  });
+});
+
+test.each([
+  ['wss://rooms.example', 'wss://rooms.example'],
+  ['https://rooms.example/', 'wss://rooms.example'],
+  ['http://Rooms.Example:8080/a/media/', 'ws://rooms.example:8080/a/media'],
+  ['ws://[::1]:7880', 'ws://[::1]:7880'],
+])('publicUrl %s is handed out as %s, whatever the port', async (publicUrl, handedOut) => {
+  const { media } = openEmbedded({ publicUrl });
+  expect(await media.mediaUrl()).toBe(handedOut);
+  expect((await minted(media)).url).toBe(handedOut);
+});
+
+/** Configurations that are wrong: the fields, and the one that the message must name. */
+const WRONG = {
+  'a key without a secret': [{ apiKey: 'k' }, 'apiSecret'],
+  'a secret without a key': [{ apiSecret: 'the-secret-itself' }, 'apiKey'],
+  'a key with a line break': [{ ...PAIR, apiKey: 'key\n' }, 'apiKey'],
+  'a secret with a space': [{ ...PAIR, apiSecret: ' the-secret-itself' }, 'apiSecret'],
+  'a prefix that ends in a digit': [{ roomPrefix: 't1' }, 'roomPrefix'],
+  ...Object.fromEntries(
+    ['rooms.example', '127.0.0.1:7880', '[::1]', 'fe80::1%lo', '256.1.1.1', '127.1', ' 127.0.0.1', '*', 'LOCALHOST', 'ws://127.0.0.1'].map((host) => [`host ${host}`, [{ host }, 'host']]),
+  ),
+  ...Object.fromEntries(['-1', '65536', '1.5', 'x', '0x10', '1e3', ' 5', '７８８０'].map((port) => [`port ${port}`, [{ port }, 'port']])),
+  ...Object.fromEntries(
+    ['not a url', 'rooms.example', 'ftp://rooms.example', 'wss://user:pass@rooms.example', 'wss://rooms.example?x=1', 'wss://rooms.example#x', 'ws://rooms.example:99999'].map((publicUrl) => [`publicUrl ${publicUrl}`, [{ publicUrl }, 'publicUrl']]),
+  ),
+};
+
+describe.each(Object.entries(WRONG))('%s', (_, [fields, named]) => {
+  test('in the environment leaves media undefined, with one warning that names the variable', () => {
+    setEnv({ ...EMBEDDED, ...fields }, 'embedded');
+    expect(getPlatform().media).toBeUndefined();
+    expect(getPlatform().media).toBeUndefined();
+    expect(warnings()).toHaveLength(1);
+    expect(warnings()[0]).toContain(VARIABLES.embedded[named]);
+    expect(warnings()[0]).not.toContain('the-secret-itself');
+  });
+
+  test('in env does the same', () => {
+    expect(createPlatform({ env: variables({ ...EMBEDDED, ...fields }, 'embedded') }).media).toBeUndefined();
+    expect(warnings()).toHaveLength(1);
+  });
+
+  // Numbers are numbers in code; those that are wrong stand below.
+  if ('port' in fields) return;
+  test('in code is thrown as INVALID_CONFIG', () => {
+    for (const make of [getPlatform, createPlatform]) {
+      const error = failureIn(() => make({ ...EMBEDDED, ...fields }));
+      expect(error).toMatchObject({ code: 'INVALID_CONFIG', operation: make.name, retryable: false });
+      expect(error.message.includes(named) || error.message.includes(VARIABLES.embedded[named])).toBe(true);
+      expect(inspect(error, { showHidden: true, depth: Infinity })).not.toContain('the-secret-itself');
+    }
+    expect(warnings()).toEqual([]);
+  });
+});
+
+test('port must be a whole number from 0 to 65,535', () => {
+  for (const port of [null, true, '5', 1n, Symbol('s'), {}, [], [5], () => 5, NaN, Infinity, -1, 0.5, 65_536, 2 ** 53]) {
+    expect(failureIn(() => createPlatform({ ...EMBEDDED, port })).code).toBe('INVALID_CONFIG');
+  }
+  for (const port of [0, 1, 65_535]) expect(createPlatform({ ...EMBEDDED, port }).media).toBeDefined();
+});
+
+test('a provider that is not known is told of all that are', () => {
+  const { code, message } = failureIn(() => createPlatform({ provider: 'embeded' }));
+  expect(code).toBe('INVALID_CONFIG');
+  for (const known of ['livekit', 'embedded', 'none']) expect(message).toContain(known);
+});
+
+describe('getPlatform', () => {
+  const first = { ...EMBEDDED, ...PAIR, host: '127.0.0.1', port: 0, publicUrl: 'wss://a.example', roomPrefix: 'a:' };
+  const changed = { provider: 'livekit', host: '::1', port: 1, publicUrl: 'wss://b.example', apiKey: 'other', apiSecret: 'another-secret', roomPrefix: 'b:', tokenTtlSecs: 5, timeoutMs: 5 };
+
+  test.each(Object.entries(changed))('with another %s throws INVALID_CONFIG and names it', (field, value) => {
+    const platform = getPlatform(first);
+    expect(getPlatform({ ...first })).toBe(platform);
+    const error = failureIn(() => getPlatform({ ...first, [field]: value }));
+    expect(error).toMatchObject({ code: 'INVALID_CONFIG', operation: 'getPlatform' });
+    expect(error.message).toContain(field);
+    for (const secret of [PAIR.apiSecret, changed.apiSecret]) expect(inspect(error, { showHidden: true, depth: Infinity })).not.toContain(secret);
+    expect(getPlatform()).toBe(platform);
+  });
+
+  test('tells a difference in its own variables, and none in those of LiveKit', () => {
+    setEnv({ ...EMBEDDED, port: 0 }, 'embedded');
+    const platform = getPlatform();
+    expect(getPlatform({ env: { ...variables({ port: 0 }, 'embedded'), LIVEKIT_URL: 'wss://other.example' } })).toBe(platform);
+    expect(failureIn(() => getPlatform({ env: variables({ port: 1 }, 'embedded') })).message).toContain('port');
+  });
+});
+
+describe('production', () => {
+  const script = (body) => `
+    const told = [];
+    process.on('warning', ({ name, code }) => told.push([name, code].join(' ')));
+    const platform = require(entry);
+    ${body}
+    setImmediate(() => console.log(JSON.stringify(told)));`;
+  const TOLD = ['MaravillaWarning MARAVILLA_EMBEDDED_IN_PRODUCTION'];
+  const NODE_ENV = 'production';
+
+  test.each([
+    ['getPlatform, again and again', `for (let i = 0; i < 3; i += 1) { platform.getPlatform({ provider: 'embedded' }); platform.clearPlatformCache(); }`],
+    ['createPlatform, again and again', `for (let i = 0; i < 3; i += 1) platform.createPlatform({ provider: 'embedded' });`],
+    ['a package that is loaded anew', `platform.getPlatform({ provider: 'embedded' }); for (const file of Object.keys(require.cache)) delete require.cache[file]; require(entry).createPlatform({ provider: 'embedded' });`],
+  ])('is one warning: %s', async (_, body) => {
+    expect(await resultOf(script(body), { env: { NODE_ENV } })).toEqual(TOLD);
+  });
+
+  test('is no warning again in threads that are started afterwards', async () => {
+    const result = await resultOf(
+      `const { Worker } = require('worker_threads');
+      const told = [];
+      process.on('warning', ({ code }) => told.push(code));
+      require(entry).createPlatform({ provider: 'embedded' });
+      new Worker("const told = []; process.on('warning', ({ code }) => told.push(code)); require(" + JSON.stringify(entry) + ").createPlatform({ provider: 'embedded' }); setImmediate(() => require('worker_threads').parentPort.postMessage(told));", { eval: true })
+        .once('message', (inWorker) => console.log(JSON.stringify({ told, inWorker })));`,
+      { env: { NODE_ENV } },
+    );
+    expect(result).toEqual({ told: ['MARAVILLA_EMBEDDED_IN_PRODUCTION'], inWorker: [] });
+  });
+
+  test('is told by the environment that is read', async () => {
+    const inEnv = `platform.createPlatform({ env: { NODE_ENV: 'production', MARAVILLA_MEDIA_PROVIDER: 'embedded' } });`;
+    expect(await resultOf(script(inEnv))).toEqual(TOLD);
+    const elsewhere = `platform.createPlatform({ env: { NODE_ENV: 'development', MARAVILLA_MEDIA_PROVIDER: 'embedded' } });`;
+    expect(await resultOf(script(elsewhere), { env: { NODE_ENV } })).toEqual([]);
+  });
+
+  test('is none where the engine is not chosen, or this is no production', async () => {
+    const livekit = `platform.createPlatform({ apiKey: 'k', apiSecret: 's' }); platform.createPlatform({ provider: 'none' });`;
+    expect(await resultOf(script(livekit), { env: { NODE_ENV } })).toEqual([]);
+    for (const other of ['', 'development', 'test']) {
+      expect(await resultOf(script(`platform.createPlatform({ provider: 'embedded' });`), { env: { NODE_ENV: other } })).toEqual([]);
+    }
+  });
+});
+
+test('the variables and options that the types name are the ones tested here', () => {
+  const types = fs.readFileSync(path.join(__dirname, '../index.d.ts'), 'utf8');
+  const options = /interface PlatformOptions \{([\s\S]*?)\n\}/.exec(types)[1];
+  const fields = [...options.matchAll(/^ {2}(\w+)\?:/gm)].map(([, field]) => field);
+  const ours = Object.values(VARIABLES);
+  expect(fields.sort()).toEqual([...new Set(ours.flatMap(Object.keys)), 'env', 'devServerUrl', 'tenant'].sort());
+  for (const variable of ours.flatMap(Object.values)) expect(options).toContain(variable);
+});

@@ -1,0 +1,82 @@
+'use strict';
+
+// Platforms with an engine of their own, which end with their test; and looks at the engine from outside.
+
+const { createHmac } = require('node:crypto');
+const { once } = require('node:events');
+const net = require('node:net');
+const { createPlatform } = require('../../index.js');
+const { cleanUp } = require('./serve.js');
+
+// Long and odd enough that finding them anywhere is no chance hit.
+const apiKey = 'keyOfTheEmbeddedSuite';
+const apiSecret = 'Wq4secretOfTheEmbeddedSuiteThatMustNeverShow8vT';
+
+/**
+ * A platform with an engine of its own, for one test.
+ * @param {import('../../index.js').PlatformOptions} [options]
+ */
+function openEmbedded(options = {}) {
+  const platform = createPlatform({ provider: 'embedded', ...options });
+  cleanUp(() => platform.close());
+  return platform;
+}
+
+const ann = { identity: 'ann', name: 'Ann' };
+
+/**
+ * Every method of `media`, as a call that is right wherever the room is.
+ * @type {Record<string, (media: import('../../index.js').MediaService) => Promise<unknown>>}
+ */
+const calls = {
+  createRoom: (media) => media.createRoom('room'),
+  deleteRoom: (media) => media.deleteRoom('room'),
+  listRooms: (media) => media.listRooms(),
+  listParticipants: (media) => media.listParticipants('room'),
+  removeParticipant: (media) => media.removeParticipant('room', 'nobody').catch(expectNobody),
+  generateToken: (media) => media.generateToken('room', ann),
+  mediaUrl: (media) => media.mediaUrl(),
+};
+
+function expectNobody(error) {
+  if (error.code !== 'PARTICIPANT_NOT_FOUND') throw error;
+}
+
+/** What the engine says of a token: 200 where it opens its room. @param {string} url @param {string} token */
+async function validate(url, token) {
+  const response = await fetch(`${httpOf(url)}/rtc/validate?access_token=${token}`);
+  await response.text();
+  return response.status;
+}
+
+const httpOf = (/** @type {string} */ url) => url.replace(/^ws/, 'http');
+const portOf = (/** @type {string} */ url) => Number(new URL(url).port);
+
+/**
+ * Listens on a port of loopback, as long as the test; rejects where it is taken.
+ * @param {number} [port]
+ * @param {string} [host]
+ */
+async function occupy(port = 0, host = '127.0.0.1') {
+  const server = net.createServer((socket) => socket.destroy()).listen(port, host);
+  await once(server, 'listening');
+  const free = () => new Promise((resolve) => server.close(() => resolve(undefined)));
+  cleanUp(free);
+  return { port: /** @type {net.AddressInfo} */ (server.address()).port, free };
+}
+
+/** A port that is free now. */
+async function freePort() {
+  const { port, free } = await occupy();
+  await free();
+  return port;
+}
+
+/** A token that somebody else made, with whatever claims. @param {object} claims @param {string} [secret] */
+function sign(claims, secret = apiSecret) {
+  const part = (/** @type {object} */ value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const unsigned = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
+  return `${unsigned}.${createHmac('sha256', secret).update(unsigned).digest('base64url')}`;
+}
+
+module.exports = { ann, apiKey, apiSecret, calls, freePort, httpOf, occupy, openEmbedded, portOf, sign, validate };

@@ -1,0 +1,139 @@
+'use strict';
+
+// The providers: the variables of each, and what it is opened with. No variable of one ever reaches another.
+
+const VARIABLES = {
+  roomPrefix: 'MARAVILLA_MEDIA_ROOM_PREFIX',
+  tokenTtlSecs: 'MARAVILLA_MEDIA_TOKEN_TTL_SECS',
+  timeoutMs: 'MARAVILLA_MEDIA_TIMEOUT_MS',
+};
+const LIVEKIT = {
+  url: 'LIVEKIT_URL',
+  apiUrl: 'LIVEKIT_API_URL',
+  apiKey: 'LIVEKIT_API_KEY',
+  apiSecret: 'LIVEKIT_API_SECRET',
+  ...VARIABLES,
+};
+const EMBEDDED = {
+  host: 'MARAVILLA_MEDIA_HOST',
+  port: 'MARAVILLA_MEDIA_PORT',
+  publicUrl: 'MARAVILLA_MEDIA_PUBLIC_URL',
+  apiKey: 'MARAVILLA_MEDIA_API_KEY',
+  apiSecret: 'MARAVILLA_MEDIA_API_SECRET',
+  ...VARIABLES,
+};
+const PROVIDERS = {
+  livekit: { variables: LIVEKIT, read: readLiveKit },
+  embedded: { variables: EMBEDDED, read: readEmbedded },
+  none: { variables: {}, read: () => undefined },
+};
+
+/** The least and the most of each number. */
+const RANGES = { tokenTtlSecs: [1, 2_592_000], timeoutMs: [1, 2_147_483_647], port: [0, 65_535] };
+
+function readLiveKit(settings, fault) {
+  readCredentials(settings, LIVEKIT, 'LiveKit needs both key and secret', fault, ['provider', 'url', 'apiUrl']);
+  const url = readUrl(settings, 'url', fault);
+  const apiUrl = settings.apiUrl ? readUrl(settings, 'apiUrl', fault) : url;
+  return {
+    provider: 'livekit',
+    url: url && url.replace(/^http/, 'ws'),
+    apiUrl: apiUrl && apiUrl.replace(/^ws/, 'http'),
+    ...readShared(settings, fault),
+  };
+}
+
+function readEmbedded(settings, fault) {
+  if (settings.apiKey || settings.apiSecret) {
+    readCredentials(settings, EMBEDDED, 'the embedded engine takes both key and secret, or neither for a random pair', fault);
+  }
+  return {
+    provider: 'embedded',
+    ...readHost(settings.host, fault),
+    port: settings.port && readNumber(settings, 'port', undefined, fault),
+    publicUrl: readUrl(settings, 'publicUrl', fault)?.replace(/^http/, 'ws'),
+    ...readShared(settings, fault),
+  };
+}
+
+function readShared(settings, fault) {
+  return {
+    apiKey: settings.apiKey?.value,
+    apiSecret: settings.apiSecret?.value,
+    roomPrefix: readPrefix(settings.roomPrefix, fault),
+    tokenTtlSecs: readNumber(settings, 'tokenTtlSecs', 21_600, fault),
+    timeoutMs: readNumber(settings, 'timeoutMs', 10_000, fault),
+  };
+}
+
+/** Key and secret must both be there; `causes` are further fields that ask for them. */
+function readCredentials(settings, variables, why, fault, causes = []) {
+  for (const field of ['apiKey', 'apiSecret']) {
+    const setting = settings[field];
+    if (!setting) fault(`${variables[field]} (option ${field}) is not set: ${why}`, ...causes, 'apiKey', 'apiSecret');
+    // A line break from a secret file signs every token wrongly, and nothing later would say why.
+    else if (/[\s\p{Cc}]/u.test(setting.value) || !setting.value.isWellFormed()) {
+      fault(`${setting.label} holds white space or control characters: give it exactly as it was made`, field);
+    }
+  }
+}
+
+function readUrl(settings, field, fault) {
+  const setting = settings[field];
+  if (setting === undefined) return undefined;
+  const wrong = (why) => fault(`${setting.label} ${why}: give it like wss://example.livekit.cloud or http://127.0.0.1:7880`, field);
+  if (!URL.canParse(setting.value)) return wrong('is not a URL');
+  const url = new URL(setting.value);
+  if (!['ws:', 'wss:', 'http:', 'https:'].includes(url.protocol)) return wrong('is not a ws, wss, http or https URL');
+  if (url.username || url.password) return wrong('holds a user name or password, and is handed out to browsers');
+  if (url.search || url.hash) return wrong('holds a query or fragment');
+  return `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+/** The address to listen on, and what stands for it in a URL. */
+function readHost(setting, fault) {
+  const given = setting?.value ?? 'localhost';
+  const host = given === 'localhost' ? '127.0.0.1' : given;
+  const { isIP } = require('node:net');
+  // A zone (`fe80::1%eth0`) means something on this machine only, so that no URL can hold it.
+  if (isIP(host) === 0 || host.includes('%')) {
+    fault(`${setting.label} must be an IP address such as 127.0.0.1, or localhost`, 'host');
+    return {};
+  }
+  const advertised = { '0.0.0.0': () => outerAddress('IPv4'), '[::]': () => outerAddress('IPv6') }[inUrl(host)];
+  return { host, advertisedHost: inUrl(advertised?.() ?? host) };
+}
+
+const inUrl = (address) => new URL(`http://${address.includes(':') ? `[${address}]` : address}`).hostname;
+
+/** The machine's first address that others can reach, of that family if there is one; loopback if there is none. */
+function outerAddress(family) {
+  const all = Object.values(require('node:os').networkInterfaces()).flat();
+  const outer = all.filter(({ internal, scopeid }) => !internal && !scopeid);
+  // Whoever listens on :: is reached over IPv4 too; on 0.0.0.0, over IPv4 alone.
+  const reachable = family === 'IPv6' ? outer : outer.filter((each) => each.family === 'IPv4');
+  const found = reachable.find((each) => each.family === family) ?? reachable[0];
+  return found?.address ?? (family === 'IPv6' ? '::1' : '127.0.0.1');
+}
+
+function readPrefix(setting, fault) {
+  const prefix = setting?.value ?? '';
+  if (/[\p{L}\p{N}]$/u.test(prefix)) {
+    fault(`${setting.label} ends in a letter or digit: end it in a mark such as ':', or a longer prefix would share its rooms`, 'roomPrefix');
+  } else if (/\p{Cc}/u.test(prefix) || !prefix.isWellFormed() || Buffer.byteLength(prefix) > 255) {
+    fault(`${setting.label} must be at most 255 bytes of text without control characters`, 'roomPrefix');
+  }
+  return prefix;
+}
+
+function readNumber(settings, field, standard, fault) {
+  const setting = settings[field];
+  if (setting === undefined) return standard;
+  const [least, most] = RANGES[field];
+  const value = typeof setting.value === 'number' ? setting.value : /^\d+$/.test(setting.value) ? Number(setting.value) : NaN;
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  fault(`${setting.label} must be a whole number from ${least} to ${most}`, field);
+  return standard;
+}
+
+module.exports = { PROVIDERS, RANGES };
