@@ -1,29 +1,65 @@
 'use strict';
 
-const { createPlatform } = require('../../../index.js');
+const { clearPlatformCache, createPlatform, getPlatform } = require('../../../index.js');
 const { startServer } = require('../../../scripts/livekit-server.js');
+
+/** @typedef {import('../../../index.js').PlatformOptions} PlatformOptions */
+/** @typedef {import('../../../index.js').MediaService} MediaService */
 
 /**
  * @typedef {object} Running A provider with its rooms, for one test file.
- * @property {import('../../../index.js').PlatformOptions} options What reaches it.
- * @property {(more?: import('../../../index.js').PlatformOptions) => import('../../../index.js').MediaService} open
+ * @property {PlatformOptions} options What reaches it, or one like it in another process.
+ * @property {(more?: PlatformOptions) => MediaService} open
  * @property {() => Promise<void>} stop
  */
 
-/** Each must pass the whole behaviour suite. @type {{ name: string, start: () => Promise<Running> }[]} */
+/** Each must pass the whole behaviour suite. @type {{ name: string, carriesClients: boolean, start: () => Promise<Running> }[]} */
 const providers = [
   {
     name: 'livekit',
+    carriesClients: true,
     async start() {
       const server = await startServer();
       const { url, apiKey, apiSecret } = server;
       return running({ url, apiKey, apiSecret }, server.stop);
     },
   },
+  {
+    name: 'embedded',
+    carriesClients: false,
+    async start() {
+      /** @type {PlatformOptions} */
+      const options = { provider: 'embedded', env: {} };
+      // Several services on one engine: that is the process's own, which test files use one after another.
+      const open = (/** @type {PlatformOptions} */ more = {}) => {
+        clearPlatformCache();
+        return required(getPlatform({ ...options, ...more }).media);
+      };
+      const media = open();
+      const stop = async () => {
+        for (const { name } of await media.listRooms()) await media.deleteRoom(name);
+        clearPlatformCache();
+      };
+      return { options, open, stop };
+    },
+  },
+  {
+    name: 'embedded, through its server API',
+    carriesClients: false,
+    async start() {
+      const [apiKey, apiSecret] = ['behaviour', 'secret-of-the-behaviour-suite-9xK'];
+      const platform = createPlatform({ provider: 'embedded', apiKey, apiSecret });
+      const url = /** @type {string} */ (await required(platform.media).mediaUrl());
+      return running({ url, apiKey, apiSecret }, platform.close);
+    },
+  },
 ];
 
+/** Those that clients can join. */
+const carriers = providers.filter(({ carriesClients }) => carriesClients);
+
 /**
- * @param {import('../../../index.js').PlatformOptions} options
+ * @param {PlatformOptions} options
  * @param {() => Promise<void>} stop
  * @returns {Running}
  */
@@ -31,11 +67,15 @@ function running(options, stop) {
   return { options, open: (more) => openMedia({ ...options, ...more }), stop };
 }
 
-/** @param {import('../../../index.js').PlatformOptions} options */
+/** @param {PlatformOptions} options */
 function openMedia(options) {
-  const { media } = createPlatform(options);
+  return required(createPlatform(options).media);
+}
+
+/** @param {MediaService | undefined} media */
+function required(media) {
   if (media === undefined) throw new Error('the options configure no provider');
   return media;
 }
 
-module.exports = { openMedia, providers };
+module.exports = { carriers, openMedia, providers };

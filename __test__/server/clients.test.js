@@ -1,0 +1,297 @@
+'use strict';
+
+// What every provider that carries clients must do, seen from real ones. What needs none stands in rooms.test.js.
+
+const { roomNames } = require('./support/names.js');
+const { expectPlain } = require('./support/plain.js');
+const { startCaller, startClients } = require('./support/processes.js');
+const { carriers } = require('./support/providers.js');
+const { pause, until } = require('./support/wait.js');
+
+/** @typedef {import('../../index.js').MediaParticipantInfo} Participant */
+
+/** How long to look for what must not come, after what must has come. */
+const GRACE_MS = 500;
+
+describe.each(carriers)('clients on $name', ({ start }) => {
+  /** @type {import('./support/providers.js').Running} */
+  let server;
+  /** @type {Awaited<ReturnType<typeof startClients>>} */
+  let clients;
+  /** @type {import('../../index.js').MediaService} */
+  let media;
+
+  beforeAll(async () => {
+    [server, clients] = await Promise.all([start(), startClients()]);
+    media = server.open();
+  }, 30_000);
+  afterAll(async () => {
+    await clients?.stop();
+    await server?.stop();
+  });
+
+  afterEach(() => clients.leaveAll());
+
+  /** Joins a room by a token made for it. @param {string} room @param {string} identity @param {Partial<Participant>} [more] */
+  async function join(room, identity, more) {
+    return clients.join(await media.generateToken(room, { identity, name: '', ...more }));
+  }
+
+  describe('a room', () => {
+    test('keeps its settings when it is created again', async () => {
+      await media.createRoom('again', { maxParticipants: 3, emptyTimeoutSecs: 60, metadata: 'first' });
+      const ann = await join('again', 'ann');
+      await media.createRoom('again', { maxParticipants: 9, emptyTimeoutSecs: 1, departureTimeoutSecs: 1, metadata: 'second' });
+      const bob = await join('again', 'bob');
+      for (const client of [ann, bob]) {
+        expect(client.joined).toMatchObject({ roomMetadata: 'first', emptyTimeout: 60, departureTimeout: 60 });
+      }
+      expect(ann.events.seen('disconnected')).toEqual([]);
+    });
+
+    test('takes no more than maxParticipants', async () => {
+      await media.createRoom('full', { maxParticipants: 2 });
+      await join('full', 'one');
+      const two = await join('full', 'two');
+      await expect(join('full', 'three')).rejects.toThrow();
+      await two.leave();
+      await until(async () => (await media.listParticipants('full')).length === 1);
+      await join('full', 'three');
+    });
+
+    test('created and deleted many times over can be joined', async () => {
+      await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? media.deleteRoom('contended') : media.createRoom('contended'))));
+      await join('contended', 'ann');
+    });
+  });
+
+  describe('a name', () => {
+    test.each(roomNames)('can be %j, of a room and of a participant', async (name) => {
+      await media.createRoom(name);
+      const client = await join(name, name, { name });
+      expect(client.joined).toMatchObject({ room: name, self: { identity: name, name } });
+      expect(await media.listParticipants(name)).toMatchObject([{ identity: name, name }]);
+      await media.removeParticipant(name, name);
+      expect(await client.next('disconnected')).toBe('PARTICIPANT_REMOVED');
+      await media.deleteRoom(name);
+    });
+  });
+
+  describe('answers', () => {
+    test('pass through what frameworks hand to a browser', async () => {
+      const caller = await startCaller(server.options);
+      try {
+        const minted = (await caller.run('generateToken', 'carried', { identity: 'ann', name: 'Ann', attributes: { a: 'b' } })).value;
+        const ann = await clients.join(minted);
+        await ann.publish('camera');
+        const value = await until(async () => {
+          const [first] = (await caller.run('listParticipants', 'carried')).value;
+          return first.tracks.length > 0 && [first];
+        });
+        expect(await caller.carry()).toEqual([value, value]);
+      } finally {
+        await caller.stop();
+      }
+    });
+  });
+
+  describe('prefixes', () => {
+    test('keep the participants of two tenants apart', async () => {
+      const [one, ten] = [server.open({ roomPrefix: 't1:' }), server.open({ roomPrefix: 't10:' })];
+      await Promise.all([one, ten].map((tenant) => tenant.createRoom('huddle')));
+      const ann = await clients.join(await one.generateToken('huddle', { identity: 'ann', name: 'Ann' }));
+      expect(ann.joined.room).toBe('t1:huddle');
+      expect(await one.listParticipants('huddle')).toMatchObject([{ identity: 'ann' }]);
+      expect(await ten.listParticipants('huddle')).toEqual([]);
+      await expect(ten.removeParticipant('huddle', 'ann')).rejects.toMatchObject({ code: 'PARTICIPANT_NOT_FOUND' });
+      await ten.deleteRoom('huddle');
+      expect(ann.events.seen('disconnected')).toEqual([]);
+      await one.deleteRoom('huddle');
+      expect(await ann.next('disconnected')).toBe('ROOM_DELETED');
+    });
+  });
+
+  describe('permissions', () => {
+    const all = [0, 1, 2, 3, 4, 5, 6, 7].map((bits) => ({
+      identity: `may ${bits & 1 ? 'publish' : '-'} ${bits & 2 ? 'subscribe' : '-'} ${bits & 4 ? 'data' : '-'}`,
+      may: { canPublish: (bits & 1) !== 0, canSubscribe: (bits & 2) !== 0, canPublishData: (bits & 4) !== 0 },
+    }));
+    const identities = (/** @type {(may: typeof all[0]['may']) => boolean} */ holds) =>
+      all.filter(({ may }) => holds(may)).map(({ identity }) => identity).sort();
+
+    test('hold in all combinations for who really tries', async () => {
+      const watcher = await join('matrix', 'watcher');
+      const sid = await watcher.publish('microphone');
+      const joined = await Promise.all(all.map(async ({ identity, may }) => ({ identity, may, client: await join('matrix', identity, may) })));
+      for (const { may, client } of joined) expect(client.joined.permission).toMatchObject(may);
+
+      for (const { may, client } of joined) if (may.canSubscribe) await client.next('trackSubscribed', (track) => track.sid === sid);
+      await Promise.all(joined.map(({ identity, client }) => client.sendData(identity)));
+      // Those who may not are first, so that the others' tracks come after. LiveKit never answers them.
+      for (const { may, client } of joined) if (!may.canPublish) void client.publish('camera').catch(() => {});
+      await Promise.all(joined.filter(({ may }) => may.canPublish).map(({ client }) => client.publish('camera')));
+
+      const seen = { published: new Set(), data: new Set() };
+      for (const _ of identities((may) => may.canPublish)) seen.published.add((await watcher.next('trackSubscribed')).identity);
+      for (const _ of identities((may) => may.canPublishData)) seen.data.add((await watcher.next('data')).text);
+      await pause(GRACE_MS);
+      for (const { identity } of watcher.events.seen('trackSubscribed')) seen.published.add(identity);
+      for (const { text } of watcher.events.seen('data')) seen.data.add(text);
+
+      expect([...seen.published].sort()).toEqual(identities((may) => may.canPublish));
+      expect([...seen.data].sort()).toEqual(identities((may) => may.canPublishData));
+      for (const { may, client } of joined) if (!may.canSubscribe) expect(client.events.seen('trackSubscribed')).toEqual([]);
+
+      const listed = new Map((await media.listParticipants('matrix')).map((participant) => [participant.identity, participant]));
+      for (const { identity, may } of all) {
+        expect(listed.get(identity)).toMatchObject(may);
+        expect(listed.get(identity)?.tracks).toHaveLength(may.canPublish ? 1 : 0);
+      }
+    });
+
+    test('are all given where none is named', async () => {
+      const ann = await join('default', 'ann');
+      const bob = await join('default', 'bob', { canPublish: undefined, canSubscribe: undefined, canPublishData: undefined });
+      for (const client of [ann, bob]) {
+        expect(client.joined.permission).toEqual({
+          canPublish: true,
+          canSubscribe: true,
+          canPublishData: true,
+          canUpdateMetadata: false,
+          hidden: false,
+        });
+      }
+      const [sid] = await Promise.all([ann.publish('camera'), bob.sendData('from bob')]);
+      expect(await bob.next('trackSubscribed')).toEqual({ identity: 'ann', sid, kind: 'video' });
+      expect(await ann.next('data')).toMatchObject({ text: 'from bob' });
+    });
+
+    test('to send data do not follow the one to publish', async () => {
+      const mute = await join('data', 'mute', { canPublish: false });
+      const ann = await join('data', 'ann');
+      await mute.sendData('heard', 'chat');
+      expect(await ann.next('data')).toEqual({ identity: 'mute', text: 'heard', topic: 'chat' });
+    });
+
+    test('can name the only sources that may be published', async () => {
+      const ann = await join('sources', 'ann', { canPublishSources: ['camera', 'screen_share_audio'] });
+      const camera = await ann.publish('camera');
+      const sound = await ann.publish('screen_share_audio');
+      void ann.publish('microphone').catch(() => {});
+      await pause(GRACE_MS);
+      const [{ tracks }] = await media.listParticipants('sources');
+      expect(tracks).toHaveLength(2);
+      expect(tracks).toEqual(
+        expect.arrayContaining([
+          { sid: camera, source: 'camera', kind: 'video', muted: false },
+          { sid: sound, source: 'screen_share_audio', kind: 'audio', muted: false },
+        ]),
+      );
+    });
+
+    test('to change one’s own name are given only when named', async () => {
+      const free = await join('rename', 'free', { name: 'old', canUpdateOwnMetadata: true });
+      const bound = await join('rename', 'bound', { name: 'old' });
+      expect([free, bound].map((client) => client.joined.permission.canUpdateMetadata)).toEqual([true, false]);
+      await Promise.all([free.rename('new'), bound.rename('new')]);
+      expect(await bound.next('nameChanged')).toEqual({ identity: 'free', name: 'new' });
+      expect(await media.listParticipants('rename')).toMatchObject([
+        { identity: 'bound', name: 'old' },
+        { identity: 'free', name: 'new' },
+      ]);
+    });
+  });
+
+  describe('a participant', () => {
+    test('is seen by others with its name, metadata and attributes', async () => {
+      const ann = { identity: 'ann', name: 'Ann 😀', metadata: '{"role":"host"}', attributes: { team: 'blue', 'a:b': '' } };
+      await join('seen', 'ann', ann);
+      const bob = await join('seen', 'bob');
+      expect(bob.joined.others).toEqual([ann]);
+      expect((await media.listParticipants('seen'))[0]).toMatchObject(ann);
+    });
+
+    test('that is hidden sees others and is not seen', async () => {
+      const ghost = await join('haunted', 'ghost', { hidden: true });
+      const before = await join('haunted', 'before');
+      // LiveKit tells of those who publish at once, and of others seconds later.
+      await before.publish('microphone');
+      expect(await ghost.next('participantConnected')).toMatchObject({ identity: 'before' });
+      const after = await join('haunted', 'after');
+      expect(after.joined.others).toMatchObject([{ identity: 'before' }]);
+      await after.publish('microphone');
+      await before.next('participantConnected', ({ identity }) => identity === 'after');
+      expect(before.joined.others).toEqual([]);
+      expect(before.events.seen('participantConnected')).toEqual([]);
+    });
+
+    test('that joins a second time ends its first connection', async () => {
+      const first = await join('twin', 'ann');
+      const second = await join('twin', 'ann');
+      expect(await first.next('disconnected')).toBe('DUPLICATE_IDENTITY');
+      expect(await media.listParticipants('twin')).toMatchObject([{ identity: 'ann' }]);
+      expect(second.events.seen('disconnected')).toEqual([]);
+    });
+
+    test('is disconnected when its room is deleted', async () => {
+      const everyone = await Promise.all(['ann', 'bob'].map((identity) => join('closing', identity)));
+      await media.deleteRoom('closing');
+      for (const client of everyone) expect(await client.next('disconnected')).toBe('ROOM_DELETED');
+      expect(await media.listParticipants('closing')).toEqual([]);
+    });
+
+    test('that was removed is disconnected, and can come back with the same token', async () => {
+      const minted = await media.generateToken('removal', { identity: 'ann', name: 'Ann' });
+      const ann = await clients.join(minted);
+      const bob = await join('removal', 'bob');
+      expect(await media.removeParticipant('removal', 'ann')).toBeUndefined();
+      expect(await ann.next('disconnected')).toBe('PARTICIPANT_REMOVED');
+      expect(await media.listParticipants('removal')).toMatchObject([{ identity: 'bob' }]);
+      const again = await clients.join(minted);
+      expect(again.joined.others).toMatchObject([{ identity: 'bob' }]);
+      expect(bob.events.seen('disconnected')).toEqual([]);
+    });
+  });
+
+  describe('listParticipants', () => {
+    test('gives those in the room with their tracks, sorted by identity', async () => {
+      const identities = ['b', 'a', '10', '9', '￮', '😀'];
+      const before = Date.now();
+      const joined = await Promise.all(identities.map((identity) => join('crowd', identity)));
+      const [bob] = joined;
+      const [camera, microphone] = [await bob.publish('camera'), await bob.publish('microphone')];
+      await bob.mute(microphone);
+      const listed = await until(async () => {
+        const crowd = await media.listParticipants('crowd');
+        const isSettled = crowd.every(({ state }) => state === 'active') && crowd.some(({ tracks }) => tracks.some(({ muted }) => muted));
+        return isSettled && crowd;
+      });
+      expect(listed.map(({ identity }) => identity)).toEqual([...identities].sort());
+      for (const participant of listed) {
+        expect(participant).toEqual({
+          identity: expect.any(String),
+          name: '',
+          state: 'active',
+          joinedAt: expect.any(Number),
+          metadata: '',
+          attributes: {},
+          canPublish: true,
+          canSubscribe: true,
+          canPublishData: true,
+          tracks: expect.any(Array),
+        });
+        expect(participant.joinedAt).toBeGreaterThanOrEqual(before);
+        expect(participant.joinedAt).toBeLessThanOrEqual(Date.now());
+      }
+      const tracks = listed.find(({ identity }) => identity === 'b')?.tracks;
+      expect(tracks).toHaveLength(2);
+      expect(tracks).toEqual(
+        expect.arrayContaining([
+          { sid: camera, source: 'camera', kind: 'video', muted: false },
+          { sid: microphone, source: 'microphone', kind: 'audio', muted: true },
+        ]),
+      );
+      expectPlain(listed);
+    });
+  });
+});
