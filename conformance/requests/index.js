@@ -1,0 +1,13 @@
+'use strict';
+
+/** Every request, with what must come of it. @type {import('../support/server.js').Request[]} */
+const requests = [
+  ...require('./rooms.js'),
+  ...require('./participants.js'),
+  ...require('./bodies.js'),
+  ...require('./routes.js'),
+  ...require('./tokens.js'),
+  ...require('./validate.js'),
+];
+
+module.exports = { requests };

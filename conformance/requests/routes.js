@@ -1,0 +1,277 @@
+'use strict';
+
+// Paths, verbs, content types, and what browsers ask before they ask.
+
+const { deviates } = require('../deviations.js');
+const { badRoute, denied, empty, gives, text } = require('../support/answers.js');
+
+/** @typedef {import('../support/server.js').Request} Request */
+
+const SERVICE = '/twirp/livekit.RoomService';
+const LIST = `${SERVICE}/ListRooms`;
+const ORIGIN = 'https://app.example';
+const JSON_TYPE = { 'content-type': 'application/json' };
+const notFound = text(404, '404 page not found\n', { vary: 'Origin', 'x-content-type-options': 'nosniff' });
+const token = { video: { roomList: true } };
+const none = gives({ rooms: [] });
+const body = '{"names":["$room"]}';
+
+const root = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS'].map((verb) => ({
+  title: `${verb} / is OK`,
+  verb,
+  path: '/',
+  expected: text(200, 'OK', { vary: 'Origin' }),
+}));
+
+/** @type {Request[]} */
+const plain = [
+  ...root,
+  { title: 'HEAD / is OK, and as long', verb: 'HEAD', path: '/', expected: text(200, '', { 'content-length': '2' }) },
+  { title: 'GET / says who it is', verb: 'GET', path: '/', expected: deviates('who answers', 'is told') },
+  { title: 'GET / with parameters is OK', verb: 'GET', path: '/?a=b', expected: text(200, 'OK') },
+  { title: 'GET // is OK', verb: 'GET', path: '//', expected: text(200, 'OK') },
+  {
+    title: 'GET / with a token that is none is refused',
+    verb: 'GET',
+    path: '/',
+    headers: { authorization: 'Bearer x' },
+    expected: text(401, 'invalid authorization token'),
+  },
+  {
+    title: 'any path with a token that is none is refused',
+    verb: 'GET',
+    path: '/none',
+    headers: { authorization: 'Bearer x' },
+    expected: text(401, 'invalid authorization token'),
+  },
+  { title: 'HEAD of an unknown path is not found', verb: 'HEAD', path: '/none', expected: { ...notFound, text: '' } },
+];
+
+const unknownPaths = [
+  '/none',
+  '/twirp',
+  '/twirp/',
+  '/twirp/livekit.None/ListRooms',
+  '/twirp/livekit.roomservice/ListRooms',
+  '/Twirp/livekit.RoomService/ListRooms',
+  '/livekit.RoomService/ListRooms',
+  '/settings/regions',
+  '/rtc/',
+  '/rtc/v2',
+  '/rtc/validate/',
+].flatMap((path) => ['GET', 'POST'].map((verb) => ({ title: `${verb} ${path} is not found`, verb, path, expected: notFound })));
+
+const otherServices = ['Egress/ListEgress', 'Ingress/ListIngress', 'SIP/ListSIPInboundTrunk', 'AgentDispatchService/ListDispatch'].map(
+  (method) => ({
+    title: `${method} is not for an administrator of rooms`,
+    path: `/twirp/livekit.${method}`,
+    headers: JSON_TYPE,
+    token,
+    body: '{}',
+    expected: deviates('a service of another purpose', 'is not found'),
+  }),
+);
+
+const rtc = ['/rtc', '/rtc/v1'].flatMap((path) =>
+  ['GET', 'POST'].map((verb) => ({
+    title: `${verb} ${path} without an upgrade is not found`,
+    verb,
+    path,
+    expected: empty(404, { vary: 'Origin' }),
+  })),
+);
+
+const verbs = ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].flatMap((verb) =>
+  ['ListRooms', 'None'].map((method) => ({
+    title: `${verb} of the method ${method} is no route`,
+    verb,
+    path: `${SERVICE}/${method}`,
+    token,
+    expected: badRoute(`unsupported method "${verb}" (only POST is allowed)`, `${verb} ${SERVICE}/${method}`),
+  })),
+);
+
+const methods = ['/None', '/listRooms', '/list_rooms', '/ListRooms/', '/List/Rooms', '/'].map((end) => ({
+  title: `POST of the method ${end} is no route`,
+  path: SERVICE + end,
+  headers: JSON_TYPE,
+  body: '{}',
+  expected: badRoute(`no handler for path "${SERVICE}${end}"`, `POST ${SERVICE}${end}`),
+}));
+
+/** @type {Request[]} */
+const paths = [
+  { title: 'HEAD of a method is no route', verb: 'HEAD', path: LIST, expected: { status: 404, type: 'application/json', text: '' } },
+  { title: 'a method with parameters is the method', method: 'ListRooms', path: `${LIST}?a=b`, token, body, expected: none },
+  { title: 'a method after two slashes is the method', method: 'ListRooms', path: `/${LIST}`, token, body, expected: none },
+  { title: 'a method with an escape is the method', method: 'ListRooms', path: `${SERVICE}/%4cistRooms`, token, body, expected: none },
+  {
+    title: 'the service without a slash',
+    path: SERVICE,
+    expected: deviates('a path that is not clean', 'is not found, where a slash is missing'),
+  },
+  {
+    title: 'a method after two slashes within',
+    path: `/twirp//livekit.RoomService/ListRooms`,
+    expected: deviates('a path that is not clean', 'is not found, where one is too many'),
+  },
+];
+
+const WRONG_TYPES = [
+  'text/plain',
+  'application/x-protobuf',
+  'application/grpc',
+  'application/json, text/plain',
+  'multipart/form-data; boundary=x',
+  '',
+];
+const wrongType = (/** @type {string} */ type) => badRoute(`unexpected Content-Type: "${type}"`, `POST ${LIST}`);
+
+/** @type {Request[]} */
+const types = [
+  ...WRONG_TYPES.map((type) => ({
+    title: `the content type ${JSON.stringify(type)} is no route`,
+    method: 'ListRooms',
+    token,
+    body,
+    headers: { 'content-type': type },
+    expected: wrongType(type),
+  })),
+  {
+    title: 'no content type is no route',
+    method: 'ListRooms',
+    token,
+    body,
+    headers: { 'content-type': undefined },
+    expected: wrongType(''),
+  },
+  {
+    title: 'a wrong content type without a token is no route',
+    method: 'ListRooms',
+    body,
+    headers: { 'content-type': 'text/plain' },
+    expected: wrongType('text/plain'),
+  },
+  ...['application/json; charset=utf-8', 'application/json;charset=UTF-8', 'APPLICATION/JSON', 'application/json ;x=y'].map((type) => ({
+    title: `the content type ${type} is JSON`,
+    method: 'ListRooms',
+    token,
+    body,
+    headers: { 'content-type': type },
+    expected: none,
+  })),
+  {
+    title: 'the content type application/protobuf; x=y is protobuf',
+    method: 'ListRooms',
+    encoding: 'protobuf',
+    message: { names: ['$room'] },
+    token,
+    headers: { 'content-type': 'application/protobuf; x=y' },
+    expected: none,
+  },
+  {
+    title: 'what a caller accepts is not looked at',
+    method: 'ListRooms',
+    token,
+    body,
+    headers: { accept: 'application/protobuf', 'accept-encoding': 'gzip' },
+    expected: none,
+  },
+  {
+    title: 'an answer is waited for by callers who expect to be told to go on',
+    method: 'ListRooms',
+    token,
+    body,
+    headers: { expect: '100-continue' },
+    expected: none,
+  },
+];
+
+const CORS = {
+  'access-control-allow-origin': ORIGIN,
+  'access-control-expose-headers': '*',
+  'access-control-allow-credentials': undefined,
+  vary: 'Origin',
+};
+const NO_CORS = { 'access-control-allow-origin': undefined, 'access-control-expose-headers': undefined, vary: 'Origin' };
+const headers = { ...JSON_TYPE, origin: ORIGIN };
+
+/** @type {Request[]} */
+const origins = [
+  { title: 'CORS: an answer', method: 'ListRooms', token, body, headers, expected: { ...none, headers: CORS } },
+  { title: 'CORS: an answer to no browser', method: 'ListRooms', token, body, expected: { ...none, headers: NO_CORS } },
+  { title: 'CORS: a Twirp error', method: 'ListRooms', body, headers, expected: { ...denied, headers: CORS } },
+  {
+    title: 'CORS: a refused token',
+    method: 'ListRooms',
+    body,
+    headers: { ...headers, authorization: 'Bearer x' },
+    expected: text(401, 'invalid authorization token', CORS),
+  },
+  { title: 'CORS: an unknown path', verb: 'GET', path: '/none', headers, expected: text(404, '404 page not found\n', CORS) },
+  {
+    title: 'CORS: no route',
+    verb: 'GET',
+    path: LIST,
+    headers,
+    expected: { ...badRoute('unsupported method "GET" (only POST is allowed)', `GET ${LIST}`), headers: CORS },
+  },
+  {
+    title: 'CORS: the root',
+    verb: 'GET',
+    path: '/',
+    headers: { origin: 'null' },
+    expected: text(200, 'OK', { ...CORS, 'access-control-allow-origin': 'null' }),
+  },
+  { title: 'CORS: a verb that is not allowed', verb: 'PUT', path: '/', headers, expected: text(200, 'OK', NO_CORS) },
+];
+
+const VARY = 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers';
+const NOT_ALLOWED = {
+  vary: VARY,
+  'access-control-allow-origin': undefined,
+  'access-control-allow-methods': undefined,
+  'access-control-allow-headers': undefined,
+  'access-control-max-age': undefined,
+};
+/** @param {string} method @param {string} [asked] */
+const allowed = (method, asked) => ({
+  vary: VARY,
+  'access-control-allow-origin': ORIGIN,
+  'access-control-allow-methods': method,
+  'access-control-allow-headers': asked,
+  'access-control-max-age': '86400',
+  'access-control-expose-headers': undefined,
+});
+/**
+ * @param {string} title
+ * @param {Request['headers']} headers
+ * @param {Record<string, string | undefined>} expected
+ * @param {string} [path]
+ * @returns {Request}
+ */
+const preflight = (title, headers, expected, path = LIST) => ({
+  title: `CORS: before ${title}`,
+  verb: 'OPTIONS',
+  path,
+  headers: { origin: ORIGIN, 'access-control-request-method': 'POST', ...headers },
+  expected: empty(204, expected),
+});
+
+const asked = 'authorization,content-type';
+const preflights = [
+  preflight('a request', {}, allowed('POST')),
+  preflight('a request with headers', { 'access-control-request-headers': asked }, allowed('POST', asked)),
+  preflight('a request with odd headers', { 'access-control-request-headers': 'X-A , x-b' }, allowed('POST', 'X-A , x-b')),
+  preflight('a request with a bad token', { authorization: 'Bearer x' }, allowed('POST')),
+  preflight('a request of an unknown path', {}, allowed('POST'), '/none'),
+  preflight('a validation', { 'access-control-request-method': 'GET' }, allowed('GET'), '/rtc/validate'),
+  preflight('a verb that is not allowed', { 'access-control-request-method': 'PUT' }, NOT_ALLOWED),
+  preflight('a verb in small letters', { 'access-control-request-method': 'post' }, NOT_ALLOWED),
+  preflight('a request from nowhere', { origin: undefined }, NOT_ALLOWED),
+  ...['GET', 'HEAD', 'PATCH', 'DELETE', 'OPTIONS'].map((verb) =>
+    preflight(`a ${verb}`, { 'access-control-request-method': verb }, allowed(verb), '/'),
+  ),
+];
+
+module.exports = [...plain, ...unknownPaths, ...otherServices, ...rtc, ...verbs, ...methods, ...paths, ...types, ...origins, ...preflights];

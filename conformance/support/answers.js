@@ -1,0 +1,94 @@
+'use strict';
+
+// What a server can be expected to answer.
+
+/**
+ * An answer, read. A regular expression stands for every string that it matches.
+ * @typedef {object} Answer
+ * @property {number} status
+ * @property {string | RegExp} [type] `Content-Type`; of a message: that of the request.
+ * @property {any} [message] What a method that succeeded gives, as JSON.
+ * @property {{ code: string, msg: string | RegExp, meta?: Record<string, string> }} [error] A Twirp error.
+ * @property {string | RegExp} [text] Any other body.
+ * @property {Record<string, string | RegExp | undefined>} [headers] Those that are looked at; `undefined`: not there.
+ * @property {number} [withinMs]
+ */
+
+const TEXT = 'text/plain; charset=utf-8';
+
+/** @param {any} message @returns {Answer} */
+const gives = (message) => ({ status: 200, message });
+
+/** @param {number} status @param {string | RegExp} body @param {Answer['headers']} [headers] @returns {Answer} */
+const text = (status, body, headers) => ({ status, type: TEXT, text: body, headers });
+
+/** Neither a body nor a type. @param {number} status @param {Answer['headers']} [headers] @returns {Answer} */
+const empty = (status, headers) => ({ status, type: undefined, text: '', headers });
+
+/** @param {number} status @param {string} code @param {string | RegExp} msg @param {Record<string, string>} [meta] @returns {Answer} */
+const refuses = (status, code, msg, meta) => ({ status, type: 'application/json', error: { code, msg, ...(meta && { meta }) } });
+
+/** What livekit-server words with a prefix or without one, as its version has it; the deviation says how ours does. @param {string} msg */
+const worded = (msg) => new RegExp(`^(twirp error unknown: )?${msg}$`);
+
+/** Of an argument that is past its limit. @param {string} what @param {string} limit */
+const invalid = (what, limit) => refuses(400, 'invalid_argument', `${what} ${limit}`, { argument: what });
+
+/** @param {string} msg @param {string} route Verb and path. */
+const badRoute = (msg, route) => refuses(404, 'bad_route', msg, { twirp_invalid_route: route });
+
+const CODECS = [
+  'audio/PCMU',
+  'audio/PCMA',
+  'audio/opus',
+  'audio/red',
+  'video/VP8',
+  'video/H264',
+  'video/VP9',
+  'video/AV1',
+  'video/H265',
+  'video/rtx',
+];
+
+/** A room nobody is in: all its fields, those given over the server's own. @param {object} [fields] */
+const room = (fields) => ({
+  sid: /^RM_[0-9A-Za-z]{12}$/,
+  name: '$room',
+  empty_timeout: 300,
+  departure_timeout: 20,
+  max_participants: 0,
+  creation_time: /^\d{10}$/,
+  creation_time_ms: /^\d{13}$/,
+  // Of what it is made, its deviation says.
+  turn_password: /^[0-9A-Za-z]*$/,
+  enabled_codecs: CODECS.map((mime) => ({ mime, fmtp_line: '' })),
+  metadata: '',
+  num_participants: 0,
+  num_publishers: 0,
+  active_recording: false,
+  version: null,
+  ...fields,
+});
+
+const denied = refuses(401, 'unauthenticated', 'permissions denied');
+const malformedJson = refuses(400, 'malformed', 'the json request could not be decoded');
+const malformedProtobuf = refuses(400, 'malformed', 'the protobuf request could not be decoded');
+const noRoom = refuses(404, 'not_found', worded('requested room does not exist'));
+const noParticipant = refuses(404, 'not_found', worded('participant does not exist'));
+
+module.exports = {
+  TEXT,
+  badRoute,
+  denied,
+  empty,
+  gives,
+  invalid,
+  malformedJson,
+  malformedProtobuf,
+  noParticipant,
+  noRoom,
+  refuses,
+  room,
+  text,
+  worded,
+};
