@@ -18,8 +18,8 @@ export declare function closeProvider(provider: number): string | Failure | Prom
 /** Says how the process reaches the network; the first word counts. */
 export declare function configureNetwork(options: NetworkOptions): void
 
-/** Gives the room. */
-export declare function createRoom(provider: number, roomId: string, settings?: SettingsInput | undefined | null, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
+/** Gives the room as a list of its fields: name, participants, most participants and time of creation. */
+export declare function createRoom(provider: number, roomId: string, maxParticipants?: number | undefined | null, emptyTimeoutSecs?: number | undefined | null, departureTimeoutSecs?: number | undefined | null, metadata?: string | undefined | null, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
 /** Gives `null`. */
 export declare function deleteRoom(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
@@ -68,7 +68,7 @@ export declare function generateToken(provider: number, now: number, roomId: str
 /** Gives the participants. */
 export declare function listParticipants(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
-/** Gives the rooms. */
+/** Gives the rooms as one list, in which the fields of each follow those of the last. */
 export declare function listRooms(provider: number, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
 /** A configuration that the facade has checked. */

@@ -13,19 +13,20 @@ function createMedia(binding, operation, config) {
   const pending = new Set();
   // The engine is in this process: no proxy and no certificate is on the way to it.
   let networkRead = isEmbedded;
+  let ending;
 
   function urlNow(operation) {
     if (url === undefined) url = askUrl(binding, operation, provider);
     return url;
   }
 
-  /** Runs a call that may wait; `start` gets the call's budget and, with a signal, the id under which it can be cancelled. */
-  async function run(operation, options, start) {
+  /**
+   * Runs a call: gives its outcome, or a promise where it has to wait. `start` gets the call's budget and, with a signal,
+   * the id under which it can be cancelled.
+   */
+  function run(operation, options, start) {
     const { signal, timeoutMs } = readCallOptions(operation, options);
-    let end = (_) => {};
-    const ended = new Promise((resolve) => (end = resolve));
     let forget;
-    pending.add(ended);
     try {
       if (!networkRead) {
         binding.configureNetwork(readNetwork(config.apiUrl));
@@ -33,7 +34,22 @@ function createMedia(binding, operation, config) {
       }
       const call = signal === undefined ? undefined : binding.newCall();
       forget = signal && onAbort(operation, signal, () => binding.cancelCall(call));
-      return JSON.parse(unwrap(operation, await start(timeoutMs, call), signal));
+      const answer = start(timeoutMs, call);
+      if (typeof answer !== 'string') return waitFor(operation, answer, signal, forget);
+      forget?.();
+      return JSON.parse(answer);
+    } catch (error) {
+      forget?.();
+      throw ours(operation, error);
+    }
+  }
+
+  async function waitFor(operation, answer, signal, forget) {
+    let end = (_) => {};
+    const ended = new Promise((resolve) => (end = resolve));
+    pending.add(ended);
+    try {
+      return JSON.parse(unwrap(operation, await answer, signal));
     } catch (error) {
       throw ours(operation, error);
     } finally {
@@ -47,8 +63,11 @@ function createMedia(binding, operation, config) {
     async createRoom(roomId, settings, options) {
       const operation = 'createRoom';
       readText(operation, 'roomId', roomId);
-      const wanted = readSettings(operation, 'settings', settings);
-      return await run(operation, options, (timeoutMs, call) => binding.createRoom(provider, roomId, wanted, timeoutMs, call));
+      const { maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata } = readSettings(operation, 'settings', settings) ?? NO_SETTINGS;
+      const fields = await run(operation, options, (timeoutMs, call) =>
+        binding.createRoom(provider, roomId, maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata, timeoutMs, call),
+      );
+      return roomAt(fields, 0);
     },
     async deleteRoom(roomId, options) {
       const operation = 'deleteRoom';
@@ -56,7 +75,7 @@ function createMedia(binding, operation, config) {
       await run(operation, options, (timeoutMs, call) => binding.deleteRoom(provider, roomId, timeoutMs, call));
     },
     async listRooms(options) {
-      return await run('listRooms', options, (timeoutMs, call) => binding.listRooms(provider, timeoutMs, call));
+      return roomsOf(await run('listRooms', options, (timeoutMs, call) => binding.listRooms(provider, timeoutMs, call)));
     },
     async listParticipants(roomId, options) {
       const operation = 'listParticipants';
@@ -92,9 +111,24 @@ function createMedia(binding, operation, config) {
     await Promise.all(pending);
     if (!isEmbedded) return;
     url = undefined;
-    await endEngine(binding, provider);
+    // Shared: the core tells only the first who closes when the port is free.
+    await (ending ??= endEngine(binding, provider));
   };
   return { media, close };
+}
+
+const NO_SETTINGS = {};
+
+/** The rooms, of which the core gives the fields alone, one after the other. */
+function roomsOf(fields) {
+  const rooms = [];
+  for (let at = 0; at < fields.length; at += 4) rooms.push(roomAt(fields, at));
+  return rooms;
+}
+
+/** The server tells of no room that is not open. */
+function roomAt(fields, at) {
+  return { name: fields[at], numParticipants: fields[at + 1], maxParticipants: fields[at + 2], createdAt: fields[at + 3], active: true };
 }
 
 // What to do at each signal's abort. One listener for each signal: Node warns of a leak at the eleventh, and a server may

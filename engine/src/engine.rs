@@ -77,13 +77,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Uses the rooms, once those whose time is over are gone. No lock outlives the call.
+    /// Uses the rooms. No lock outlives the call.
     pub(crate) fn rooms<T>(&self, work: impl FnOnce(&mut Rooms, Now) -> T) -> T {
         // A panic in one room's step leaves the others as they were.
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Now::read();
-        rooms.expire(now);
-        work(&mut rooms, now)
+        work(&mut rooms, Now::read())
     }
 }
 

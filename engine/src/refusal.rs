@@ -85,7 +85,7 @@ impl Refusal {
     }
 }
 
-/// Refuses what a room may not be created with.
+/// Refuses what a room may not be created with, as far as [`crate::rooms`] does not look at it.
 pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), Refusal> {
     if request.name.len() > MOST_NAME_BYTES {
         return Err(Refusal::RoomName);

@@ -1,7 +1,7 @@
 //! The rooms of one engine: a state machine without clock, lock or network. Each step is told the time.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use rand::Rng as _;
 use rand::distr::Alphanumeric;
 
 use crate::clock::Now;
-use crate::refusal::{Refusal, check_creation, check_metadata};
+use crate::refusal::{MOST_NAME_BYTES, Refusal, check_metadata};
 use crate::revocation::{Cut, Mark, Revocations};
 
 const EMPTY_TIMEOUT_SECS: u32 = 300;
@@ -33,15 +33,18 @@ const CODECS: [&str; 10] = [
 /// The live rooms, sorted by name, and the deletions that tokens are held against.
 #[derive(Debug)]
 pub struct Rooms {
-    live: BTreeMap<Arc<str>, Room>,
-    /// When each empty room closes, the next one first.
-    closing: BTreeSet<(Instant, Arc<str>)>,
+    /// Boxed: the map's nodes hold their values side by side, and move them for each that is put between.
+    live: BTreeMap<Arc<str>, Box<Room>>,
+    /// No room closes before that.
+    next_closing: Option<Instant>,
     revocations: Revocations,
 }
 
 /// A live room, which owns its participants.
 #[derive(Debug)]
 pub struct Room {
+    name: Arc<str>,
+    /// Without the name, and without [`Room::describe`]'s list of codecs.
     info: proto::Room,
     participants: BTreeMap<String, proto::ParticipantInfo>,
     /// When it closes, unless somebody joins.
@@ -51,7 +54,13 @@ pub struct Room {
 }
 
 impl Room {
-    /// What the room is, without [`Room::describe`]'s list of codecs.
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the room is, but for its name and [`Room::describe`]'s list of codecs.
     #[must_use]
     pub fn info(&self) -> &proto::Room {
         &self.info
@@ -61,7 +70,8 @@ impl Room {
     #[must_use]
     pub fn describe(&self) -> proto::Room {
         let codec = |mime: &str| proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() };
-        proto::Room { enabled_codecs: CODECS.into_iter().map(codec).collect(), ..self.info.clone() }
+        let enabled_codecs = CODECS.into_iter().map(codec).collect();
+        proto::Room { name: self.name.to_string(), enabled_codecs, ..self.info.clone() }
     }
 
     /// Those in the room, sorted by identity.
@@ -75,19 +85,43 @@ impl Room {
         self.participants.get(identity)
     }
 
+    fn new(name: Arc<str>, settings: &Settings<'_>, cut: Option<Cut>, now: Now) -> Self {
+        let or_default = |secs, standard| if secs == 0 { standard } else { secs };
+        let info = proto::Room {
+            sid: new_id("RM_"),
+            empty_timeout: or_default(settings.empty_timeout, EMPTY_TIMEOUT_SECS),
+            departure_timeout: or_default(settings.departure_timeout, DEPARTURE_TIMEOUT_SECS),
+            max_participants: settings.max_participants,
+            creation_time: now.unix_secs(),
+            creation_time_ms: now.unix_millis,
+            metadata: settings.metadata.to_owned(),
+            ..proto::Room::default()
+        };
+        let closes_at = after(now.instant, info.empty_timeout);
+        Self { name, info, participants: BTreeMap::new(), closes_at, cut }
+    }
+
+    fn is_over(&self, now: Now) -> bool {
+        self.closes_at.is_some_and(|at| at <= now.instant)
+    }
+
     fn count(&mut self) {
         let counted = self.participants.values().filter(|participant| !is_agent(participant)).count();
         self.info.num_participants = u32::try_from(counted).unwrap_or(u32::MAX);
     }
 }
 
-/// Who wants to join, and how the room is made if it is not there.
-#[derive(Debug, Clone, Default)]
-pub struct Joining {
-    /// Its name says which room.
-    pub room: proto::CreateRoomRequest,
-    /// The joiner; `sid` and times are given by the room.
-    pub participant: proto::ParticipantInfo,
+/// What a new room is made with; 0 is the server's default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings<'a> {
+    /// Seconds it lives before the first join; default 300.
+    pub empty_timeout: u32,
+    /// Seconds it lives after the last leave; default 20.
+    pub departure_timeout: u32,
+    /// Most participants at once; default: no limit.
+    pub max_participants: u32,
+    /// Text handed to everyone in the room.
+    pub metadata: &'a str,
 }
 
 /// A participant that has joined.
@@ -103,46 +137,45 @@ impl Rooms {
     /// None yet, for the engine of that name.
     #[must_use]
     pub fn new(engine: String) -> Self {
-        Self { live: BTreeMap::new(), closing: BTreeSet::new(), revocations: Revocations::new(engine) }
+        Self { live: BTreeMap::new(), next_closing: None, revocations: Revocations::new(engine) }
     }
 
     /// Creates the room, or gives the live one of that name back unchanged.
     ///
     /// # Errors
-    /// A [`Refusal`] if a limit is passed, or the request needs what this engine has not.
-    pub fn create(&mut self, request: &proto::CreateRoomRequest, now: Now) -> Result<&Room, Refusal> {
-        self.get_or_create(request, now).map(|room| &*room)
-    }
-
-    fn get_or_create(&mut self, request: &proto::CreateRoomRequest, now: Now) -> Result<&mut Room, Refusal> {
-        check_creation(request)?;
-        let name: Arc<str> = request.name.as_str().into();
-        match self.live.entry(name.clone()) {
-            Entry::Occupied(live) => Ok(live.into_mut()),
-            Entry::Vacant(_) if !request.room_preset.is_empty() => Err(Refusal::RoomPreset),
-            Entry::Vacant(free) => {
-                let info = new_room(request, now);
-                let closes_at = after(now.instant, info.empty_timeout);
-                self.closing.extend(closes_at.map(|at| (at, name.clone())));
-                let cut = self.revocations.cut(&name);
-                Ok(free.insert(Room { info, participants: BTreeMap::new(), closes_at, cut }))
-            }
+    /// [`Refusal::RoomName`] or [`Refusal::Metadata`] if that is too long.
+    pub fn create(&mut self, name: &str, settings: &Settings<'_>, now: Now) -> Result<&mut Room, Refusal> {
+        if name.len() > MOST_NAME_BYTES {
+            return Err(Refusal::RoomName);
         }
+        check_metadata(settings.metadata)?;
+        let name: Arc<str> = name.into();
+        let cut = self.revocations.cut(&name);
+        let room = match self.live.entry(name.clone()) {
+            Entry::Occupied(live) => {
+                let live = live.into_mut();
+                if live.is_over(now) {
+                    **live = Room::new(name, settings, cut, now);
+                }
+                live
+            }
+            Entry::Vacant(free) => free.insert(Box::new(Room::new(name, settings, cut, now))),
+        };
+        self.next_closing = earlier(self.next_closing, room.closes_at);
+        Ok(room)
     }
 
     /// Removes the room with all in it; also where there is no such room, no token minted until now opens it again.
-    pub fn delete(&mut self, name: &str, now: Now) -> Option<Room> {
+    pub fn delete(&mut self, name: &str, now: Now) -> Option<Box<Room>> {
         self.revocations.revoke(name.into(), now);
-        self.close(name)
+        self.live.remove(name).filter(|room| !room.is_over(now))
     }
 
-    /// Closes the rooms whose time is over.
-    pub fn expire(&mut self, now: Now) {
-        while let Some((at, name)) = self.closing.first().cloned()
-            && at <= now.instant
-        {
-            self.closing.pop_first();
-            self.live.remove(&name);
+    /// Lets go of the rooms whose time is over. They can be seen no more in any case; this gives their memory back.
+    pub fn sweep(&mut self, now: Now) {
+        if self.next_closing.is_some_and(|at| at <= now.instant) {
+            self.live.retain(|_, room| !room.is_over(now));
+            self.next_closing = self.live.values().filter_map(|room| room.closes_at).min();
         }
     }
 
@@ -150,37 +183,42 @@ impl Rooms {
     ///
     /// # Errors
     /// [`Refusal::NoRoom`], or [`Refusal::Metadata`] if it is too long.
-    pub fn update_metadata(&mut self, name: &str, metadata: String) -> Result<&Room, Refusal> {
+    pub fn update_metadata(&mut self, name: &str, metadata: String, now: Now) -> Result<&Room, Refusal> {
         check_metadata(&metadata)?;
-        let room = self.live.get_mut(name).ok_or(Refusal::NoRoom)?;
+        let room = self.get_mut(name, now).ok_or(Refusal::NoRoom)?;
         room.info.metadata = metadata;
         Ok(room)
     }
 
-    /// Lets a participant in, and creates the room if need be. A participant of the same identity has to go.
+    /// Lets a participant in, and creates the room if need be. A participant of the same identity has to go. The room
+    /// sets `sid` and times.
     ///
     /// # Errors
     /// [`Refusal::RoomFull`], or what [`Rooms::create`] refuses.
-    pub fn join(&mut self, joining: Joining, now: Now) -> Result<Joined, Refusal> {
-        let name = joining.room.name.clone();
-        let room = self.get_or_create(&joining.room, now)?;
-        let identity = joining.participant.identity.clone();
+    pub fn join(
+        &mut self,
+        name: &str,
+        settings: &Settings<'_>,
+        participant: proto::ParticipantInfo,
+        now: Now,
+    ) -> Result<Joined, Refusal> {
+        let room = self.create(name, settings, now)?;
+        let identity = participant.identity.clone();
         let others = room.participants.values().filter(|other| other.identity != identity && !is_dependent(other));
         let most = usize::try_from(room.info.max_participants).unwrap_or(usize::MAX);
-        if most > 0 && !is_dependent(&joining.participant) && others.count() >= most {
+        if most > 0 && !is_dependent(&participant) && others.count() >= most {
             return Err(Refusal::RoomFull);
         }
         let participant = proto::ParticipantInfo {
             sid: new_id("PA_"),
             joined_at: now.unix_secs(),
             joined_at_ms: now.unix_millis,
-            ..joining.participant
+            ..participant
         };
         let replaced = room.participants.insert(identity, participant.clone());
         room.count();
-        let stays_open = !is_dependent(&participant);
-        if stays_open && let Some(at) = room.closes_at.take() {
-            self.closing.remove(&(at, name.as_str().into()));
+        if !is_dependent(&participant) {
+            room.closes_at = None;
         }
         Ok(Joined { participant, replaced })
     }
@@ -190,25 +228,26 @@ impl Rooms {
     /// # Errors
     /// [`Refusal::NoParticipant`], also where there is no such room.
     pub fn leave(&mut self, name: &str, identity: &str, now: Now) -> Result<proto::ParticipantInfo, Refusal> {
-        let room = self.live.get_mut(name).ok_or(Refusal::NoParticipant)?;
+        let room = self.get_mut(name, now).ok_or(Refusal::NoParticipant)?;
         let gone = room.participants.remove(identity).ok_or(Refusal::NoParticipant)?;
         room.count();
         if room.closes_at.is_none() && room.participants.values().all(is_dependent) {
             room.closes_at = after(now.instant, room.info.departure_timeout);
-            self.closing.extend(room.closes_at.map(|at| (at, name.into())));
+            let closes_at = room.closes_at;
+            self.next_closing = earlier(self.next_closing, closes_at);
         }
         Ok(gone)
     }
 
     /// The live room of that name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Room> {
-        self.live.get(name)
+    pub fn get(&self, name: &str, now: Now) -> Option<&Room> {
+        self.live.get(name).map(AsRef::as_ref).filter(|room: &&Room| !room.is_over(now))
     }
 
     /// The live rooms, sorted by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Room> {
-        self.live.values()
+    pub fn iter(&self, now: Now) -> impl Iterator<Item = &Room> {
+        self.live.values().map(AsRef::as_ref).filter(move |room: &&Room| !room.is_over(now))
     }
 
     /// What a token that is minted now is marked with.
@@ -217,46 +256,30 @@ impl Rooms {
         self.revocations.mark()
     }
 
-    /// Whether the room still takes a token of that mark and that `nbf` claim.
+    /// Whether the room takes a token of that mark and that `nbf` claim now.
     #[must_use]
-    pub fn takes(&self, room: &str, mark: Option<&Mark>, not_before: Option<i64>) -> bool {
-        let cut = self.live.get(room).map_or_else(|| self.revocations.cut(room), |live| live.cut);
+    pub fn takes(&self, room: &str, mark: Option<&Mark>, not_before: Option<i64>, now: Now) -> bool {
+        let cut = self.get(room, now).map_or_else(|| self.revocations.cut(room), |live| live.cut);
         self.revocations.allows(cut, mark, not_before)
     }
 
     /// Closes every room.
     pub fn clear(&mut self) {
         self.live.clear();
-        self.closing.clear();
     }
 
-    fn close(&mut self, name: &str) -> Option<Room> {
-        let (name, room) = self.live.remove_entry(name)?;
-        if let Some(at) = room.closes_at {
-            self.closing.remove(&(at, name));
-        }
-        Some(room)
-    }
-}
-
-fn new_room(request: &proto::CreateRoomRequest, now: Now) -> proto::Room {
-    let or_default = |secs, standard| if secs == 0 { standard } else { secs };
-    proto::Room {
-        sid: new_id("RM_"),
-        name: request.name.clone(),
-        empty_timeout: or_default(request.empty_timeout, EMPTY_TIMEOUT_SECS),
-        departure_timeout: or_default(request.departure_timeout, DEPARTURE_TIMEOUT_SECS),
-        max_participants: request.max_participants,
-        creation_time: now.unix_secs(),
-        creation_time_ms: now.unix_millis,
-        metadata: request.metadata.clone(),
-        ..proto::Room::default()
+    fn get_mut(&mut self, name: &str, now: Now) -> Option<&mut Room> {
+        self.live.get_mut(name).map(AsMut::as_mut).filter(|room: &&mut Room| !room.is_over(now))
     }
 }
 
 /// `None` if that is past the end of the clock.
 fn after(instant: Instant, secs: u32) -> Option<Instant> {
     instant.checked_add(Duration::from_secs(secs.into()))
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 fn new_id(prefix: &str) -> String {
@@ -285,13 +308,21 @@ mod tests {
         Rooms::new("e".into())
     }
 
-    fn request(name: &str) -> proto::CreateRoomRequest {
-        proto::CreateRoomRequest { name: name.into(), ..Default::default() }
+    fn timeouts(empty_timeout: u32, departure_timeout: u32) -> Settings<'static> {
+        Settings { empty_timeout, departure_timeout, ..Settings::default() }
     }
 
-    fn joining(identity: &str) -> Joining {
-        let participant = proto::ParticipantInfo { identity: identity.into(), ..Default::default() };
-        Joining { room: request("r"), participant }
+    fn participant(identity: &str) -> proto::ParticipantInfo {
+        proto::ParticipantInfo { identity: identity.into(), ..Default::default() }
+    }
+
+    fn agent() -> proto::ParticipantInfo {
+        let kind = proto::participant_info::Kind::Agent.into();
+        proto::ParticipantInfo { kind, ..participant("agent") }
+    }
+
+    fn join(rooms: &mut Rooms, participant: proto::ParticipantInfo, now: Now) -> Result<Joined, Refusal> {
+        rooms.join("r", &Settings::default(), participant, now)
     }
 
     fn later(now: Now, secs: u64) -> Now {
@@ -300,16 +331,17 @@ mod tests {
     }
 
     fn lives_at(rooms: &mut Rooms, now: Now) -> bool {
-        rooms.expire(now);
-        rooms.get("r").is_some()
+        let seen = rooms.get("r", now).is_some();
+        assert_eq!(rooms.iter(now).count(), usize::from(seen));
+        rooms.sweep(now);
+        assert_eq!(rooms.live.len(), usize::from(seen), "a room that is over gives its memory back");
+        seen
     }
 
     #[test]
     fn a_room_that_is_never_joined_closes_after_its_empty_timeout() {
         let (mut rooms, now) = (rooms(), Now::read());
-        rooms
-            .create(&proto::CreateRoomRequest { empty_timeout: 7, departure_timeout: 1, ..request("r") }, now)
-            .unwrap();
+        rooms.create("r", &timeouts(7, 1), now).unwrap();
         assert!(lives_at(&mut rooms, later(now, 6)));
         assert!(!lives_at(&mut rooms, later(now, 7)));
     }
@@ -317,64 +349,67 @@ mod tests {
     #[test]
     fn a_room_closes_after_its_departure_timeout_once_all_have_left() {
         let (mut rooms, now) = (rooms(), Now::read());
-        rooms
-            .create(&proto::CreateRoomRequest { empty_timeout: 1, departure_timeout: 7, ..request("r") }, now)
-            .unwrap();
+        rooms.create("r", &timeouts(1, 7), now).unwrap();
         for identity in ["ann", "ben"] {
-            rooms.join(joining(identity), now).unwrap();
+            join(&mut rooms, participant(identity), now).unwrap();
         }
         assert!(lives_at(&mut rooms, later(now, 1000)));
         rooms.leave("r", "ann", later(now, 1000)).unwrap();
         assert!(lives_at(&mut rooms, later(now, 2000)));
         rooms.leave("r", "ben", later(now, 2000)).unwrap();
         assert!(lives_at(&mut rooms, later(now, 2006)));
-        rooms.join(joining("ann"), later(now, 2006)).unwrap();
+        join(&mut rooms, participant("ann"), later(now, 2006)).unwrap();
         assert!(lives_at(&mut rooms, later(now, 3000)));
         rooms.leave("r", "ann", later(now, 3000)).unwrap();
         assert!(!lives_at(&mut rooms, later(now, 3007)));
     }
 
     #[test]
+    fn a_room_whose_time_is_over_is_made_anew() {
+        let (mut rooms, now) = (rooms(), Now::read());
+        let first = rooms.create("r", &timeouts(7, 0), now).unwrap().describe();
+        let second = rooms.create("r", &timeouts(0, 0), later(now, 7)).unwrap().describe();
+        assert_ne!(first.sid, second.sid);
+        assert_eq!(rooms.update_metadata("r", "new".into(), later(now, 307)).unwrap_err(), Refusal::NoRoom);
+        assert!(rooms.delete("r", later(now, 307)).is_none());
+    }
+
+    #[test]
     fn zero_is_the_servers_default() {
         let mut rooms = rooms();
-        let info = rooms.create(&request("r"), Now::read()).unwrap().describe();
+        let info = rooms.create("r", &Settings::default(), Now::read()).unwrap().describe();
         assert_eq!((info.empty_timeout, info.departure_timeout, info.max_participants), (300, 20, 0));
-        assert_eq!(info.enabled_codecs.len(), 10);
+        assert_eq!((info.name.as_str(), info.enabled_codecs.len()), ("r", 10));
     }
 
     #[test]
     fn a_live_room_comes_back_unchanged_and_its_timer_runs_on() {
         let (mut rooms, now) = (rooms(), Now::read());
-        let first = rooms.create(&proto::CreateRoomRequest { empty_timeout: 7, ..request("r") }, now).unwrap();
-        let first = first.info().clone();
-        let other = proto::CreateRoomRequest { empty_timeout: 99, metadata: "new".into(), ..request("r") };
-        assert_eq!(*rooms.create(&other, later(now, 5)).unwrap().info(), first);
+        let first = rooms.create("r", &timeouts(7, 0), now).unwrap().describe();
+        let other = Settings { metadata: "new", ..timeouts(99, 0) };
+        assert_eq!(rooms.create("r", &other, later(now, 5)).unwrap().describe(), first);
         assert!(!lives_at(&mut rooms, later(now, 7)));
     }
 
     #[test]
     fn a_full_room_lets_in_agents_and_who_was_in_it_but_no_other() {
         let (mut rooms, now) = (rooms(), Now::read());
-        rooms.create(&proto::CreateRoomRequest { max_participants: 1, ..request("r") }, now).unwrap();
-        let first = rooms.join(joining("ann"), now).unwrap();
-        assert_eq!(rooms.join(joining("ben"), now).unwrap_err(), Refusal::RoomFull);
-        let again = rooms.join(joining("ann"), now).unwrap();
+        rooms.create("r", &Settings { max_participants: 1, ..Settings::default() }, now).unwrap();
+        let first = join(&mut rooms, participant("ann"), now).unwrap();
+        assert_eq!(join(&mut rooms, participant("ben"), now).unwrap_err(), Refusal::RoomFull);
+        let again = join(&mut rooms, participant("ann"), now).unwrap();
         assert_eq!(again.replaced.unwrap().sid, first.participant.sid);
-        let mut agent = joining("agent");
-        agent.participant.set_kind(proto::participant_info::Kind::Agent);
-        rooms.join(agent, now).unwrap();
-        assert_eq!(rooms.get("r").unwrap().info().num_participants, 1);
-        assert_eq!(rooms.get("r").unwrap().participants().count(), 2);
+        join(&mut rooms, agent(), now).unwrap();
+        assert_eq!(rooms.get("r", now).unwrap().info().num_participants, 1);
+        assert_eq!(rooms.get("r", now).unwrap().participants().count(), 2);
     }
 
     #[test]
     fn an_agent_does_not_keep_a_room_open() {
         let (mut rooms, now) = (rooms(), Now::read());
-        rooms.create(&proto::CreateRoomRequest { departure_timeout: 7, ..request("r") }, now).unwrap();
-        let mut agent = joining("agent");
-        agent.participant.set_kind(proto::participant_info::Kind::Agent);
-        rooms.join(agent, now).unwrap();
-        rooms.join(joining("ann"), now).unwrap();
+        rooms.create("r", &timeouts(0, 7), now).unwrap();
+        join(&mut rooms, agent(), now).unwrap();
+        join(&mut rooms, participant("ann"), now).unwrap();
         rooms.leave("r", "ann", now).unwrap();
         assert!(!lives_at(&mut rooms, later(now, 7)));
     }
@@ -383,20 +418,20 @@ mod tests {
     fn a_deleted_room_is_gone_with_its_timer_and_takes_no_older_token() {
         let (mut rooms, now) = (rooms(), Now::read());
         let before = rooms.mark();
-        rooms.create(&proto::CreateRoomRequest { empty_timeout: 7, ..request("r") }, now).unwrap();
-        assert!(rooms.takes("r", Some(&before), None));
+        rooms.create("r", &timeouts(7, 0), now).unwrap();
+        assert!(rooms.takes("r", Some(&before), None, now));
         assert!(rooms.delete("r", now).is_some());
-        assert!(rooms.closing.is_empty());
         assert!(rooms.delete("r", now).is_none());
-        rooms.create(&request("r"), now).unwrap();
-        assert!(!rooms.takes("r", Some(&before), None));
-        assert!(rooms.takes("r", Some(&rooms.mark()), None));
+        rooms.create("r", &timeouts(99, 0), now).unwrap();
+        assert!(lives_at(&mut rooms, later(now, 7)), "the first room's timer does not close the second");
+        assert!(!rooms.takes("r", Some(&before), None, now));
+        assert!(rooms.takes("r", Some(&rooms.mark()), None, now));
     }
 
     #[test]
     fn nobody_leaves_twice() {
         let (mut rooms, now) = (rooms(), Now::read());
-        rooms.join(joining("ann"), now).unwrap();
+        join(&mut rooms, participant("ann"), now).unwrap();
         assert_eq!(rooms.leave("r", "ann", now).unwrap().identity, "ann");
         assert_eq!(rooms.leave("r", "ann", now).unwrap_err(), Refusal::NoParticipant);
         assert_eq!(rooms.leave("none", "ann", now).unwrap_err(), Refusal::NoParticipant);

@@ -26,7 +26,7 @@ use crate::provider::{Deadline, Work};
 use failure::Failure;
 use providers::{Backing, Opening, Service, service};
 use settle::{Settled, settle};
-use values::{EmbeddedOptions, LiveKitOptions, MOST_TTL_SECS, NetworkOptions, SettingsInput};
+use values::{EmbeddedOptions, LiveKitOptions, MOST_TTL_SECS, NetworkOptions, RoomFields, SettingsInput};
 
 /// Opens the provider of that configuration and gives its number; the same configuration, the same number.
 /// Nothing is sent before the first call.
@@ -126,7 +126,12 @@ pub fn generate_token(
             name: name.unwrap_or_default(),
             permissions: values::permissions(permissions),
             now: values::unix_secs(now),
-            ttl_secs: values::whole("participant.ttlSecs", ttl_secs, service.token_ttl_secs, 1..=MOST_TTL_SECS)?,
+            ttl_secs: values::whole(
+                format_args!("participant.ttlSecs"),
+                ttl_secs,
+                service.token_ttl_secs,
+                1..=MOST_TTL_SECS,
+            )?,
             metadata: metadata.unwrap_or_default(),
             attributes: values::pairs(attributes.unwrap_or_default()),
             room_settings: values::settings("participant.roomSettings", room_settings)?,
@@ -139,20 +144,24 @@ pub fn generate_token(
     }
 }
 
-/// Gives the room.
+/// Gives the room as a list of its fields: name, participants, most participants and time of creation.
 #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
 pub fn create_room(
     env: &Env,
     provider: u32,
     room_id: String,
-    settings: Option<SettingsInput>,
+    max_participants: Option<f64>,
+    empty_timeout_secs: Option<f64>,
+    departure_timeout_secs: Option<f64>,
+    metadata: Option<String>,
     timeout_ms: Option<u32>,
     call: Option<u32>,
 ) -> Result<Settled<'_>> {
     begin(env, provider, timeout_ms, call, |service, deadline| {
         let room = RoomName::parse(&service.prefix, room_id)?;
-        let settings = values::settings("settings", settings)?;
-        Ok(service.provider.create_room(room, settings, deadline))
+        let input = SettingsInput { max_participants, empty_timeout_secs, departure_timeout_secs, metadata };
+        let settings = values::settings("settings", Some(input))?;
+        Ok(service.provider.create_room(room, settings, deadline).map(|room| RoomFields([room])))
     })
 }
 
@@ -171,11 +180,11 @@ pub fn delete_room(
     })
 }
 
-/// Gives the rooms.
+/// Gives the rooms as one list, in which the fields of each follow those of the last.
 #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
 pub fn list_rooms(env: &Env, provider: u32, timeout_ms: Option<u32>, call: Option<u32>) -> Result<Settled<'_>> {
     begin(env, provider, timeout_ms, call, |service, deadline| {
-        Ok(service.provider.list_rooms(service.prefix.clone(), deadline))
+        Ok(service.provider.list_rooms(service.prefix.clone(), deadline).map(RoomFields))
     })
 }
 

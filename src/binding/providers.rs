@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::future::ready;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use crate::media::{MediaError, RoomPrefix};
@@ -87,6 +86,6 @@ pub(super) fn close(number: u32) -> Work<()> {
     let mut services = SERVICES.write().unwrap_or_else(PoisonError::into_inner);
     match services.open.entry(number) {
         Entry::Occupied(open) if open.get().is_owned => open.remove().provider.close(),
-        _ => Work::new(ready(Ok(()))),
+        _ => Work::done(Ok(())),
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future};
 use napi::bindgen_prelude::{Either, Either3, Object};
 use napi::{Env, Result};
 use serde::Serialize;
@@ -36,13 +36,16 @@ pub fn settle<T: Serialize + Send + 'static>(
     deadline: Deadline,
 ) -> Result<Settled<'_>> {
     let Work { future, until_told } = work;
+    let future = match future {
+        future::Either::Left(done) => return Ok(settled(answer_with(done.into_inner()))),
+        future::Either::Right(waits) => waits,
+    };
     let call = Cancellable::new(*env, call)?;
     let mut answer = async move { answer_with(attend(future, deadline, call.cancelled.clone()).await) }.boxed();
     let _runtime = RUNTIME.enter();
     // Whoever polls next sees what has happened since, so a wake-up in between is not lost.
     match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Answer::A(json)) => Ok(Settled::A(json)),
-        Poll::Ready(Answer::B(failure)) => Ok(Settled::B(failure)),
+        Poll::Ready(answer) => Ok(settled(answer)),
         Poll::Pending => {
             let (deferred, promise) = env.create_deferred::<Answer, _>()?;
             RUNTIME.spawn(async move {
@@ -56,6 +59,13 @@ pub fn settle<T: Serialize + Send + 'static>(
             });
             Ok(Settled::C(promise))
         }
+    }
+}
+
+fn settled<'env>(answer: Answer) -> Settled<'env> {
+    match answer {
+        Answer::A(json) => Settled::A(json),
+        Answer::B(failure) => Settled::B(failure),
     }
 }
 

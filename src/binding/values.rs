@@ -1,10 +1,12 @@
 //! What comes from JavaScript, into the types of [`crate::media`].
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use napi_derive::napi;
+use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 
-use crate::media::{ArgumentFault, MediaError, Permissions, RoomSettings, TrackSource};
+use crate::media::{ArgumentFault, MediaError, Permissions, Room, RoomSettings, TrackSource};
 
 /// Thirty days.
 pub(super) const MOST_TTL_SECS: u32 = 2_592_000;
@@ -79,10 +81,27 @@ pub struct SettingsInput {
     pub metadata: Option<String>,
 }
 
+/// Rooms without the names of their fields: a third of the text, and half the time to read it.
+pub(super) struct RoomFields<R>(pub(super) R);
+
+impl<R: AsRef<[Room]>> Serialize for RoomFields<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rooms = self.0.as_ref();
+        let mut list = serializer.serialize_seq(Some(rooms.len() * 4))?;
+        for room in rooms {
+            list.serialize_element(&room.name)?;
+            list.serialize_element(&room.num_participants)?;
+            list.serialize_element(&room.max_participants)?;
+            list.serialize_element(&room.created_at)?;
+        }
+        list.end()
+    }
+}
+
 /// The settings at `owner`. One promise, "torn down this long after it is empty", sets both of LiveKit's timers.
 pub(super) fn settings(owner: &str, input: Option<SettingsInput>) -> Result<RoomSettings, MediaError> {
     let Some(input) = input else { return Ok(RoomSettings::default()) };
-    let number = |field, value| whole(&format!("{owner}.{field}"), value, 0, 0..=u32::MAX);
+    let number = |field, value| whole(format_args!("{owner}.{field}"), value, 0, 0..=u32::MAX);
     let empty_timeout_secs = number("emptyTimeoutSecs", input.empty_timeout_secs)?;
     Ok(RoomSettings {
         max_participants: number("maxParticipants", input.max_participants)?,
@@ -97,7 +116,7 @@ pub(super) fn settings(owner: &str, input: Option<SettingsInput>) -> Result<Room
 
 /// A whole number of `range`, or `standard` where none is given.
 pub(super) fn whole(
-    parameter: &str,
+    parameter: fmt::Arguments<'_>,
     value: Option<f64>,
     standard: u32,
     range: RangeInclusive<u32>,
@@ -113,7 +132,7 @@ pub(super) fn whole(
         return Ok(value as u32);
     }
     Err(MediaError::InvalidArgument {
-        parameter: parameter.to_owned(),
+        parameter: parameter.to_string(),
         fault: ArgumentFault::NotInRange { least, most },
     })
 }
@@ -168,11 +187,11 @@ mod tests {
     #[test]
     fn only_whole_numbers_of_the_range_pass() {
         for wrong in [-1.0, 0.5, f64::NAN, f64::INFINITY, 4_294_967_296.0] {
-            assert!(whole("p", Some(wrong), 0, 0..=u32::MAX).is_err(), "{wrong}");
+            assert!(whole(format_args!("p"), Some(wrong), 0, 0..=u32::MAX).is_err(), "{wrong}");
         }
-        assert_eq!(whole("p", Some(4_294_967_295.0), 0, 0..=u32::MAX), Ok(u32::MAX));
-        assert_eq!(whole("p", None, 7, 1..=9), Ok(7));
-        assert!(whole("p", Some(0.0), 7, 1..=9).is_err());
+        assert_eq!(whole(format_args!("p"), Some(4_294_967_295.0), 0, 0..=u32::MAX), Ok(u32::MAX));
+        assert_eq!(whole(format_args!("p"), None, 7, 1..=9), Ok(7));
+        assert!(whole(format_args!("p"), Some(0.0), 7, 1..=9).is_err());
     }
 
     #[test]

@@ -1,7 +1,5 @@
 use std::cmp::Ordering;
 
-use serde::Serialize;
-
 use super::error::{ArgumentFault, MediaError};
 
 /// The most bytes of UTF-8 that LiveKit takes in a room name or an identity.
@@ -85,8 +83,7 @@ pub struct RoomSettings {
 }
 
 /// A room as the server has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
     /// The caller's name for it, without the prefix.
     pub name: String,

@@ -10,38 +10,59 @@ mod token;
 mod behaviour;
 
 use std::any::Any;
+use std::future::{Ready, ready};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use tokio_util::sync::CancellationToken;
 
 pub use deadline::Deadline;
 
 use crate::media::{Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret};
 
+/// How a call ends.
+pub type Outcome<T> = Result<T, MediaError>;
+
 /// A call under way. It must not block before its first `await`, so that what needs no waiting settles at once.
 pub struct Work<T> {
-    /// The call itself.
-    pub future: BoxFuture<'static, Result<T, MediaError>>,
+    /// The outcome where it is there already, else the call itself.
+    pub future: Either<Ready<Outcome<T>>, BoxFuture<'static, Outcome<T>>>,
     /// Kept until the caller has been told the outcome, which may be later than the outcome is there.
     pub until_told: Option<Box<dyn Any + Send>>,
 }
 
 impl<T> Work<T> {
-    /// A call of which nothing is kept.
-    pub fn new(future: impl Future<Output = Result<T, MediaError>> + Send + 'static) -> Self {
-        Self { future: future.boxed(), until_told: None }
+    /// A call that is over when it is made.
+    pub fn done(outcome: Outcome<T>) -> Self {
+        Self { future: Either::Left(ready(outcome)), until_told: None }
+    }
+
+    /// A call that waits, and of which nothing is kept.
+    pub fn new(future: impl Future<Output = Outcome<T>> + Send + 'static) -> Self {
+        Self { future: Either::Right(future.boxed()), until_told: None }
+    }
+
+    /// The same call with its outcome made into another.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Work<U>
+    where
+        T: 'static,
+    {
+        let future = match self.future {
+            Either::Left(done) => Either::Left(ready(done.into_inner().map(change))),
+            Either::Right(waits) => Either::Right(waits.map(|outcome| outcome.map(change)).boxed()),
+        };
+        Work { future, until_told: self.until_told }
     }
 }
 
-impl<T> Future for Work<T> {
-    type Output = Result<T, MediaError>;
+impl<T: Unpin> Future for Work<T> {
+    type Output = Outcome<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(context)
+        self.future.poll_unpin(context)
     }
 }
 

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::json::{self, Answer};
 use crate::engine::Shared;
-use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata};
-use crate::rooms::Room;
+use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_creation, check_metadata};
+use crate::rooms::{Room, Settings};
 
 /// How a request's body is written, and so its answer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,18 +103,31 @@ impl Call<'_> {
 
     fn create_room(&self, request: &proto::CreateRoomRequest) -> Result<proto::Room, Refusal> {
         self.check(|grants| grants.room_create)?;
-        self.shared.rooms(|rooms, now| rooms.create(request, now).map(Room::describe))
+        check_creation(request)?;
+        let settings = Settings {
+            empty_timeout: request.empty_timeout,
+            departure_timeout: request.departure_timeout,
+            max_participants: request.max_participants,
+            metadata: &request.metadata,
+        };
+        self.shared.rooms(|rooms, now| {
+            // There are no named configurations here; a live room is not asked what it was made with.
+            if !request.room_preset.is_empty() && rooms.get(&request.name, now).is_none() {
+                return Err(Refusal::RoomPreset);
+            }
+            rooms.create(&request.name, &settings, now).map(|room| room.describe())
+        })
     }
 
     fn list_rooms(&self, request: &proto::ListRoomsRequest) -> Result<proto::ListRoomsResponse, Refusal> {
         self.check(|grants| grants.room_list)?;
-        let rooms = self.shared.rooms(|rooms, _| {
+        let rooms = self.shared.rooms(|rooms, now| {
             if request.names.is_empty() {
-                return rooms.iter().map(Room::describe).collect();
+                return rooms.iter(now).map(Room::describe).collect();
             }
             let mut seen = HashSet::new();
             let names = request.names.iter().filter(|name| seen.insert(name.as_str()));
-            names.filter_map(|name| rooms.get(name).map(Room::describe)).collect()
+            names.filter_map(|name| rooms.get(name, now).map(Room::describe)).collect()
         });
         Ok(proto::ListRoomsResponse { rooms })
     }
@@ -128,7 +141,7 @@ impl Call<'_> {
     fn update_room_metadata(&self, request: proto::UpdateRoomMetadataRequest) -> Result<proto::Room, Refusal> {
         check_metadata(&request.metadata)?;
         self.check_admin(&request.room)?;
-        self.shared.rooms(|rooms, _| rooms.update_metadata(&request.room, request.metadata).map(Room::describe))
+        self.shared.rooms(|rooms, now| rooms.update_metadata(&request.room, request.metadata, now).map(Room::describe))
     }
 
     fn list_participants(
@@ -137,7 +150,7 @@ impl Call<'_> {
     ) -> Result<proto::ListParticipantsResponse, Refusal> {
         self.check_admin(&request.room)?;
         let listed = |room: &Room| room.participants().cloned().collect();
-        let participants = self.shared.rooms(|rooms, _| rooms.get(&request.room).map(listed));
+        let participants = self.shared.rooms(|rooms, now| rooms.get(&request.room, now).map(listed));
         Ok(proto::ListParticipantsResponse { participants: participants.unwrap_or_default() })
     }
 
@@ -170,7 +183,7 @@ impl Call<'_> {
         if !matches!(request.nonce.len(), 0 | 16) {
             return Err(Refusal::Nonce(request.nonce.len()));
         }
-        let found = self.shared.rooms(|rooms, _| rooms.get(&request.room).is_some());
+        let found = self.shared.rooms(|rooms, now| rooms.get(&request.room, now).is_some());
         if found { Ok(proto::SendDataResponse::default()) } else { Err(Refusal::NoRoom) }
     }
 
@@ -183,7 +196,7 @@ impl Call<'_> {
     }
 
     fn participant(&self, room: &str, identity: &str) -> Result<proto::ParticipantInfo, Refusal> {
-        let found = self.shared.rooms(|rooms, _| rooms.get(room)?.participant(identity).cloned());
+        let found = self.shared.rooms(|rooms, now| rooms.get(room, now)?.participant(identity).cloned());
         found.ok_or(Refusal::NoParticipant)
     }
 

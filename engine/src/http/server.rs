@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::routes;
 use crate::engine::Shared;
+use crate::rooms::Rooms;
 
 /// The most connections at once: one more ends the one that has been idle for longest.
 const MOST_CONNECTIONS: usize = 1024;
@@ -27,7 +28,7 @@ const MOST_HEAD_BYTES: usize = 1024 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest time that requests under way are waited for at the end.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
-/// How often rooms are looked at that nobody asks for.
+/// How often rooms are looked at whose time may be over.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Serves until `stop`. When this resolves, every socket is closed.
@@ -46,7 +47,7 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
                 // Such as too many open files: to ask again at once would only burn time.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             },
-            _ = tick.tick() => shared.rooms(|_, _| ()),
+            _ = tick.tick() => shared.rooms(Rooms::sweep),
         }
     }
     drop(listener);

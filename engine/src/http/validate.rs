@@ -50,7 +50,7 @@ pub(super) fn check(
         return Err(NO_ACCESS);
     }
     let (mark, not_before) = (claims.mark.as_ref(), claims.not_before());
-    if !shared.rooms(|rooms, _| rooms.takes(&grants.room, mark, not_before)) {
+    if !shared.rooms(|rooms, now| rooms.takes(&grants.room, mark, not_before, now)) {
         let reason = "invalid token, error: it was minted before its room was deleted";
         return Err((StatusCode::UNAUTHORIZED, reason.into()));
     }

@@ -1,7 +1,7 @@
-use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use maravilla_engine::Refusal;
+use maravilla_engine::rooms::Settings;
 
 use super::EmbeddedConfig;
 use super::engines::{self, Running};
@@ -45,7 +45,7 @@ impl Embedded {
 
     /// A call that is done when it is made: nothing here waits.
     fn at_once<T: Send + 'static>(&self, call: impl FnOnce(&Running) -> Result<T, MediaError>) -> Work<T> {
-        Work::new(ready(self.running().and_then(|running| call(&running))))
+        Work::done(self.running().and_then(|running| call(&running)))
     }
 }
 
@@ -65,9 +65,14 @@ impl Provider for Embedded {
 
     fn create_room(&self, room: RoomName, settings: RoomSettings, _: Deadline) -> Work<Room> {
         self.at_once(|running| {
-            let request = convert::create_request(&room, &settings);
+            let made_with = Settings {
+                empty_timeout: settings.empty_timeout_secs,
+                departure_timeout: settings.departure_timeout_secs,
+                max_participants: settings.max_participants,
+                metadata: &settings.metadata,
+            };
             running.engine.rooms(|rooms, now| {
-                let created = rooms.create(&request, now).map_err(|refusal| refused(&refusal))?;
+                let created = rooms.create(room.on_server(), &made_with, now).map_err(|refusal| refused(&refusal))?;
                 Ok(convert::room(room.id(), created.info()))
             })
         })
@@ -82,11 +87,9 @@ impl Provider for Embedded {
 
     fn list_rooms(&self, prefix: RoomPrefix, _: Deadline) -> Work<Vec<Room>> {
         self.at_once(|running| {
-            let mut listed: Vec<Room> = running.engine.rooms(|rooms, _| {
-                let own = rooms.iter().filter_map(|room| {
-                    let info = room.info();
-                    Some(convert::room(prefix.strip(&info.name)?, info))
-                });
+            let mut listed: Vec<Room> = running.engine.rooms(|rooms, now| {
+                let own =
+                    rooms.iter(now).filter_map(|room| Some(convert::room(prefix.strip(room.name())?, room.info())));
                 own.collect()
             });
             listed.sort_by(|a, b| by_name(&a.name, &b.name));
@@ -96,8 +99,8 @@ impl Provider for Embedded {
 
     fn list_participants(&self, room: RoomName, _: Deadline) -> Work<Vec<Participant>> {
         self.at_once(|running| {
-            let mut listed: Vec<Participant> = running.engine.rooms(|rooms, _| {
-                let found = rooms.get(room.on_server()).map(|room| room.participants().cloned());
+            let mut listed: Vec<Participant> = running.engine.rooms(|rooms, now| {
+                let found = rooms.get(room.on_server(), now).map(|room| room.participants().cloned());
                 found.into_iter().flatten().map(convert::participant).collect()
             });
             listed.sort_by(|a, b| by_name(&a.identity, &b.identity));
@@ -121,11 +124,11 @@ impl Provider for Embedded {
 
     fn close(&self) -> Work<()> {
         if self.config.shared {
-            return Work::new(ready(Ok(())));
+            return Work::done(Ok(()));
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State::Running(running) = std::mem::replace(&mut *state, State::Closed) else {
-            return Work::new(ready(Ok(())));
+            return Work::done(Ok(()));
         };
         Work::new(async move {
             running.engine.close().await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::future::{BoxFuture, Either, Shared, WeakShared};
 
 use super::LiveKitConfig;
 use crate::media::{MediaError, Room};
@@ -96,7 +96,7 @@ where
             tokio::task::yield_now().await;
             request.await
         };
-        return Work { future: future.boxed(), until_told: Some(Box::new(until_told)) };
+        return Work { future: Either::Right(future.boxed()), until_told: Some(Box::new(until_told)) };
     }
     let own = deadline.detached();
     let ended = Arc::new(OnceLock::new());
@@ -108,7 +108,7 @@ where
     let request = work.future.inspect(mark_end).boxed().shared();
     entry.creation = request.downgrade().map(|request| Creation { request, deadline: own, ended });
     let until_told = (request.clone(), Hold::on(key, entry));
-    Work { future: request.boxed(), until_told: Some(Box::new(until_told)) }
+    Work { future: Either::Right(request.boxed()), until_told: Some(Box::new(until_told)) }
 }
 
 /// Runs `work` in the room's turn. A creation asked for later is a new one, after it.
