@@ -1,0 +1,235 @@
+'use strict';
+
+// The command `maravilla-media`.
+
+require('./support/environment.js');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const path = require('node:path');
+const { RoomServiceClient } = require('livekit-server-sdk');
+const { createPlatform } = require('../index.js');
+const { root } = require('./support/child.js');
+const { occupy, validate } = require('./support/embedded.js');
+const { cleanEnv } = require('./support/environment.js');
+const { cleanUp } = require('./support/serve.js');
+
+const { bin, files, version } = require('../package.json');
+const program = path.join(root, bin['maravilla-media']);
+const OPTIONS = ['--port', '--host', '--key', '--secret', '--json', '--help'];
+const VARIABLES = ['MARAVILLA_MEDIA_PORT', 'MARAVILLA_MEDIA_HOST', 'MARAVILLA_MEDIA_API_KEY', 'MARAVILLA_MEDIA_API_SECRET'];
+
+/**
+ * Starts the command. `printed` resolves with all that it wrote to standard output once `pattern` is in it.
+ * @param {string[]} args
+ * @param {Record<string, string>} [env]
+ */
+function start(args, env = {}) {
+  const child = spawn(process.execPath, [program, ...args], { env: { ...cleanEnv(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  cleanUp(() => child.kill('SIGKILL'));
+  const output = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text) => (output.stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text) => (output.stderr += text));
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, ...output }));
+  const printed = async (pattern) => {
+    while (!pattern.test(output.stdout)) {
+      const more = await Promise.race([once(child.stdout, 'data'), ended]);
+      if (!Array.isArray(more) && !pattern.test(output.stdout)) throw new Error(`ended first: ${JSON.stringify(more)}`);
+    }
+    return output.stdout;
+  };
+  return { child, ended, printed };
+}
+
+const run = (args, env) => start(args, env).ended;
+
+/** Starts it for a script, and gives what it told. */
+async function serve(args, env) {
+  const running = start(['dev', '--json', ...args], env);
+  return { ...running, told: JSON.parse(await running.printed(/\n/)) };
+}
+
+describe('maravilla-media', () => {
+  test('is a file of the package that its owner may run', () => {
+    expect(files).toContain(path.dirname(bin['maravilla-media']));
+    expect(fs.statSync(program).mode & 0o111).toBe(0o111);
+    expect(fs.readFileSync(program, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
+
+  test('tells its version', async () => {
+    expect(await run(['--version'])).toEqual({ code: 0, signal: null, stdout: `${version}\n`, stderr: '' });
+  });
+
+  test.each([['--help'], ['-h']])('helps with %s, and names its command', async (flag) => {
+    const { code, stdout, stderr } = await run([flag]);
+    expect([code, stderr]).toEqual([0, '']);
+    for (const part of ['Usage: maravilla-media', ' dev ', '--help', '--version', 'Examples:']) expect(stdout).toContain(part);
+  });
+
+  test.each([['--help'], ['-h']])('dev %s names every option, variable and exit code, with examples', async (flag) => {
+    const { code, stdout, stderr } = await run(['dev', flag]);
+    expect([code, stderr]).toEqual([0, '']);
+    for (const part of ['Usage: maravilla-media dev', ...OPTIONS, '-h', ...VARIABLES, '7880', '127.0.0.1', 'devkey', 'Examples:', 'Exit codes:']) expect(stdout).toContain(part);
+    for (const exit of [0, 1, 2]) expect(stdout).toMatch(new RegExp(`^  ${exit}  `, 'm'));
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  test.each([
+    ['no command', []],
+    ['a command that is none', ['serve']],
+    ['an option that is none', ['--prot']],
+  ])('says how it is used where it is given %s', async (_, args) => {
+    const { code, stdout, stderr } = await run(args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('Usage: maravilla-media <command>');
+  });
+});
+
+describe('maravilla-media dev', () => {
+  const secret = 'the-secret-itself-which-must-never-show';
+
+  test.each([
+    ['an option that is none', ['--prot', '7880'], '--prot'],
+    ['an argument', ['7880'], 'options'],
+    ['an option without its value', ['--port'], '--port'],
+    ['a port that is no number', ['--port', 'x'], '--port'],
+    ['a port that is none', ['--port', '65536'], '--port'],
+    ['a host that is no address', ['--host', 'example.com'], '--host'],
+    ['a host with a zone', ['--host', 'fe80::1%lo', '--key', 'k', '--secret', secret], 'host'],
+    ['a key alone', ['--key', 'k'], '--secret'],
+    ['a secret alone', ['--secret', secret], '--key'],
+    ['a secret with a space', ['--key', 'k', '--secret', `${secret} `], 'apiSecret'],
+  ])('given %s says so, and how it is used, and does not start', async (_, args, named) => {
+    const { code, stdout, stderr } = await run(['dev', ...args]);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(named);
+    expect(stderr).toContain('Usage: maravilla-media dev');
+    expect(stderr).not.toContain(secret);
+  });
+
+  test.each([
+    ['MARAVILLA_MEDIA_PORT', 'x'],
+    ['MARAVILLA_MEDIA_HOST', 'example.com'],
+    ['MARAVILLA_MEDIA_API_KEY', 'alone'],
+  ])('names the variable that is wrong: %s', async (variable, value) => {
+    const { code, stderr } = await run(['dev', '--port', ...(variable.endsWith('PORT') ? [''] : ['0'])], { [variable]: value });
+    expect(code).toBe(2);
+    expect(stderr).toContain(variable === 'MARAVILLA_MEDIA_API_KEY' ? 'MARAVILLA_MEDIA_API_SECRET' : variable);
+  });
+
+  test('with --json tells in one line where it serves, which is so when it tells it', async () => {
+    const { child, told } = await serve(['--port', '0']);
+    const { port } = told;
+    expect(told).toEqual({ url: `ws://127.0.0.1:${port}`, httpUrl: `http://127.0.0.1:${port}`, host: '127.0.0.1', port, apiKey: 'devkey', pid: child.pid });
+    expect((await fetch(told.httpUrl)).status).toBe(200);
+  });
+
+  test('stands in for livekit-server --dev: its port, its key, its secret', async () => {
+    const host = '127.0.82.1';
+    const { told } = await serve(['--host', host]);
+    expect(told).toMatchObject({ url: `ws://${host}:7880`, apiKey: 'devkey' });
+    const { media } = createPlatform({ url: told.url, apiKey: 'devkey', apiSecret: 'secret' });
+    await media.createRoom('room');
+    expect(await new RoomServiceClient(told.httpUrl, 'devkey', 'secret').listRooms()).toMatchObject([{ name: 'room' }]);
+    const { token, url } = await media.generateToken('room', { identity: 'ann', name: 'Ann' });
+    expect(await validate(url, token)).toBe(200);
+  });
+
+  test('takes key, secret, host and port from options, and from variables where there is no option', async () => {
+    const env = { MARAVILLA_MEDIA_API_KEY: 'from-env', MARAVILLA_MEDIA_API_SECRET: secret, MARAVILLA_MEDIA_HOST: '127.0.82.2', MARAVILLA_MEDIA_PORT: '17880' };
+    const { told } = await serve([], env);
+    expect(told).toMatchObject({ url: 'ws://127.0.82.2:17880', host: '127.0.82.2', port: 17_880, apiKey: 'from-env' });
+    await createPlatform({ url: told.url, apiKey: 'from-env', apiSecret: secret }).media.createRoom('room');
+    const { told: other } = await serve(['--host', '127.0.82.3', '--port', '17881', '--key', 'given', '--secret', `${secret}2`], env);
+    expect(other).toMatchObject({ url: 'ws://127.0.82.3:17881', apiKey: 'given' });
+    await createPlatform({ url: other.url, apiKey: 'given', apiSecret: `${secret}2` }).media.createRoom('room');
+  });
+
+  test("takes nothing of LiveKit's variables", async () => {
+    const { told } = await serve(['--port', '0'], { LIVEKIT_URL: 'wss://production.example', LIVEKIT_API_KEY: 'production', LIVEKIT_API_SECRET: secret });
+    expect(told).toMatchObject({ host: '127.0.0.1', apiKey: 'devkey' });
+    expect((await createPlatform({ url: told.url, apiKey: 'production', apiSecret: secret }).media.listRooms().catch(({ code }) => code))).toBe('UNAUTHENTICATED');
+  });
+
+  test('tells a reader its URL, its key, how to point an app at it and what it cannot do yet', async () => {
+    const { printed } = start(['dev', '--port', '0']);
+    const text = await printed(/Ctrl-C/);
+    const url = /ws:\/\/127\.0\.0\.1:\d+/.exec(text)[0];
+    for (const part of [`LIVEKIT_URL=${url}`, 'LIVEKIT_API_KEY=devkey', 'LIVEKIT_API_SECRET', 'the development secret "secret"', 'generateToken', 'livekit-server-sdk', 'livekit-client', 'Browsers cannot join']) {
+      expect(text).toContain(part);
+    }
+  });
+
+  test.each([[[]], [['--json']]])('never tells a secret that is given: %j', async (more) => {
+    const { child, ended, printed } = start(['dev', '--port', '0', '--key', 'k', '--secret', secret, ...more]);
+    await printed(more.length > 0 ? /\n/ : /Ctrl-C/);
+    child.kill('SIGTERM');
+    const { stdout, stderr } = await ended;
+    expect(stdout).toContain('k');
+    expect(stdout + stderr).not.toContain(secret);
+    expect(stdout).not.toContain('development secret');
+  });
+
+  test.each([['0.0.0.0'], ['::'], ['192.0.2.9']])('refuses to serve other machines with the secret that everyone knows: %s', async (host) => {
+    for (const pair of [[], ['--key', 'devkey', '--secret', 'secret']]) {
+      const { code, stdout, stderr } = await run(['dev', '--port', '0', '--host', host, ...pair]);
+      expect([code, stdout]).toEqual([2, '']);
+      for (const part of [host, '--key', '--secret']) expect(stderr).toContain(part);
+    }
+  });
+
+  test('serves other machines with a pair of one’s own', async () => {
+    const { told } = await serve(['--port', '0', '--host', '0.0.0.0', '--key', 'k', '--secret', 'short']);
+    expect(told.host).toBe('0.0.0.0');
+    expect(told.url).not.toContain('0.0.0.0');
+    expect((await fetch(`http://127.0.0.1:${told.port}`)).status).toBe(200);
+  });
+
+  test.each([['127.0.82.4'], ['::1'], ['localhost']])('serves this machine alone with the known pair: %s', async (host) => {
+    const { told } = await serve(['--port', '0', '--host', host]);
+    expect(told.host).toBe(host);
+    expect((await fetch(told.httpUrl)).status).toBe(200);
+  });
+
+  test('says that its port is taken, and what to do', async () => {
+    const host = '127.0.82.5';
+    await occupy(7880, host);
+    const { code, stdout, stderr } = await run(['dev', '--host', host]);
+    expect([code, stdout]).toEqual([1, '']);
+    for (const part of ['7880', '--port 0']) expect(stderr).toContain(part);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+});
+
+describe('maravilla-media dev ends', () => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'])('with code 0 at %s, its port free', async (signal) => {
+    const { child, ended, told } = await serve(['--port', '0']);
+    child.kill(signal);
+    expect(await ended).toMatchObject({ code: 0, signal: null, stderr: '' });
+    await occupy(told.port);
+  });
+
+  test('at the second signal, if it has not yet at the first', async () => {
+    const { child, ended } = await serve(['--port', '0']);
+    child.kill('SIGTERM');
+    child.kill('SIGINT');
+    const { code, signal, stderr } = await ended;
+    expect([0, 128 + 2, 128 + 15]).toContain(code);
+    expect([signal, stderr]).toEqual([null, '']);
+  });
+
+  test('not before it is told to', async () => {
+    const { child, told } = await serve(['--port', '0']);
+    for (let round = 0; round < 20; round += 1) expect((await fetch(told.httpUrl)).status).toBe(200);
+    expect([child.exitCode, child.signalCode]).toEqual([null, null]);
+  });
+
+  test('cleanly where nobody reads what it prints', async () => {
+    for (const more of [[], ['--json'], ['--help']]) {
+      const { child, ended } = start(['dev', '--port', '0', ...more]);
+      // Closed before it can have printed anything.
+      child.stdout.destroy();
+      expect(await ended).toMatchObject({ code: 0, signal: null, stderr: '' });
+    }
+  });
+});

@@ -1,0 +1,203 @@
+#!/usr/bin/env node
+'use strict';
+
+// The embedded engine by itself, for development: what an app would otherwise start livekit-server for.
+
+const { BlockList, isIP } = require('node:net');
+const { constants } = require('node:os');
+const { parseArgs } = require('node:util');
+const { createPlatform, isMediaError } = require('../index.js');
+const { version } = require('../package.json');
+
+/** The pair of `livekit-server --dev`: everyone knows it. */
+const KNOWN = { key: 'devkey', secret: 'secret' };
+
+const STATE = `This version carries rooms, tokens and the server API. Browsers cannot join
+yet: signalling and media come next.`;
+
+const HELP = `maravilla-media: media rooms on this machine, as a LiveKit server has them
+
+Usage: maravilla-media <command> [options]
+
+Commands:
+  dev          run the embedded engine, in place of livekit-server --dev
+
+Options:
+  -h, --help   show this; after a command, the command's own help
+  --version    show the version
+
+Examples:
+  maravilla-media dev
+  maravilla-media dev --help
+
+Exit codes: 0 success, 1 it could not serve, 2 the command line is wrong.
+`;
+
+const DEV_HELP = `maravilla-media dev: run the embedded engine, in place of livekit-server --dev
+
+Usage: maravilla-media dev [options]
+
+Options:
+  --port <number>    port to listen on, 0 for any free one; default 7880
+  --host <address>   IP address to listen on, or localhost; default 127.0.0.1
+  --key <text>       API key; default devkey
+  --secret <text>    API secret; default secret
+  --json             print one line once it serves, and nothing else:
+                     {"url","httpUrl","host","port","apiKey","pid"}
+  -h, --help         show this
+
+Variables, each read where its option is missing:
+  MARAVILLA_MEDIA_PORT, MARAVILLA_MEDIA_HOST,
+  MARAVILLA_MEDIA_API_KEY, MARAVILLA_MEDIA_API_SECRET
+
+Give key and secret together, or neither: then they are devkey and secret, the
+pair of livekit-server --dev. Everyone knows that pair, so with it only this
+machine is served. Other users of the machine can see --secret in the list of
+processes, but not the variable.
+
+${STATE}
+
+Examples:
+  maravilla-media dev
+  maravilla-media dev --port 0 --json
+  MARAVILLA_MEDIA_API_KEY=mine \\
+  MARAVILLA_MEDIA_API_SECRET="$(openssl rand -hex 32)" \\
+    maravilla-media dev --host 0.0.0.0
+
+Exit codes:
+  0  ended by Ctrl-C, SIGTERM or SIGHUP, or because nobody reads its output
+  1  could not serve, for example because the port is taken
+  2  the command line or a variable is wrong
+`;
+
+/** The reader can mend it on the command line. */
+class Misuse extends Error {
+  constructor(message, usage = 'maravilla-media dev [options]') {
+    super(message);
+    this.usage = usage;
+  }
+}
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8);
+loopback.addAddress('::1', 'ipv6');
+const isLoopback = (host) => host === 'localhost' || loopback.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
+
+/** Options and positionals; what parseArgs does not take is a misuse. */
+function parse(args, options, usage) {
+  try {
+    return parseArgs({ args, options, allowPositionals: true });
+  } catch (error) {
+    throw new Misuse(error.message, usage);
+  }
+}
+
+async function main(args) {
+  if (args[0] === 'dev') return dev(args.slice(1));
+  const usage = 'maravilla-media <command> [options]';
+  const { values, positionals } = parse(args, { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } }, usage);
+  if (values.help) return void process.stdout.write(HELP);
+  if (values.version) return void process.stdout.write(`${version}\n`);
+  throw new Misuse(positionals.length === 0 ? 'a command is missing: it is dev' : `there is no command ${positionals[0]}: it is dev`, usage);
+}
+
+async function dev(args) {
+  const text = { type: 'string' };
+  const { values, positionals } = parse(args, {
+    port: text,
+    host: text,
+    key: text,
+    secret: text,
+    json: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  if (values.help) return void process.stdout.write(DEV_HELP);
+  if (positionals.length > 0) throw new Misuse('dev takes options only');
+  const wanted = readWanted(values, process.env);
+  const platform = open(wanted);
+  endOnRequest(platform);
+  const url = await platform.media.mediaUrl();
+  process.stdout.write(values.json ? `${JSON.stringify(factsOf(url, wanted))}\n` : describe(url, wanted));
+}
+
+/** What options and environment ask for; an option beats its variable. */
+function readWanted(values, env) {
+  const host = values.host || env.MARAVILLA_MEDIA_HOST || '127.0.0.1';
+  if (isIP(host) === 0 && host !== 'localhost') throw new Misuse('--host (MARAVILLA_MEDIA_HOST) must be an IP address such as 127.0.0.1, or localhost');
+  const port = values.port || env.MARAVILLA_MEDIA_PORT || '7880';
+  if (!/^\d+$/.test(port) || Number(port) > 65_535) throw new Misuse('--port (MARAVILLA_MEDIA_PORT) must be a whole number from 0 to 65535');
+  const key = values.key || env.MARAVILLA_MEDIA_API_KEY;
+  const secret = values.secret || env.MARAVILLA_MEDIA_API_SECRET;
+  if (!key !== !secret) {
+    const [has, lacks] = key ? ['--key', '--secret (MARAVILLA_MEDIA_API_SECRET)'] : ['--secret', '--key (MARAVILLA_MEDIA_API_KEY)'];
+    throw new Misuse(`${has} needs ${lacks} as well: give both, or neither`);
+  }
+  const pair = key ? { key, secret } : KNOWN;
+  if (pair.secret === KNOWN.secret && !isLoopback(host)) {
+    throw new Misuse(`${host} can be reached from other machines, and everyone knows the development pair: give a --key and a --secret of your own, or no --host`);
+  }
+  return { host, port: Number(port), ...pair };
+}
+
+function open({ host, port, key, secret }) {
+  try {
+    return createPlatform({ provider: 'embedded', host, port, apiKey: key, apiSecret: secret });
+  } catch (error) {
+    // What has a cause is no fault of the command line: the addon could not be loaded.
+    throw isMediaError(error) && error.cause === undefined ? new Misuse(error.message) : error;
+  }
+}
+
+/** Keeps the process until a signal, or until nobody reads what it prints; then closes the engine. */
+function endOnRequest(platform) {
+  // The engine itself keeps no process alive.
+  const alive = setInterval(() => {}, 2 ** 30);
+  let closing;
+  const end = () => (closing ??= platform.close().then(() => clearInterval(alive), fail));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      if (closing !== undefined) process.exit(128 + constants.signals[signal]);
+      void end();
+    });
+  }
+  process.stdout.on('error', end);
+}
+
+function factsOf(url, { host, key }) {
+  const port = Number(new URL(url).port) || 80;
+  return { url, httpUrl: url.replace('ws', 'http'), host, port, apiKey: key, pid: process.pid };
+}
+
+function describe(url, { key, secret }) {
+  const named = secret === KNOWN.secret ? 'the development secret "secret"' : 'the secret you gave';
+  return `The embedded engine serves on ${url}
+Its API key is ${key}, its secret ${named}.
+
+To point an app at it, set these, and LIVEKIT_API_SECRET to that secret:
+
+  LIVEKIT_URL=${url}
+  LIVEKIT_API_KEY=${key}
+
+To join a room, mint a token with getPlatform().media.generateToken or
+livekit-server-sdk, and connect with it and livekit-client.
+
+${STATE}
+
+Ctrl-C ends it, and its rooms.
+`;
+}
+
+function fail(error) {
+  if (error instanceof Misuse) {
+    process.stderr.write(`maravilla-media: ${error.message}\nUsage: ${error.usage}\nAdd --help for more.\n`);
+    process.exit(2);
+  }
+  const isTold = isMediaError(error);
+  process.stderr.write(`maravilla-media: ${isTold ? error.message : error.stack}\n`);
+  if (isTold && error.operation === 'mediaUrl') process.stderr.write('With --port 0 it takes any free port.\n');
+  process.exit(1);
+}
+
+// Nobody reads any more, as after `| head`: no reason for a stack.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+main(process.argv.slice(2)).catch(fail);
