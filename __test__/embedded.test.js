@@ -1,0 +1,294 @@
+'use strict';
+
+// When and where the embedded engine starts, and who shares it.
+
+require('./support/environment.js');
+const { once } = require('node:events');
+const path = require('node:path');
+const { inspect } = require('node:util');
+const { Worker } = require('node:worker_threads');
+const { createPlatform } = require('../index.js');
+const { entry, resultOf } = require('./support/child.js');
+const { ann, apiKey, apiSecret, calls, freePort, httpOf, occupy, openEmbedded, portOf, validate } = require('./support/embedded.js');
+const { failureIn, failureOf } = require('./support/failure.js');
+const { installCopy, temporaryFolder } = require('./support/package-copy.js');
+const { cleanUp } = require('./support/serve.js');
+const { listening, threads } = require('./support/sockets.js');
+
+const sockets = path.join(__dirname, 'support/sockets.js');
+
+/**
+ * What a script of its own process prints: `platform`, `listening`, `take` (a port) and `tell` (prints the result) are there.
+ * Linux gives every process the whole of 127/8: a host of its own keeps tests of one port apart.
+ */
+const told = (body, options) =>
+  resultOf(
+    `const platform = require(entry);
+    const { listening, threads } = require(${JSON.stringify(sockets)});
+    const { once } = require('events');
+    const take = async (port, host) => { const server = require('net').createServer().listen(port, host); await once(server, 'listening'); return server; };
+    const tell = (value) => console.log(JSON.stringify(value));
+    const portOf = (url) => Number(new URL(url).port);
+    (async () => { ${body} })();`,
+    options,
+  );
+
+describe('the engine starts', () => {
+  test('at no import, no getPlatform and no createPlatform', async () => {
+    const result = await told(
+      `const before = threads();
+      const shared = platform.getPlatform({ provider: 'embedded' });
+      const own = platform.createPlatform({ provider: 'embedded', port: 0 });
+      const { createRoom } = shared.media;
+      require('util').inspect([shared, own], { showHidden: true, depth: 9 });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      tell({ listening: listening(), threads: threads() - before, kept: process.getActiveResourcesInfo().filter((name) => name !== 'PipeWrap') });`,
+    );
+    expect(result).toEqual({ listening: [], threads: 0, kept: [] });
+  });
+
+  test.each(Object.entries(calls))('at the first call, whichever it is: %s', async (_, call) => {
+    const before = listening();
+    const { media } = openEmbedded();
+    expect(listening()).toEqual(before);
+    await call(media);
+    const [port, ...others] = listening().filter((each) => !before.includes(each));
+    expect(others).toEqual([]);
+    expect(portOf(await media.mediaUrl())).toBe(port);
+  });
+
+  test('once, however many calls are first', async () => {
+    const before = listening();
+    const { media } = openEmbedded();
+    await Promise.all([...Object.values(calls), ...Object.values(calls)].map((call) => call(media)));
+    expect(listening()).toHaveLength(before.length + 1);
+  });
+
+  test('for no call whose arguments are wrong', async () => {
+    const before = listening();
+    const { media } = openEmbedded();
+    for (const call of [media.createRoom(''), media.createRoom(1), media.generateToken('room', { identity: '' }), media.deleteRoom('a'.repeat(257))]) {
+      expect((await failureOf(call)).code).toBe('INVALID_ARGUMENT');
+    }
+    expect(listening()).toEqual(before);
+  });
+
+  test('and serves over HTTP at once', async () => {
+    const { media } = openEmbedded();
+    const response = await fetch(httpOf(await media.mediaUrl()));
+    expect([response.status, await response.text()]).toEqual([200, 'OK']);
+  });
+});
+
+describe('the port', () => {
+  const first = async (host) => told(`tell(await platform.getPlatform({ provider: 'embedded', host: '${host}' }).media.mediaUrl());`);
+
+  test('of the shared engine is 7880', async () => {
+    expect(await first('127.0.78.1')).toBe('ws://127.0.78.1:7880');
+  });
+
+  test('of the shared engine is the next free one where 7880 is taken', async () => {
+    const host = '127.0.78.2';
+    await occupy(7880, host);
+    expect(await first(host)).toBe(`ws://${host}:7881`);
+    await occupy(7881, host);
+    await occupy(7882, host);
+    expect(await first(host)).toBe(`ws://${host}:7883`);
+  });
+
+  test('of two processes differs', async () => {
+    const host = '127.0.78.3';
+    const script = `const { media } = platform.getPlatform({ provider: 'embedded', host: '${host}' });
+      const url = await media.mediaUrl();
+      const { execFileSync } = require('child_process');
+      const other = execFileSync(process.execPath, ['-e', 'require(process.argv[1]).getPlatform({ provider: "embedded", host: "${host}" }).media.mediaUrl().then(console.log)', entry], { encoding: 'utf8' });
+      tell([portOf(url), portOf(other)]);`;
+    expect(await told(script)).toEqual([7880, 7881]);
+  });
+
+  test('of an own engine is any free one', async () => {
+    const host = '127.0.78.4';
+    const urls = await Promise.all([1, 2, 3].map(() => openEmbedded({ host }).media.mediaUrl()));
+    const ports = urls.map(portOf);
+    expect(new Set(ports).size).toBe(3);
+    for (const port of ports) expect(port).toBeGreaterThan(8000);
+  });
+
+  test('0 is any free one, of the shared engine too', async () => {
+    expect(portOf(await openEmbedded({ port: 0 }).media.mediaUrl())).toBeGreaterThan(8000);
+    const port = await told(`tell(portOf(await platform.getPlatform({ provider: 'embedded', host: '127.0.78.5', port: 0 }).media.mediaUrl()));`);
+    expect(port).toBeGreaterThan(8000);
+  });
+
+  test('that is given is that one', async () => {
+    const port = await freePort();
+    expect(await openEmbedded({ port }).media.mediaUrl()).toBe(`ws://127.0.0.1:${port}`);
+  });
+
+  test.each(Object.entries(calls))('that is given and taken is INVALID_CONFIG, of which %s tells', async (operation, call) => {
+    const { port } = await occupy();
+    const { media } = openEmbedded({ port, apiKey, apiSecret });
+    const error = await failureOf(call(media));
+    expect(error).toMatchObject({ code: 'INVALID_CONFIG', operation, retryable: false });
+    expect(error.message).toContain(String(port));
+    expect(inspect(error, { showHidden: true, depth: Infinity })).not.toContain(apiSecret);
+  });
+
+  test('that was taken is tried again by the next call', async () => {
+    const { port, free } = await occupy();
+    const { media } = openEmbedded({ port });
+    expect((await failureOf(media.createRoom('room'))).code).toBe('INVALID_CONFIG');
+    await free();
+    expect((await media.createRoom('room')).name).toBe('room');
+    expect(portOf(await media.mediaUrl())).toBe(port);
+  });
+
+  test('that another engine of this process has is taken as well', async () => {
+    const port = portOf(await openEmbedded().media.mediaUrl());
+    expect((await failureOf(openEmbedded({ port }).media.listRooms())).code).toBe('INVALID_CONFIG');
+  });
+
+  test('is INVALID_CONFIG as well where the host is none of this machine', async () => {
+    const error = await failureOf(openEmbedded({ host: '192.0.2.250' }).media.listRooms());
+    expect(error).toMatchObject({ code: 'INVALID_CONFIG', operation: 'listRooms' });
+    expect(error.message).toContain('192.0.2.250');
+  });
+});
+
+describe('getPlatform shares one engine', () => {
+  const embedded = (host, more = '') => `{ provider: 'embedded', host: '${host}'${more} }`;
+
+  test('with every later platform of the process, whatever its prefix', async () => {
+    const result = await told(
+      `const options = ${embedded('127.0.79.1')};
+      const { media } = platform.getPlatform(options);
+      await media.createRoom('kept');
+      platform.clearPlatformCache();
+      const again = platform.getPlatform(options).media;
+      platform.clearPlatformCache();
+      const tenant = platform.getPlatform({ ...options, roomPrefix: 'ke:' }).media;
+      await tenant.createRoom('room');
+      tell({ same: again === media, urls: new Set([await media.mediaUrl(), await again.mediaUrl(), await tenant.mediaUrl()]).size, rooms: (await again.listRooms()).map(({ name }) => name), tenant: (await tenant.listRooms()).map(({ name }) => name), listening: listening().length });`,
+    );
+    expect(result).toEqual({ same: false, urls: 1, rooms: ['ke:room', 'kept'], tenant: ['room'], listening: 1 });
+  });
+
+  test('with a package that is loaded anew', async () => {
+    const result = await told(
+      `const options = ${embedded('127.0.79.2')};
+      const { media } = platform.getPlatform(options);
+      await media.createRoom('kept');
+      const { token, url } = await media.generateToken('kept', { identity: 'ann', name: '' });
+      for (const file of Object.keys(require.cache)) delete require.cache[file];
+      delete globalThis[Symbol.for('@maravilla-labs/platform')];
+      const anew = require(entry);
+      const again = anew.getPlatform(options).media;
+      const opened = await fetch(url.replace('ws', 'http') + '/rtc/validate?access_token=' + (await again.generateToken('kept', { identity: 'bob', name: '' })).token);
+      tell({ anew: anew !== platform, rooms: (await again.listRooms()).length, url: (await again.mediaUrl()) === url, status: opened.status });`,
+    );
+    expect(result).toEqual({ anew: true, rooms: 1, url: true, status: 200 });
+  });
+
+  test('with a linked copy of the package, but not with one whose addon is another file', async () => {
+    const [linked, copied] = ['linked', 'copied'].map((addon) => installCopy(temporaryFolder(), addon));
+    const result = await told(
+      `const options = ${embedded('127.0.79.3')};
+      await platform.getPlatform(options).media.createRoom('room');
+      const rooms = [];
+      for (const file of ${JSON.stringify([linked, copied])}) {
+        platform.clearPlatformCache();
+        rooms.push((await require(file).getPlatform(options).media.listRooms()).length);
+      }
+      tell(rooms);`,
+    );
+    expect(result).toEqual([1, 0]);
+  });
+
+  test('with all threads, and it outlives the one that started it', async () => {
+    const result = await told(
+      `const { Worker } = require('worker_threads');
+      const options = ${embedded('127.0.79.4')};
+      const run = async (name) => {
+        const worker = new Worker(\`
+          const { parentPort, workerData: { entry, options, name } } = require('worker_threads');
+          const { media } = require(entry).getPlatform(options);
+          media.createRoom(name).then(async () => parentPort.postMessage({ url: await media.mediaUrl(), rooms: (await media.listRooms()).length, ...(await media.generateToken(name, { identity: 'ann', name: '' })) }));
+        \`, { eval: true, workerData: { entry, options, name } });
+        const exited = once(worker, 'exit');
+        const [message] = await once(worker, 'message');
+        const [code] = await exited;
+        return { ...message, code };
+      };
+      const first = await run('first');
+      const second = await run('second');
+      const { media } = platform.getPlatform(options);
+      const rooms = (await media.listRooms()).map(({ name }) => name);
+      const { status } = await fetch(first.url.replace('ws', 'http') + '/rtc/validate?access_token=' + first.token);
+      tell({ codes: [first.code, second.code], seen: [first.rooms, second.rooms], urls: new Set([first.url, second.url, await media.mediaUrl()]).size, rooms, status, listening: listening().length });`,
+    );
+    expect(result).toEqual({ codes: [0, 0], seen: [1, 2], urls: 1, rooms: ['first', 'second'], status: 200, listening: 1 });
+  });
+
+  test('and refuses another host, port or key while it runs', async () => {
+    const result = await told(
+      `const options = { provider: 'embedded', host: '127.0.79.5', port: 0, apiKey: 'key', apiSecret: 'the-secret-itself' };
+      const url = await platform.getPlatform(options).media.mediaUrl();
+      const port = portOf(url);
+      const codes = {};
+      for (const [name, change] of Object.entries({ none: {}, same: { port }, host: { host: '127.0.79.6' }, port: { port: port === 1024 ? 1025 : port - 1 }, key: { apiKey: 'other' }, secret: { apiSecret: 'another-secret' } })) {
+        platform.clearPlatformCache();
+        const { media } = platform.getPlatform({ ...options, ...change });
+        const outcomes = await Promise.all([media.listRooms(), media.mediaUrl(), media.generateToken('room', { identity: 'ann', name: '' })].map((call) => call.then(() => 'fine', ({ code, message }) => (/itself|another-secret/.test(message) ? message : code))));
+        codes[name] = [...new Set(outcomes)].join();
+      }
+      platform.clearPlatformCache();
+      codes.absent = (await platform.getPlatform({ provider: 'embedded', host: options.host }).media.mediaUrl()) === url;
+      tell(codes);`,
+    );
+    const refused = 'INVALID_CONFIG';
+    expect(result).toEqual({ none: 'fine', same: 'fine', host: refused, port: refused, key: refused, secret: refused, absent: true });
+  });
+});
+
+describe('createPlatform makes an engine of its own', () => {
+  test('whose rooms no other has', async () => {
+    const [one, two] = [openEmbedded().media, openEmbedded().media];
+    await one.createRoom('room', { maxParticipants: 1 });
+    await two.createRoom('room', { maxParticipants: 2 });
+    await one.createRoom('more');
+    expect(await one.listRooms()).toMatchObject([{ name: 'more' }, { name: 'room', maxParticipants: 1 }]);
+    expect(await two.listRooms()).toMatchObject([{ name: 'room', maxParticipants: 2 }]);
+    await two.deleteRoom('more');
+    await two.deleteRoom('room');
+    expect(await one.listRooms()).toHaveLength(2);
+  });
+
+  test('whose tokens no other takes, unless both have the same key', async () => {
+    const [one, two] = [openEmbedded().media, openEmbedded().media];
+    const [mine, theirs] = [await one.generateToken('room', ann), await two.generateToken('room', ann)];
+    expect(await validate(mine.url, mine.token)).toBe(200);
+    expect(await validate(mine.url, theirs.token)).toBe(401);
+    const pair = { apiKey, apiSecret };
+    const [three, four] = [openEmbedded(pair).media, openEmbedded(pair).media];
+    expect(await validate(await four.mediaUrl(), (await three.generateToken('room', ann)).token)).toBe(200);
+  });
+
+  test('also in worker threads, where it does not end with the thread’s siblings', async () => {
+    const script = `const { parentPort, workerData: entry } = require('worker_threads');
+      const { media } = require(entry).createPlatform({ provider: 'embedded' });
+      const keep = setInterval(() => {}, 1000);
+      media.createRoom('room').then(async () => parentPort.postMessage(await media.mediaUrl()));`;
+    const workers = [1, 2].map(() => new Worker(script, { eval: true, workerData: entry }));
+    cleanUp(() => Promise.all(workers.map((worker) => worker.terminate())));
+    const urls = (await Promise.all(workers.map((worker) => once(worker, 'message')))).flat();
+    expect(new Set(urls).size).toBe(2);
+    await workers[0].terminate();
+    expect((await fetch(httpOf(urls[1]))).status).toBe(200);
+  });
+
+  test('and none where its options are wrong', () => {
+    const before = [listening(), threads()];
+    expect(failureIn(() => createPlatform({ provider: 'embedded', apiKey })).code).toBe('INVALID_CONFIG');
+    expect([listening(), threads()]).toEqual(before);
+  });
+});
