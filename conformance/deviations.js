@@ -103,6 +103,10 @@ const deviations = {
     why: 'livekit-server takes it for an unknown field. No encoder writes one: it is damage, and the engine says so.',
     cases: { 'is not read': { livekit: gives({ participants: [] }), engine: malformedProtobuf } },
   },
+  'an enum value that nobody knows': {
+    why: 'livekit-server drops it: a list of sources that hold nothing but typing errors is then empty, and so allows all. The engine says so.',
+    cases: { 'is not read': { livekit: gives({}), engine: malformedJson } },
+  },
   'a path that is not clean': {
     why: 'livekit-server redirects, as Go does; a POST that is redirected often arrives as a GET.',
     cases: {

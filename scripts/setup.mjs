@@ -32,8 +32,8 @@ function addonIsFresh() {
 }
 
 function sources() {
-  const files = ['Cargo.toml', 'Cargo.lock', 'build.rs'].map((name) => path.join(root, name));
-  for (const folder of ['src', 'engine'].map((name) => path.join(root, name)).filter(existsSync)) {
+  const files = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'engine/Cargo.toml'].map((name) => path.join(root, name));
+  for (const folder of ['src', 'engine/src'].map((name) => path.join(root, name))) {
     const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
     files.push(...entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name)));
   }

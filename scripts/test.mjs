@@ -1,10 +1,11 @@
 // npm test: every check, one after another; a failing one does not stop the rest. The last line sums up.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import os from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from './build.mjs';
 import { cargoEnv, profile } from './cargo.mjs';
+import { conformance } from './conformance.mjs';
 import { generate, generatedFiles } from './generate.mjs';
+import { jest, ranSome } from './jest.mjs';
 import { pack } from './pack.mjs';
 import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms, ensureServers } from './setup.mjs';
 import { report, root, run, say } from './shell.mjs';
@@ -30,7 +31,8 @@ const steps = {
   'cargo test': () => cargoTest('--workspace'),
   'cargo unit tests': () => cargoTest('--workspace', '--lib', '--', '--skip', 'behaviour'),
   jest: () => jest(),
-  'jest, without servers': () => jest('--selectProjects', 'fast'),
+  'jest, without servers': () => jest(['--selectProjects', 'fast']),
+  conformance,
   package: checkPackage,
 };
 
@@ -65,35 +67,6 @@ async function cargoTest(...options) {
     count.failed += Number(failed);
   }
   return ranSome(count, failure);
-}
-
-async function jest(...options) {
-  const work = mkdtempSync(path.join(os.tmpdir(), 'jest-'));
-  const outputFile = path.join(work, 'results.json');
-  let failure;
-  try {
-    await run([bin('jest'), '--ci', '--json', `--outputFile=${outputFile}`, ...options]).catch((error) => {
-      failure = error;
-    });
-    if (!existsSync(outputFile)) throw failure;
-    const results = JSON.parse(readFileSync(outputFile, 'utf8'));
-    // Nothing is skipped silently: a skipped test has not passed.
-    const skipped = results.numPendingTests + results.numTodoTests;
-    if (skipped > 0) console.error(`${skipped} tests were skipped`);
-    const failed = results.numFailedTests + results.numRuntimeErrorTestSuites + skipped;
-    return ranSome({ passed: results.numPassedTests, failed }, failure);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
-}
-
-/** A suite that failed without a failing test, or that ran no test, counts as one failure. */
-function ranSome(count, failure) {
-  if (count.failed === 0 && (failure || count.passed === 0)) {
-    console.error(failure?.message ?? 'ran no test');
-    return { ...count, failed: 1 };
-  }
-  return count;
 }
 
 async function checkPackage() {

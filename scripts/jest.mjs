@@ -1,0 +1,48 @@
+// Runs jest and counts.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { root, run } from './shell.mjs';
+
+/** @typedef {{ passed: number, failed: number }} Count */
+
+/**
+ * Runs jest, all of it or what the options select.
+ * @param {string[]} [options]
+ * @param {Record<string, string>} [env] Put over this process's own.
+ * @returns {Promise<Count>}
+ */
+export async function jest(options = [], env = {}) {
+  const work = mkdtempSync(path.join(os.tmpdir(), 'jest-'));
+  const outputFile = path.join(work, 'results.json');
+  let failure;
+  try {
+    const command = [path.join(root, 'node_modules/.bin/jest'), '--ci', '--json', `--outputFile=${outputFile}`, ...options];
+    await run(command, { env }).catch((error) => {
+      failure = error;
+    });
+    if (!existsSync(outputFile)) throw failure;
+    const results = JSON.parse(readFileSync(outputFile, 'utf8'));
+    // Nothing is skipped silently: a skipped test has not passed.
+    const skipped = results.numPendingTests + results.numTodoTests;
+    if (skipped > 0) console.error(`${skipped} tests were skipped`);
+    const failed = results.numFailedTests + results.numRuntimeErrorTestSuites + skipped;
+    return ranSome({ passed: results.numPassedTests, failed }, failure);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/**
+ * A suite that failed without a failing test, or that ran no test, counts as one failure.
+ * @param {Count} count
+ * @param {Error} [failure]
+ * @returns {Count}
+ */
+export function ranSome(count, failure) {
+  if (count.failed === 0 && (failure || count.passed === 0)) {
+    console.error(failure?.message ?? 'ran no test');
+    return { ...count, failed: 1 };
+  }
+  return count;
+}
