@@ -3,19 +3,20 @@
 require('./support/environment.js');
 const { TokenVerifier } = require('livekit-server-sdk');
 const { livekit } = require('./support/fault-server.js');
-const { apiKey, apiSecret, mediaAt } = require('./support/media.js');
+const { apiKey, apiSecret, providers } = require('./support/media.js');
 const { readToken } = require('./support/token.js');
 
 const url = 'wss://rooms.example';
-const media = mediaAt(url);
 const ann = { identity: 'ann', name: 'Ann' };
 
-async function claimsOf(participant, { roomId = 'huddle', from = media } = {}) {
-  const { token } = await from.generateToken(roomId, { ...ann, ...participant });
-  return readToken(token, apiSecret).claims;
-}
+describe.each(providers)('a join token of $name', ({ open }) => {
+  const media = open(url);
 
-describe('a join token', () => {
+  async function claimsOf(participant, { roomId = 'huddle', from = media } = {}) {
+    const { token } = await from.generateToken(roomId, { ...ann, ...participant });
+    return readToken(token, apiSecret).claims;
+  }
+
   test('is signed with HS256 by the configured key and secret', async () => {
     const { token } = await media.generateToken('huddle', ann);
     const { header, claims } = readToken(token, apiSecret);
@@ -54,12 +55,12 @@ describe('a join token', () => {
   });
 
   test('ends after the configured time', async () => {
-    const { nbf, exp } = await claimsOf({}, { from: mediaAt(url, { tokenTtlSecs: 90 }) });
+    const { nbf, exp } = await claimsOf({}, { from: open(url, { tokenTtlSecs: 90 }) });
     expect(exp - nbf).toBe(90);
   });
 
   test.each([1, 77, 2_592_000])('ends after its own %i seconds, whatever is configured', async (ttlSecs) => {
-    const from = mediaAt(url, { tokenTtlSecs: 90 });
+    const from = open(url, { tokenTtlSecs: 90 });
     const { token, expiresAt } = await from.generateToken('huddle', { ...ann, ttlSecs });
     const { nbf, exp } = readToken(token).claims;
     expect(exp - nbf).toBe(ttlSecs);
@@ -76,7 +77,7 @@ describe('a join token', () => {
   });
 
   test("names the room as the server has it, with the prefix", async () => {
-    const { video } = await claimsOf({}, { from: mediaAt(url, { roomPrefix: 't1:' }) });
+    const { video } = await claimsOf({}, { from: open(url, { roomPrefix: 't1:' }) });
     expect(video.room).toBe('t1:huddle');
   });
 
@@ -170,7 +171,7 @@ describe('a join token', () => {
       expect(text).not.toContain(extra);
     }
     for (const name of Object.keys(claims)) {
-      expect(['iss', 'sub', 'iat', 'nbf', 'exp', 'jti', 'name', 'video', 'sip', 'metadata', 'attributes', 'sha256', 'kind', 'roomConfig', 'roomPreset']).toContain(name);
+      expect(['iss', 'sub', 'iat', 'nbf', 'exp', 'jti', 'name', 'video', 'sip', 'metadata', 'attributes', 'sha256', 'kind', 'roomConfig', 'roomPreset', 'maravilla']).toContain(name);
     }
   });
 
@@ -186,7 +187,7 @@ describe('a join token', () => {
     ['ws://rooms.example:7880', 'ws://rooms.example:7880'],
     ['http://rooms.example:7880', 'ws://rooms.example:7880'],
   ])('comes with the address to connect to: %s', async (configured, handedOut) => {
-    expect((await mediaAt(configured).generateToken('huddle', ann)).url).toBe(handedOut);
+    expect((await open(configured).generateToken('huddle', ann)).url).toBe(handedOut);
   });
 
   test('is made anew each time, and 500 at once do not mix', async () => {

@@ -124,6 +124,35 @@ describe.each(providers)('rooms on $name', ({ start }) => {
     });
   });
 
+  describe('a signal', () => {
+    /** @type {[string, ...unknown[]][]} */
+    const calls = [
+      ['createRoom', 'signalled', {}],
+      ['deleteRoom', 'signalled'],
+      ['listRooms'],
+      ['listParticipants', 'signalled'],
+      ['removeParticipant', 'signalled', 'ann'],
+      ['generateToken', 'signalled', { identity: 'ann', name: '' }],
+      ['mediaUrl'],
+    ];
+
+    test.each(calls)('that was aborted before ends the call, and nothing happens: %s', async (method, ...args) => {
+      const signal = AbortSignal.abort('changed my mind');
+      const call = /** @type {any} */ (media)[method](...args, { signal });
+      await expect(call).rejects.toMatchObject({ code: 'ABORTED', operation: method, retryable: false, cause: 'changed my mind' });
+      expect(await isListed('signalled')).toBe(false);
+    });
+
+    test('that is not aborted, or only afterwards, changes nothing', async () => {
+      const aborting = new AbortController();
+      for (let call = 0; call < 20; call += 1) {
+        expect(await media.createRoom('lasting', {}, { signal: aborting.signal, timeoutMs: 60_000 })).toMatchObject({ name: 'lasting' });
+      }
+      aborting.abort();
+      expect(await isListed('lasting')).toBe(true);
+    });
+  });
+
   describe('answers', () => {
     test('pass through what frameworks hand to a browser', async () => {
       const caller = await startCaller(server.options);

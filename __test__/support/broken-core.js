@@ -5,12 +5,15 @@ const { root } = require('./child.js');
 
 const file = path.join(root, 'binding.js');
 
+const LIVEKIT = { url: 'ws://127.0.0.1:1', apiKey: 'key', apiSecret: 'secret' };
+
 /**
- * The package loaded anew over a native core in which `replace` puts other functions: its media service, or what was
- * thrown in its place.
+ * The package loaded anew over a native core in which `replace` puts other functions: a platform and its media service,
+ * or what was thrown in its place.
  * @param {(name: string, original: Function) => Function | undefined} replace
+ * @param {import('../../index.js').PlatformOptions} [options]
  */
-function loadOverCore(replace) {
+function loadOverCore(replace, options = LIVEKIT) {
   const loaded = {};
   jest.isolateModules(() => {
     jest.doMock(file, () => {
@@ -22,7 +25,8 @@ function loadOverCore(replace) {
     });
     const { createPlatform } = require('../../index.js');
     try {
-      loaded.media = createPlatform({ url: 'ws://127.0.0.1:1', apiKey: 'key', apiSecret: 'secret' }).media;
+      loaded.platform = createPlatform(options);
+      loaded.media = loaded.platform.media;
     } catch (error) {
       loaded.thrown = error;
     }

@@ -27,4 +27,25 @@ const roomCalls = {
   removeParticipant: (media, options) => media.removeParticipant('room', 'ann', options),
 };
 
-module.exports = { apiKey, apiSecret, mediaAt, roomCalls };
+const opened = [];
+afterAll(async () => {
+  for (const platform of opened.splice(0)) await platform.close();
+});
+
+/**
+ * Each provider by its name, and its media service for clients at that URL: what needs no server is the same on all.
+ * @type {{ name: string, open: typeof mediaAt }[]}
+ */
+const providers = [
+  { name: 'livekit', open: mediaAt },
+  {
+    name: 'the embedded engine',
+    open(publicUrl, options = {}) {
+      const platform = createPlatform({ provider: 'embedded', publicUrl, apiKey, apiSecret, ...options });
+      opened.push(platform);
+      return platform.media;
+    },
+  },
+];
+
+module.exports = { apiKey, apiSecret, mediaAt, providers, roomCalls };

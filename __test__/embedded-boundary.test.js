@@ -1,0 +1,143 @@
+'use strict';
+
+// What crosses from the embedded engine into JavaScript: plain values, errors with a useful stack, and no defect.
+
+require('./support/environment.js');
+const fs = require('node:fs');
+const path = require('node:path');
+const { MediaError, createPlatform } = require('../index.js');
+const { coreFunctions, loadOverCore } = require('./support/broken-core.js');
+const { resultOf } = require('./support/child.js');
+const { ann, calls, occupy, openEmbedded } = require('./support/embedded.js');
+const { failureOf } = require('./support/failure.js');
+const { installCopy, temporaryFolder } = require('./support/package-copy.js');
+
+const EMBEDDED = { provider: 'embedded' };
+
+describe('under jest', () => {
+  test('errors are errors of this realm', async () => {
+    const { port } = await occupy();
+    const { media } = openEmbedded({ port });
+    for (const call of [media.createRoom(''), media.createRoom('room'), media.mediaUrl(), media.generateToken('room', ann)]) {
+      const error = await call.catch((caught) => caught);
+      expect(error).toBeInstanceOf(MediaError);
+      expect(error).toBeInstanceOf(Error);
+    }
+  });
+
+  test('every method gives a promise of this realm, though the engine answers at once', async () => {
+    const { media } = openEmbedded();
+    for (const call of Object.values(calls)) {
+      const promise = call(media);
+      expect(promise).toBeInstanceOf(Promise);
+      await promise;
+    }
+  });
+});
+
+describe('a defect of the native core', () => {
+  const panic = () => {
+    throw new Error('panicked');
+  };
+  const isOpening = (name) => name === 'openEmbedded';
+
+  test('that opens an engine is INTERNAL', () => {
+    const { thrown } = loadOverCore((name) => (isOpening(name) ? panic : undefined), EMBEDDED);
+    expect(thrown).toMatchObject({ name: 'MediaError', code: 'INTERNAL', operation: 'createPlatform' });
+  });
+
+  test.each(['mediaUrl', 'generateToken'])('that asks for the URL is INTERNAL: %s', async (operation) => {
+    const { media } = loadOverCore((name) => (name === 'mediaUrl' ? panic : undefined), EMBEDDED);
+    expect(await failureOf(calls[operation](media))).toMatchObject({ code: 'INTERNAL', operation });
+  });
+
+  test.each([
+    ['throws', panic],
+    ['rejects', () => Promise.reject(new Error('panicked'))],
+    ['rejects with nothing', () => Promise.reject()],
+  ])('that %s as it closes is INTERNAL, whoever closes', async (_, broken) => {
+    const { platform } = loadOverCore((name) => (name === 'closeProvider' ? broken : undefined), EMBEDDED);
+    for (let round = 0; round < 2; round += 1) expect(await failureOf(platform.close())).toMatchObject({ code: 'INTERNAL', operation: 'close' });
+  });
+
+  test('in whatever function it is becomes a MediaError', async () => {
+    for (const broken of coreFunctions()) {
+      const { media, platform, thrown } = loadOverCore((name) => (name === broken ? panic : undefined), EMBEDDED);
+      const outcomes = thrown ? [thrown] : await Promise.all([...Object.values(calls).map((call) => call(media)), platform.close()].map((call) => call.catch((error) => error)));
+      for (const error of outcomes.filter((outcome) => outcome instanceof Error)) expect([broken, error.name]).toEqual([broken, 'MediaError']);
+    }
+  });
+
+  test('is nothing to LiveKit’s platforms where it is in the engine', async () => {
+    const { media, platform } = loadOverCore((name) => (['openEmbedded', 'mediaUrl', 'closeProvider'].includes(name) ? panic : undefined));
+    expect((await media.generateToken('room', ann)).url).toBe(await media.mediaUrl());
+    await platform.close();
+  });
+});
+
+describe('the network', () => {
+  test('is never looked at: neither proxies nor certificate authorities', async () => {
+    const { media, platform } = loadOverCore((name, original) => (name === 'configureNetwork' ? () => { throw new Error('looked at'); } : original), EMBEDDED);
+    for (const call of Object.values(calls)) await call(media);
+    await platform.close();
+  });
+});
+
+describe('a stack', () => {
+  test('names the line that awaits, and those that await it', async () => {
+    const { port } = await occupy();
+    const { media } = openEmbedded({ port });
+    const each = {
+      createRoom: () => media.createRoom('room'),
+      generateToken: () => media.generateToken('room', ann),
+      mediaUrl: () => media.mediaUrl(),
+    };
+    for (const [operation, call] of Object.entries(each)) {
+      async function route() {
+        await call();
+      }
+      async function outer() {
+        await route();
+      }
+      const error = await failureOf(outer());
+      expect([error.operation, error.code]).toEqual([operation, 'INVALID_CONFIG']);
+      expect(error.stack).toMatch(/^MediaError: /);
+      expect(error.stack).toMatch(new RegExp(`route .*${path.basename(__filename)}[^]*outer .*${path.basename(__filename)}`));
+    }
+  });
+});
+
+test('hot reload keeps the rooms: Vite SSR runs the same engine on', async () => {
+  const folder = temporaryFolder();
+  installCopy(folder, 'linked');
+  fs.writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}');
+  fs.writeFileSync(
+    path.join(folder, 'rooms.js'),
+    `import { getPlatform } from '@maravilla-labs/platform';
+    export const { media } = getPlatform();`,
+  );
+  const result = await resultOf(
+    `import { createServer } from ${JSON.stringify(require.resolve('vite').replace(/index\.cjs$/, 'dist/node/index.js'))};
+    const vite = await createServer({ root: ${JSON.stringify(folder)}, configFile: false, appType: 'custom', logLevel: 'error', server: { middlewareMode: true, hmr: false, ws: false, watch: null }, optimizeDeps: { noDiscovery: true } });
+    const first = await vite.ssrLoadModule('/rooms.js');
+    await first.media.createRoom('kept');
+    vite.moduleGraph.invalidateAll();
+    const second = await vite.ssrLoadModule('/rooms.js');
+    const result = { anew: first !== second, rooms: (await second.media.listRooms()).map(({ name }) => name), same: (await first.media.mediaUrl()) === (await second.media.mediaUrl()) };
+    await vite.close();
+    console.log(JSON.stringify(result));`,
+    { cwd: folder, module: true, env: { MARAVILLA_MEDIA_PROVIDER: 'embedded', MARAVILLA_MEDIA_HOST: '127.0.83.1' } },
+  );
+  expect(result).toEqual({ anew: true, rooms: ['kept'], same: true });
+});
+
+test('an addon that is missing is told of when the platform is made, naming the package to install', async () => {
+  const copy = installCopy(temporaryFolder(), 'none');
+  const failure = await resultOf(
+    `try { require(entry).createPlatform({ provider: 'embedded' }); } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`,
+    { entry: copy },
+  );
+  expect(failure.code).toBe('INVALID_CONFIG');
+  expect(failure.message).toContain('npm install @maravilla-labs/platform-');
+  expect(createPlatform({ provider: 'none' }).media).toBeUndefined();
+});
