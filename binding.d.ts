@@ -18,7 +18,7 @@ export declare function closeProvider(provider: number): string | Failure | Prom
 /** Says how the process reaches the network; the first word counts. */
 export declare function configureNetwork(options: NetworkOptions): void
 
-/** Gives the room as a list of its fields: name, participants, most participants and time of creation. */
+/** Gives the room as a list of its fields, without the name: participants, most participants and time of creation. */
 export declare function createRoom(provider: number, roomId: string, maxParticipants?: number | undefined | null, emptyTimeoutSecs?: number | undefined | null, departureTimeoutSecs?: number | undefined | null, metadata?: string | undefined | null, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
 /** Gives `null`. */
@@ -68,7 +68,7 @@ export declare function generateToken(provider: number, now: number, roomId: str
 /** Gives the participants. */
 export declare function listParticipants(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
-/** Gives the rooms as one list, in which the fields of each follow those of the last. */
+/** Gives the rooms as one list, for each its name and then its fields. */
 export declare function listRooms(provider: number, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
 /** A configuration that the facade has checked. */

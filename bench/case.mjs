@@ -1,5 +1,6 @@
 // One case by one peer, in a process of its own: `node case.mjs <case> <peer>`, the server in BENCH_SERVER. Prints JSON.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { ROOMS } from './measure.mjs';
 import { peers } from './peers.mjs';
 
 const PARTICIPANT = { identity: 'user-4711', name: 'Ann', canPublish: true, canSubscribe: true, canPublishData: true };
@@ -18,6 +19,19 @@ const cases = {
     const rounds = (count) => repeat(count, () => Promise.all(Array.from({ length: 500 }, () => peer.token(ROOM, PARTICIPANT))));
     await rounds(40);
     return { value: (await timed(() => rounds(100))) / 50 };
+  },
+
+  /** µs to create a room in this process: a new one, and one that is live. */
+  async create(peer) {
+    const rooms = (round) => repeat(ROOMS, (i) => peer.create(`huddle:${round}:${i}`));
+    const removed = (round) => repeat(ROOMS, (i) => peer.remove(`huddle:${round}:${i}`));
+    await repeat(5, async (round) => {
+      await rooms(round);
+      await removed(round);
+    });
+    const value = (await timed(() => rooms('new'))) / (ROOMS / 1000);
+    const again = (await timed(() => rooms('new'))) / (ROOMS / 1000);
+    return { value, again };
   },
 
   /** ms for a pair of create and delete, one at a time. */
@@ -40,16 +54,19 @@ const cases = {
 
   /** ms to list the rooms there are, and the longest that the event loop stood still. */
   async list(peer) {
+    const rooms = await peer.list();
+    // An engine of this process begins without rooms.
+    if (rooms.length === 0) await repeat(ROOMS, (i) => peer.create(`huddle:${i}`));
     await peer.list();
     const delay = monitorEventLoopDelay({ resolution: 1 });
     delay.enable();
-    let rooms;
+    let listed;
     const value = await timed(async () => {
-      rooms = await peer.list();
+      listed = await peer.list();
     });
     await new Promise((resolve) => setTimeout(resolve, 20));
     delay.disable();
-    return { value, delay: delay.max / 1e6, rooms: rooms.length };
+    return { value, delay: delay.max / 1e6, rooms: listed.length };
   },
 
   /** 1,000 joins at once: create the huddle, mint a token. */
@@ -61,6 +78,11 @@ const cases = {
     const value = await timed(() => Promise.all(Array.from({ length: 1000 }, join)));
     await peer.remove('huddle:joins');
     return { value };
+  },
+
+  /** Resident MB of a Node process that does nothing. */
+  async bare() {
+    return { bare: process.memoryUsage.rss() / 1024 / 1024 };
   },
 
   /** Resident MB after a warm-up, after 1,000,000 tokens and after 20,000 room calls. */

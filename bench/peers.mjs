@@ -7,16 +7,12 @@ const SETTINGS = { maxParticipants: 12, emptyTimeoutSecs: 300 };
 
 /** `{ token, create, remove, list }` over that server; each is loaded only when it is asked for. */
 export const peers = {
-  async ours({ url, apiKey, apiSecret }) {
-    const { createPlatform } = (await import('../index.js')).default;
-    const { media } = createPlatform({ url, apiKey, apiSecret });
-    return {
-      token: (room, participant) => media.generateToken(room, participant),
-      create: (room) => media.createRoom(room, SETTINGS),
-      remove: (room) => media.deleteRoom(room),
-      list: () => media.listRooms(),
-    };
-  },
+  ours: ({ url, apiKey, apiSecret }) => platform({ url, apiKey, apiSecret }),
+
+  /** The same, on an engine in this process. */
+  embedded: () => platform({ provider: 'embedded' }),
+
+  none: async () => ({}),
 
   async sdk({ url, apiUrl, apiKey, apiSecret }) {
     const { AccessToken, RoomServiceClient } = await import('livekit-server-sdk');
@@ -50,6 +46,17 @@ export const peers = {
     };
   },
 };
+
+async function platform(options) {
+  const { createPlatform } = (await import('../index.js')).default;
+  const { media } = createPlatform(options);
+  return {
+    token: (room, participant) => media.generateToken(room, participant),
+    create: (room) => media.createRoom(room, SETTINGS),
+    remove: (room) => media.deleteRoom(room),
+    list: () => media.listRooms(),
+  };
+}
 
 const HEADER = Buffer.from('{"alg":"HS256","typ":"JWT"}').toString('base64url');
 

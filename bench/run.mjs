@@ -1,37 +1,15 @@
 // npm run bench: this package beside livekit-server-sdk and hand-written code, in one run. Each figure is the median of
 // several rounds, in which the peers take turns. `--write` puts the table into the README.
-import { execFile } from 'node:child_process';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import livekit from '../scripts/livekit-server.js';
 import { ensureAddon, ensureServers } from '../scripts/setup.mjs';
+import { engineTable, memoryRow } from './engine.mjs';
+import { ROOMS, Table, measure, ms, rate, times, us } from './measure.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const root = path.dirname(here);
-const run = promisify(execFile);
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
-const ROOMS = 10_000;
-
-/** One case by each of the peers, in turns; gives each peer's medians. */
-async function measure(script, peers, server, { rounds = ROUNDS, args = [] } = {}) {
-  const results = Object.fromEntries(peers.map((peer) => [peer, []]));
-  for (let round = 0; round < rounds; round += 1) {
-    for (const peer of peers) {
-      const env = { ...process.env, BENCH_SERVER: JSON.stringify(server) };
-      const { stdout } = await run(process.execPath, ['--expose-gc', path.join(here, script), ...args, peer], { env });
-      results[peer].push(JSON.parse(stdout));
-    }
-  }
-  return Object.fromEntries(peers.map((peer) => [peer, medians(results[peer])]));
-}
-
-function medians(results) {
-  const median = (key) => results.map((result) => result[key]).sort((a, b) => a - b)[Math.floor(results.length / 2)];
-  return Object.fromEntries(Object.keys(results[0]).map((key) => [key, median(key)]));
-}
+const root = path.resolve(fileURLToPath(import.meta.url), '../..');
 
 /** Counts the requests that go to the server. */
 async function counted(server, work) {
@@ -77,18 +55,13 @@ function installedBytes() {
   return [...files, 'README.md', 'package.json', addon].map(of).reduce((a, b) => a + b) + beside;
 }
 
-const us = (value) => `${value.toFixed(1)} µs`;
-const ms = (value) => `${value.toFixed(value < 10 ? 2 : 0)} ms`;
-const times = (a, b) => `${(a / b).toFixed(2)}x`;
-
 await ensureServers();
 await ensureAddon();
-const server = await livekit.startServer({ config: { logging: { level: 'error' } } });
-const rows = [];
-const row = (...cells) => {
-  rows.push(cells);
-  console.log(cells.join(' | '));
-};
+const startServer = () => livekit.startServer({ config: { logging: { level: 'error' } } });
+const server = await startServer();
+const table = new Table(['Work', 'this package', 'livekit-server-sdk', 'by hand', 'ratio', 'bar']);
+const row = table.row.bind(table);
+let engine;
 try {
   const all = ['ours', 'sdk', 'hand'];
   const two = ['ours', 'sdk'];
@@ -106,8 +79,7 @@ try {
   const aloneRatio = `${times(alone.ours.value, alone.hand.value)} by hand, ${times(alone.ours.value, alone.sdk.value)} the SDK`;
   row('create + delete, one at a time', ms(alone.ours.value), ms(alone.sdk.value), ms(alone.hand.value), aloneRatio, 'at most 1.15x by hand');
   const together = await measure('case.mjs', two, at, { args: ['pairTogether'] });
-  const rate = ({ value }) => `${value.toFixed(0)}/s`;
-  row('create + delete, 32 in flight', rate(together.ours), rate(together.sdk), '', times(together.ours.value, together.sdk.value), 'at least 1.5x');
+  row('create + delete, 32 in flight', rate(together.ours.value), rate(together.sdk.value), '', times(together.ours.value, together.sdk.value), 'at least 1.5x');
   row('the same: CPU of the process for each pair', ms(together.ours.cpu), ms(together.sdk.cpu), '', times(together.ours.cpu, together.sdk.cpu), 'at most 0.25x');
   const joins = {};
   for (const peer of two) joins[peer] = await counted(at, (through) => measure('case.mjs', [peer], through, { rounds: 1, args: ['joins'] }));
@@ -121,19 +93,20 @@ try {
   if (list.ours.rooms !== ROOMS || list.sdk.rooms !== ROOMS) throw new Error(`listed ${list.ours.rooms} and ${list.sdk.rooms} rooms`);
   row('`listRooms`, 10,000 rooms', ms(list.ours.value), ms(list.sdk.value), '', times(list.ours.value, list.sdk.value), 'at most 0.2x');
   row('the same: longest event-loop delay', ms(list.ours.delay), ms(list.sdk.delay), '', times(list.ours.delay, list.sdk.delay), 'at most 0.2x');
-  row('installed size, one platform', `${(installedBytes() / 1e6).toFixed(1)} MB`, `${(size(path.join(root, 'node_modules/livekit-server-sdk')) / 1e6).toFixed(1)} MB and its dependencies`, '', '', 'at most 8 MB');
+  row('installed size, one platform', `${(installedBytes() / 1e6).toFixed(1)} MB`, `${(size(path.join(root, 'node_modules/livekit-server-sdk')) / 1e6).toFixed(1)} MB and its dependencies`, '', '', 'at most 12 MB');
+  engine = await engineTable(at);
+  await memoryRow(engine, startServer);
 } finally {
   await server.stop();
 }
 
-const header = ['Work', 'this package', 'livekit-server-sdk', 'by hand', 'ratio', 'bar'];
-const table = [header, header.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
-console.log(`\n${table}`);
 if (process.argv.includes('--write')) {
   const file = path.join(root, 'README.md');
-  const begin = '<!-- bench:begin -->';
-  const [before, rest] = readFileSync(file, 'utf8').split(begin);
-  const after = rest.slice(rest.indexOf('<!-- bench:end -->'));
-  writeFileSync(file, `${before}${begin}\n${table}\n${after}`);
+  let text = readFileSync(file, 'utf8');
+  for (const [name, rows] of Object.entries({ bench: table, 'bench:engine': engine })) {
+    const [begin, end] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];
+    text = `${text.split(begin)[0]}${begin}\n${rows}\n${end}${text.split(end)[1]}`;
+  }
+  writeFileSync(file, text);
 }
 process.exit();

@@ -67,7 +67,7 @@ function createMedia(binding, operation, config) {
       const fields = await run(operation, options, (timeoutMs, call) =>
         binding.createRoom(provider, roomId, maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata, timeoutMs, call),
       );
-      return roomAt(fields, 0);
+      return room(roomId, fields, 0);
     },
     async deleteRoom(roomId, options) {
       const operation = 'deleteRoom';
@@ -119,16 +119,16 @@ function createMedia(binding, operation, config) {
 
 const NO_SETTINGS = {};
 
-/** The rooms, of which the core gives the fields alone, one after the other. */
-function roomsOf(fields) {
+/** The rooms, of each of which the core gives its name, then its fields. */
+function roomsOf(list) {
   const rooms = [];
-  for (let at = 0; at < fields.length; at += 4) rooms.push(roomAt(fields, at));
+  for (let at = 0; at < list.length; at += 4) rooms.push(room(list[at], list, at + 1));
   return rooms;
 }
 
-/** The server tells of no room that is not open. */
-function roomAt(fields, at) {
-  return { name: fields[at], numParticipants: fields[at + 1], maxParticipants: fields[at + 2], createdAt: fields[at + 3], active: true };
+/** A room of the fields from `at` on; the server tells of no room that is not open. */
+function room(name, fields, at) {
+  return { name, numParticipants: fields[at], maxParticipants: fields[at + 1], createdAt: fields[at + 2], active: true };
 }
 
 // What to do at each signal's abort. One listener for each signal: Node warns of a leak at the eleventh, and a server may

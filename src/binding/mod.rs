@@ -26,7 +26,7 @@ use crate::provider::{Deadline, Work};
 use failure::Failure;
 use providers::{Backing, Opening, Service, service};
 use settle::{Settled, settle};
-use values::{EmbeddedOptions, LiveKitOptions, MOST_TTL_SECS, NetworkOptions, RoomFields, SettingsInput};
+use values::{EmbeddedOptions, LiveKitOptions, MOST_TTL_SECS, NetworkOptions, RoomList, SettingsInput};
 
 /// Opens the provider of that configuration and gives its number; the same configuration, the same number.
 /// Nothing is sent before the first call.
@@ -144,7 +144,7 @@ pub fn generate_token(
     }
 }
 
-/// Gives the room as a list of its fields: name, participants, most participants and time of creation.
+/// Gives the room as a list of its fields, without the name: participants, most participants and time of creation.
 #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
 pub fn create_room(
     env: &Env,
@@ -161,7 +161,7 @@ pub fn create_room(
         let room = RoomName::parse(&service.prefix, room_id)?;
         let input = SettingsInput { max_participants, empty_timeout_secs, departure_timeout_secs, metadata };
         let settings = values::settings("settings", Some(input))?;
-        Ok(service.provider.create_room(room, settings, deadline).map(|room| RoomFields([room])))
+        Ok(service.provider.create_room(room, settings, deadline).map(|room| values::fields(&room)))
     })
 }
 
@@ -180,11 +180,11 @@ pub fn delete_room(
     })
 }
 
-/// Gives the rooms as one list, in which the fields of each follow those of the last.
+/// Gives the rooms as one list, for each its name and then its fields.
 #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
 pub fn list_rooms(env: &Env, provider: u32, timeout_ms: Option<u32>, call: Option<u32>) -> Result<Settled<'_>> {
     begin(env, provider, timeout_ms, call, |service, deadline| {
-        Ok(service.provider.list_rooms(service.prefix.clone(), deadline).map(RoomFields))
+        Ok(service.provider.list_rooms(service.prefix.clone(), deadline).map(RoomList))
     })
 }
 
@@ -237,12 +237,12 @@ fn begin<T: serde::Serialize + Send + 'static>(
     provider: u32,
     timeout_ms: Option<u32>,
     call: Option<u32>,
-    work: impl FnOnce(&Service, Deadline) -> std::result::Result<Work<T>, MediaError>,
+    work: impl FnOnce(&Service, &Deadline) -> std::result::Result<Work<T>, MediaError>,
 ) -> Result<Settled<'_>> {
     let begun = service(provider).and_then(|service| {
         let budget = timeout_ms.unwrap_or(service.timeout_ms);
         let deadline = Deadline::after(Duration::from_millis(budget.into()));
-        Ok((work(&service, deadline.clone())?, deadline))
+        Ok((work(&service, &deadline)?, deadline))
     });
     match begun {
         Ok((work, deadline)) => settle(env, call, work, deadline),

@@ -2,8 +2,8 @@
 //! is one for each configuration, however often it is opened, and it stays for the life of the process; but each engine
 //! that a caller owns has one of its own, until it is closed.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use crate::media::{MediaError, RoomPrefix};
@@ -46,7 +46,7 @@ pub(super) struct Service {
 struct Services {
     /// Those that are not owned.
     numbers: HashMap<Opening, u32>,
-    open: HashMap<u32, Arc<Service>>,
+    open: BTreeMap<u32, Arc<Service>>,
     /// No number is given twice: whoever holds one that is closed must not reach another's engine.
     next: u32,
 }

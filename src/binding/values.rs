@@ -81,18 +81,23 @@ pub struct SettingsInput {
     pub metadata: Option<String>,
 }
 
-/// Rooms without the names of their fields: a third of the text, and half the time to read it.
-pub(super) struct RoomFields<R>(pub(super) R);
+/// A room's participants, most participants and time of creation.
+pub(super) fn fields(room: &Room) -> (u32, u32, i64) {
+    (room.num_participants, room.max_participants, room.created_at)
+}
 
-impl<R: AsRef<[Room]>> Serialize for RoomFields<R> {
+/// Rooms without the names of their fields: a third of the text, and half the time to read it.
+pub(super) struct RoomList(pub(super) Vec<Room>);
+
+impl Serialize for RoomList {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let rooms = self.0.as_ref();
-        let mut list = serializer.serialize_seq(Some(rooms.len() * 4))?;
-        for room in rooms {
+        let mut list = serializer.serialize_seq(Some(self.0.len() * 4))?;
+        for room in &self.0 {
+            let (participants, most_participants, created_at) = fields(room);
             list.serialize_element(&room.name)?;
-            list.serialize_element(&room.num_participants)?;
-            list.serialize_element(&room.max_participants)?;
-            list.serialize_element(&room.created_at)?;
+            list.serialize_element(&participants)?;
+            list.serialize_element(&most_participants)?;
+            list.serialize_element(&created_at)?;
         }
         list.end()
     }

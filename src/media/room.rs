@@ -53,6 +53,12 @@ impl RoomName {
     pub fn id(&self) -> &str {
         &self.full[self.prefix_len..]
     }
+
+    /// The name as the caller gave it.
+    #[must_use]
+    pub fn into_id(self) -> String {
+        if self.prefix_len == 0 { self.full } else { self.id().to_owned() }
+    }
 }
 
 /// Refuses what no name may be; `bytes` is its length on the server.

@@ -25,34 +25,34 @@ async fn behaves(provider: &dyn Provider) {
 
 async fn a_created_room_comes_back_unchanged(provider: &dyn Provider) {
     let settings = RoomSettings { max_participants: 3, ..RoomSettings::default() };
-    let first = provider.create_room(room("same"), settings, soon()).await.unwrap();
+    let first = provider.create_room(room("same"), settings, &soon()).await.unwrap();
     let other = RoomSettings { max_participants: 9, ..RoomSettings::default() };
-    let second = provider.create_room(room("same"), other, soon()).await.unwrap();
+    let second = provider.create_room(room("same"), other, &soon()).await.unwrap();
     assert_eq!((first.name.as_str(), first.max_participants, first.active), ("same", 3, true));
     assert_eq!(first, second);
 }
 
 async fn creations_at_once_give_one_room(provider: &dyn Provider) {
-    let creations = (0..50).map(|_| provider.create_room(room("at once"), RoomSettings::default(), soon()));
+    let creations = (0..50).map(|_| provider.create_room(room("at once"), RoomSettings::default(), &soon()));
     let rooms = futures_util::future::join_all(creations).await;
     let created_at = rooms[0].as_ref().unwrap().created_at;
     assert!(rooms.iter().all(|room| room.as_ref().unwrap().created_at == created_at));
 }
 
 async fn the_last_of_create_and_delete_wins(provider: &dyn Provider) {
-    let first = provider.create_room(room("turns"), RoomSettings::default(), soon());
-    let deleted = provider.delete_room(room("turns"), soon());
+    let first = provider.create_room(room("turns"), RoomSettings::default(), &soon());
+    let deleted = provider.delete_room(room("turns"), &soon());
     let second =
-        provider.create_room(room("turns"), RoomSettings { max_participants: 2, ..Default::default() }, soon());
+        provider.create_room(room("turns"), RoomSettings { max_participants: 2, ..Default::default() }, &soon());
     let (first, deleted, second) = tokio::join!(first, deleted, second);
     assert_eq!((first.unwrap().max_participants, deleted, second.unwrap().max_participants), (0, Ok(()), 2));
 }
 
 async fn a_missing_room_can_be_deleted(provider: &dyn Provider) {
-    provider.create_room(room("gone"), RoomSettings::default(), soon()).await.unwrap();
-    assert_eq!(provider.delete_room(room("gone"), soon()).await, Ok(()));
-    assert_eq!(provider.delete_room(room("gone"), soon()).await, Ok(()));
-    let left = provider.list_rooms(RoomPrefix::default(), soon()).await.unwrap();
+    provider.create_room(room("gone"), RoomSettings::default(), &soon()).await.unwrap();
+    assert_eq!(provider.delete_room(room("gone"), &soon()).await, Ok(()));
+    assert_eq!(provider.delete_room(room("gone"), &soon()).await, Ok(()));
+    let left = provider.list_rooms(RoomPrefix::default(), &soon()).await.unwrap();
     assert!(left.iter().all(|room| room.name != "gone"));
 }
 
@@ -60,24 +60,24 @@ async fn rooms_are_listed_by_name_and_by_prefix_only(provider: &dyn Provider) {
     let prefix = RoomPrefix::new("t1:".into());
     for id in ["b", "a b/#😀", "a"] {
         let name = RoomName::parse(&prefix, id.into()).unwrap();
-        provider.create_room(name, RoomSettings::default(), soon()).await.unwrap();
+        provider.create_room(name, RoomSettings::default(), &soon()).await.unwrap();
     }
-    provider.create_room(room("t10:c"), RoomSettings::default(), soon()).await.unwrap();
-    let listed = provider.list_rooms(prefix, soon()).await.unwrap();
+    provider.create_room(room("t10:c"), RoomSettings::default(), &soon()).await.unwrap();
+    let listed = provider.list_rooms(prefix, &soon()).await.unwrap();
     let names: Vec<_> = listed.iter().map(|room| room.name.as_str()).collect();
     assert_eq!(names, ["a", "a b/#😀", "b"]);
 }
 
 async fn nobody_is_in_a_new_or_missing_room(provider: &dyn Provider) {
-    provider.create_room(room("empty"), RoomSettings::default(), soon()).await.unwrap();
+    provider.create_room(room("empty"), RoomSettings::default(), &soon()).await.unwrap();
     for id in ["empty", "never was"] {
-        assert_eq!(provider.list_participants(room(id), soon()).await, Ok(Vec::new()));
+        assert_eq!(provider.list_participants(room(id), &soon()).await, Ok(Vec::new()));
     }
 }
 
 async fn a_missing_participant_cannot_be_removed(provider: &dyn Provider) {
     let nobody = Identity::parse("identity", "nobody".into()).unwrap();
-    let outcome = provider.remove_participant(room("empty"), nobody, soon()).await;
+    let outcome = provider.remove_participant(room("empty"), nobody, &soon()).await;
     assert!(matches!(outcome, Err(MediaError::ParticipantNotFound { .. })), "{outcome:?}");
 }
 
@@ -143,7 +143,7 @@ async fn the_embedded_engine_behaves() {
     let provider = Embedded::new(config);
     behaves(&provider).await;
     provider.close().await.unwrap();
-    let late = provider.create_room(room("late"), RoomSettings::default(), soon()).await;
+    let late = provider.create_room(room("late"), RoomSettings::default(), &soon()).await;
     assert_eq!(late, Err(MediaError::Closed));
 }
 

@@ -27,9 +27,9 @@ pub(super) fn room_configuration(settings: &RoomSettings) -> Option<proto::RoomC
 }
 
 /// A listed room is open: the server lists no other. `turn_password` is a secret and is left behind.
-pub(super) fn room(name: &str, room: &proto::Room) -> Room {
+pub(super) fn room(name: String, room: &proto::Room) -> Room {
     Room {
-        name: name.to_owned(),
+        name,
         num_participants: room.num_participants,
         max_participants: room.max_participants,
         created_at: millis(room.creation_time_ms, room.creation_time),
@@ -88,8 +88,8 @@ mod tests {
     fn an_old_server_that_sends_only_seconds_is_understood() {
         let old = proto::Room { creation_time: 5, ..proto::Room::default() };
         let new = proto::Room { creation_time: 5, creation_time_ms: 5123, ..proto::Room::default() };
-        assert_eq!(room("r", &old).created_at, 5000);
-        assert_eq!(room("r", &new).created_at, 5123);
+        assert_eq!(room("r".into(), &old).created_at, 5000);
+        assert_eq!(room("r".into(), &new).created_at, 5123);
     }
 
     #[test]

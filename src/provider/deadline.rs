@@ -1,13 +1,21 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 /// When a call must be over. Clones share it, so that callers who join a call can extend it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Deadline {
     started: Instant,
-    at: Arc<Mutex<Instant>>,
+    first: Instant,
+    /// Made when it is first shared: calls that wait for nothing are over before.
+    shared: OnceLock<Arc<Mutex<Instant>>>,
+}
+
+impl Clone for Deadline {
+    fn clone(&self) -> Self {
+        Self { started: self.started, first: self.first, shared: self.shared().clone().into() }
+    }
 }
 
 impl Deadline {
@@ -15,19 +23,19 @@ impl Deadline {
     #[must_use]
     pub fn after(budget: Duration) -> Self {
         let started = Instant::now();
-        Self { started, at: Arc::new(Mutex::new(started + budget)) }
+        Self { started, first: started + budget, shared: OnceLock::new() }
     }
 
     /// A deadline of its own that begins as `self` stands now.
     #[must_use]
     pub fn detached(&self) -> Self {
-        Self { started: self.started, at: Arc::new(Mutex::new(self.at())) }
+        Self { started: self.started, first: self.at(), shared: OnceLock::new() }
     }
 
     /// Moves the deadline to that of `other`, if that is later.
     pub fn extend_to(&self, other: &Self) {
         let later = other.at();
-        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = self.shared().lock().unwrap_or_else(PoisonError::into_inner);
         *at = later.max(*at);
     }
 
@@ -51,7 +59,11 @@ impl Deadline {
     }
 
     fn at(&self) -> Instant {
-        *self.at.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.get().map_or(self.first, |shared| *shared.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn shared(&self) -> &Arc<Mutex<Instant>> {
+        self.shared.get_or_init(|| Arc::new(Mutex::new(self.first)))
     }
 }
 

@@ -81,19 +81,19 @@ pub trait Provider: Send + Sync {
     fn generate_token(&self, join: &Join) -> Result<Secret, MediaError>;
 
     /// Creates the room, or gives the live one of that name back unchanged.
-    fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Work<Room>;
+    fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: &Deadline) -> Work<Room>;
 
     /// Disconnects everyone and removes the room; a missing room is success.
-    fn delete_room(&self, room: RoomName, deadline: Deadline) -> Work<()>;
+    fn delete_room(&self, room: RoomName, deadline: &Deadline) -> Work<()>;
 
     /// The rooms that bear the prefix, sorted by name.
-    fn list_rooms(&self, prefix: RoomPrefix, deadline: Deadline) -> Work<Vec<Room>>;
+    fn list_rooms(&self, prefix: RoomPrefix, deadline: &Deadline) -> Work<Vec<Room>>;
 
     /// Those in the room, sorted by identity; none for a missing room.
-    fn list_participants(&self, room: RoomName, deadline: Deadline) -> Work<Vec<Participant>>;
+    fn list_participants(&self, room: RoomName, deadline: &Deadline) -> Work<Vec<Participant>>;
 
     /// Disconnects a participant.
-    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Work<()>;
+    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: &Deadline) -> Work<()>;
 
     /// Gives up what the provider holds; an engine of ours ends, with its rooms.
     fn close(&self) -> Work<()>;

@@ -63,7 +63,7 @@ impl Provider for Embedded {
         running.signer.join(join, Some(mark))
     }
 
-    fn create_room(&self, room: RoomName, settings: RoomSettings, _: Deadline) -> Work<Room> {
+    fn create_room(&self, room: RoomName, settings: RoomSettings, _: &Deadline) -> Work<Room> {
         self.at_once(|running| {
             let made_with = Settings {
                 empty_timeout: settings.empty_timeout_secs,
@@ -73,23 +73,24 @@ impl Provider for Embedded {
             };
             running.engine.rooms(|rooms, now| {
                 let created = rooms.create(room.on_server(), &made_with, now).map_err(|refusal| refused(&refusal))?;
-                Ok(convert::room(room.id(), created.info()))
+                Ok(convert::room(room.into_id(), created.info()))
             })
         })
     }
 
-    fn delete_room(&self, room: RoomName, _: Deadline) -> Work<()> {
+    fn delete_room(&self, room: RoomName, _: &Deadline) -> Work<()> {
         self.at_once(|running| {
             running.engine.rooms(|rooms, now| rooms.delete(room.on_server(), now));
             Ok(())
         })
     }
 
-    fn list_rooms(&self, prefix: RoomPrefix, _: Deadline) -> Work<Vec<Room>> {
+    fn list_rooms(&self, prefix: RoomPrefix, _: &Deadline) -> Work<Vec<Room>> {
         self.at_once(|running| {
             let mut listed: Vec<Room> = running.engine.rooms(|rooms, now| {
-                let own =
-                    rooms.iter(now).filter_map(|room| Some(convert::room(prefix.strip(room.name())?, room.info())));
+                let own = rooms
+                    .iter(now)
+                    .filter_map(|room| Some(convert::room(prefix.strip(room.name())?.to_owned(), room.info())));
                 own.collect()
             });
             listed.sort_by(|a, b| by_name(&a.name, &b.name));
@@ -97,7 +98,7 @@ impl Provider for Embedded {
         })
     }
 
-    fn list_participants(&self, room: RoomName, _: Deadline) -> Work<Vec<Participant>> {
+    fn list_participants(&self, room: RoomName, _: &Deadline) -> Work<Vec<Participant>> {
         self.at_once(|running| {
             let mut listed: Vec<Participant> = running.engine.rooms(|rooms, now| {
                 let found = rooms.get(room.on_server(), now).map(|room| room.participants().cloned());
@@ -108,7 +109,7 @@ impl Provider for Embedded {
         })
     }
 
-    fn remove_participant(&self, room: RoomName, identity: Identity, _: Deadline) -> Work<()> {
+    fn remove_participant(&self, room: RoomName, identity: Identity, _: &Deadline) -> Work<()> {
         self.at_once(|running| {
             let left = running.engine.rooms(|rooms, now| rooms.leave(room.on_server(), identity.as_str(), now));
             left.map(drop).map_err(|refusal| match refusal {

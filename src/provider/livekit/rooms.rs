@@ -58,16 +58,16 @@ impl Provider for LiveKit {
         self.server.signer().join(join, None)
     }
 
-    fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Work<Room> {
+    fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: &Deadline) -> Work<Room> {
         let server = self.server.clone();
-        turns::create(&self.key(&room), &deadline, |own| async move {
+        turns::create(&self.key(&room), deadline, |own| async move {
             let created = create(&server, &room, &settings, &own).await;
             created.map_err(|failure| failure.or_missing(|upstream| room_not_found(&room, upstream)))
         })
     }
 
-    fn delete_room(&self, room: RoomName, deadline: Deadline) -> Work<()> {
-        let server = self.server.clone();
+    fn delete_room(&self, room: RoomName, deadline: &Deadline) -> Work<()> {
+        let (server, deadline) = (self.server.clone(), deadline.clone());
         let key = self.key(&room);
         let work = async move {
             let mut outcome = delete(&server, &room, &deadline).await;
@@ -85,22 +85,23 @@ impl Provider for LiveKit {
         turns::alone(&key, work)
     }
 
-    fn list_rooms(&self, prefix: RoomPrefix, deadline: Deadline) -> Work<Vec<Room>> {
-        let server = self.server.clone();
+    fn list_rooms(&self, prefix: RoomPrefix, deadline: &Deadline) -> Work<Vec<Room>> {
+        let (server, deadline) = (self.server.clone(), deadline.clone());
         Work::new(async move {
             let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
             let request = proto::ListRoomsRequest::default();
             let answer = server.call::<proto::ListRoomsResponse>(&LIST_ROOMS, grants, &request, &deadline).await;
             let listed = answer.map_err(unexpected)?.message;
-            let own = listed.rooms.iter().filter_map(|room| Some(convert::room(prefix.strip(&room.name)?, room)));
+            let own =
+                listed.rooms.iter().filter_map(|room| Some(convert::room(prefix.strip(&room.name)?.to_owned(), room)));
             let mut rooms: Vec<Room> = own.collect();
             rooms.sort_unstable_by(|a, b| by_name(&a.name, &b.name));
             Ok(rooms)
         })
     }
 
-    fn list_participants(&self, room: RoomName, deadline: Deadline) -> Work<Vec<Participant>> {
-        let server = self.server.clone();
+    fn list_participants(&self, room: RoomName, deadline: &Deadline) -> Work<Vec<Participant>> {
+        let (server, deadline) = (self.server.clone(), deadline.clone());
         Work::new(async move {
             let request = proto::ListParticipantsRequest { room: room.on_server().to_owned() };
             let answer = server
@@ -113,8 +114,8 @@ impl Provider for LiveKit {
         })
     }
 
-    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Work<()> {
-        let server = self.server.clone();
+    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: &Deadline) -> Work<()> {
+        let (server, deadline) = (self.server.clone(), deadline.clone());
         Work::new(async move {
             let (room_name, identity) = (room.on_server().to_owned(), identity.as_str().to_owned());
             let request =
@@ -151,7 +152,7 @@ async fn create(
     if message.name != room.on_server() {
         return Err(MediaError::BadResponse { mismatch: Mismatch::OtherRoom, upstream }.into());
     }
-    Ok(convert::room(room.id(), &message))
+    Ok(convert::room(room.id().to_owned(), &message))
 }
 
 /// Gives a node to a room whose node died: LiveKit lists its record for ever and cannot delete it, but creates it anew.

@@ -1,0 +1,58 @@
+// The embedded engine beside livekit-server, in one run.
+import { readFileSync } from 'node:fs';
+import { startEngine } from '../scripts/engine.mjs';
+import { ROOMS, Table, contest, mb, ms, rate, times, us } from './measure.mjs';
+import { peers } from './peers.mjs';
+
+/** @param {object} livekit A server with {@link ROOMS} rooms, for the listing. */
+export async function engineTable(livekit) {
+  const table = new Table(['Work', 'embedded engine', 'livekit-server 1.13.5', 'ratio', 'bar']);
+  const both = { engine: { peer: 'embedded' }, livekit: { peer: 'ours', server: livekit } };
+
+  const first = await contest('first-room.mjs', { engine: { peer: 'embedded' }, livekit: { peer: 'livekit' } });
+  table.row('from its start to the first room', ms(first.engine.value), ms(first.livekit.value), times(first.engine.value, first.livekit.value), 'under 50 ms');
+
+  const create = (await contest('case.mjs', { engine: both.engine }, { args: ['create'] })).engine;
+  const alone = (await contest('case.mjs', { livekit: both.livekit }, { args: ['pairAlone'], rounds: 3 })).livekit;
+  table.row('`createRoom`, a new room', us(create.value), `${ms(alone.value)} with its \`deleteRoom\``, '', 'at most 2 µs');
+  table.row('`createRoom`, a room that is live', us(create.again), '', '', 'at most 2 µs');
+
+  const list = await contest('case.mjs', both, { args: ['list'] });
+  if (list.engine.rooms !== ROOMS || list.livekit.rooms !== ROOMS) throw new Error(`listed ${list.engine.rooms} and ${list.livekit.rooms} rooms`);
+  table.row('`listRooms`, 10,000 rooms', ms(list.engine.value), ms(list.livekit.value), times(list.engine.value, list.livekit.value), 'at most 0.1x');
+
+  const engine = await startEngine();
+  try {
+    const { url, apiUrl, apiKey, apiSecret } = engine;
+    const http = { engine: { peer: 'hand', server: { url, apiUrl, apiKey, apiSecret } }, livekit: { peer: 'hand', server: livekit } };
+    const pairs = await contest('case.mjs', http, { args: ['pairTogether'] });
+    const [ours, theirs] = [pairs.engine.value, pairs.livekit.value];
+    table.row('create + delete over HTTP, one client, 32 in flight', rate(ours), rate(theirs), times(ours, theirs), 'at least 3x');
+  } finally {
+    await engine.stop();
+  }
+  return table;
+}
+
+/** Resident MB of each server: at rest, and for {@link ROOMS} rooms more. */
+export async function memoryRow(table, startLiveKit) {
+  const engine = await memoryOf(startEngine);
+  const livekit = await memoryOf(startLiveKit);
+  // A Node process that does nothing, so that only the engine is counted.
+  const { bare } = (await contest('case.mjs', { bare: { peer: 'none' } }, { args: ['bare'] })).bare;
+  table.row('resident memory at rest, Node itself taken off', mb(engine.rest - bare), mb(livekit.rest), times(engine.rest - bare, livekit.rest), '');
+  table.row('resident memory for 10,000 rooms', mb(engine.rooms), mb(livekit.rooms), times(engine.rooms, livekit.rooms), '');
+}
+
+async function memoryOf(start) {
+  const server = await start();
+  try {
+    const resident = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'))[1]) / 1024;
+    const rest = resident();
+    const { create } = await peers.hand(server);
+    for (let i = 0; i < ROOMS; i += 50) await Promise.all(Array.from({ length: 50 }, (_, lane) => create(`huddle:${i + lane}`)));
+    return { rest, rooms: resident() - rest };
+  } finally {
+    await server.stop();
+  }
+}

@@ -1,0 +1,66 @@
+// Rounds, medians and how figures are written.
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const run = promisify(execFile);
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
+
+/** How many rooms are listed. */
+export const ROOMS = 10_000;
+
+/**
+ * One case by each of the contenders, in turns, each in a process of its own; gives each one's medians.
+ * @param {string} script
+ * @param {Record<string, { peer: string, server?: object }>} contenders By name; which hand does the work, and on which server.
+ */
+export async function contest(script, contenders, { rounds = ROUNDS, args = [] } = {}) {
+  const results = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [name, { peer, server = {} }] of Object.entries(contenders)) {
+      const env = { ...process.env, BENCH_SERVER: JSON.stringify(server) };
+      const { stdout } = await run(process.execPath, ['--expose-gc', path.join(here, script), ...args, peer], { env });
+      results[name].push(JSON.parse(stdout));
+    }
+  }
+  return Object.fromEntries(Object.entries(results).map(([name, all]) => [name, medians(all)]));
+}
+
+/** One case by each of the peers, on one server. */
+export function measure(script, peers, server, options) {
+  return contest(script, Object.fromEntries(peers.map((peer) => [peer, { peer, server }])), options);
+}
+
+function medians(results) {
+  const median = (key) => results.map((result) => result[key]).sort((a, b) => a - b)[Math.floor(results.length / 2)];
+  return Object.fromEntries(Object.keys(results[0]).map((key) => [key, median(key)]));
+}
+
+export const us = (value) => `${value.toFixed(1)} µs`;
+export const ms = (value) => `${value.toFixed(value < 10 ? 2 : 0)} ms`;
+export const mb = (value) => `${value.toFixed(1)} MB`;
+export const rate = (value) => `${value.toFixed(0)}/s`;
+export const times = (a, b) => `${(a / b).toFixed(2)}x`;
+
+/** Rows of a Markdown table, told as they come. */
+export class Table {
+  #rows = [];
+
+  /** @param {string[]} header */
+  constructor(header) {
+    this.row(...header);
+    this.row(...header.map(() => '---'));
+  }
+
+  /** @param {...(string | number)} cells */
+  row(...cells) {
+    this.#rows.push(`| ${cells.join(' | ')} |`);
+    console.log(this.#rows.at(-1));
+  }
+
+  toString() {
+    return this.#rows.join('\n');
+  }
+}
