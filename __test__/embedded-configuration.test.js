@@ -83,9 +83,11 @@ describe('the embedded engine', () => {
   test('is chosen by variable or option, and by nothing else', async () => {
     setEnv({ host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example', ...PAIR }, 'embedded');
     expect(getPlatform().media).toBeUndefined();
+    expect(createPlatform({ env: process.env }).media).toBeUndefined();
     clearPlatformCache();
     setEnv(EMBEDDED, 'embedded');
-    expect(await getPlatform().media.mediaUrl()).toBe('wss://rooms.example');
+    expect(getPlatform().media).toBeDefined();
+    expect(await openEmbedded({ provider: undefined, env: process.env }).media.mediaUrl()).toBe('wss://rooms.example');
     clearPlatformCache();
     expect(getPlatform({ provider: 'none' }).media).toBeUndefined();
     expect(createPlatform().media).toBeUndefined();
