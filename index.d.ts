@@ -181,7 +181,10 @@ export interface PlatformOptions {
   apiKey?: string | undefined;
   /** `LIVEKIT_API_SECRET`; of the embedded engine `MARAVILLA_MEDIA_API_SECRET`, given together with its key. */
   apiSecret?: string | undefined;
-  /** `MARAVILLA_MEDIA_HOST`: embedded: the IP address to listen on, or `localhost`; default `127.0.0.1`. */
+  /**
+   * `MARAVILLA_MEDIA_HOST`: embedded: the IP address to listen on, or `localhost`; default `127.0.0.1`.
+   * For `0.0.0.0` and `::`, clients get the machine's first address that is not its own alone.
+   */
   host?: string | undefined;
   /**
    * `MARAVILLA_MEDIA_PORT`: embedded: 0 to 65,535, `0` for any free one; default: 7880 or the next free one, for
