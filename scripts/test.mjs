@@ -1,5 +1,6 @@
 // npm test: every check, one after another; a failing one does not stop the rest. The last line sums up.
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { build } from './build.mjs';
 import { cargoEnv, profile } from './cargo.mjs';
@@ -70,9 +71,27 @@ async function cargoTest(...options) {
 }
 
 async function checkPackage() {
-  const [tarball] = await pack();
-  await run([bin('publint'), 'run', tarball, '--strict']);
-  await run([bin('attw'), tarball, '--no-emoji', '--no-definitely-typed']);
+  const tarballs = await pack();
+  await run([bin('publint'), 'run', tarballs[0], '--strict']);
+  await run([bin('attw'), tarballs[0], '--no-emoji', '--no-definitely-typed']);
+  await checkInstalled(tarballs);
+}
+
+/** Installs the tarballs into an empty app and uses them there, as a user does. */
+async function checkInstalled(tarballs) {
+  const app = mkdtempSync(path.join(os.tmpdir(), 'app-'));
+  try {
+    await run(['npm', 'install', '--prefix', app, '--offline', '--no-audit', '--no-fund', ...tarballs], { quiet: true });
+    const { name, version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+    const printed = await run([path.join(app, 'node_modules/.bin/maravilla-media'), '--version'], { quiet: true, cwd: app });
+    if (printed.trim() !== version) throw new Error(`the installed command says version ${printed}`);
+    const code = `const platform = require('${name}').createPlatform({ provider: 'embedded' });
+      platform.media.createRoom('r').then(({ name }) => console.log(name));`;
+    const made = await run([process.execPath, '-e', code], { quiet: true, cwd: app });
+    if (made.trim() !== 'r') throw new Error(`the installed engine made the room ${made}`);
+  } finally {
+    rmSync(app, { recursive: true, force: true });
+  }
 }
 
 const total = { passed: 0, failed: 0 };
