@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -12,11 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Now;
 use crate::http;
+use crate::limits::Limits;
 use crate::rooms::Rooms;
 use crate::token::Keys;
-
-/// The most bytes that all request bodies may hold together.
-const MOST_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// How an engine is started.
 pub struct Config<'a> {
@@ -26,11 +25,15 @@ pub struct Config<'a> {
     pub port: Port,
     /// API keys and their secrets.
     pub keys: &'a [(&'a str, &'a str)],
+    /// What it bears.
+    pub limits: Limits,
 }
 
 impl fmt::Debug for Config<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Config").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        let Self { host, port, keys: _, limits } = self;
+        let mut shown = formatter.debug_struct("Config");
+        shown.field("host", host).field("port", port).field("limits", limits).finish_non_exhaustive()
     }
 }
 
@@ -72,8 +75,11 @@ pub struct Engine {
 pub(crate) struct Shared {
     rooms: Mutex<Rooms>,
     pub(crate) keys: Keys,
-    /// A permit for each byte of request bodies.
-    pub(crate) body_bytes: Semaphore,
+    pub(crate) limits: Limits,
+    /// A permit for each byte of large requests.
+    pub(crate) request_bytes: Arc<Semaphore>,
+    /// The bytes of large answers that their clients have still to take.
+    pub(crate) answer_bytes: Arc<AtomicUsize>,
 }
 
 impl Shared {
@@ -97,7 +103,9 @@ impl Engine {
         let shared = Arc::new(Shared {
             rooms: Mutex::new(Rooms::new(new_name())),
             keys: Keys::new(config.keys.iter().copied()),
-            body_bytes: Semaphore::new(MOST_BODY_BYTES),
+            limits: config.limits,
+            request_bytes: Arc::new(Semaphore::new(config.limits.request_bytes)),
+            answer_bytes: Arc::default(),
         });
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
@@ -128,9 +136,9 @@ impl Engine {
     pub async fn close(&self) {
         self.stop.cancel();
         self.ended.cancelled().await;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // All that is left to it is to return. Had it panicked, it would be gone just the same.
-        let _ = thread.map(JoinHandle::join);
+        // All that is left to it is to return; had it panicked, it would be gone just the same. Whoever else closes waits
+        // at the lock.
+        let _ = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take().map(JoinHandle::join);
         self.rooms(|rooms, _| rooms.clear());
     }
 }

@@ -10,6 +10,7 @@
 mod clock;
 mod engine;
 mod http;
+mod limits;
 mod refusal;
 pub mod revocation;
 pub mod rooms;
@@ -17,4 +18,5 @@ pub mod token;
 
 pub use clock::Now;
 pub use engine::{Config, Engine, Port, StartError};
+pub use limits::Limits;
 pub use refusal::Refusal;

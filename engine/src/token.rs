@@ -31,8 +31,9 @@ pub struct Claims {
     /// Stands for `sub` where that is empty.
     #[serde(default)]
     jti: String,
-    /// When it expires, in seconds since the epoch.
-    pub exp: f64,
+    /// When it expires, in seconds since the epoch; a token without it is refused, in words of its own.
+    #[serde(default)]
+    pub exp: Option<f64>,
     /// From when on it is good, in seconds since the epoch.
     #[serde(default)]
     nbf: Option<f64>,
@@ -104,7 +105,8 @@ impl Keys {
             return Err(TokenFault::Malformed);
         }
         let issuer = dangerous::insecure_decode::<Issuer>(token).map_err(|_| TokenFault::Malformed)?;
-        if issuer.header.alg != Algorithm::HS256 {
+        // Whoever does not know what is critical must refuse it (RFC 7515, section 4.1.11); nothing of it is known here.
+        if issuer.header.alg != Algorithm::HS256 || issuer.header.crit.is_some() {
             return Err(TokenFault::Malformed);
         }
         let Issuer { iss } = issuer.claims;

@@ -7,6 +7,7 @@ use livekit_protocol as proto;
 use serde::de::DeserializeOwned;
 
 use super::json::{self, Answer};
+use super::parts;
 use crate::engine::Shared;
 use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_creation, check_metadata};
 use crate::rooms::{Room, Settings};
@@ -55,6 +56,9 @@ pub(super) const METHODS: [&str; 14] = [
 impl Call<'_> {
     /// The answer's body.
     pub(super) fn answer(&self, method: &str) -> Result<Vec<u8>, Fault> {
+        if !parts::are_few(self.body, self.codec, method) {
+            return Err(Fault::Malformed);
+        }
         match method {
             "CreateRoom" => self.with(|request| self.create_room(&request)),
             "ListRooms" => self.with(|request| self.list_rooms(&request)),

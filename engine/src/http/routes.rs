@@ -2,46 +2,38 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN,
-    UPGRADE, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, UPGRADE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, StatusCode};
-use tokio::sync::SemaphorePermit;
-use tokio::time::timeout;
+use percent_encoding::percent_decode_str;
 
 use super::answer::{self, Answer, Meta, TwirpError};
+use super::body;
 use super::room_service::{Call, Codec, Fault, METHODS};
 use super::validate::{self, Path};
 use crate::engine::Shared;
 use crate::token::Claims;
 
-/// The most bytes of a request's body, as later livekit-servers have it.
-const MOST_BODY_BYTES: usize = 10 * 1024 * 1024;
-/// The longest time a body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const ROOM_SERVICE: &str = "/twirp/livekit.RoomService";
 const ALLOWED_METHODS: [&str; 6] = ["OPTIONS", "HEAD", "GET", "POST", "PATCH", "DELETE"];
 
 type Query<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 
-/// Answers one request. `busy` is set once the request is there as a whole.
-pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, busy: &AtomicBool) -> Answer {
+/// Answers one request.
+pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Answer {
     let origin = request.headers().get(ORIGIN).cloned();
     if let Some(preflight) = preflight(&request) {
         return preflight;
     }
     let is_validation = request.uri().path().ends_with("/validate");
     let allowed = ALLOWED_METHODS.contains(&request.method().as_str());
-    let mut answer = route(shared, request, busy).await;
+    let mut answer = route(shared, request).await;
     let headers = answer.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin.filter(|_| allowed) {
@@ -75,7 +67,7 @@ fn preflight(request: &Request<Incoming>) -> Option<Answer> {
     Some(answer)
 }
 
-async fn route(shared: &Shared, request: Request<Incoming>, busy: &AtomicBool) -> Answer {
+async fn route(shared: &Shared, request: Request<Incoming>) -> Answer {
     let uri = request.uri().clone();
     let query: Query<'_> = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).fold(
         HashMap::new(),
@@ -88,8 +80,9 @@ async fn route(shared: &Shared, request: Request<Incoming>, busy: &AtomicBool) -
         Ok(claims) => claims,
         Err(fault) => return answer::text(StatusCode::UNAUTHORIZED, fault),
     };
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
     // A server's address that ends in a slash makes two of them.
-    let path = uri.path().strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or_else(|| uri.path());
+    let path = path.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(&path);
     match path {
         "/" => answer::text(StatusCode::OK, "OK"),
         "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims.as_ref())),
@@ -98,18 +91,26 @@ async fn route(shared: &Shared, request: Request<Incoming>, busy: &AtomicBool) -
         "/rtc" => not_carried(validate::check(shared, Path::V0, &query, claims.as_ref())),
         "/rtc/v1" => not_carried(validate::check(shared, Path::V1, &query, claims.as_ref())),
         _ => match path.strip_prefix(ROOM_SERVICE).and_then(|rest| rest.strip_prefix('/')) {
-            Some(method) => room_service(shared, request, path, method, claims.as_ref(), busy).await,
-            None => answer::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+            Some(method) => room_service(shared, request, path, method, claims.as_ref()).await,
+            None => no_page(),
         },
     }
+}
+
+fn no_page() -> Answer {
+    let mut answer = answer::text(StatusCode::NOT_FOUND, "404 page not found\n");
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
 }
 
 /// What the request's token says; `None` if there is none. The header counts before the parameter.
 fn claims(shared: &Shared, headers: &HeaderMap, query: &Query<'_>) -> Result<Option<Claims>, String> {
     let token = match headers.get(AUTHORIZATION).filter(|header| !header.is_empty()) {
         Some(header) => {
-            let token = header.to_str().ok().and_then(|header| header.strip_prefix("Bearer "));
-            token.ok_or("invalid authorization header. Must start with Bearer ")?
+            let token = header.as_bytes().strip_prefix(b"Bearer ").filter(|token| !token.is_empty());
+            let token = token.ok_or("invalid authorization header. Must start with Bearer ")?;
+            // What is no text is no token either.
+            std::str::from_utf8(token).unwrap_or("?")
         }
         None => query.get("access_token").map_or("", AsRef::as_ref),
     };
@@ -144,7 +145,6 @@ async fn room_service(
     path: &str,
     method: &str,
     claims: Option<&Claims>,
-    busy: &AtomicBool,
 ) -> Answer {
     let verb = request.method().clone();
     if verb != Method::POST {
@@ -162,16 +162,18 @@ async fn room_service(
         "application/protobuf" => Codec::Protobuf,
         _ => return bad_route(&verb, path, &format!("unexpected Content-Type: {kind:?}")),
     };
-    let read = timeout(BODY_TIMEOUT, read_body(shared, request)).await;
-    let (body, _held) = match read.unwrap_or(Err(BodyFault::Slow)) {
+    let grants = claims.and_then(|claims| claims.video.as_ref());
+    let may_call = grants.is_some_and(|grants| grants.room_create || grants.room_list || grants.room_admin);
+    let body = match body::read(shared, request, may_call).await {
         Ok(body) => body,
         Err(fault) => return fault.answer(),
     };
-    busy.store(true, Ordering::Relaxed);
-    let grants = claims.and_then(|claims| claims.video.as_ref());
-    match (Call { shared, grants, codec, body: &body }).answer(method) {
-        Ok(body) if codec == Codec::Json => answer::with_body(StatusCode::OK, "application/json", body),
-        Ok(body) => answer::with_body(StatusCode::OK, "application/protobuf", body),
+    match (Call { shared, grants, codec, body: &body.bytes }).answer(method) {
+        Ok(body) => {
+            let kind = if codec == Codec::Json { "application/json" } else { "application/protobuf" };
+            let held = body::hold(shared, body);
+            held.map_or_else(|fault| fault.answer(), |body| answer::with_body(StatusCode::OK, kind, body))
+        }
         Err(Fault::Refused(refusal)) => answer::refused(&refusal),
         Err(Fault::NoSuchMethod) => bad_route(&verb, path, &format!("no handler for path \"{path}\"")),
         Err(Fault::Malformed) => {
@@ -186,53 +188,4 @@ fn bad_route(verb: &Method, path: &str, text: &str) -> Answer {
     let route = format!("{verb} {path}");
     let meta = Some(Meta::TwirpInvalidRoute(&route));
     answer::twirp(StatusCode::NOT_FOUND, &TwirpError { code: "bad_route", msg: text, meta })
-}
-
-enum BodyFault {
-    TooLarge,
-    TooMany,
-    Slow,
-    Broken,
-}
-
-impl BodyFault {
-    fn answer(&self) -> Answer {
-        let (status, code, text) = match self {
-            // Not Twirp, as later livekit-servers have it.
-            Self::TooLarge => return answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large"),
-            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", "too much is being sent at once"),
-            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "deadline_exceeded", "the request body did not come in time"),
-            Self::Broken => (StatusCode::BAD_REQUEST, "malformed", "the request body could not be read"),
-        };
-        answer::twirp(status, &TwirpError::new(code, text))
-    }
-}
-
-/// The whole body, and its share of the memory that all bodies may take.
-async fn read_body(
-    shared: &Shared,
-    request: Request<Incoming>,
-) -> Result<(Bytes, Option<SemaphorePermit<'_>>), BodyFault> {
-    let announced =
-        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MOST_BODY_BYTES) {
-        return Err(BodyFault::TooLarge);
-    }
-    let mut body = request.into_body();
-    let mut held: Option<SemaphorePermit<'_>> = None;
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(part) = frame.map_err(|_| BodyFault::Broken)?.into_data() else { continue };
-        if whole.len() + part.len() > MOST_BODY_BYTES {
-            return Err(BodyFault::TooLarge);
-        }
-        let bytes = u32::try_from(part.len()).map_err(|_| BodyFault::TooLarge)?;
-        let more = shared.body_bytes.try_acquire_many(bytes).map_err(|_| BodyFault::TooMany)?;
-        match &mut held {
-            Some(held) => held.merge(more),
-            None => held = Some(more),
-        }
-        whole.extend_from_slice(&part);
-    }
-    Ok((whole.freeze(), held))
 }

@@ -1,33 +1,35 @@
 //! Connections: how many, how long, and how they end.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{self, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::routes;
+use super::socket::{Progress, Socket};
 use crate::engine::Shared;
 use crate::rooms::Rooms;
 
-/// The most connections at once: one more ends the one that has been idle for longest.
-const MOST_CONNECTIONS: usize = 1024;
 /// The most bytes of a request's head, as Go's servers have it.
 const MOST_HEAD_BYTES: usize = 1024 * 1024;
-/// The longest time from one request's end to the end of the next one's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest time that requests under way are waited for at the end.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long nobody is accepted after that has failed: to ask again at once would only burn time.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How often rooms are looked at whose time may be over.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -42,12 +44,18 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
-            accepted = listener.accept(), if connections.has_place() => match accepted {
-                Ok((socket, _)) => connections.start(socket, shared.clone(), stop.clone()),
-                // Such as too many open files: to ask again at once would only burn time.
-                Err(_) => sleep(Duration::from_millis(100)).await,
-            },
-            _ = tick.tick() => shared.rooms(Rooms::sweep),
+            accepted = listener.accept() => {
+                if accepted.is_err() || connections.open.len() >= shared.limits.connections {
+                    connections.end_idlest();
+                }
+                match accepted {
+                    Ok((socket, _)) => connections.start(socket, shared.clone(), stop.clone()),
+                    // Such as too many open files.
+                    Err(_) => drop(timeout(PAUSE, stop.cancelled()).await),
+                }
+            }
+            // A fault in one room must not end the server of the others.
+            _ = tick.tick() => drop(catch_unwind(AssertUnwindSafe(|| shared.rooms(Rooms::sweep)))),
         }
     }
     drop(listener);
@@ -58,37 +66,34 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
 struct Connections {
     tasks: JoinSet<()>,
     open: HashMap<task::Id, Connection>,
-    started: u64,
+    requests: Arc<AtomicU64>,
 }
 
 struct Connection {
-    number: u64,
-    /// A request has come whole and is being answered.
-    busy: Arc<AtomicBool>,
+    /// Counts all connections and requests; this one was the connection's last.
+    last: Arc<AtomicU64>,
     evicted: CancellationToken,
 }
 
 impl Connections {
-    /// Makes room for one more, if need be.
-    fn has_place(&mut self) -> bool {
-        if self.open.len() < MOST_CONNECTIONS {
-            return true;
-        }
-        let idle = self.open.iter().filter(|(_, connection)| !connection.busy.load(Ordering::Relaxed));
-        let Some(id) = idle.min_by_key(|(_, connection)| connection.number).map(|(id, _)| *id) else { return false };
-        if let Some(connection) = self.open.remove(&id) {
+    fn end_idlest(&mut self) {
+        let idlest = self.open.iter().min_by_key(|(_, connection)| connection.last.load(Ordering::Relaxed));
+        if let Some(id) = idlest.map(|(id, _)| *id)
+            && let Some(connection) = self.open.remove(&id)
+        {
             connection.evicted.cancel();
         }
-        true
     }
 
     fn start(&mut self, socket: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
-        self.started += 1;
-        let (busy, evicted) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let connection = Connection { number: self.started, busy: busy.clone(), evicted: evicted.clone() };
+        let requests = self.requests.clone();
+        let last = Arc::new(AtomicU64::new(requests.fetch_add(1, Ordering::Relaxed)));
+        let evicted = CancellationToken::new();
+        let connection = Connection { last: last.clone(), evicted: evicted.clone() };
+        let asked = move || last.store(requests.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let task = self.tasks.spawn(async move {
             tokio::select! {
-                () = attend(socket, shared, &busy, &stop) => (),
+                () = attend(socket, shared, asked, &stop) => (),
                 () = evicted.cancelled() => (),
             }
         });
@@ -109,24 +114,32 @@ impl Connections {
 }
 
 /// Answers what one client asks, request after request.
-async fn attend(socket: TcpStream, shared: Arc<Shared>, busy: &AtomicBool, stop: &CancellationToken) {
-    // Without it, small answers wait for the client's acknowledgement.
-    let _ = socket.set_nodelay(true);
+async fn attend(socket: TcpStream, shared: Arc<Shared>, asked: impl Fn(), stop: &CancellationToken) {
+    let progress = Arc::new(Progress::default());
+    let socket = Socket::new(socket, &shared, progress.clone(), stop.clone());
     let service = service_fn(|request| {
-        let shared = shared.clone();
+        asked();
+        progress.step();
+        let (shared, progress) = (shared.clone(), progress.clone());
         async move {
-            let answering = AssertUnwindSafe(routes::answer(&shared, request, busy)).catch_unwind();
-            let answer = answering.await.unwrap_or_else(|_| answer::broken());
-            busy.store(false, Ordering::Relaxed);
-            Ok::<_, std::convert::Infallible>(answer)
+            let answering = AssertUnwindSafe(routes::answer(&shared, request)).catch_unwind();
+            let mut answer = answering.await.unwrap_or_else(|_| answer::broken());
+            if progress.is_large() {
+                // hyper keeps what it has read into for as long as the connection lasts.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            progress.step();
+            Ok::<_, Infallible>(answer)
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(shared.limits.head_time)
+        // Some clients say that they are done while they wait for the answer.
+        .half_close(true)
         .max_buf_size(MOST_HEAD_BYTES)
         .serve_connection(TokioIo::new(socket), service);
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = pin!(connection);
     // How a connection ends is the client's affair: there is nobody to tell.
     let _ = tokio::select! {
         ended = connection.as_mut() => ended,

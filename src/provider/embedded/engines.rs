@@ -1,7 +1,7 @@
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use maravilla_engine::{Config, Engine, Port, StartError};
+use maravilla_engine::{Config, Engine, Limits, Port, StartError};
 use uuid::Uuid;
 
 use super::EmbeddedConfig;
@@ -59,7 +59,8 @@ fn start(config: &EmbeddedConfig, standard: Port) -> Result<Running, MediaError>
         Some(port) => Port::Exactly(port),
     };
     let (key, secret) = config.credentials.clone().unwrap_or_else(random_credentials);
-    let started = Engine::start(&Config { host: config.host, port, keys: &[(&key, secret.expose())] });
+    let keys = &[(key.as_str(), secret.expose())];
+    let started = Engine::start(&Config { host: config.host, port, keys, limits: Limits::default() });
     let engine = started.map_err(|error| refused(config, &error))?;
     Ok(Running { engine, signer: Signer::new(&key, &secret), credentials: (key, secret) })
 }

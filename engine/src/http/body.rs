@@ -1,0 +1,118 @@
+//! Bodies: how large, how slow, and how much memory they take together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Request, StatusCode};
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
+
+use super::answer::{self, Answer, TwirpError};
+use crate::engine::Shared;
+use crate::refusal::Refusal;
+
+/// The most bytes of one body, as later livekit-servers have it.
+const MOST_BYTES: usize = 10 * 1024 * 1024;
+/// The most bytes of one whose token allows nothing: it is read only to tell what else is wrong with it.
+const MOST_USELESS_BYTES: usize = 1024 * 1024;
+/// So much of a head, body or answer counts for nothing: connections are limited already, and small requests get through
+/// whatever the large ones take.
+pub(super) const SMALL_BYTES: usize = 64 * 1024;
+
+/// A whole body.
+pub(super) struct Body<'a> {
+    pub(super) bytes: Bytes,
+    /// Its share of the memory that all large bodies may take.
+    _share: Option<SemaphorePermit<'a>>,
+}
+
+pub(super) enum BodyFault {
+    NotAllowed,
+    TooLarge,
+    TooMany,
+    Slow,
+    Broken,
+}
+
+impl BodyFault {
+    pub(super) fn answer(&self) -> Answer {
+        let (status, code, text) = match self {
+            Self::NotAllowed => return answer::refused(&Refusal::Permissions),
+            // Not Twirp, as later livekit-servers have it.
+            Self::TooLarge => return answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", "too much is under way at once"),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "deadline_exceeded", "the request body did not come in time"),
+            Self::Broken => (StatusCode::BAD_REQUEST, "malformed", "the request body could not be read"),
+        };
+        answer::twirp(status, &TwirpError::new(code, text))
+    }
+}
+
+/// Reads the request's whole body. `may_call`: its token allows something.
+pub(super) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body<'_>, BodyFault> {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let collected = timeout(shared.limits.body_time, collect(shared, request.into_body(), length, may_call)).await;
+    collected.unwrap_or(Err(BodyFault::Slow))
+}
+
+async fn collect<'a>(
+    shared: &'a Shared,
+    mut body: Incoming,
+    length: Option<usize>,
+    may_call: bool,
+) -> Result<Body<'a>, BodyFault> {
+    let check = |length| match length {
+        _ if length > MOST_BYTES => Err(BodyFault::TooLarge),
+        _ if length > MOST_USELESS_BYTES && !may_call => Err(BodyFault::NotAllowed),
+        _ => Ok(length),
+    };
+    check(length.unwrap_or_default())?;
+    let mut share: Option<SemaphorePermit<'a>> = None;
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(part) = frame.map_err(|_| BodyFault::Broken)?.into_data() else { continue };
+        let large = check(bytes.len() + part.len())?.saturating_sub(SMALL_BYTES.max(bytes.len()));
+        let count = u32::try_from(large).map_err(|_| BodyFault::TooLarge)?;
+        let more = shared.request_bytes.try_acquire_many(count).map_err(|_| BodyFault::TooMany)?;
+        match &mut share {
+            Some(share) => share.merge(more),
+            None => share = Some(more),
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(Body { bytes: bytes.freeze(), _share: share })
+}
+
+/// An answer that counts against the memory of all large answers until the client has taken it.
+pub(super) fn hold(shared: &Shared, answer: Vec<u8>) -> Result<Bytes, BodyFault> {
+    let length = answer.len();
+    if length <= SMALL_BYTES {
+        return Ok(answer.into());
+    }
+    let before = shared.answer_bytes.fetch_add(length, Ordering::Relaxed);
+    let held = HeldAnswer { answer, all: shared.answer_bytes.clone() };
+    // A single one always fits: else nobody could list very many rooms.
+    let fits = before == 0 || before + length <= shared.limits.answer_bytes;
+    if fits { Ok(Bytes::from_owner(held)) } else { Err(BodyFault::TooMany) }
+}
+
+struct HeldAnswer {
+    answer: Vec<u8>,
+    all: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for HeldAnswer {
+    fn as_ref(&self) -> &[u8] {
+        &self.answer
+    }
+}
+
+impl Drop for HeldAnswer {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.answer.len(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,154 @@
+//! A client's socket: what it reads counts, who takes nothing of its answer is given up, and who still speaks is heard out
+//! at the end.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::body::SMALL_BYTES;
+use crate::engine::Shared;
+use crate::limits::Limits;
+
+/// The most bytes that are read at once. hyper would ask for more and more, and keep what it has asked for: so much for
+/// each connection, idle or not.
+const MOST_READ_BYTES: usize = 8 * 1024;
+
+/// What a socket and those who answer its requests tell each other.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Counts when a request's head has come, and again when it is answered.
+    steps: AtomicU64,
+    large: AtomicBool,
+}
+
+impl Progress {
+    pub(super) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether there was a head whose memory is given back only with the connection.
+    pub(super) fn is_large(&self) -> bool {
+        self.large.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) struct Socket {
+    stream: TcpStream,
+    limits: Limits,
+    /// Runs while the client takes nothing.
+    gives_up: Option<Pin<Box<Sleep>>>,
+    /// Runs once the last answer is sent.
+    hears_out: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    stop: CancellationToken,
+    progress: Arc<Progress>,
+    /// How much was read since which step.
+    read: (u64, usize),
+    all_bytes: Arc<Semaphore>,
+    /// What large heads take of them.
+    share: Option<OwnedSemaphorePermit>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, shared: &Shared, progress: Arc<Progress>, stop: CancellationToken) -> Self {
+        // Without it, small answers wait for the client's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let (limits, all_bytes) = (shared.limits, shared.request_bytes.clone());
+        Self { stream, limits, gives_up: None, hears_out: None, stop, progress, read: (0, 0), all_bytes, share: None }
+    }
+
+    /// Counts what has been read. A large head is held against the memory of all; a body is by those who keep it.
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        let step = self.progress.steps.load(Ordering::Relaxed);
+        let is_head = step.is_multiple_of(2);
+        if self.read.0 != step {
+            self.read = (step, 0);
+        }
+        let before = self.read.1;
+        self.read.1 += bytes;
+        let large = self.read.1.saturating_sub(SMALL_BYTES.max(before));
+        if large == 0 || !is_head {
+            return Ok(());
+        }
+        self.progress.large.store(true, Ordering::Relaxed);
+        let more = self.all_bytes.clone().try_acquire_many_owned(u32::try_from(large).unwrap_or(u32::MAX));
+        let more = more.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        match &mut self.share {
+            Some(share) => share.merge(more),
+            None => self.share = Some(more),
+        }
+        Ok(())
+    }
+
+    fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.gives_up = None;
+            return written;
+        }
+        let gives_up = self.gives_up.get_or_insert_with(|| Box::pin(sleep(self.limits.answer_time)));
+        gives_up.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let most = into.remaining().min(MOST_READ_BYTES);
+        let mut part = ReadBuf::new(into.initialize_unfilled_to(most));
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
+        let bytes = part.filled().len();
+        into.advance(bytes);
+        Poll::Ready(self.count(bytes))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.watch(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Says that nothing more is said, and lets the client finish. Were the socket closed while something of the client's
+    /// is unread, the system would take back the last answer, too.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.hears_out.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            let (stop, most) = (self.stop.clone(), self.limits.head_time);
+            self.hears_out = Some(Box::pin(async move { drop(timeout(most, stop.cancelled()).await) }));
+        }
+        if self.hears_out.as_mut().is_none_or(|hears_out| hears_out.as_mut().poll(context).is_ready()) {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let mut scrap = [0; 4096];
+            let mut scrap = ReadBuf::new(&mut scrap);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut scrap))?;
+            if scrap.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

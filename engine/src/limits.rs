@@ -1,0 +1,31 @@
+use std::time::Duration;
+
+/// What an engine bears before it refuses more, or ends what takes too long. The default suits every machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once: one more ends the one that has been idle for longest.
+    pub connections: usize,
+    /// The longest time from one request's end to the end of the next one's head.
+    pub head_time: Duration,
+    /// The longest time a body may take.
+    pub body_time: Duration,
+    /// The longest time in which a client takes nothing of its answer.
+    pub answer_time: Duration,
+    /// The most bytes that all large requests may hold together.
+    pub request_bytes: usize,
+    /// The most bytes that all large answers may hold together until they are taken; a single one may be longer.
+    pub answer_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            head_time: Duration::from_secs(30),
+            body_time: Duration::from_secs(30),
+            answer_time: Duration::from_secs(30),
+            request_bytes: 64 * 1024 * 1024,
+            answer_bytes: 64 * 1024 * 1024,
+        }
+    }
+}

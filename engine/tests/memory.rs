@@ -1,0 +1,251 @@
+//! How much memory things take, and that it is given back. One test after the other: the whole process is measured.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod support;
+
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use maravilla_engine::Engine;
+use maravilla_engine::rooms::Settings;
+use peak_alloc::PeakAlloc;
+use serde_json::json;
+use support::{Client, PATIENCE, admin, call};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+static TURN: Mutex<()> = Mutex::new(());
+
+/// An engine that nothing else runs beside. When it goes, all of it is gone.
+struct Alone {
+    engine: Engine,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Alone {
+    fn start() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { engine: support::start(), _turn: turn }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        support::close(&self.engine);
+    }
+}
+
+impl Deref for Alone {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * 1024;
+const JSON: &str = "application/json";
+const GET: &str = "GET / HTTP/1.1\r\nhost: t\r\n\r\n";
+
+/// What `work` takes at most while it is done.
+fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let done = work();
+    (MEMORY.peak_usage().saturating_sub(before), done)
+}
+
+/// Waits until no more than `most` bytes are used, while the engine answers others.
+#[track_caller]
+fn settles(engine: &Engine, most: usize) {
+    let end = Instant::now() + PATIENCE;
+    while MEMORY.current_usage() > most {
+        assert_eq!(Client::connect(engine.address()).ask(GET).status, 200);
+        assert!(Instant::now() < end, "{} of {most} bytes", MEMORY.current_usage());
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("room number {number}")
+}
+
+fn create(engine: &Engine, rooms: usize) {
+    for number in 0..rooms {
+        let settings = Settings { metadata: "twenty bytes of text", ..Settings::default() };
+        engine.rooms(|rooms, now| rooms.create(&name(number), &settings, now).map(drop)).unwrap();
+    }
+}
+
+/// Half of them over HTTP.
+fn delete(engine: &Engine, rooms: usize) {
+    let mut client = Client::connect(engine.address());
+    for number in 0..rooms {
+        if number % 10 == 0 {
+            assert_eq!(client.call("DeleteRoom", &admin(), &json!({ "room": name(number) })).status, 200);
+        } else {
+            assert!(engine.rooms(|rooms, now| rooms.delete(&name(number), now)).is_some());
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_rooms_take_little_and_give_it_back() {
+    const ROOMS: usize = 100_000;
+    let engine = Alone::start();
+    Client::connect(engine.address()).call("ListRooms", &admin(), &json!({}));
+    let empty = MEMORY.current_usage();
+    create(&engine, ROOMS);
+    let full = MEMORY.current_usage() - empty;
+    println!("10,000 rooms take {} KB", full / (ROOMS / 10_000) / 1000);
+    assert!(full < ROOMS * 600, "{full}");
+
+    let (listing, answer) = peak(|| Client::connect(engine.address()).call("ListRooms", &admin(), &json!({})));
+    println!("listing them takes {} MB for an answer of {} MB", listing / 1_000_000, answer.body.len() / 1_000_000);
+    assert_eq!(answer.text().matches("\"sid\"").count(), ROOMS);
+    assert!(listing < answer.body.len() * 6, "{listing}");
+    drop(answer);
+
+    delete(&engine, ROOMS);
+    // The deletions are remembered, up to a limit.
+    settles(&engine, empty + 16 * MIB);
+    let remembered = MEMORY.current_usage();
+    println!("afterwards {} KB are left", (remembered - empty) / 1000);
+    create(&engine, 20_000);
+    delete(&engine, 20_000);
+    settles(&engine, remembered + MIB);
+}
+
+#[test]
+fn a_deletion_is_not_remembered_with_more_than_a_name() {
+    let engine = Alone::start();
+    let mut client = Client::connect(engine.address());
+    let empty = MEMORY.current_usage();
+    for number in 0..50 {
+        let room = format!("{number}{}", "x".repeat(MIB));
+        assert_eq!(client.call("DeleteRoom", &admin(), &json!({ "room": room })).status, 404);
+    }
+    settles(&engine, empty + 2 * MIB);
+}
+
+#[test]
+fn an_engine_and_its_idle_connections_take_little() {
+    let engine = Alone::start();
+    let (most, another) = peak(support::start);
+    println!("an engine takes {} KB", most / 1000);
+    assert!(most < 100 * KIB, "{most}");
+    support::close(&another);
+    let before = MEMORY.current_usage();
+    let mut clients: Vec<Client> = (0..1000).map(|_| Client::connect(engine.address())).collect();
+    let body = "x".repeat(200 * KIB);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let request = if number % 2 == 0 { GET.into() } else { call("ListRooms", &admin(), JSON, body.as_bytes()) };
+        client.ask(request);
+    }
+    // Of which the clients take 8 KiB.
+    settles(&engine, before + 1000 * 64 * KIB);
+    println!("an idle connection takes {} KB", (MEMORY.current_usage() - before) / 1000 / 1000 - 8);
+    drop(clients);
+    settles(&engine, before + MIB);
+}
+
+#[test]
+fn heads_that_are_held_back_take_no_more_than_they_may() {
+    let engine = Alone::start();
+    let before = MEMORY.current_usage();
+    let head = format!("GET / HTTP/1.1\r\nhost: t\r\nx: {}", "y".repeat(900 * KIB));
+    let mut clients: Vec<Client> = (0..1000).map(|_| Client::connect(engine.address())).collect();
+    let (most, ()) = peak(|| {
+        for client in &mut clients {
+            // Some are ended before all is said.
+            let _ = client.say(&head);
+        }
+        assert_eq!(Client::connect(engine.address()).ask(GET).status, 200);
+    });
+    println!("1000 heads of 900 KiB take {} MB", most / 1_000_000);
+    assert!(most < 300 * MIB, "{most}");
+    drop((clients, head));
+    settles(&engine, before + MIB);
+}
+
+#[test]
+fn a_connection_that_had_a_large_head_is_closed() {
+    let engine = Alone::start();
+    let mut client = Client::connect(engine.address());
+    let answer = client.ask(format!("GET / HTTP/1.1\r\nhost: t\r\nx: {}\r\n\r\n", "y".repeat(900 * KIB)));
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn no_body_takes_a_hundred_times_its_length() {
+    let engine = Alone::start();
+    let bodies = [
+        ("ListRooms", JSON, "{\"x\":[", "[],", "1]}"),
+        ("ListRooms", JSON, "{\"x\":[", "{\"\":1},", "1]}"),
+        ("ListRooms", JSON, "{\"names\":[", "\"\",", "\"\"]}"),
+        ("ListRooms", JSON, "{\"x\":\"", "[{,", "\"}"),
+        ("CreateRoom", JSON, "{\"agents\":[", "{},", "{}]}"),
+        ("CreateRoom", JSON, "{\"egress\":{\"room\":{\"fileOutputs\":[", "{},", "{}]}}}"),
+        ("SendData", JSON, "{\"destinationIdentities\":[", "\"\",", "\"\"]}"),
+        ("ListRooms", "application/protobuf", "", "\x0a\0", ""),
+        ("CreateRoom", "application/protobuf", "", "\x72\0", ""),
+        ("UpdateSubscriptions", "application/protobuf", "", "\x2a\0", ""),
+        ("SendData", "application/protobuf", "", "\x22\0", ""),
+    ];
+    let mut worst = 0;
+    for (token, bytes) in [(admin(), 10 * MIB), (admin(), MIB), (String::new(), MIB)] {
+        for (method, kind, front, unit, back) in bodies {
+            let body = format!("{front}{}{back}", unit.repeat((bytes - 100) / unit.len()));
+            let request = call(method, &token, kind, body.as_bytes());
+            let (most, answer) = peak(|| Client::connect(engine.address()).ask(&request));
+            assert!(matches!(answer.status, 200 | 400 | 401), "{answer:?}");
+            assert!(most < 130 * MIB, "{bytes} bytes of {unit:?} to {method}: {most}");
+            worst = worst.max(most);
+        }
+    }
+    println!("the worst body takes {} MB", worst / 1_000_000);
+}
+
+#[test]
+fn answers_that_nobody_takes_are_held_to_a_limit() {
+    let engine = Alone::start();
+    create(&engine, 8000);
+    let list = call("ListRooms", &admin(), JSON, b"{}");
+    let before = MEMORY.current_usage();
+    let (most, clients) = peak(|| {
+        let deaf = (0..60).map(|_| Client::connect(engine.address()));
+        let deaf = deaf.map(|mut client| client.say(&list).map(|()| client).unwrap());
+        let deaf: Vec<Client> = deaf.collect();
+        assert_eq!(
+            Client::connect(engine.address()).ask(call("ListRooms", &admin(), JSON, b"{\"names\":[\"x\"]}")).status,
+            200
+        );
+        deaf
+    });
+    println!("60 unread lists take {} MB", most / 1_000_000);
+    assert!(most < 160 * MIB, "{most}");
+    drop(clients);
+    settles(&engine, before + MIB);
+}
+
+#[test]
+fn a_hundred_engines_leave_nothing_behind() {
+    let engine = Alone::start();
+    let one_after_the_other = |engines: usize| {
+        for _ in 0..engines {
+            let another = support::start();
+            create(&another, 10);
+            assert_eq!(Client::connect(another.address()).ask(GET).status, 200);
+            support::close(&another);
+        }
+    };
+    one_after_the_other(5);
+    let before = MEMORY.current_usage();
+    one_after_the_other(100);
+    settles(&engine, before + 64 * KIB);
+}
