@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Now;
@@ -77,7 +77,7 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) limits: Limits,
     /// A permit for each byte of large requests.
-    pub(crate) request_bytes: Arc<Semaphore>,
+    request_bytes: Arc<Semaphore>,
     /// The bytes of large answers that their clients have still to take.
     pub(crate) answer_bytes: Arc<AtomicUsize>,
 }
@@ -88,6 +88,16 @@ impl Shared {
         // A panic in one room's step leaves the others as they were.
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         work(&mut rooms, Now::read())
+    }
+
+    /// A part of the memory for large requests; `None` if there is not so much left. Whoever has shown no token that is good
+    /// for something leaves half of it to those who have.
+    pub(crate) fn share(&self, bytes: usize, has_token: bool) -> Option<OwnedSemaphorePermit> {
+        let reserved = if has_token { 0 } else { self.limits.request_bytes / 2 };
+        if self.request_bytes.available_permits() < reserved.saturating_add(bytes) {
+            return None;
+        }
+        self.request_bytes.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 }
 

@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Request, StatusCode};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::answer::{self, Answer, TwirpError};
@@ -24,10 +24,10 @@ const MOST_USELESS_BYTES: usize = 1024 * 1024;
 pub(super) const SMALL_BYTES: usize = 64 * 1024;
 
 /// A whole body.
-pub(super) struct Body<'a> {
+pub(super) struct Body {
     pub(super) bytes: Bytes,
     /// Its share of the memory that all large bodies may take.
-    _share: Option<SemaphorePermit<'a>>,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 pub(super) enum BodyFault {
@@ -53,31 +53,30 @@ impl BodyFault {
 }
 
 /// Reads the request's whole body. `may_call`: its token allows something.
-pub(super) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body<'_>, BodyFault> {
+pub(super) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body, BodyFault> {
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let collected = timeout(shared.limits.body_time, collect(shared, request.into_body(), length, may_call)).await;
     collected.unwrap_or(Err(BodyFault::Slow))
 }
 
-async fn collect<'a>(
-    shared: &'a Shared,
+async fn collect(
+    shared: &Shared,
     mut body: Incoming,
     length: Option<usize>,
     may_call: bool,
-) -> Result<Body<'a>, BodyFault> {
+) -> Result<Body, BodyFault> {
     let check = |length| match length {
         _ if length > MOST_BYTES => Err(BodyFault::TooLarge),
         _ if length > MOST_USELESS_BYTES && !may_call => Err(BodyFault::NotAllowed),
         _ => Ok(length),
     };
     check(length.unwrap_or_default())?;
-    let mut share: Option<SemaphorePermit<'a>> = None;
+    let mut share: Option<OwnedSemaphorePermit> = None;
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(part) = frame.map_err(|_| BodyFault::Broken)?.into_data() else { continue };
         let large = check(bytes.len() + part.len())?.saturating_sub(SMALL_BYTES.max(bytes.len()));
-        let count = u32::try_from(large).map_err(|_| BodyFault::TooLarge)?;
-        let more = shared.request_bytes.try_acquire_many(count).map_err(|_| BodyFault::TooMany)?;
+        let more = shared.share(large, may_call).ok_or(BodyFault::TooMany)?;
         match &mut share {
             Some(share) => share.merge(more),
             None => share = Some(more),

@@ -116,7 +116,7 @@ impl Connections {
 /// Answers what one client asks, request after request.
 async fn attend(socket: TcpStream, shared: Arc<Shared>, asked: impl Fn(), stop: &CancellationToken) {
     let progress = Arc::new(Progress::default());
-    let socket = Socket::new(socket, &shared, progress.clone(), stop.clone());
+    let socket = Socket::new(socket, shared.clone(), progress.clone(), stop.clone());
     let service = service_fn(|request| {
         asked();
         progress.step();

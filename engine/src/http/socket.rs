@@ -9,13 +9,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::body::SMALL_BYTES;
 use crate::engine::Shared;
-use crate::limits::Limits;
 
 /// The most bytes that are read at once. hyper would ask for more and more, and keep what it has asked for: so much for
 /// each connection, idle or not.
@@ -42,7 +41,7 @@ impl Progress {
 
 pub(super) struct Socket {
     stream: TcpStream,
-    limits: Limits,
+    shared: Arc<Shared>,
     /// Runs while the client takes nothing.
     gives_up: Option<Pin<Box<Sleep>>>,
     /// Runs once the last answer is sent.
@@ -51,17 +50,20 @@ pub(super) struct Socket {
     progress: Arc<Progress>,
     /// How much was read since which step.
     read: (u64, usize),
-    all_bytes: Arc<Semaphore>,
-    /// What large heads take of them.
+    /// What large heads take of the memory for all.
     share: Option<OwnedSemaphorePermit>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, shared: &Shared, progress: Arc<Progress>, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        shared: Arc<Shared>,
+        progress: Arc<Progress>,
+        stop: CancellationToken,
+    ) -> Self {
         // Without it, small answers wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
-        let (limits, all_bytes) = (shared.limits, shared.request_bytes.clone());
-        Self { stream, limits, gives_up: None, hears_out: None, stop, progress, read: (0, 0), all_bytes, share: None }
+        Self { stream, shared, gives_up: None, hears_out: None, stop, progress, read: (0, 0), share: None }
     }
 
     /// Counts what has been read. A large head is held against the memory of all; a body is by those who keep it.
@@ -78,8 +80,8 @@ impl Socket {
             return Ok(());
         }
         self.progress.large.store(true, Ordering::Relaxed);
-        let more = self.all_bytes.clone().try_acquire_many_owned(u32::try_from(large).unwrap_or(u32::MAX));
-        let more = more.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        // What token it brings is not known yet.
+        let more = self.shared.share(large, false).ok_or(io::ErrorKind::OutOfMemory)?;
         match &mut self.share {
             Some(share) => share.merge(more),
             None => self.share = Some(more),
@@ -92,7 +94,7 @@ impl Socket {
             self.gives_up = None;
             return written;
         }
-        let gives_up = self.gives_up.get_or_insert_with(|| Box::pin(sleep(self.limits.answer_time)));
+        let gives_up = self.gives_up.get_or_insert_with(|| Box::pin(sleep(self.shared.limits.answer_time)));
         gives_up.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -136,7 +138,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.hears_out.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            let (stop, most) = (self.stop.clone(), self.limits.head_time);
+            let (stop, most) = (self.stop.clone(), self.shared.limits.head_time);
             self.hears_out = Some(Box::pin(async move { drop(timeout(most, stop.cancelled()).await) }));
         }
         if self.hears_out.as_mut().is_none_or(|hears_out| hears_out.as_mut().poll(context).is_ready()) {

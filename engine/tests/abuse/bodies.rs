@@ -103,6 +103,27 @@ fn large_bodies_share_one_memory_and_small_ones_get_through() {
 }
 
 #[test]
+fn who_may_call_nothing_leaves_half_of_the_memory_to_the_others() {
+    let engine = Watched::start_with(Limits { request_bytes: 4 * 1024 * 1024, ..Limits::default() });
+    let body = of_bytes(1024 * 1024);
+    let head = format!("GET / HTTP/1.1\r\nhost: t\r\nx: {}", "y".repeat(900_000));
+    let mut strangers: Vec<Client> = (0..12).map(|_| Client::connect(engine.address())).collect();
+    for (number, stranger) in strangers.iter_mut().enumerate() {
+        // Some are refused while they speak.
+        let _ = if number % 2 == 0 {
+            stranger.say(&head)
+        } else {
+            let post = call_head("ListRooms", "", JSON, &format!("content-length: {}", body.len()));
+            stranger.say(post).and_then(|()| stranger.say(&body[..body.len() - 1]))
+        };
+    }
+    for _ in 0..5 {
+        let large = of_bytes(2 * 1024 * 1024);
+        assert_eq!(Client::connect(engine.address()).ask(call("ListRooms", &admin(), JSON, &large)).status, 200);
+    }
+}
+
+#[test]
 fn no_more_than_64_megabytes_of_bodies_are_held() {
     let engine = Watched::start();
     let body = of_bytes(MOST);
