@@ -1,0 +1,183 @@
+//! What a token says.
+
+use maravilla_engine::token::Keys;
+use serde_json::json;
+
+use crate::support::{KEY, OTHER_KEY, OTHER_SECRET, SECRET, now, sign, start};
+use crate::{HS256, assert_refused, assert_taken, claims, in_header, signed, with, with_raw};
+
+#[test]
+fn a_token_without_an_end_is_refused() {
+    let engine = start();
+    let ends = ["null", "true", "[]", "{}", "\"soon\"", "\"\"", "[9999999999]", "{\"exp\":9999999999}"];
+    let numbers = [
+        "-1",
+        "-9999999999",
+        "-1e308",
+        "1e300",
+        "1e400",
+        "NaN",
+        "Infinity",
+        "1e",
+        "0x7fffffff",
+        "99999999999999999999999",
+    ];
+    let nothing = with_raw("\"x\":1");
+    assert_refused(&engine, &signed(&nothing));
+    assert_refused(&engine, &signed(&nothing.replace("\"x\"", "\"EXP\"").replace(":1", ":9999999999")));
+    for end in ends.into_iter().chain(numbers) {
+        assert_refused(&engine, &signed(&with_raw(&format!("\"exp\":{end}"))));
+    }
+    let text = format!("\"exp\":\"{}\"", now() + 600);
+    assert_refused(&engine, &signed(&with_raw(&text)));
+    for end in ["253402300799", "253402300799.5", "2.5e11"] {
+        assert_taken(&engine, &signed(&with_raw(&format!("\"exp\":{end}"))));
+    }
+}
+
+#[test]
+fn a_token_is_good_from_a_minute_before_to_a_minute_after_its_time() {
+    let engine = start();
+    for refused in
+        [json!({ "exp": now() - 90 }), json!({ "nbf": now() + 120 }), json!({ "exp": 0 }), json!({ "exp": 1.5 })]
+    {
+        assert_refused(&engine, &signed(&with(&refused)));
+    }
+    for taken in [
+        json!({ "exp": now() - 30 }),
+        json!({ "nbf": now() + 30 }),
+        json!({ "nbf": 0 }),
+        json!({ "iat": now() + 9999 }),
+    ] {
+        assert_taken(&engine, &signed(&with(&taken)));
+    }
+    for junk in [json!({ "nbf": "now" }), json!({ "nbf": -1 }), json!({ "nbf": [] }), json!({ "nbf": 1e300 })] {
+        assert_refused(&engine, &signed(&with(&junk)));
+    }
+}
+
+#[test]
+fn a_claim_that_comes_twice_is_refused_however_it_is_spelled() {
+    let engine = start();
+    let twice = [
+        format!("\"iss\":\"{KEY}\""),
+        format!("\"iss\":\"{OTHER_KEY}\""),
+        format!("\"\\u0069ss\":\"{KEY}\""),
+        "\"sub\":\"ben\"".into(),
+        "\"\\u0073\\u0075\\u0062\":\"ben\"".into(),
+        "\"video\":{\"roomAdmin\":true}".into(),
+        "\"vide\\u006f\":{\"roomAdmin\":true}".into(),
+        "\"video\":null".into(),
+    ];
+    for claim in twice {
+        let exp = format!("{claim},\"exp\":{}", now() + 600);
+        assert_refused(&engine, &signed(&with_raw(&exp)));
+    }
+    for (first, second) in [("exp", "exp"), ("exp", "\\u0065xp"), ("ex\\u0070", "exp"), ("nbf", "n\\u0062f")] {
+        let times = format!("\"{first}\":{},\"{second}\":1,\"x\":0", now() + 600);
+        assert_refused(&engine, &signed(&with_raw(&times)));
+    }
+    for grants in [
+        r#"{"room":"a","room":"b"}"#,
+        r#"{"room":"a","\u0072oom":"b"}"#,
+        r#"{"roomList":true,"roomList":true}"#,
+        r#"{"roomList":false,"room\u004cist":true}"#,
+    ] {
+        let payload = with(&json!({ "video": "HERE" })).replace("\"HERE\"", grants);
+        assert_refused(&engine, &signed(&payload));
+    }
+}
+
+#[test]
+fn whose_token_it_is_must_be_said() {
+    let engine = start();
+    for issuer in
+        [json!(""), json!(null), json!(7), json!([KEY]), json!({ "iss": KEY }), json!("APInobody"), json!(" APIfirst")]
+            .into_iter()
+            .chain([json!("APIfirst\0"), json!("apifirst"), json!("APIfirst "), json!("ＡPIfirst"), json!("__proto__")])
+    {
+        for secret in [SECRET, OTHER_SECRET, ""] {
+            assert_refused(&engine, &sign(HS256, &with(&json!({ "iss": issuer })), secret));
+        }
+    }
+    let mut none = claims();
+    none.as_object_mut().unwrap().remove("iss");
+    assert_refused(&engine, &signed(&none.to_string()));
+}
+
+#[test]
+fn every_grant_and_claim_of_livekits_is_read_or_passed_over() {
+    let keys = Keys::new([(KEY, SECRET)]);
+    let payload = with(&json!({
+        "name": "Ann", "kind": "agent", "metadata": "{}", "sha256": "x", "roomPreset": "p", "jti": "j", "aud": ["x"],
+        "attributes": { "a": "1", "\u{1f980}": "" },
+        "kindDetails": ["CLOUD_AGENT"],
+        "video": {
+            "roomCreate": true, "roomList": true, "roomRecord": true, "roomAdmin": true, "roomJoin": true, "room": "r",
+            "destinationRoom": "d", "canPublish": false, "canSubscribe": false, "canPublishData": true,
+            "canPublishSources": ["camera", "screen_share", "what there may be one day"], "canUpdateOwnMetadata": true,
+            "ingressAdmin": true, "hidden": true, "recorder": true, "agent": true, "canSubscribeMetrics": true,
+            "canManageAgentSession": true, "unknown": { "deep": [[[]]] },
+        },
+        "sip": { "admin": true, "call": true }, "agent": { "admin": true }, "inference": { "perform": true },
+        "observability": { "write": true },
+        "roomConfig": {
+            "name": "r", "emptyTimeout": 7, "departure_timeout": 8, "maxParticipants": 9, "metadata": "m",
+            "agents": [{ "agentName": "a", "metadata": "m" }], "egress": {}, "minPlayoutDelay": 1, "unknown": 1,
+        },
+    }));
+    let claims = keys.verify(&signed(&payload)).unwrap();
+    let video = claims.video.clone().unwrap();
+    assert!(video.room_create && video.room_list && video.room_record && video.room_admin && video.room_join);
+    assert!(video.ingress_admin && video.hidden && video.recorder && video.agent && video.can_update_own_metadata());
+    assert_eq!((video.room.as_str(), video.destination_room.as_str()), ("r", "d"));
+    assert_eq!((video.can_publish(), video.can_subscribe(), video.can_publish_data()), (false, false, true));
+    assert_eq!(video.can_publish_sources.len(), 3);
+    assert_eq!((claims.name.as_str(), claims.kind.as_str(), claims.metadata.as_str()), ("Ann", "agent", "{}"));
+    assert_eq!(claims.attributes.len(), 2);
+    let config = claims.room_config.clone().unwrap();
+    assert_eq!((config.empty_timeout, config.departure_timeout, config.max_participants), (7, 8, 9));
+    assert_eq!(claims.identity(), "ann");
+    assert_eq!(keys.verify(&signed(&with(&json!({ "sub": "", "jti": "j" })))).unwrap().identity(), "j");
+}
+
+#[test]
+fn claims_of_another_type_are_refused() {
+    let engine = start();
+    for claim in [
+        json!({ "video": "all" }),
+        json!({ "video": 1 }),
+        json!({ "video": { "roomList": "true" } }),
+        json!({ "video": { "roomList": 1 } }),
+        json!({ "video": { "room": ["r"] } }),
+        json!({ "video": { "canPublish": "no" } }),
+        json!({ "metadata": 7 }),
+        json!({ "name": {} }),
+        json!({ "attributes": { "a": 1 } }),
+        json!({ "attributes": [] }),
+        json!({ "roomConfig": 5 }),
+        json!({ "roomConfig": { "emptyTimeout": -1 } }),
+        json!({ "maravilla": { "engine": "e", "deletions": -1 } }),
+        json!({ "maravilla": "now" }),
+        json!({ "sub": 7 }),
+    ] {
+        assert_refused(&engine, &signed(&with(&claim)));
+    }
+}
+
+#[test]
+fn a_token_gives_nothing_that_it_does_not_name() {
+    let engine = start();
+    for video in [
+        json!({}),
+        json!({ "roomlist": true }),
+        json!({ "room_list": true }),
+        json!({ "roomCreate": true }),
+        json!({ "roomAdmin": true }),
+    ] {
+        let answer = in_header(&engine, &signed(&with(&json!({ "video": video }))));
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("unauthenticated")), "{video}");
+    }
+    let answer = in_header(&engine, "");
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("unauthenticated")));
+}
