@@ -40,6 +40,13 @@ const deviations = {
       'for a beginning that is none': { livekit: text(401, 'invalid authorization token'), engine: text(401, unreadable) },
     },
   },
+  'a token of an unknown key': {
+    why: 'livekit-server repeats the key that the token names. Whoever has mistaken the secret for the key then reads it in a log.',
+    cases: {
+      'is not repeated': { livekit: text(401, 'invalid API key: APInone'), engine: text(401, 'invalid API key') },
+      'is not repeated, if empty': { livekit: text(401, 'invalid API key: '), engine: text(401, 'invalid API key') },
+    },
+  },
   'a token whose header must be understood': {
     why: 'Who does not know a header that is called critical must refuse the token (RFC 7515, section 4.1.11).',
     cases: { 'is refused': { livekit: noRooms, engine: text(401, 'invalid authorization token') } },

@@ -54,6 +54,9 @@ pub enum StartError {
     /// The address or port cannot be listened on.
     #[error("cannot listen there")]
     Listen(#[source] io::Error),
+    /// With that, everyone could sign tokens.
+    #[error("a key or its secret is empty")]
+    EmptyKey,
     /// The system gives no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -107,6 +110,9 @@ impl Engine {
     /// # Errors
     /// [`StartError`]
     pub fn start(config: &Config<'_>) -> Result<Self, StartError> {
+        if config.keys.iter().any(|(key, secret)| key.is_empty() || secret.is_empty()) {
+            return Err(StartError::EmptyKey);
+        }
         let listener = listen(config.host, config.port).map_err(StartError::Listen)?;
         let address = listener.local_addr().map_err(StartError::Listen)?;
         listener.set_nonblocking(true).map_err(StartError::Listen)?;

@@ -272,3 +272,11 @@ fn rooms_that_are_used_from_all_sides_at_once_stay_whole() {
     });
     assert!(engine.rooms(|rooms, now| rooms.iter(now).all(|room| room.info().name == "shared")));
 }
+
+#[test]
+fn an_engine_that_everyone_could_sign_for_does_not_start() {
+    for keys in [&[("", "secret")], &[("key", "")]] {
+        let config = Config { host: Ipv4Addr::LOCALHOST.into(), port: Port::Any, keys, limits: Limits::default() };
+        assert!(matches!(Engine::start(&config), Err(StartError::EmptyKey)));
+    }
+}

@@ -70,7 +70,8 @@ fn refused(config: &EmbeddedConfig, error: &StartError) -> MediaError {
     MediaError::InvalidConfig(match error {
         StartError::Listen(error) if error.kind() == ErrorKind::AddrInUse => ConfigFault::PortTaken { host, port },
         StartError::Listen(_) => ConfigFault::Listen { host, port },
-        StartError::Thread(_) => return MediaError::Internal,
+        // The facade takes an empty key for none.
+        StartError::EmptyKey | StartError::Thread(_) => return MediaError::Internal,
     })
 }
 
