@@ -68,7 +68,7 @@ export declare function generateToken(provider: number, now: number, roomId: str
 /** Gives the participants. */
 export declare function listParticipants(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
-/** Gives the rooms as one list, for each its name and then its fields. */
+/** Gives the rooms as two lists: their names, and the fields of all, one after the other. */
 export declare function listRooms(provider: number, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
 
 /** A configuration that the facade has checked. */

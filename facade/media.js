@@ -67,7 +67,7 @@ function createMedia(binding, operation, config) {
       const fields = await run(operation, options, (timeoutMs, call) =>
         binding.createRoom(provider, roomId, maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata, timeoutMs, call),
       );
-      return room(roomId, fields, 0);
+      return roomOf(roomId, fields, 0);
     },
     async deleteRoom(roomId, options) {
       const operation = 'deleteRoom';
@@ -75,7 +75,8 @@ function createMedia(binding, operation, config) {
       await run(operation, options, (timeoutMs, call) => binding.deleteRoom(provider, roomId, timeoutMs, call));
     },
     async listRooms(options) {
-      return roomsOf(await run('listRooms', options, (timeoutMs, call) => binding.listRooms(provider, timeoutMs, call)));
+      const [names, fields] = await run('listRooms', options, (timeoutMs, call) => binding.listRooms(provider, timeoutMs, call));
+      return names.map((name, i) => roomOf(name, fields, 3 * i));
     },
     async listParticipants(roomId, options) {
       const operation = 'listParticipants';
@@ -119,15 +120,8 @@ function createMedia(binding, operation, config) {
 
 const NO_SETTINGS = {};
 
-/** The rooms, of each of which the core gives its name, then its fields. */
-function roomsOf(list) {
-  const rooms = [];
-  for (let at = 0; at < list.length; at += 4) rooms.push(room(list[at], list, at + 1));
-  return rooms;
-}
-
-/** A room of the fields from `at` on; the server tells of no room that is not open. */
-function room(name, fields, at) {
+/** The room of that name, with the three fields from `at` on. The server tells of no room that is not open. */
+function roomOf(name, fields, at) {
   return { name, numParticipants: fields[at], maxParticipants: fields[at + 1], createdAt: fields[at + 2], active: true };
 }
 

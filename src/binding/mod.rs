@@ -26,7 +26,7 @@ use crate::provider::{Deadline, Work};
 use failure::Failure;
 use providers::{Backing, Opening, Service, service};
 use settle::{Settled, settle};
-use values::{EmbeddedOptions, LiveKitOptions, MOST_TTL_SECS, NetworkOptions, RoomList, SettingsInput};
+use values::{Columns, EmbeddedOptions, LiveKitOptions, MOST_TTL_SECS, NetworkOptions, SettingsInput};
 
 /// Opens the provider of that configuration and gives its number; the same configuration, the same number.
 /// Nothing is sent before the first call.
@@ -180,11 +180,11 @@ pub fn delete_room(
     })
 }
 
-/// Gives the rooms as one list, for each its name and then its fields.
+/// Gives the rooms as two lists: their names, and the fields of all, one after the other.
 #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
 pub fn list_rooms(env: &Env, provider: u32, timeout_ms: Option<u32>, call: Option<u32>) -> Result<Settled<'_>> {
     begin(env, provider, timeout_ms, call, |service, deadline| {
-        Ok(service.provider.list_rooms(service.prefix.clone(), deadline).map(RoomList))
+        Ok(service.provider.list_rooms(service.prefix.clone(), deadline).map(Columns))
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use napi_derive::napi;
-use serde::ser::{Serialize, SerializeSeq as _, Serializer};
+use serde::{Serialize, Serializer};
 
 use crate::media::{ArgumentFault, MediaError, Permissions, Room, RoomSettings, TrackSource};
 
@@ -86,20 +86,26 @@ pub(super) fn fields(room: &Room) -> (u32, u32, i64) {
     (room.num_participants, room.max_participants, room.created_at)
 }
 
-/// Rooms without the names of their fields: a third of the text, and half the time to read it.
-pub(super) struct RoomList(pub(super) Vec<Room>);
+/// Rooms in two columns: their names, and the fields of all in one list. Half as long to read as a list of objects.
+pub(super) struct Columns(pub(super) Vec<Room>);
 
-impl Serialize for RoomList {
+impl Serialize for Columns {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.0.len() * 4))?;
-        for room in &self.0 {
-            let (participants, most_participants, created_at) = fields(room);
-            list.serialize_element(&room.name)?;
-            list.serialize_element(&participants)?;
-            list.serialize_element(&most_participants)?;
-            list.serialize_element(&created_at)?;
+        struct Names<'a>(&'a [Room]);
+        struct Fields<'a>(&'a [Room]);
+        impl Serialize for Names<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(self.0.iter().map(|room| &room.name))
+            }
         }
-        list.end()
+        impl Serialize for Fields<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let each = self.0.iter().map(fields);
+                let numbers = each.flat_map(|(now, most, at)| [now.into(), most.into(), at]);
+                serializer.collect_seq(numbers)
+            }
+        }
+        (Names(&self.0), Fields(&self.0)).serialize(serializer)
     }
 }
 
