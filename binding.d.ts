@@ -28,12 +28,12 @@ export declare function deleteRoom(provider: number, roomId: string, timeoutMs?:
 export interface EmbeddedOptions {
   /** Share the process's one engine, rather than start one of its own. */
   shared: boolean
-  /** The IP address to listen on. */
-  host: string
+  /** The IP address to listen on; absent: loopback, or whichever a shared engine listens on. */
+  host?: string
   /** The port to listen on, 0 for any free one; absent: 7880 or the next free one if it is shared, else any. */
   port?: number
-  /** What stands for the host where clients connect, as a URL writes it. */
-  advertisedHost: string
+  /** What stands for the host where clients connect, as a URL writes it; given with the host. */
+  advertisedHost?: string
   /** Where clients connect, if a proxy stands before the engine. */
   publicUrl?: string
   /** The API key; absent: a random one. */
@@ -113,6 +113,7 @@ export declare function newCall(): number
 /**
  * Opens a provider on an embedded engine and gives its number: for an engine of its own a new one each time.
  * Nothing is started before the first call.
+ * An engine of its own ends with the thread that opened it, if it is not closed before.
  */
 export declare function openEmbedded(options: EmbeddedOptions): number | Failure
 

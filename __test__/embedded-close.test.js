@@ -257,9 +257,10 @@ describe('a process with a running engine', () => {
     await occupy(portOf(/ws:.*/.exec(printed)[0]), '127.0.80.1');
   });
 
-  test('may end its worker threads at any moment', async () => {
-    const { wrong, rooms } = await resultOf(
+  test('may end its worker threads at any moment, and their engines end with them', async () => {
+    const { wrong, rooms, ports } = await resultOf(
       `const { Worker } = require('worker_threads');
+      const { listening } = require(${JSON.stringify(path.join(__dirname, 'support/sockets.js'))});
       const { once } = require('events');
       const { media } = require(entry).getPlatform({ provider: 'embedded', host: '127.0.80.2' });
       const script = \`
@@ -286,10 +287,12 @@ describe('a process with a running engine', () => {
           if (round % 2 === 0 || round % 3 === 2) worker.terminate();
           await exited;
         }
-        console.log(JSON.stringify({ wrong, rooms: (await media.listRooms()).length }));
+        // The engines that the workers did not close end with them, each on a thread of its own.
+        while (listening().length > 1) await new Promise((resolve) => setTimeout(resolve, 5));
+        console.log(JSON.stringify({ wrong, rooms: (await media.listRooms()).length, ports: listening().length }));
       })();`,
       { limitMs: 60_000 },
     );
-    expect({ wrong, rooms }).toEqual({ wrong: [], rooms: 60 });
+    expect({ wrong, rooms, ports }).toEqual({ wrong: [], rooms: 60, ports: 1 });
   });
 });

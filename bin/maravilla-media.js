@@ -52,7 +52,7 @@ Variables, each read where its option is missing:
 
 Give key and secret together, or neither: then they are devkey and secret, the
 pair of livekit-server --dev. Everyone knows that pair, so with it only this
-machine is served. Other users of the machine can see --secret in the list of
+machine is served; a web page that is open on it can use it too. Other users of the machine can see --secret in the list of
 processes, but not the variable.
 
 ${STATE}
@@ -160,7 +160,10 @@ function endOnRequest(platform) {
       void end();
     });
   }
-  process.stdout.on('error', end);
+  process.stdout.on('error', (error) => {
+    if (error.code !== 'EPIPE') process.exitCode = 1;
+    void end();
+  });
 }
 
 function factsOf(url, { host, key }) {

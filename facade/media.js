@@ -113,7 +113,13 @@ function createMedia(binding, operation, config) {
     if (!isEmbedded) return;
     url = undefined;
     // Shared: the core tells only the first who closes when the port is free.
-    await (ending ??= endEngine(binding, provider));
+    ending ??= endEngine(binding, provider);
+    try {
+      await ending;
+    } catch (error) {
+      ending = undefined;
+      throw error;
+    }
   };
   return { media, close };
 }

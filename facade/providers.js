@@ -92,8 +92,9 @@ function readUrl(settings, field, fault) {
 
 /** The address to listen on, and what stands for it in a URL. */
 function readHost(setting, fault) {
-  const given = setting?.value ?? 'localhost';
-  const host = given === 'localhost' ? '127.0.0.1' : given;
+  // Not given: loopback, or whichever the engine listens on that the process shares.
+  if (setting === undefined) return {};
+  const host = setting.value === 'localhost' ? '127.0.0.1' : setting.value;
   const { isIP } = require('node:net');
   // A zone (`fe80::1%eth0`) means something on this machine only, so that no URL can hold it.
   if (isIP(host) === 0 || host.includes('%')) {

@@ -133,6 +133,10 @@ describe('livekit-server-sdk sees no difference:', () => {
       // livekit-server repeats the token.
       expect(livekit.error).toMatchObject({ status: 401, code: undefined });
       expect(engine.error).toEqual({ ...livekit.error, message: 'invalid token, error: the signature does not fit the secret' });
+    } else if (how === 'with an unknown key') {
+      // livekit-server repeats the key.
+      expect(livekit.error).toMatchObject({ status: 401, code: undefined });
+      expect(engine.error).toEqual({ ...livekit.error, message: 'invalid API key' });
     } else if (how.startsWith('in') && (SILENT.has(method) || (method === 'sendData' && how === 'in no room'))) {
       expect(livekit.error).toMatchObject({ status: 503, code: 'unavailable' });
       expect(engine.error).toMatchObject({ status: 404, code: 'not_found' });

@@ -105,6 +105,7 @@ const paths = [
   { title: 'a method with parameters is the method', method: 'ListRooms', path: `${LIST}?a=b`, token, body, expected: none },
   { title: 'a method after two slashes is the method', method: 'ListRooms', path: `/${LIST}`, token, body, expected: none },
   { title: 'a method with an escape is the method', method: 'ListRooms', path: `${SERVICE}/%4cistRooms`, token, body, expected: none },
+  { title: 'an escaped slash is none', path: '/rtc%2Fvalidate', expected: text(404, '404 page not found\n') },
   {
     title: 'the service without a slash',
     path: SERVICE,

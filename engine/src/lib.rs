@@ -14,6 +14,7 @@ mod limits;
 mod refusal;
 pub mod revocation;
 pub mod rooms;
+mod strict;
 pub mod token;
 
 pub use clock::Now;

@@ -68,9 +68,13 @@ impl Room {
     /// What the room is, as the server API tells it.
     #[must_use]
     pub fn describe(&self) -> proto::Room {
-        let codec = |mime: &str| proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() };
-        let enabled_codecs = CODECS.into_iter().map(codec).collect();
-        proto::Room { name: self.name.to_string(), enabled_codecs, ..self.info.clone() }
+        self.snapshot().describe()
+    }
+
+    /// What the room is now, to be described once others may use the rooms again.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { name: self.name.clone(), info: self.info.clone() }
     }
 
     /// Those in the room, sorted by identity.
@@ -107,6 +111,23 @@ impl Room {
     fn count(&mut self) {
         let counted = self.participants.values().filter(|participant| !is_agent(participant)).count();
         self.info.num_participants = u32::try_from(counted).unwrap_or(u32::MAX);
+    }
+}
+
+/// What a room was.
+#[derive(Debug)]
+pub struct Snapshot {
+    name: Arc<str>,
+    info: proto::Room,
+}
+
+impl Snapshot {
+    /// As the server API tells it.
+    #[must_use]
+    pub fn describe(self) -> proto::Room {
+        let codec = |mime: &str| proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() };
+        let enabled_codecs = CODECS.into_iter().map(codec).collect();
+        proto::Room { name: self.name.to_string(), enabled_codecs, ..self.info }
     }
 }
 

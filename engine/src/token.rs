@@ -10,11 +10,13 @@ use livekit_protocol as proto;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::clock::Now;
 use crate::revocation::Mark;
+use crate::strict::Strict;
 
 /// Longer ones are not looked at: metadata and attributes at their limits fit.
 const MOST_TOKEN_BYTES: usize = 1024 * 1024;
-const LEEWAY_SECS: u64 = 60;
+const LEEWAY_SECS: i64 = 60;
 
 /// The API keys, each with the secret that its tokens are signed with.
 pub struct Keys(HashMap<String, DecodingKey>);
@@ -112,12 +114,20 @@ impl Keys {
         let Issuer { iss } = issuer.claims;
         let Some(key) = self.0.get(&iss) else { return Err(TokenFault::UnknownKey) };
         let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = LEEWAY_SECS;
-        validation.validate_nbf = true;
+        validation.leeway = LEEWAY_SECS.unsigned_abs();
+        // Looked at below: the library takes an `nbf` that is `null` for a wrong one.
+        validation.validate_nbf = false;
         // A token names its audience to whom it likes; LiveKit does not look.
         validation.validate_aud = false;
-        let token = decode::<Claims>(token, key, &validation).map_err(|error| TokenFault::Refused(reason(&error)))?;
-        Ok(token.claims)
+        // A claim that is `null` is absent, and none comes twice.
+        let claims = decode::<Strict>(token, key, &validation).map(|token| token.claims.0);
+        let claims = claims.map_err(|error| TokenFault::Refused(reason(&error)))?;
+        let claims = Claims::deserialize(claims).map_err(|_| TokenFault::Refused(UNREADABLE))?;
+        match claims.not_before() {
+            Some(..0) => Err(TokenFault::Refused(UNREADABLE)),
+            Some(from) if from > Now::read().unix_secs() + LEEWAY_SECS => Err(TokenFault::Refused(NOT_YET)),
+            _ => Ok(claims),
+        }
     }
 }
 
@@ -134,13 +144,15 @@ struct Issuer {
     iss: String,
 }
 
+const NOT_YET: &str = "it is not valid yet";
+const UNREADABLE: &str = "its claims cannot be read";
+
 fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
     match error.kind() {
         ErrorKind::InvalidSignature => "the signature does not fit the secret",
         ErrorKind::ExpiredSignature => "it has expired",
-        ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::MissingRequiredClaim(_) => "it has no exp",
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "its algorithm is not HS256",
-        _ => "its claims cannot be read",
+        _ => UNREADABLE,
     }
 }

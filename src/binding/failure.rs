@@ -62,7 +62,9 @@ impl From<&MediaError> for MediaErrorCode {
             MediaError::RoomNotFound { .. } => Self::RoomNotFound,
             MediaError::ParticipantNotFound { .. } => Self::ParticipantNotFound,
             MediaError::LimitExceeded(_) => Self::LimitExceeded,
-            MediaError::Unreachable { .. } | MediaError::Unavailable(_) | MediaError::Closed => Self::Unavailable,
+            MediaError::Unreachable { .. } | MediaError::Unavailable(_) | MediaError::Starved | MediaError::Closed => {
+                Self::Unavailable
+            }
             MediaError::TimedOut { .. } => Self::Timeout,
             MediaError::Aborted => Self::Aborted,
             MediaError::BadResponse { .. } => Self::BadResponse,

@@ -49,10 +49,11 @@ pub fn open_live_kit(options: LiveKitOptions) -> Either<u32, Failure> {
 
 /// Opens a provider on an embedded engine and gives its number: for an engine of its own a new one each time.
 /// Nothing is started before the first call.
+/// An engine of its own ends with the thread that opened it, if it is not closed before.
 #[napi(catch_unwind)]
-pub fn open_embedded(options: EmbeddedOptions) -> Either<u32, Failure> {
-    let Ok(host) = options.host.parse() else {
-        return Either::B(MediaError::Internal.into());
+pub fn open_embedded(env: &Env, options: EmbeddedOptions) -> Result<Either<u32, Failure>> {
+    let Ok(host) = options.host.map(|host| host.parse()).transpose() else {
+        return Ok(Either::B(MediaError::Internal.into()));
     };
     let config = EmbeddedConfig {
         shared: options.shared,
@@ -62,12 +63,16 @@ pub fn open_embedded(options: EmbeddedOptions) -> Either<u32, Failure> {
         public_url: options.public_url,
         credentials: options.api_key.zip(options.api_secret.map(Secret::new)),
     };
-    opened(Opening {
+    let opened = opened(Opening {
         backing: Backing::Embedded(config),
         prefix: RoomPrefix::new(options.room_prefix),
         token_ttl_secs: options.token_ttl_secs,
         timeout_ms: options.timeout_ms,
-    })
+    });
+    if let (Either::A(number), false) = (&opened, options.shared) {
+        env.add_env_cleanup_hook(*number, |number| drop(providers::close(number)))?;
+    }
+    Ok(opened)
 }
 
 fn opened(opening: Opening) -> Either<u32, Failure> {

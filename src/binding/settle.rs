@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::{FutureExt as _, future};
@@ -19,14 +19,17 @@ type Answer = Either<String, Failure>;
 
 /// Ours rather than napi's: it outlives the worker thread that first loaded the addon. One thread, because hyper loses a
 /// request that one thread sends while another closes its connection (hyperium/hyper#4122); it only waits and copies.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("maravilla")
-        .enable_all()
-        .build()
-        .expect("the process can start a thread")
-});
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+/// The runtime, started at first need. Where the system has no thread or socket left, a later call tries again.
+fn runtime() -> std::result::Result<&'static Runtime, MediaError> {
+    if let Some(running) = RUNTIME.get() {
+        return Ok(running);
+    }
+    let started = Builder::new_multi_thread().worker_threads(1).thread_name("maravilla").enable_all().build();
+    let started = started.map_err(|_| MediaError::Starved)?;
+    Ok(RUNTIME.get_or_init(|| started))
+}
 
 /// Answers at once where `work` needs no waiting; else gives a promise and leaves the waiting to the runtime.
 pub fn settle<T: Serialize + Send + 'static>(
@@ -42,13 +45,17 @@ pub fn settle<T: Serialize + Send + 'static>(
     };
     let call = Cancellable::new(*env, call)?;
     let mut answer = async move { answer_with(attend(future, deadline, call.cancelled.clone()).await) }.boxed();
-    let _runtime = RUNTIME.enter();
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return Ok(Settled::B(error.into())),
+    };
+    let _entered = runtime.enter();
     // Whoever polls next sees what has happened since, so a wake-up in between is not lost.
     match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Ok(settled(answer)),
         Poll::Pending => {
             let (deferred, promise) = env.create_deferred::<Answer, _>()?;
-            RUNTIME.spawn(async move {
+            runtime.spawn(async move {
                 let answer = answer.await;
                 // A caller who gave up must not keep the others' work from going on, or from ending.
                 let until_told = until_told.filter(|_| matches!(answer, Answer::A(_)));

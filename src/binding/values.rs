@@ -35,12 +35,12 @@ pub struct LiveKitOptions {
 pub struct EmbeddedOptions {
     /// Share the process's one engine, rather than start one of its own.
     pub shared: bool,
-    /// The IP address to listen on.
-    pub host: String,
+    /// The IP address to listen on; absent: loopback, or whichever a shared engine listens on.
+    pub host: Option<String>,
     /// The port to listen on, 0 for any free one; absent: 7880 or the next free one if it is shared, else any.
     pub port: Option<u16>,
-    /// What stands for the host where clients connect, as a URL writes it.
-    pub advertised_host: String,
+    /// What stands for the host where clients connect, as a URL writes it; given with the host.
+    pub advertised_host: Option<String>,
     /// Where clients connect, if a proxy stands before the engine.
     pub public_url: Option<String>,
     /// The API key; absent: a random one.

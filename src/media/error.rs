@@ -82,6 +82,11 @@ pub enum MediaError {
         /// The answer.
         upstream: Upstream,
     },
+    /// The system has no thread, socket or memory left for it.
+    #[error(
+        "this machine has no thread or socket left for it: raise the limit of open files, or close what is not needed"
+    )]
+    Starved,
     /// The platform was closed.
     #[error("this platform is closed: make a new one with createPlatform()")]
     Closed,
@@ -103,7 +108,9 @@ impl MediaError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Unavailable(_) | Self::TimedOut { .. } | Self::Closed => true,
+            Self::Unreachable { .. } | Self::Unavailable(_) | Self::TimedOut { .. } | Self::Starved | Self::Closed => {
+                true
+            }
             Self::LimitExceeded(upstream) => upstream.status == Some(429),
             Self::InvalidArgument { .. }
             | Self::InvalidConfig(_)
@@ -138,6 +145,7 @@ impl MediaError {
             Self::InvalidArgument { .. }
             | Self::InvalidConfig(_)
             | Self::UrlNotConfigured
+            | Self::Starved
             | Self::Closed
             | Self::Aborted
             | Self::Internal => None,

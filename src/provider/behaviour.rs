@@ -133,9 +133,9 @@ async fn a_livekit_server_behaves() {
 async fn the_embedded_engine_behaves() {
     let config = EmbeddedConfig {
         shared: false,
-        host: Ipv4Addr::LOCALHOST.into(),
+        host: Some(Ipv4Addr::LOCALHOST.into()),
         port: None,
-        advertised_host: "127.0.0.1".into(),
+        advertised_host: None,
         public_url: None,
         credentials: Some(("key".into(), Secret::new(SECRET.into()))),
     };

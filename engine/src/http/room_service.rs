@@ -10,7 +10,7 @@ use super::json::{self, Answer};
 use super::parts;
 use crate::engine::Shared;
 use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_creation, check_metadata};
-use crate::rooms::{Room, Settings};
+use crate::rooms::{Room, Settings, Snapshot};
 
 /// How a request's body is written, and so its answer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,15 +125,15 @@ impl Call<'_> {
 
     fn list_rooms(&self, request: &proto::ListRoomsRequest) -> Result<proto::ListRoomsResponse, Refusal> {
         self.check(|grants| grants.room_list)?;
-        let rooms = self.shared.rooms(|rooms, now| {
+        let listed: Vec<Snapshot> = self.shared.rooms(|rooms, now| {
             if request.names.is_empty() {
-                return rooms.iter(now).map(Room::describe).collect();
+                return rooms.iter(now).map(Room::snapshot).collect();
             }
             let mut seen = HashSet::new();
             let names = request.names.iter().filter(|name| seen.insert(name.as_str()));
-            names.filter_map(|name| rooms.get(name, now).map(Room::describe)).collect()
+            names.filter_map(|name| rooms.get(name, now).map(Room::snapshot)).collect()
         });
-        Ok(proto::ListRoomsResponse { rooms })
+        Ok(proto::ListRoomsResponse { rooms: listed.into_iter().map(Snapshot::describe).collect() })
     }
 
     fn delete_room(&self, request: &proto::DeleteRoomRequest) -> Result<proto::DeleteRoomResponse, Refusal> {

@@ -7,10 +7,10 @@ use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, UPGRADE, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN,
+    UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
 use super::answer::{self, Answer, Meta, TwirpError};
@@ -28,10 +28,14 @@ type Query<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 /// Answers one request.
 pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Answer {
     let origin = request.headers().get(ORIGIN).cloned();
+    // RFC 9112, section 3.2.
+    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+        return answer::text(StatusCode::BAD_REQUEST, "400 Bad Request: one Host header is needed");
+    }
     if let Some(preflight) = preflight(&request) {
         return preflight;
     }
-    let is_validation = request.uri().path().ends_with("/validate");
+    let is_validation = ["/rtc/validate", "/rtc/v1/validate"].contains(&request.uri().path());
     let allowed = ALLOWED_METHODS.contains(&request.method().as_str());
     let mut answer = route(shared, request).await;
     let headers = answer.headers_mut();
@@ -80,7 +84,7 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Answer {
         Ok(claims) => claims,
         Err(fault) => return answer::text(StatusCode::UNAUTHORIZED, fault),
     };
-    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+    let path = plain_path(uri.path());
     // A server's address that ends in a slash makes two of them.
     let path = path.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(&path);
     match path {
@@ -95,6 +99,11 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Answer {
             None => no_page(),
         },
     }
+}
+
+/// The path without percent signs. An encoded slash stays what it is: a proxy in front takes it for none.
+fn plain_path(raw: &str) -> Cow<'_, str> {
+    if raw.to_ascii_lowercase().contains("%2f") { raw.into() } else { percent_decode_str(raw).decode_utf8_lossy() }
 }
 
 fn no_page() -> Answer {
@@ -121,7 +130,11 @@ fn claims(shared: &Shared, headers: &HeaderMap, query: &Query<'_>) -> Result<Opt
 }
 
 fn wants_websocket(headers: &HeaderMap) -> bool {
-    headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    let names = |header, name: &str| {
+        let values = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(name))
+    };
+    names(CONNECTION, "upgrade") && names(UPGRADE, "websocket")
 }
 
 fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Answer {

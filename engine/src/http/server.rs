@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::rooms::Rooms;
 
 /// The most bytes of a request's head, as Go's servers have it.
 const MOST_HEAD_BYTES: usize = 1024 * 1024;
+/// The most headers in it.
+const MOST_HEADERS: usize = 1024;
 /// The longest time that requests under way are waited for at the end.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long nobody is accepted after that has failed: to ask again at once would only burn time.
@@ -45,13 +48,16 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
             () = stop.cancelled() => break,
             Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
             accepted = listener.accept() => {
-                if accepted.is_err() || connections.open.len() >= shared.limits.connections {
+                // Whoever went before being accepted is nobody's fault.
+                let is_short = accepted.as_ref().is_err_and(|error| error.kind() != ErrorKind::ConnectionAborted);
+                if is_short || connections.open.len() >= shared.limits.connections {
                     connections.end_idlest();
                 }
                 match accepted {
                     Ok((socket, _)) => connections.start(socket, shared.clone(), stop.clone()),
                     // Such as too many open files.
-                    Err(_) => drop(timeout(PAUSE, stop.cancelled()).await),
+                    Err(_) if is_short => drop(timeout(PAUSE, stop.cancelled()).await),
+                    Err(_) => (),
                 }
             }
             // A fault in one room must not end the server of the others.
@@ -137,6 +143,7 @@ async fn attend(socket: TcpStream, shared: Arc<Shared>, asked: impl Fn(), stop: 
         .header_read_timeout(shared.limits.head_time)
         // Some clients say that they are done while they wait for the answer.
         .half_close(true)
+        .max_headers(MOST_HEADERS)
         .max_buf_size(MOST_HEAD_BYTES)
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);

@@ -181,3 +181,14 @@ fn a_token_gives_nothing_that_it_does_not_name() {
     let answer = in_header(&engine, "");
     assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("unauthenticated")));
 }
+
+#[test]
+fn a_claim_that_is_null_is_absent() {
+    let engine = start();
+    let nulls = json!({
+        "sub": null, "jti": null, "nbf": null, "name": null, "kind": null, "metadata": null, "attributes": null,
+        "roomConfig": null, "video": { "roomList": true, "roomCreate": null, "room": null, "canPublishSources": null },
+    });
+    assert_taken(&engine, &signed(&with(&nulls)));
+    assert_refused(&engine, &signed(&with(&json!({ "exp": null }))));
+}

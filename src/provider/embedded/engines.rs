@@ -1,4 +1,5 @@
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use maravilla_engine::{Config, Engine, Limits, Port, StartError};
@@ -15,6 +16,8 @@ const STANDARD_PORT: u16 = 7880;
 pub(super) struct Running {
     pub(super) engine: Engine,
     pub(super) signer: Signer,
+    /// Its host where clients connect, as a URL writes it.
+    pub(super) advertised_host: String,
     credentials: (String, Secret),
 }
 
@@ -40,7 +43,7 @@ pub(super) fn own(config: &EmbeddedConfig) -> Result<Arc<Running>, MediaError> {
 /// What is not given fits every engine.
 fn check_same(running: &Running, config: &EmbeddedConfig) -> Result<(), MediaError> {
     let address = running.engine.address();
-    let differs = if config.host != address.ip() {
+    let differs = if config.host.is_some_and(|host| host != address.ip()) {
         "host"
     } else if config.port.is_some_and(|port| port != 0 && port != address.port()) {
         "port"
@@ -60,18 +63,24 @@ fn start(config: &EmbeddedConfig, standard: Port) -> Result<Running, MediaError>
     };
     let (key, secret) = config.credentials.clone().unwrap_or_else(random_credentials);
     let keys = &[(key.as_str(), secret.expose())];
-    let started = Engine::start(&Config { host: config.host, port, keys, limits: Limits::default() });
-    let engine = started.map_err(|error| refused(config, &error))?;
-    Ok(Running { engine, signer: Signer::new(&key, &secret), credentials: (key, secret) })
+    let host = config.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let started = Engine::start(&Config { host, port, keys, limits: Limits::default() });
+    let engine = started.map_err(|error| refused(host, config.port.unwrap_or_default(), &error))?;
+    let advertised_host = config.advertised_host.clone().unwrap_or_else(|| host.to_string());
+    Ok(Running { engine, signer: Signer::new(&key, &secret), advertised_host, credentials: (key, secret) })
 }
 
-fn refused(config: &EmbeddedConfig, error: &StartError) -> MediaError {
-    let (host, port) = (config.host, config.port.unwrap_or_default());
+fn refused(host: IpAddr, port: u16, error: &StartError) -> MediaError {
     MediaError::InvalidConfig(match error {
         StartError::Listen(error) if error.kind() == ErrorKind::AddrInUse => ConfigFault::PortTaken { host, port },
-        StartError::Listen(_) => ConfigFault::Listen { host, port },
+        StartError::Listen(error)
+            if matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::PermissionDenied) =>
+        {
+            ConfigFault::Listen { host, port }
+        }
+        StartError::Listen(_) | StartError::Thread(_) => return MediaError::Starved,
         // The facade takes an empty key for none.
-        StartError::EmptyKey | StartError::Thread(_) => return MediaError::Internal,
+        StartError::EmptyKey => return MediaError::Internal,
     })
 }
 

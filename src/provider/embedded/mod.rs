@@ -14,12 +14,12 @@ use crate::media::Secret;
 pub struct EmbeddedConfig {
     /// Share the process's one engine, rather than start one of its own.
     pub shared: bool,
-    /// The address it listens on.
-    pub host: IpAddr,
+    /// The address it listens on; `None`: loopback, or whichever a shared one listens on.
+    pub host: Option<IpAddr>,
     /// The port it listens on; `None`: 7880 or the next free one if it is shared, else any free one.
     pub port: Option<u16>,
-    /// What stands for `host` where clients connect, as a URL writes it.
-    pub advertised_host: String,
+    /// What stands for `host` where clients connect, as a URL writes it; given with it.
+    pub advertised_host: Option<String>,
     /// Where clients connect, if a proxy stands before the engine.
     pub public_url: Option<String>,
     /// The API key and its secret; `None`: a random pair.

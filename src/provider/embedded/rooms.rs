@@ -52,9 +52,9 @@ impl Embedded {
 impl Provider for Embedded {
     fn media_url(&self) -> Result<Option<String>, MediaError> {
         let running = self.running()?;
-        let EmbeddedConfig { public_url, advertised_host, .. } = &self.config;
-        let own = || format!("ws://{advertised_host}:{}", running.engine.address().port());
-        Ok(Some(public_url.clone().unwrap_or_else(own)))
+        let Running { engine, advertised_host, .. } = &*running;
+        let own = || format!("ws://{advertised_host}:{}", engine.address().port());
+        Ok(Some(self.config.public_url.clone().unwrap_or_else(own)))
     }
 
     fn generate_token(&self, join: &Join) -> Result<Secret, MediaError> {
