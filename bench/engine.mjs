@@ -24,7 +24,7 @@ export async function engineTable(livekit) {
   const engine = await startEngine();
   try {
     const { url, apiUrl, apiKey, apiSecret } = engine;
-    const http = { engine: { peer: 'hand', server: { url, apiUrl, apiKey, apiSecret } }, livekit: { peer: 'hand', server: livekit } };
+    const http = { engine: { peer: 'sockets', server: { url, apiUrl, apiKey, apiSecret } }, livekit: { peer: 'sockets', server: livekit } };
     const pairs = await contest('case.mjs', http, { args: ['pairTogether'] });
     const [ours, theirs] = [pairs.engine.value, pairs.livekit.value];
     table.row('create + delete over HTTP, one client, 32 in flight', rate(ours), rate(theirs), times(ours, theirs), 'at least 3x');
