@@ -52,8 +52,8 @@ Variables, each read where its option is missing:
 
 Give key and secret together, or neither: then they are devkey and secret, the
 pair of livekit-server --dev. Everyone knows that pair, so with it only this
-machine is served; a web page that is open on it can use it too. Other users of the machine can see --secret in the list of
-processes, but not the variable.
+machine is served; a web page that is open on it can use it too. Other users of
+the machine can see --secret in the list of processes, but not the variable.
 
 ${STATE}
 

@@ -35,7 +35,10 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Answe
     if let Some(preflight) = preflight(&request) {
         return preflight;
     }
-    let is_validation = ["/rtc/validate", "/rtc/v1/validate"].contains(&request.uri().path());
+    // Browsers must be able to read why they may not join.
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
+    let is_validation = matches!(&*path, "/rtc/validate" | "/rtc/v1/validate");
+    drop(path);
     let allowed = ALLOWED_METHODS.contains(&request.method().as_str());
     let mut answer = route(shared, request).await;
     let headers = answer.headers_mut();
