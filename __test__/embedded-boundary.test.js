@@ -64,7 +64,11 @@ describe('a defect of the native core', () => {
     for (const broken of coreFunctions()) {
       const { media, platform, thrown } = loadOverCore((name) => (name === broken ? panic : undefined), EMBEDDED);
       const outcomes = thrown ? [thrown] : await Promise.all([...Object.values(calls).map((call) => call(media)), platform.close()].map((call) => call.catch((error) => error)));
-      for (const error of outcomes.filter((outcome) => outcome instanceof Error)) expect([broken, error.name]).toEqual([broken, 'MediaError']);
+      const errors = outcomes.filter((outcome) => outcome instanceof Error);
+      // None of these calls needs the others.
+      const isUsed = !['openLiveKit', 'configureNetwork', 'newCall', 'cancelCall'].includes(broken);
+      expect([broken, errors.length > 0]).toEqual([broken, isUsed]);
+      for (const error of errors) expect([broken, error.name]).toEqual([broken, 'MediaError']);
     }
   });
 
