@@ -62,12 +62,12 @@ export async function ensureServers() {
 
 /** The programs that the tests start besides LiveKit's. */
 export async function ensurePrograms() {
-  const missing = ['redis-server', 'faketime', 'openssl'].filter((program) => !onPath(program));
+  const missing = ['redis-server', 'faketime', 'openssl', 'chromium', 'firefox-esr'].filter((program) => !onPath(program));
   if (missing.length === 0) return;
   const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
   if (!onPath('apt-get')) throw new Stop(`Missing on the PATH: ${missing.join(', ')}. Install them, then run this command again.`);
   if (process.getuid() !== 0) throw new Stop(`Missing on the PATH: ${missing.join(', ')}. Type: sudo apt-get update && sudo ${command}`);
-  say(`installing ${missing.join(', ')} (about half a minute)`);
+  say(`installing ${missing.join(', ')} (up to 2 minutes)`);
   // At run level 1 the package does not start a Redis of its own.
   const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
   await run(['apt-get', 'update'], { quiet: true, env });

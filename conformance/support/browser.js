@@ -1,0 +1,89 @@
+'use strict';
+
+// Chromium and Firefox without a window, with fake devices, on a page that has livekit-client.
+
+const { existsSync, readFileSync } = require('node:fs');
+const http = require('node:http');
+const path = require('node:path');
+const puppeteer = require('puppeteer-core');
+
+/** @typedef {'chromium' | 'firefox'} Kind */
+
+const client = path.dirname(require.resolve('livekit-client'));
+const page = path.join(__dirname, 'page');
+const TYPES = { '.html': 'text/html', '.js': 'text/javascript' };
+const FILES = {
+  '/': path.join(page, 'index.html'),
+  '/media.js': path.join(page, 'media.js'),
+  '/state.js': path.join(page, 'state.js'),
+  '/participant.js': path.join(page, 'participant.js'),
+  '/livekit-client.umd.js': path.join(client, 'livekit-client.umd.js'),
+  '/livekit-client.e2ee.worker.js': path.join(client, 'livekit-client.e2ee.worker.js'),
+};
+
+/** Serves the page on a free port. @returns {Promise<{ url: string, close: () => Promise<void> }>} */
+async function servePage() {
+  const files = new Map(Object.entries(FILES).map(([name, file]) => [name, { type: TYPES[path.extname(file)], body: readFileSync(file) }]));
+  const server = http.createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    const file = files.get(pathname);
+    response.writeHead(file ? 200 : 404, file && { 'content-type': `${file.type}; charset=utf-8` });
+    response.end(file?.body);
+  });
+  await new Promise((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', () => resolve(undefined)));
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  const close = () => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(() => resolve(undefined)));
+  };
+  return { url: `http://127.0.0.1:${port}/`, close };
+}
+
+const CHROMIUM = [
+  // Chromium's sandbox does not work for root.
+  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
+  '--use-fake-device-for-media-stream=fps=15',
+  '--use-fake-ui-for-media-stream',
+  '--autoplay-policy=no-user-gesture-required',
+  // Nothing is in front, so nothing may be slower for being behind.
+  '--disable-background-timer-throttling',
+  '--disable-backgrounding-occluded-windows',
+  '--disable-renderer-backgrounding',
+  '--disable-gpu',
+];
+
+const FIREFOX = {
+  'media.navigator.streams.fake': true,
+  'media.navigator.permission.disabled': true,
+  'media.autoplay.default': 0,
+  'media.autoplay.blocking_policy': 0,
+  // Pages that are behind others must not be slower.
+  'dom.min_background_timeout_value': 4,
+  'dom.timeout.enable_budget_timer_throttling': false,
+  'media.suspend-background-video.enabled': false,
+};
+
+const PROGRAMS = { chromium: ['chromium', 'chromium-browser', 'google-chrome'], firefox: ['firefox-esr', 'firefox'] };
+
+/** @param {Kind} kind */
+function programOf(kind) {
+  const folders = (process.env.PATH ?? '').split(path.delimiter);
+  const files = PROGRAMS[kind].flatMap((name) => folders.map((folder) => path.join(folder, name)));
+  const found = files.find((file) => existsSync(file));
+  if (found) return found;
+  throw new Error(`none of ${PROGRAMS[kind].join(', ')} is on the PATH; node scripts/setup.mjs installs it`);
+}
+
+/** @param {Kind} kind @returns {Promise<import('puppeteer-core').Browser>} */
+async function launch(kind) {
+  const browser = kind === 'chromium' ? 'chrome' : 'firefox';
+  const program = programOf(kind);
+  const options = { browser, headless: true, args: kind === 'chromium' ? CHROMIUM : [], extraPrefsFirefox: FIREFOX };
+  // Where Linux can do it, the kernel ends the browser also when this process is killed.
+  const setpriv = '/usr/bin/setpriv';
+  if (!existsSync(setpriv)) return puppeteer.launch({ ...options, executablePath: program });
+  const args = ['--pdeathsig', 'KILL', program, ...puppeteer.defaultArgs(options)];
+  return puppeteer.launch({ ...options, executablePath: setpriv, ignoreDefaultArgs: true, args });
+}
+
+module.exports = { launch, servePage };

@@ -1,0 +1,81 @@
+'use strict';
+
+// What is really seen and heard in this page.
+
+(() => {
+  const WIDTH = 32;
+  const HEIGHT = 18;
+  const canvas = document.createElement('canvas');
+  canvas.width = WIDTH;
+  canvas.height = HEIGHT;
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+
+  /** The picture's colours on average, how bright it is, and a number that changes when it does. @param {HTMLVideoElement} element */
+  function look(element) {
+    if (!element || element.videoWidth === 0) return { shown: 0, brightness: 0, colour: [0, 0, 0], print: 0 };
+    context.drawImage(element, 0, 0, WIDTH, HEIGHT);
+    const { data } = context.getImageData(0, 0, WIDTH, HEIGHT);
+    const sums = [0, 0, 0];
+    let print = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      for (let channel = 0; channel < 3; channel += 1) {
+        sums[channel] += data[at + channel];
+        print = (Math.imul(print, 31) + data[at + channel]) | 0;
+      }
+    }
+    const colour = sums.map((sum) => Math.round(sum / (WIDTH * HEIGHT)));
+    return { shown: element.videoWidth, brightness: Math.max(...colour), colour, print };
+  }
+
+  /** What the receiver of a track has counted. @param {any} track */
+  async function received(track) {
+    if (!track?.receiver) return { id: '', frames: 0, energy: 0, packets: 0 };
+    const reports = [...(await track.receiver.getStats()).values()];
+    const inbound = reports.find(({ type }) => type === 'inbound-rtp') ?? {};
+    const codec = reports.find(({ id }) => id === inbound.codecId);
+    return {
+      id: `${track.sid} ${track.mediaStreamTrack.id} ${inbound.ssrc}`,
+      frames: inbound.framesDecoded ?? 0,
+      width: inbound.frameWidth ?? 0,
+      height: inbound.frameHeight ?? 0,
+      energy: inbound.totalAudioEnergy ?? 0,
+      packets: inbound.packetsReceived ?? 0,
+      codec: codec?.mimeType,
+      fmtp: codec?.sdpFmtpLine,
+      channels: codec?.channels,
+    };
+  }
+
+  /** A track of one colour that is never still. @param {string} colour @param {{ width?: number, height?: number, fps?: number }} [options] */
+  function paint(colour, { width = 320, height = 180, fps = 10 } = {}) {
+    const canvas = document.createElement('canvas');
+    Object.assign(canvas, { width, height });
+    const context = canvas.getContext('2d');
+    let turn = 0;
+    const draw = () => {
+      context.fillStyle = colour;
+      context.fillRect(0, 0, width, height);
+      // The corner keeps the frames apart, and leaves the average as it is.
+      turn = (turn + 16) % 256;
+      context.fillStyle = `rgb(${turn},${turn},${turn})`;
+      context.fillRect(0, 0, width / 8, height / 8);
+    };
+    draw();
+    const [track] = canvas.captureStream(fps).getVideoTracks();
+    const timer = setInterval(() => (track.readyState === 'ended' ? clearInterval(timer) : draw()), 1000 / fps);
+    return track;
+  }
+
+  /** A track that sounds all the time. @param {{ frequency?: number, channels?: number }} [options] */
+  function sound({ frequency = 440, channels = 1 } = {}) {
+    const audio = new AudioContext();
+    const oscillator = new OscillatorNode(audio, { frequency });
+    const gain = new GainNode(audio, { gain: 0.4 });
+    const destination = new MediaStreamAudioDestinationNode(audio, { channelCount: channels });
+    oscillator.connect(gain).connect(destination);
+    oscillator.start();
+    return destination.stream.getAudioTracks()[0];
+  }
+
+  window.media = { look, received, paint, sound };
+})();
