@@ -10,10 +10,12 @@ use rand::distr::Alphanumeric;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Now;
 use crate::http;
 use crate::limits::Limits;
+use crate::media::Media;
 use crate::rooms::Rooms;
 use crate::token::Keys;
 
@@ -77,6 +79,9 @@ pub struct Engine {
 #[derive(Debug)]
 pub(crate) struct Shared {
     rooms: Mutex<Rooms>,
+    pub(crate) media: Media,
+    /// The clients' signalling connections.
+    pub(crate) signalling: TaskTracker,
     pub(crate) keys: Keys,
     pub(crate) limits: Limits,
     /// A permit for each byte of large requests.
@@ -90,7 +95,11 @@ impl Shared {
     pub(crate) fn rooms<T>(&self, work: impl FnOnce(&mut Rooms, Now) -> T) -> T {
         // A panic in one room's step leaves the others as they were.
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut rooms, Now::read())
+        let outcome = work(&mut rooms, Now::read());
+        if rooms.has_evicted() {
+            self.media.wake();
+        }
+        outcome
     }
 
     /// A part of the memory for large requests; `None` if there is not so much left. Whoever has shown no token that is good
@@ -116,14 +125,16 @@ impl Engine {
         let listener = listen(config.host, config.port).map_err(StartError::Listen)?;
         let address = listener.local_addr().map_err(StartError::Listen)?;
         listener.set_nonblocking(true).map_err(StartError::Listen)?;
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let shared = Arc::new(Shared {
             rooms: Mutex::new(Rooms::new(new_name())),
+            media: Media::new(stop.clone()),
+            signalling: TaskTracker::new(),
             keys: Keys::new(config.keys.iter().copied()),
             limits: config.limits,
             request_bytes: Arc::new(Semaphore::new(config.limits.request_bytes)),
             answer_bytes: Arc::default(),
         });
-        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let server = {
             let (shared, stop, ended) = (shared.clone(), stop.clone(), ended.clone().drop_guard());
@@ -155,6 +166,7 @@ impl Engine {
         // All that is left to it is to return; had it panicked, it would be gone just the same. Whoever else closes waits
         // at the lock.
         let _ = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take().map(JoinHandle::join);
+        self.shared.media.join_thread();
         self.rooms(|rooms, _| rooms.clear());
     }
 }

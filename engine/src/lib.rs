@@ -5,12 +5,14 @@
 //! - [`rooms`]: what rooms are and when they end. No clock, no lock, no network.
 //! - [`revocation`]: which tokens a deleted room still takes.
 //! - [`token`]: whether a token is good.
-//! - `http`: the server API and what clients ask before they connect.
+//! - `http`: the server API, and the clients' signalling connections.
+//! - `media`: participants, and what they send each other.
 
 mod clock;
 mod engine;
 mod http;
 mod limits;
+mod media;
 mod refusal;
 pub mod revocation;
 pub mod rooms;
@@ -20,4 +22,4 @@ pub mod token;
 pub use clock::Now;
 pub use engine::{Config, Engine, Port, StartError};
 pub use limits::Limits;
-pub use refusal::Refusal;
+pub use refusal::{Refusal, RpcFault};

@@ -5,6 +5,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at once: one more ends the one that has been idle for longest.
     pub connections: usize,
+    /// Participants at once, in all rooms together.
+    pub participants: usize,
     /// The longest time from one request's end to the end of the next one's head.
     pub head_time: Duration,
     /// The longest time a body may take.
@@ -21,6 +23,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            participants: 1024,
             head_time: Duration::from_secs(30),
             body_time: Duration::from_secs(30),
             answer_time: Duration::from_secs(30),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use livekit_protocol as proto;
 use thiserror::Error;
 
@@ -44,9 +46,24 @@ pub enum Refusal {
     /// A nonce is a UUID.
     #[error("nonce should be 16-bytes or not present, got: {0} bytes")]
     Nonce(usize),
-    /// It needs a participant's connection.
-    #[error("this engine carries no media yet")]
-    NoMedia,
+    /// What livekit-server has not either.
+    #[error("not implemented")]
+    NotImplemented,
+    /// The token is older than the last deletion of its room.
+    #[error("invalid token, error: it was minted before its room was deleted")]
+    Revoked,
+    /// Who was muted unmutes itself.
+    #[error("remote unmute not enabled")]
+    RemoteUnmute,
+    /// The engine carries as many connections as it may, or its media has ended.
+    #[error("the engine takes no more participants")]
+    Overloaded,
+    /// The machine gives no sockets or thread for media.
+    #[error("the engine cannot open its media ports")]
+    NoNetwork,
+    /// The participant has not answered in time.
+    #[error("{0}")]
+    Rpc(RpcFault),
     /// The room has as many participants as it may have.
     #[error("room has exceeded its max participants")]
     RoomFull,
@@ -68,7 +85,11 @@ impl Refusal {
             | Self::SameRoom
             | Self::Nonce(_) => ("invalid_argument", 400),
             Self::RoomFull => ("permission_denied", 403),
-            Self::NoMedia => ("unimplemented", 501),
+            Self::NotImplemented => ("unknown", 500),
+            Self::Revoked => ("unauthenticated", 401),
+            Self::RemoteUnmute => ("failed_precondition", 412),
+            Self::Overloaded | Self::NoNetwork => ("unavailable", 503),
+            Self::Rpc(fault) => fault.code(),
         }
     }
 
@@ -105,4 +126,62 @@ pub(crate) fn check_metadata(metadata: &str) -> Result<(), Refusal> {
 pub(crate) fn check_attributes<'a>(attributes: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), Refusal> {
     let bytes: usize = attributes.map(|(key, value)| key.len() + value.len()).sum();
     if bytes > MOST_ATTRIBUTES_BYTES { Err(Refusal::Attributes) } else { Ok(()) }
+}
+
+/// Why a participant's method has given no answer, by LiveKit's codes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("RpcError {code}: {message}{}{data}", if data.is_empty() { "" } else { ": " })]
+pub struct RpcFault {
+    code: u32,
+    message: String,
+    data: String,
+}
+
+impl RpcFault {
+    /// The most bytes of a call's payload.
+    pub(crate) const MOST_PAYLOAD_BYTES: usize = 15 * 1024;
+    /// How soon a participant has to say that it has got the call.
+    pub(crate) const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
+
+    fn new(code: u32, message: &str) -> Self {
+        Self { code, message: message.to_owned(), data: String::new() }
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::new(1402, "Request payload too large")
+    }
+
+    pub(crate) fn application() -> Self {
+        Self::new(1500, "Application error in method handler")
+    }
+
+    pub(crate) fn no_connection() -> Self {
+        Self::new(1501, "Connection timeout")
+    }
+
+    pub(crate) fn no_response() -> Self {
+        Self::new(1502, "Response timeout")
+    }
+
+    pub(crate) fn disconnected() -> Self {
+        Self::new(1503, "Recipient disconnected")
+    }
+
+    fn code(&self) -> (&'static str, u16) {
+        match self.code {
+            1400 => ("invalid_argument", 400),
+            1401 => ("not_found", 404),
+            1402 => ("malformed", 400),
+            1403 | 1404 => ("unimplemented", 501),
+            1501 | 1502 => ("canceled", 408),
+            1503 => ("unavailable", 503),
+            _ => ("internal", 500),
+        }
+    }
+}
+
+impl From<&proto::RpcError> for RpcFault {
+    fn from(error: &proto::RpcError) -> Self {
+        Self { code: error.code, message: error.message.clone(), data: error.data.clone() }
+    }
 }

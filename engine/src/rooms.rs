@@ -37,6 +37,26 @@ pub struct Rooms {
     /// No room closes before that.
     next_closing: Option<Instant>,
     revocations: Revocations,
+    /// Those who have to go, until whoever carries their connections has taken note.
+    evicted: Vec<Evicted>,
+}
+
+/// A participant that is in its room no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evicted {
+    /// The participant's `sid`.
+    pub sid: String,
+    /// What the participant is told.
+    pub reason: proto::DisconnectReason,
+}
+
+/// When a token was minted, as far as its claims say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Minted<'a> {
+    /// That of an engine of ours.
+    pub mark: Option<&'a Mark>,
+    /// The claim `nbf`.
+    pub not_before: Option<i64>,
 }
 
 /// A live room, which owns its participants.
@@ -108,6 +128,10 @@ impl Room {
         self.closes_at.is_some_and(|at| at <= now.instant)
     }
 
+    fn evict(&self, reason: proto::DisconnectReason) -> impl Iterator<Item = Evicted> {
+        self.participants.values().map(move |participant| Evicted { sid: participant.sid.clone(), reason })
+    }
+
     fn count(&mut self) {
         let counted = self.participants.values().filter(|participant| !is_agent(participant)).count();
         self.info.num_participants = u32::try_from(counted).unwrap_or(u32::MAX);
@@ -122,6 +146,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The room's `sid`: another room of the same name has another.
+    #[must_use]
+    pub fn sid(&self) -> &str {
+        &self.info.sid
+    }
+
     /// As the server API tells it.
     #[must_use]
     pub fn describe(self) -> proto::Room {
@@ -151,13 +181,20 @@ pub struct Joined {
     pub participant: proto::ParticipantInfo,
     /// The one of the same identity that had to go.
     pub replaced: Option<proto::ParticipantInfo>,
+    /// The room, with the participant in it.
+    pub room: Snapshot,
 }
 
 impl Rooms {
     /// None yet, for the engine of that name.
     #[must_use]
     pub fn new(engine: String) -> Self {
-        Self { live: BTreeMap::new(), next_closing: None, revocations: Revocations::new(engine) }
+        Self {
+            live: BTreeMap::new(),
+            next_closing: None,
+            revocations: Revocations::new(engine),
+            evicted: Vec::new(),
+        }
     }
 
     /// Creates the room, or gives the live one of that name back unchanged.
@@ -175,6 +212,7 @@ impl Rooms {
             Entry::Occupied(live) => {
                 let live = live.into_mut();
                 if live.is_over(now) {
+                    self.evicted.extend(live.evict(proto::DisconnectReason::RoomClosed));
                     **live = Room::new(name, settings, cut, now);
                 }
                 live
@@ -192,13 +230,22 @@ impl Rooms {
             return None;
         }
         self.revocations.revoke(name.into(), now);
-        self.live.remove(name).filter(|room| !room.is_over(now))
+        let room = self.live.remove(name)?;
+        self.evicted.extend(room.evict(proto::DisconnectReason::RoomDeleted));
+        Some(room).filter(|room| !room.is_over(now))
     }
 
     /// Lets go of the rooms whose time is over. They can be seen no more in any case; this gives their memory back.
     pub fn sweep(&mut self, now: Now) {
         if self.next_closing.is_some_and(|at| at <= now.instant) {
-            self.live.retain(|_, room| !room.is_over(now));
+            let Self { live, evicted, .. } = self;
+            live.retain(|_, room| {
+                let is_over = room.is_over(now);
+                if is_over {
+                    evicted.extend(room.evict(proto::DisconnectReason::RoomClosed));
+                }
+                !is_over
+            });
             self.next_closing = self.live.values().filter_map(|room| room.closes_at).min();
         }
     }
@@ -214,25 +261,22 @@ impl Rooms {
         Ok(room)
     }
 
-    /// Lets a participant in, and creates the room if need be. A participant of the same identity has to go. The room
-    /// sets `sid` and times.
+    /// Lets a participant in with a token that was minted then, and creates the room if need be. A participant of the same
+    /// identity has to go. The room sets `sid` and times.
     ///
     /// # Errors
-    /// [`Refusal::RoomFull`], or what [`Rooms::create`] refuses.
+    /// [`Refusal::Revoked`], [`Refusal::RoomFull`], or what [`Rooms::create`] refuses.
     pub fn join(
         &mut self,
         name: &str,
         settings: &Settings<'_>,
         participant: proto::ParticipantInfo,
+        minted: Minted<'_>,
         now: Now,
     ) -> Result<Joined, Refusal> {
+        self.check(name, &participant, minted, now)?;
         let room = self.create(name, settings, now)?;
         let identity = participant.identity.clone();
-        let others = room.participants.values().filter(|other| other.identity != identity && !is_dependent(other));
-        let most = usize::try_from(room.info.max_participants).unwrap_or(usize::MAX);
-        if most > 0 && !is_dependent(&participant) && others.count() >= most {
-            return Err(Refusal::RoomFull);
-        }
         let participant = proto::ParticipantInfo {
             sid: new_id("PA_"),
             joined_at: now.unix_secs(),
@@ -244,7 +288,62 @@ impl Rooms {
         if !is_dependent(&participant) {
             room.closes_at = None;
         }
-        Ok(Joined { participant, replaced })
+        Ok(Joined { participant, replaced, room: room.snapshot() })
+    }
+
+    /// Whether [`Rooms::join`] would let that participant in.
+    ///
+    /// # Errors
+    /// [`Refusal::Revoked`] or [`Refusal::RoomFull`]
+    pub fn check(
+        &self,
+        name: &str,
+        participant: &proto::ParticipantInfo,
+        minted: Minted<'_>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let live = self.get(name, now);
+        let cut = live.map_or_else(|| self.revocations.cut(name), |live| live.cut);
+        if !self.revocations.allows(cut, minted.mark, minted.not_before) {
+            return Err(Refusal::Revoked);
+        }
+        let Some(live) = live else { return Ok(()) };
+        let is_other = |other: &&proto::ParticipantInfo| other.identity != participant.identity && !is_dependent(other);
+        let most = usize::try_from(live.info.max_participants).unwrap_or(usize::MAX);
+        if most > 0 && !is_dependent(participant) && live.participants.values().filter(is_other).count() >= most {
+            return Err(Refusal::RoomFull);
+        }
+        Ok(())
+    }
+
+    /// Puts a participant's new state in place of what the room had of it. One that is gone stays gone.
+    pub fn update(&mut self, name: &str, participant: &proto::ParticipantInfo, now: Now) {
+        let Some(room) = self.get_mut(name, now) else { return };
+        let known = room.participants.get_mut(&participant.identity);
+        if let Some(known) = known.filter(|known| known.sid == participant.sid) {
+            known.clone_from(participant);
+        }
+    }
+
+    /// Makes the participant of that identity go.
+    ///
+    /// # Errors
+    /// [`Refusal::NoParticipant`], also where there is no such room.
+    pub fn remove(&mut self, name: &str, identity: &str, now: Now) -> Result<(), Refusal> {
+        let gone = self.leave(name, identity, now)?;
+        self.evicted.push(Evicted { sid: gone.sid, reason: proto::DisconnectReason::ParticipantRemoved });
+        Ok(())
+    }
+
+    /// Whether somebody has to go.
+    #[must_use]
+    pub fn has_evicted(&self) -> bool {
+        !self.evicted.is_empty()
+    }
+
+    /// Those who have to go, each once.
+    pub fn take_evicted(&mut self) -> Vec<Evicted> {
+        std::mem::take(&mut self.evicted)
     }
 
     /// Lets the participant of that identity go, and gives what it was.
@@ -280,13 +379,6 @@ impl Rooms {
         self.revocations.mark()
     }
 
-    /// Whether the room takes a token of that mark and that `nbf` claim now.
-    #[must_use]
-    pub fn takes(&self, room: &str, mark: Option<&Mark>, not_before: Option<i64>, now: Now) -> bool {
-        let cut = self.get(room, now).map_or_else(|| self.revocations.cut(room), |live| live.cut);
-        self.revocations.allows(cut, mark, not_before)
-    }
-
     /// Closes every room.
     pub fn clear(&mut self) {
         self.live.clear();
@@ -308,7 +400,7 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-fn new_id(prefix: &str) -> String {
+pub(crate) fn new_id(prefix: &str) -> String {
     let mut id = String::with_capacity(prefix.len() + 12);
     id.push_str(prefix);
     // Two draws rather than twelve: a room is created in a microsecond.
@@ -354,7 +446,12 @@ mod tests {
     }
 
     fn join(rooms: &mut Rooms, participant: proto::ParticipantInfo, now: Now) -> Result<Joined, Refusal> {
-        rooms.join("r", &Settings::default(), participant, now)
+        rooms.join("r", &Settings::default(), participant, Minted::default(), now)
+    }
+
+    fn takes(rooms: &Rooms, mark: &Mark, now: Now) -> bool {
+        let minted = Minted { mark: Some(mark), not_before: None };
+        rooms.check("r", &participant("ann"), minted, now) != Err(Refusal::Revoked)
     }
 
     fn later(now: Now, secs: u64) -> Now {
@@ -451,13 +548,41 @@ mod tests {
         let (mut rooms, now) = (rooms(), Now::read());
         let before = rooms.mark();
         rooms.create("r", &timeouts(7, 0), now).unwrap();
-        assert!(rooms.takes("r", Some(&before), None, now));
+        assert!(takes(&rooms, &before, now));
         assert!(rooms.delete("r", now).is_some());
         assert!(rooms.delete("r", now).is_none());
         rooms.create("r", &timeouts(99, 0), now).unwrap();
         assert!(lives_at(&mut rooms, later(now, 7)), "the first room's timer does not close the second");
-        assert!(!rooms.takes("r", Some(&before), None, now));
-        assert!(rooms.takes("r", Some(&rooms.mark()), None, now));
+        assert!(!takes(&rooms, &before, now));
+        assert!(takes(&rooms, &rooms.mark(), now));
+    }
+
+    #[test]
+    fn whoever_has_to_go_is_told_so_once_and_why() {
+        let (mut rooms, now) = (rooms(), Now::read());
+        let mut sid = |rooms: &mut Rooms, identity| join(rooms, participant(identity), now).unwrap().participant.sid;
+        let (ann, ben) = (sid(&mut rooms, "ann"), sid(&mut rooms, "ben"));
+        rooms.remove("r", "ann", now).unwrap();
+        rooms.delete("r", now);
+        let evicted = |sid, reason| Evicted { sid, reason };
+        let removed = evicted(ann, proto::DisconnectReason::ParticipantRemoved);
+        assert_eq!(rooms.take_evicted(), [removed, evicted(ben, proto::DisconnectReason::RoomDeleted)]);
+        assert!(!rooms.has_evicted());
+        rooms.create("r", &timeouts(1, 1), now).unwrap();
+        let agent = join(&mut rooms, agent(), now).unwrap().participant.sid;
+        rooms.sweep(later(now, 1));
+        assert_eq!(rooms.take_evicted(), [evicted(agent, proto::DisconnectReason::RoomClosed)]);
+    }
+
+    #[test]
+    fn a_participants_state_is_kept_up_to_date_until_it_is_gone() {
+        let (mut rooms, now) = (rooms(), Now::read());
+        let first = join(&mut rooms, participant("ann"), now).unwrap().participant;
+        rooms.update("r", &proto::ParticipantInfo { name: "Ann".into(), ..first.clone() }, now);
+        assert_eq!(rooms.get("r", now).unwrap().participant("ann").unwrap().name, "Ann");
+        join(&mut rooms, participant("ann"), now).unwrap();
+        rooms.update("r", &proto::ParticipantInfo { name: "Old".into(), ..first }, now);
+        assert_eq!(rooms.get("r", now).unwrap().participant("ann").unwrap().name, "");
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, dangerous, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, dangerous, decode, encode};
 use livekit_api::access_token::VideoGrants;
 use livekit_protocol as proto;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::clock::Now;
@@ -17,12 +17,19 @@ use crate::strict::Strict;
 /// Longer ones are not looked at: metadata and attributes at their limits fit.
 const MOST_TOKEN_BYTES: usize = 1024 * 1024;
 const LEEWAY_SECS: i64 = 60;
+/// How long a participant's refreshed token is good.
+const REFRESHED_SECS: i64 = 600;
 
 /// The API keys, each with the secret that its tokens are signed with.
-pub struct Keys(HashMap<String, DecodingKey>);
+pub struct Keys(HashMap<String, Key>);
+
+struct Key {
+    verifies: DecodingKey,
+    signs: EncodingKey,
+}
 
 /// What a token says, as far as a server needs it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claims {
     /// The API key.
@@ -94,8 +101,21 @@ pub enum TokenFault {
 impl Keys {
     /// Keys and their secrets.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let key = |(name, secret): (&str, &str)| (name.to_owned(), DecodingKey::from_secret(secret.as_bytes()));
+        let key = |(name, secret): (&str, &str)| {
+            let secret = secret.as_bytes();
+            (name.to_owned(), Key { verifies: DecodingKey::from_secret(secret), signs: EncodingKey::from_secret(secret) })
+        };
         Self(pairs.into_iter().map(key).collect())
+    }
+
+    /// A token with those claims by the same key, good from now on for ten minutes; `None` if the key is none of ours.
+    pub(crate) fn sign(&self, claims: Claims) -> Option<String> {
+        let key = self.0.get(&claims.iss)?;
+        let now = Now::read().unix_secs();
+        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are exact for longer than there are tokens")]
+        let (from, until) = (now as f64, (now + REFRESHED_SECS) as f64);
+        let claims = Claims { nbf: Some(from), exp: Some(until), ..claims };
+        encode(&Header::new(Algorithm::HS256), &claims, &key.signs).ok()
     }
 
     /// What the token says, if one of the keys has signed it and it is good now, give or take a minute.
@@ -120,7 +140,7 @@ impl Keys {
         // A token names its audience to whom it likes; LiveKit does not look.
         validation.validate_aud = false;
         // A claim that is `null` is absent, and none comes twice.
-        let claims = decode::<Strict>(token, key, &validation).map(|token| token.claims.0);
+        let claims = decode::<Strict>(token, &key.verifies, &validation).map(|token| token.claims.0);
         let claims = claims.map_err(|error| TokenFault::Refused(reason(&error)))?;
         let claims = Claims::deserialize(claims).map_err(|_| TokenFault::Refused(UNREADABLE))?;
         match claims.not_before() {

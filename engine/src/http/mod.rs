@@ -7,6 +7,7 @@ mod parts;
 mod room_service;
 mod routes;
 mod server;
+mod signalling;
 mod socket;
 mod validate;
 

@@ -55,7 +55,7 @@ pub(super) const METHODS: [&str; 14] = [
 
 impl Call<'_> {
     /// The answer's body.
-    pub(super) fn answer(&self, method: &str) -> Result<Vec<u8>, Fault> {
+    pub(super) async fn answer(&self, method: &str) -> Result<Vec<u8>, Fault> {
         if !parts::are_few(self.body, self.codec, method) {
             return Err(Fault::Malformed);
         }
@@ -63,29 +63,23 @@ impl Call<'_> {
             "CreateRoom" => self.with(|request| self.create_room(&request)),
             "ListRooms" => self.with(|request| self.list_rooms(&request)),
             "DeleteRoom" => self.with(|request| self.delete_room(&request)),
-            "UpdateRoomMetadata" => self.with(|request| self.update_room_metadata(request)),
+            "UpdateRoomMetadata" => self.with_async(async |request| self.update_room_metadata(request).await).await,
             "ListParticipants" => self.with(|request| self.list_participants(&request)),
             "GetParticipant" => self.with(|request| self.get_participant(&request)),
             "RemoveParticipant" => self.with(|request| self.remove_participant(&request)),
-            "UpdateParticipant" => self.with(|request| self.update_participant(&request)),
-            "MutePublishedTrack" => self.with(|request: proto::MuteRoomTrackRequest| {
-                self.check_admin(&request.room)?;
-                self.with_media::<proto::MuteRoomTrackResponse>(&request.room, &request.identity)
-            }),
-            "UpdateSubscriptions" => self.with(|request: proto::UpdateSubscriptionsRequest| {
-                self.check_admin(&request.room)?;
-                self.with_media::<proto::UpdateSubscriptionsResponse>(&request.room, &request.identity)
-            }),
-            "SendData" => self.with(|request| self.send_data(&request)),
+            "UpdateParticipant" => self.with_async(async |request| self.update_participant(request).await).await,
+            "MutePublishedTrack" => self.with_async(async |request| self.mute_published_track(request).await).await,
+            "UpdateSubscriptions" => self.with_async(async |request| self.update_subscriptions(request).await).await,
+            "SendData" => self.with_async(async |request| self.send_data(request).await).await,
             "ForwardParticipant" => self.with(|request: proto::ForwardParticipantRequest| {
                 self.check_passage(&request.room, &request.destination_room)?;
-                self.with_media::<proto::ForwardParticipantResponse>(&request.room, &request.identity)
+                self.not_implemented::<proto::ForwardParticipantResponse>(&request.room, &request.identity)
             }),
             "MoveParticipant" => self.with(|request: proto::MoveParticipantRequest| {
                 self.check_passage(&request.room, &request.destination_room)?;
-                self.with_media::<proto::MoveParticipantResponse>(&request.room, &request.identity)
+                self.not_implemented::<proto::MoveParticipantResponse>(&request.room, &request.identity)
             }),
-            "PerformRpc" => self.with(|request| self.perform_rpc(&request)),
+            "PerformRpc" => self.with_async(async |request| self.perform_rpc(request).await).await,
             _ => Err(Fault::NoSuchMethod),
         }
     }
@@ -94,15 +88,30 @@ impl Call<'_> {
         &self,
         work: impl FnOnce(Q) -> Result<A, Refusal>,
     ) -> Result<Vec<u8>, Fault> {
+        Ok(self.write(&work(self.read()?).map_err(Fault::Refused)?))
+    }
+
+    /// The same for what others have to do.
+    async fn with_async<Q: prost::Message + Default + DeserializeOwned, A: Answer>(
+        &self,
+        work: impl AsyncFnOnce(Q) -> Result<A, Refusal>,
+    ) -> Result<Vec<u8>, Fault> {
+        Ok(self.write(&work(self.read()?).await.map_err(Fault::Refused)?))
+    }
+
+    fn read<Q: prost::Message + Default + DeserializeOwned>(&self) -> Result<Q, Fault> {
         let request = match self.codec {
             Codec::Json => json::read(self.body),
             Codec::Protobuf => Q::decode(self.body).ok(),
         };
-        let answer = work(request.ok_or(Fault::Malformed)?).map_err(Fault::Refused)?;
-        Ok(match self.codec {
+        request.ok_or(Fault::Malformed)
+    }
+
+    fn write(&self, answer: &impl Answer) -> Vec<u8> {
+        match self.codec {
             Codec::Json => answer.to_json(),
             Codec::Protobuf => answer.encode_to_vec(),
-        })
+        }
     }
 
     fn create_room(&self, request: &proto::CreateRoomRequest) -> Result<proto::Room, Refusal> {
@@ -142,10 +151,13 @@ impl Call<'_> {
         deleted.map(|_| proto::DeleteRoomResponse::default()).ok_or(Refusal::NoRoom)
     }
 
-    fn update_room_metadata(&self, request: proto::UpdateRoomMetadataRequest) -> Result<proto::Room, Refusal> {
+    async fn update_room_metadata(&self, request: proto::UpdateRoomMetadataRequest) -> Result<proto::Room, Refusal> {
         check_metadata(&request.metadata)?;
         self.check_admin(&request.room)?;
-        self.shared.rooms(|rooms, now| rooms.update_metadata(&request.room, request.metadata, now).map(Room::describe))
+        let (name, metadata) = (&request.room, request.metadata);
+        let room = self.shared.rooms(|rooms, now| rooms.update_metadata(name, metadata, now).map(Room::describe))?;
+        self.shared.media.announce_room(name).await;
+        Ok(room)
     }
 
     fn list_participants(
@@ -168,35 +180,60 @@ impl Call<'_> {
         request: &proto::RoomParticipantIdentity,
     ) -> Result<proto::RemoveParticipantResponse, Refusal> {
         self.check_admin(&request.room)?;
-        self.shared.rooms(|rooms, now| rooms.leave(&request.room, &request.identity, now))?;
+        self.shared.rooms(|rooms, now| rooms.remove(&request.room, &request.identity, now))?;
         Ok(proto::RemoveParticipantResponse::default())
     }
 
-    fn update_participant(&self, request: &proto::UpdateParticipantRequest) -> Result<proto::ParticipantInfo, Refusal> {
+    async fn update_participant(
+        &self,
+        request: proto::UpdateParticipantRequest,
+    ) -> Result<proto::ParticipantInfo, Refusal> {
         if request.name.len() > MOST_NAME_BYTES {
             return Err(Refusal::Name);
         }
         check_metadata(&request.metadata)?;
         check_attributes(request.attributes.iter())?;
         self.check_admin(&request.room)?;
-        self.with_media(&request.room, &request.identity)
+        self.shared.media.update(request).await
     }
 
-    fn send_data(&self, request: &proto::SendDataRequest) -> Result<proto::SendDataResponse, Refusal> {
+    async fn mute_published_track(
+        &self,
+        request: proto::MuteRoomTrackRequest,
+    ) -> Result<proto::MuteRoomTrackResponse, Refusal> {
+        self.check_admin(&request.room)?;
+        let track = self.shared.media.mute(request).await?;
+        Ok(proto::MuteRoomTrackResponse { track })
+    }
+
+    async fn update_subscriptions(
+        &self,
+        request: proto::UpdateSubscriptionsRequest,
+    ) -> Result<proto::UpdateSubscriptionsResponse, Refusal> {
+        self.check_admin(&request.room)?;
+        self.shared.media.subscribe(request).await?;
+        Ok(proto::UpdateSubscriptionsResponse::default())
+    }
+
+    async fn send_data(&self, request: proto::SendDataRequest) -> Result<proto::SendDataResponse, Refusal> {
         self.check_admin(&request.room)?;
         if !matches!(request.nonce.len(), 0 | 16) {
             return Err(Refusal::Nonce(request.nonce.len()));
         }
-        let found = self.shared.rooms(|rooms, now| rooms.get(&request.room, now).is_some());
-        if found { Ok(proto::SendDataResponse::default()) } else { Err(Refusal::NoRoom) }
+        if self.shared.rooms(|rooms, now| rooms.get(&request.room, now).is_none()) {
+            return Err(Refusal::NoRoom);
+        }
+        self.shared.media.send(request).await;
+        Ok(proto::SendDataResponse::default())
     }
 
-    fn perform_rpc(&self, request: &proto::PerformRpcRequest) -> Result<proto::PerformRpcResponse, Refusal> {
+    async fn perform_rpc(&self, request: proto::PerformRpcRequest) -> Result<proto::PerformRpcResponse, Refusal> {
         self.check_admin(&request.room)?;
         if request.destination_identity.is_empty() {
             return Err(Refusal::NoDestinationIdentity);
         }
-        self.with_media(&request.room, &request.destination_identity)
+        let payload = self.shared.media.call(request).await?;
+        Ok(proto::PerformRpcResponse { payload })
     }
 
     fn participant(&self, room: &str, identity: &str) -> Result<proto::ParticipantInfo, Refusal> {
@@ -204,10 +241,10 @@ impl Call<'_> {
         found.ok_or(Refusal::NoParticipant)
     }
 
-    /// What reaches a participant over its connection, which this engine does not carry yet.
-    fn with_media<T>(&self, room: &str, identity: &str) -> Result<T, Refusal> {
+    /// What livekit-server without its cloud does not do either.
+    fn not_implemented<T>(&self, room: &str, identity: &str) -> Result<T, Refusal> {
         self.participant(room, identity)?;
-        Err(Refusal::NoMedia)
+        Err(Refusal::NotImplemented)
     }
 
     fn check(&self, allows: impl FnOnce(&VideoGrants) -> bool) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{
@@ -16,6 +17,7 @@ use percent_encoding::percent_decode_str;
 use super::answer::{self, Answer, Meta, TwirpError};
 use super::body;
 use super::room_service::{Call, Codec, Fault, METHODS};
+use super::signalling;
 use super::validate::{self, Path};
 use crate::engine::Shared;
 use crate::token::Claims;
@@ -26,7 +28,7 @@ const ALLOWED_METHODS: [&str; 6] = ["OPTIONS", "HEAD", "GET", "POST", "PATCH", "
 type Query<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 
 /// Answers one request.
-pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let origin = request.headers().get(ORIGIN).cloned();
     // RFC 9112, section 3.2.
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
@@ -74,7 +76,7 @@ fn preflight(request: &Request<Incoming>) -> Option<Answer> {
     Some(answer)
 }
 
-async fn route(shared: &Shared, request: Request<Incoming>) -> Answer {
+async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let uri = request.uri().clone();
     let query: Query<'_> = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).fold(
         HashMap::new(),
@@ -92,11 +94,16 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Answer {
     let path = path.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(&path);
     match path {
         "/" => answer::text(StatusCode::OK, "OK"),
-        "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims.as_ref())),
-        "/rtc/v1/validate" => validated(validate::check(shared, Path::V1, &query, claims.as_ref())),
+        "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims).map(drop)),
+        "/rtc/v1/validate" => validated(validate::check(shared, Path::V1, &query, claims).map(drop)),
         "/rtc" | "/rtc/v1" if !wants_websocket(request.headers()) => answer::empty(StatusCode::NOT_FOUND),
-        "/rtc" => not_carried(validate::check(shared, Path::V0, &query, claims.as_ref())),
-        "/rtc/v1" => not_carried(validate::check(shared, Path::V1, &query, claims.as_ref())),
+        "/rtc" | "/rtc/v1" => {
+            let path = if path == "/rtc" { Path::V0 } else { Path::V1 };
+            match validate::check(shared, path, &query, claims) {
+                Ok(admission) => signalling::open(shared, request, admission).await,
+                refused => validated(refused.map(drop)),
+            }
+        }
         _ => match path.strip_prefix(ROOM_SERVICE).and_then(|rest| rest.strip_prefix('/')) {
             Some(method) => room_service(shared, request, path, method, claims.as_ref()).await,
             None => no_page(),
@@ -140,18 +147,10 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
     names(CONNECTION, "upgrade") && names(UPGRADE, "websocket")
 }
 
-fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Answer {
+pub(super) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Answer {
     match outcome {
         Ok(()) => answer::text(StatusCode::OK, "success"),
         Err((status, fault)) => answer::text(status, fault.into_owned()),
-    }
-}
-
-/// A token that is not good is told so; for a good one there is no connection yet.
-fn not_carried(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Answer {
-    match outcome {
-        Ok(()) => answer::text(StatusCode::NOT_IMPLEMENTED, "this engine carries no media yet"),
-        refused => validated(refused),
     }
 }
 
@@ -184,7 +183,7 @@ async fn room_service(
         Ok(body) => body,
         Err(fault) => return fault.answer(),
     };
-    match (Call { shared, grants, codec, body: &body.bytes }).answer(method) {
+    match (Call { shared, grants, codec, body: &body.bytes }).answer(method).await {
         Ok(body) => {
             let kind = if codec == Codec::Json { "application/json" } else { "application/protobuf" };
             let held = body::hold(shared, body);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
+use hyper::StatusCode;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,6 +67,9 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
     }
     drop(listener);
     connections.end().await;
+    shared.signalling.close();
+    // They tell their clients that it is over, if these will hear it.
+    let _ = timeout(END_TIMEOUT, shared.signalling.wait()).await;
 }
 
 #[derive(Default)]
@@ -130,7 +134,9 @@ async fn attend(socket: TcpStream, shared: Arc<Shared>, asked: impl Fn(), stop: 
         async move {
             let answering = AssertUnwindSafe(routes::answer(&shared, request)).catch_unwind();
             let mut answer = answering.await.unwrap_or_else(|_| answer::broken());
-            if progress.is_large() {
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                progress.upgrade();
+            } else if progress.is_large() {
                 // hyper keeps what it has read into for as long as the connection lasts.
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -145,7 +151,9 @@ async fn attend(socket: TcpStream, shared: Arc<Shared>, asked: impl Fn(), stop: 
         .half_close(true)
         .max_headers(MOST_HEADERS)
         .max_buf_size(MOST_HEAD_BYTES)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(socket), service)
+        // What is a WebSocket by then is served on by a task of its own.
+        .with_upgrades();
     let mut connection = pin!(connection);
     // How a connection ends is the client's affair: there is nobody to tell.
     let _ = tokio::select! {

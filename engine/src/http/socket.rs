@@ -26,11 +26,17 @@ pub(super) struct Progress {
     /// Counts when a request's head has come, and again when it is answered.
     steps: AtomicU64,
     large: AtomicBool,
+    upgraded: AtomicBool,
 }
 
 impl Progress {
     pub(super) fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What comes from now on are no requests.
+    pub(super) fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
     }
 
     /// Whether there was a head whose memory is given back only with the connection.
@@ -68,6 +74,10 @@ impl Socket {
 
     /// Counts what has been read. A large head is held against the memory of all; a body is by those who keep it.
     fn count(&mut self, bytes: usize) -> io::Result<()> {
+        if self.progress.upgraded.load(Ordering::Relaxed) {
+            self.share = None;
+            return Ok(());
+        }
         let step = self.progress.steps.load(Ordering::Relaxed);
         let is_head = step.is_multiple_of(2);
         if self.read.0 != step {

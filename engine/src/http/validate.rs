@@ -14,7 +14,9 @@ use prost::Message as _;
 use proto::wrapped_join_request::Compression;
 
 use crate::engine::Shared;
-use crate::refusal::MOST_NAME_BYTES;
+use crate::media;
+use crate::refusal::{MOST_NAME_BYTES, Refusal};
+use crate::rooms::Minted;
 use crate::token::Claims;
 
 /// The most bytes of an unpacked join request, as Go's servers limit a head.
@@ -33,28 +35,48 @@ type Fault = (StatusCode, Cow<'static, str>);
 
 const NO_ACCESS: Fault = (StatusCode::UNAUTHORIZED, Cow::Borrowed("no permissions to access the room"));
 
+/// Who may join, and what with.
+pub(super) struct Admission {
+    pub(super) claims: Claims,
+    pub(super) grants: VideoGrants,
+    /// With one peer connection.
+    pub(super) is_single: bool,
+    pub(super) request: proto::JoinRequest,
+}
+
 /// Checks that the token opens its room now, in livekit-server's order.
 pub(super) fn check(
     shared: &Shared,
     path: Path,
     query: &HashMap<Cow<'_, str>, Cow<'_, str>>,
-    claims: Option<&Claims>,
-) -> Result<(), Fault> {
-    let (claims, grants) = claims.and_then(|claims| Some((claims, claims.video.as_ref()?))).ok_or(NO_ACCESS)?;
-    let wished = Wishes::read(path, query)?;
+    claims: Option<Claims>,
+) -> Result<Admission, Fault> {
+    let (claims, grants) = claims.and_then(|mut claims| claims.video.take().map(|grants| (claims, grants))).ok_or(NO_ACCESS)?;
+    let wishes = Wishes::read(path, query)?;
     if !grants.room_join {
         return Err((StatusCode::UNAUTHORIZED, "permissions denied".into()));
     }
     check_names(claims.identity(), &grants.room)?;
-    if !wished.are_allowed(grants) {
+    if !wishes.are_allowed(&grants) {
         return Err(NO_ACCESS);
     }
-    let (mark, not_before) = (claims.mark.as_ref(), claims.not_before());
-    if !shared.rooms(|rooms, now| rooms.takes(&grants.room, mark, not_before, now)) {
-        let reason = "invalid token, error: it was minted before its room was deleted";
-        return Err((StatusCode::UNAUTHORIZED, reason.into()));
+    let Wishes { is_single, request, .. } = wishes;
+    let participant = media::participant(&claims, &grants, &request);
+    let minted = Minted { mark: claims.mark.as_ref(), not_before: claims.not_before() };
+    let checked = shared.rooms(|rooms, now| rooms.check(&grants.room, &participant, minted, now));
+    // Whoever comes back has its place.
+    if let Err(refusal) = checked
+        && !(request.reconnect && refusal == Refusal::RoomFull)
+    {
+        return Err(fault(&refusal));
     }
-    Ok(())
+    Ok(Admission { claims, grants, is_single, request })
+}
+
+/// What a client that may not join is told.
+pub(super) fn fault(refusal: &Refusal) -> Fault {
+    let (_, status) = refusal.code();
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), refusal.to_string().into())
 }
 
 fn check_names(identity: &str, room: &str) -> Result<(), Fault> {
@@ -72,11 +94,11 @@ fn check_names(identity: &str, room: &str) -> Result<(), Fault> {
     Err((StatusCode::BAD_REQUEST, fault))
 }
 
-/// What a client wants beyond joining, and may not if the token forbids it.
-#[derive(Default)]
+/// What a client wants, however it says so.
 struct Wishes {
+    is_single: bool,
     publishes: bool,
-    describes_itself: bool,
+    request: proto::JoinRequest,
 }
 
 impl Wishes {
@@ -84,25 +106,43 @@ impl Wishes {
         let parameter = |name: &str| query.get(name).map(AsRef::as_ref).filter(|value: &&str| !value.is_empty());
         let wrong = |fault: &'static str| (StatusCode::BAD_REQUEST, Cow::Borrowed(fault));
         if let Some(packed) = parameter("join_request") {
-            let request = join_request(packed).map_err(wrong)?;
-            let describes_itself = !request.metadata.is_empty() || !request.participant_attributes.is_empty();
-            return Ok(Self { publishes: false, describes_itself });
+            return Ok(Self { is_single: true, publishes: false, request: join_request(packed).map_err(wrong)? });
         }
         if path == Path::V1 {
             return Err(wrong("join_request is required"));
         }
-        let attributes: HashMap<String, String> = match parameter("attributes") {
+        let participant_attributes: HashMap<String, String> = match parameter("attributes") {
             None => HashMap::new(),
             Some(packed) => {
                 let json = URL_SAFE.decode(packed).map_err(|_| wrong("cannot decode attributes"))?;
                 serde_json::from_slice(&json).map_err(|_| wrong("cannot decode attributes"))?
             }
         };
-        Ok(Self { publishes: parameter("publish").is_some(), describes_itself: !attributes.is_empty() })
+        let is = |name, standard| parameter(name).map_or(standard, |value| matches!(value, "1" | "t" | "true" | "TRUE"));
+        let number = |name| parameter(name).and_then(|value| value.parse().ok()).unwrap_or_default();
+        let request = proto::JoinRequest {
+            client_info: Some(proto::ClientInfo {
+                version: parameter("version").unwrap_or_default().to_owned(),
+                protocol: number("protocol"),
+                client_protocol: number("client_protocol"),
+                ..proto::ClientInfo::default()
+            }),
+            connection_settings: Some(proto::ConnectionSettings {
+                auto_subscribe: is("auto_subscribe", true),
+                adaptive_stream: is("adaptive_stream", false),
+                ..proto::ConnectionSettings::default()
+            }),
+            participant_attributes,
+            reconnect: is("reconnect", false),
+            participant_sid: parameter("sid").unwrap_or_default().to_owned(),
+            ..proto::JoinRequest::default()
+        };
+        Ok(Self { is_single: false, publishes: parameter("publish").is_some(), request })
     }
 
     fn are_allowed(&self, grants: &VideoGrants) -> bool {
-        (grants.can_publish() || !self.publishes) && (grants.can_update_own_metadata() || !self.describes_itself)
+        let describes_itself = !self.request.metadata.is_empty() || !self.request.participant_attributes.is_empty();
+        (grants.can_publish() || !self.publishes) && (grants.can_update_own_metadata() || !describes_itself)
     }
 }
 

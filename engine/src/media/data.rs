@@ -1,0 +1,244 @@
+//! Messages between participants, over data channels.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use livekit_protocol as proto;
+use proto::data_packet::{Kind, Value};
+use proto::participant_info;
+use prost::Message as _;
+use tokio::sync::oneshot;
+
+use super::PeerId;
+use super::peer::Peer;
+use super::room::{Context, Farewell, Room};
+use super::transport::Io;
+use crate::refusal::{Refusal, RpcFault};
+use crate::rooms::new_id;
+
+/// The most bytes that wait for one participant in the reliable channel. Whoever falls behind further has to join anew.
+const MOST_WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// A lossy message is dropped where so much is under way.
+const MOST_LOSSY_BYTES: usize = 256 * 1024;
+
+/// A participant's messages.
+#[derive(Default)]
+pub(super) struct Mail {
+    waiting: VecDeque<Arc<[u8]>>,
+    waiting_bytes: usize,
+    /// The number of the last reliable message that came from it.
+    received: u32,
+    /// Calls of the server API that wait for its answer.
+    calls: HashMap<String, Call>,
+}
+
+struct Call {
+    reply: oneshot::Sender<Result<String, Refusal>>,
+    is_acknowledged: bool,
+    /// Until when it must acknowledge, and until when answer.
+    deadlines: (std::time::Instant, std::time::Instant),
+}
+
+impl Mail {
+    pub(super) fn last_received(&self) -> u32 {
+        self.received
+    }
+}
+
+impl Peer {
+    /// Sends a message, or lets it wait; whether that is possible.
+    fn deliver(&mut self, io: &mut Io<'_>, is_reliable: bool, message: &Arc<[u8]>) -> bool {
+        if is_reliable {
+            if self.mail.waiting_bytes + message.len() > MOST_WAITING_BYTES {
+                return false;
+            }
+            self.mail.waiting_bytes += message.len();
+            self.mail.waiting.push_back(message.clone());
+            self.flush(io);
+            return true;
+        }
+        let sink = self.sink();
+        if let Some(channel) = sink.channel(false)
+            && sink.buffered(io, channel) + message.len() <= MOST_LOSSY_BYTES
+        {
+            sink.write(io, channel, message);
+        }
+        true
+    }
+
+    /// Sends what waits, as far as the channel takes it.
+    pub(super) fn flush(&mut self, io: &mut Io<'_>) {
+        while let Some(message) = self.mail.waiting.front().cloned() {
+            let sink = self.sink();
+            let Some(channel) = sink.channel(true) else { return };
+            match sink.write(io, channel, &message) {
+                Some(true) => {
+                    self.mail.waiting_bytes -= message.len();
+                    self.mail.waiting.pop_front();
+                }
+                // It goes on once less is under way.
+                Some(false) | None => return,
+            }
+        }
+    }
+}
+
+impl Room {
+    /// Hands on what a participant sends.
+    pub(super) fn take_data(&mut self, context: &mut Context<'_>, id: PeerId, is_reliable: bool, bytes: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Ok(mut packet) = proto::DataPacket::decode(bytes) else { return };
+        if is_reliable && packet.sequence > 0 {
+            // After a resume a client repeats what may have come already.
+            if packet.sequence <= peer.mail.received {
+                return;
+            }
+            peer.mail.received = packet.sequence;
+        }
+        if peer.answer_call(&packet) || !peer.may_send(packet.value.as_ref()) {
+            return;
+        }
+        sign(&mut packet, &peer.info);
+        self.post(context, Some(id), is_reliable, packet);
+    }
+
+    /// Sends a message to those that it names, or to all but its sender.
+    pub(super) fn post(
+        &mut self,
+        context: &mut Context<'_>,
+        sender: Option<PeerId>,
+        is_reliable: bool,
+        mut packet: proto::DataPacket,
+    ) {
+        let (identities, sids) = recipients(&mut packet);
+        packet.set_kind(if is_reliable { Kind::Reliable } else { Kind::Lossy });
+        let message: Arc<[u8]> = packet.encode_to_vec().into();
+        let is_named = |peer: &Peer| {
+            let (identity, sid) = (&peer.info.identity, &peer.info.sid);
+            (identities.is_empty() && sids.is_empty()) || identities.contains(identity) || sids.contains(sid)
+        };
+        let mut overrun = Vec::new();
+        for peer in self.peers.values_mut().filter(|peer| Some(peer.id) != sender && is_named(peer)) {
+            if !peer.deliver(&mut context.io, is_reliable, &message) {
+                overrun.push(peer.id);
+            }
+        }
+        for id in overrun {
+            self.remove(context, id, Farewell::to_rejoin(proto::DisconnectReason::StateMismatch));
+        }
+    }
+
+    /// Calls a method of a participant for the server API.
+    pub(super) fn call(
+        &mut self,
+        context: &mut Context<'_>,
+        id: PeerId,
+        request: &proto::PerformRpcRequest,
+        reply: oneshot::Sender<Result<String, Refusal>>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if request.payload.len() > RpcFault::MOST_PAYLOAD_BYTES {
+            // Whoever has gone meanwhile does not hear it.
+            let _ = reply.send(Err(Refusal::Rpc(RpcFault::too_large())));
+            return;
+        }
+        let response_timeout_ms = if request.response_timeout_ms == 0 { 10_000 } else { request.response_timeout_ms };
+        let call_id = new_id("RPC_");
+        let packet = proto::DataPacket {
+            // Its answer is addressed to that, which is nobody's identity.
+            participant_identity: call_id.clone(),
+            value: Some(Value::RpcRequest(proto::RpcRequest {
+                id: call_id.clone(),
+                method: request.method.clone(),
+                payload: request.payload.clone(),
+                response_timeout_ms,
+                version: 1,
+                ..proto::RpcRequest::default()
+            })),
+            ..proto::DataPacket::default()
+        };
+        let message: Arc<[u8]> = packet.encode_to_vec().into();
+        let now = context.io.now;
+        let answered = now + std::time::Duration::from_millis(response_timeout_ms.into());
+        let deadlines = (now + RpcFault::ACKNOWLEDGED_WITHIN, answered);
+        peer.mail.calls.insert(call_id, Call { reply, is_acknowledged: false, deadlines });
+        peer.deliver(&mut context.io, true, &message);
+    }
+}
+
+impl Peer {
+    /// Whether the packet is an answer to a call of the server's, which is nobody else's business.
+    fn answer_call(&mut self, packet: &proto::DataPacket) -> bool {
+        match &packet.value {
+            Some(Value::RpcAck(ack)) => {
+                let call = self.mail.calls.get_mut(&ack.request_id);
+                call.map(|call| call.is_acknowledged = true).is_some()
+            }
+            Some(Value::RpcResponse(response)) => {
+                let Some(call) = self.mail.calls.remove(&response.request_id) else { return false };
+                let outcome = match &response.value {
+                    Some(proto::rpc_response::Value::Payload(payload)) => Ok(payload.clone()),
+                    Some(proto::rpc_response::Value::Error(error)) => Err(Refusal::Rpc(RpcFault::from(error))),
+                    _ => Err(Refusal::Rpc(RpcFault::application())),
+                };
+                let _ = call.reply.send(outcome);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives up the calls that are not answered in time, and those whose callers have gone.
+    pub(super) fn give_up_calls(&mut self, now: std::time::Instant) {
+        let late: Vec<String> = self
+            .mail
+            .calls
+            .iter()
+            .filter(|(_, call)| {
+                let deadline = if call.is_acknowledged { call.deadlines.1 } else { call.deadlines.0.min(call.deadlines.1) };
+                deadline <= now || call.reply.is_closed()
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for call in late.iter().filter_map(|id| self.mail.calls.remove(id)) {
+            let fault = if call.is_acknowledged { RpcFault::no_response() } else { RpcFault::no_connection() };
+            let _ = call.reply.send(Err(Refusal::Rpc(fault)));
+        }
+    }
+
+    /// Whether it may send that. What serves a call that somebody else has made is no data of its own.
+    fn may_send(&self, value: Option<&Value>) -> bool {
+        let may_publish = self.permission().can_publish_data;
+        match value {
+            Some(Value::Transcription(_)) => self.info.kind() == participant_info::Kind::Agent && may_publish,
+            // Nobody reads them here.
+            Some(Value::Metrics(_)) | None => false,
+            Some(Value::RpcAck(_) | Value::RpcResponse(_)) => true,
+            Some(_) => may_publish,
+        }
+    }
+}
+
+/// Writes who has sent it, whatever the sender says.
+#[expect(deprecated, reason = "older clients read the sender in the inner message")]
+fn sign(packet: &mut proto::DataPacket, sender: &proto::ParticipantInfo) {
+    packet.participant_sid.clone_from(&sender.sid);
+    packet.participant_identity.clone_from(&sender.identity);
+    if let Some(Value::User(user)) = &mut packet.value {
+        user.participant_sid.clone_from(&sender.sid);
+        user.participant_identity.clone_from(&sender.identity);
+    }
+}
+
+/// Whom it is for, by identity and by `sid`.
+#[expect(deprecated, reason = "older clients name the recipients in the inner message")]
+fn recipients(packet: &mut proto::DataPacket) -> (Vec<String>, Vec<String>) {
+    let mut sids = Vec::new();
+    if let Some(Value::User(user)) = &mut packet.value {
+        sids.clone_from(&user.destination_sids);
+        if packet.destination_identities.is_empty() {
+            packet.destination_identities.clone_from(&user.destination_identities);
+        }
+    }
+    (packet.destination_identities.clone(), sids)
+}

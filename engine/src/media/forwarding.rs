@@ -1,0 +1,311 @@
+//! Media packets on their way from a publisher to its subscribers: which layer each of them gets, and under which numbers.
+
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::signal_response::Message;
+use str0m::format::{Codec, CodecSpec};
+use str0m::media::{MediaKind, Mid, Pt, Rid};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+
+use super::PeerId;
+use super::layers::{self, Keyframes, Layer, Wanted};
+use super::peer::Peer;
+use super::publishing::Track;
+use super::rewrite::{Rewriter, Vp8};
+use super::room::{Context, Room};
+use super::sdp::Role;
+use super::transport::{Io, Transport, passed_on};
+
+pub(super) type TrackId = u64;
+
+/// How long a packet of Opus sounds, as browsers make them.
+const AUDIO_PACKET_MS: u32 = 20;
+/// The numbers of what is sent begin here: below 65,536, since the receiver's counter of overflows begins at 0.
+const FIRST_NUMBER: u64 = 1000;
+
+/// A published track's layers, as they arrive.
+pub(super) struct Layered {
+    layers: Vec<Layer>,
+    keyframes: Vec<(Option<Rid>, Keyframes)>,
+    codec: Option<(Pt, CodecSpec)>,
+}
+
+impl Layered {
+    pub(super) fn new(info: &proto::TrackInfo) -> Self {
+        Self { layers: layers::published(info), keyframes: Vec::new(), codec: None }
+    }
+
+    /// What the packet is in.
+    fn codec(&mut self, transport: &Transport, pt: Pt) -> Option<CodecSpec> {
+        if let Some((known, spec)) = self.codec
+            && known == pt
+        {
+            return Some(spec);
+        }
+        let spec = transport.rtc().codec_config().find(|params| params.pt() == pt)?.spec();
+        self.codec = Some((pt, spec));
+        Some(spec)
+    }
+
+    fn keyframes(&mut self, rid: Option<Rid>) -> &mut Keyframes {
+        let index = self.keyframes.iter().position(|(known, _)| *known == rid).unwrap_or_else(|| {
+            self.keyframes.push((rid, Keyframes::default()));
+            self.keyframes.len() - 1
+        });
+        &mut self.keyframes[index].1
+    }
+}
+
+/// A track that somebody is sent.
+pub(super) struct Subscription {
+    pub(super) track: TrackId,
+    pub(super) track_sid: String,
+    pub(super) publisher: PeerId,
+    publisher_sid: String,
+    pub(super) kind: MediaKind,
+    /// The section that it goes by, once there is one.
+    pub(super) mid: Option<Mid>,
+    /// Whether the client knows the section.
+    pub(super) is_ready: bool,
+    pub(super) wanted: Wanted,
+    /// The layer that is sent.
+    current: Option<Option<Rid>>,
+    rewriter: Rewriter,
+    vp8: Vp8,
+    /// The payload type for that of the publisher; `None` if the client has no such codec.
+    payload: Option<(Pt, Option<Pt>)>,
+}
+
+impl Subscription {
+    pub(super) fn new(publisher: &Peer, track: &Track) -> Self {
+        let clock_rate = if track.kind == MediaKind::Audio { 48_000 } else { 90_000 };
+        Self {
+            track: track.id,
+            track_sid: track.info.sid.clone(),
+            publisher: publisher.id,
+            publisher_sid: publisher.info.sid.clone(),
+            kind: track.kind,
+            mid: None,
+            is_ready: false,
+            wanted: Wanted::default(),
+            current: None,
+            rewriter: Rewriter::new(clock_rate, FIRST_NUMBER),
+            vp8: Vp8::default(),
+            payload: None,
+        }
+    }
+
+    /// The stream that clients know the publisher and the track by.
+    pub(super) fn stream(&self) -> String {
+        format!("{}|{}", self.publisher_sid, self.track_sid)
+    }
+
+    pub(super) fn role(&self) -> Role {
+        Role::Sends { stream: self.stream(), track: self.track_sid.clone() }
+    }
+
+    /// Whether it is to begin, or to go on with that layer, with this packet.
+    fn follows(&mut self, packet: &Arrived<'_>, target: Option<Option<Rid>>) -> bool {
+        if self.wanted.disabled {
+            self.current = None;
+            return false;
+        }
+        if self.current == Some(packet.rid) {
+            return true;
+        }
+        if target != Some(packet.rid) || !packet.is_start {
+            return false;
+        }
+        self.current = Some(packet.rid);
+        self.rewriter.start(*packet.packet.seq_no, packet.packet.time.numer(), packet.now);
+        self.vp8.start();
+        true
+    }
+}
+
+/// A packet as it came.
+struct Arrived<'a> {
+    rid: Option<Rid>,
+    packet: &'a RtpPacket,
+    codec: CodecSpec,
+    /// Whether a receiver can begin with it.
+    is_start: bool,
+    extensions: ExtensionValues,
+    now: Instant,
+}
+
+impl Room {
+    /// Sends a packet on to all who are subscribed to its track.
+    pub(super) fn forward(
+        &mut self,
+        context: &mut Context<'_>,
+        id: PeerId,
+        (mid, rid): (Mid, Option<Rid>),
+        packet: &RtpPacket,
+    ) {
+        let now = context.io.now;
+        let Some(publisher) = self.peers.get_mut(&id) else { return };
+        let Some(track) = publisher.tracks.iter_mut().find(|track| track.mid == Some(mid)) else { return };
+        let Some(codec) = track.layers.codec(&publisher.publisher, packet.header.payload_type) else { return };
+        if track.info.muted {
+            return;
+        }
+        layers::arrived(&mut track.layers.layers, rid.as_deref(), now);
+        let is_start = track.kind == MediaKind::Audio || layers::is_keyframe(codec.codec, &packet.payload);
+        if is_start && track.kind == MediaKind::Video {
+            track.layers.keyframes(rid).arrived();
+        }
+        if let (MediaKind::Audio, Some(level)) = (track.kind, packet.header.ext_vals.audio_level) {
+            // Of both it is told by how much it is below the loudest.
+            self.speakers.observe(id, level.unsigned_abs(), AUDIO_PACKET_MS);
+        }
+        let (track_id, layers) = (track.id, track.layers.layers.clone());
+        let arrived = Arrived { rid, packet, codec, is_start, extensions: passed_on(&packet.header.ext_vals), now };
+        for peer in self.peers.values_mut().filter(|peer| peer.id != id) {
+            peer.send_packet(&mut context.io, track_id, &layers, &arrived);
+        }
+    }
+
+    /// Begins to send what the client knows of by now.
+    pub(super) fn begin(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        for each in peer.subscriptions.iter_mut().filter(|each| each.mid.is_some()) {
+            each.is_ready = true;
+        }
+        self.ask_for_keyframes(context, id);
+    }
+
+    /// Asks the publishers of all that a participant cannot begin with yet, or not in the layer that it wants.
+    pub(super) fn ask_for_keyframes(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let is_due = |each: &&Subscription| each.is_ready && each.kind == MediaKind::Video && !each.wanted.disabled;
+        let due: Vec<_> = peer
+            .subscriptions
+            .iter()
+            .filter(is_due)
+            .map(|each| (each.publisher, each.track, each.wanted, each.current))
+            .collect();
+        for (publisher, track, wanted, current) in due {
+            let now = context.io.now;
+            let Some(publisher) = self.peers.get_mut(&publisher) else { continue };
+            let Some(track) = publisher.tracks.iter().find(|each| each.id == track) else { continue };
+            let target = target(&track.layers.layers, &wanted, now);
+            if target.is_some() && target != current && !track.info.muted {
+                let track = track_at(track);
+                publisher.ask_for_keyframe(&mut context.io, track, target.flatten());
+            }
+        }
+    }
+
+    /// A subscriber needs a keyframe of what it is sent.
+    pub(super) fn pass_on_keyframe_request(&mut self, context: &mut Context<'_>, id: PeerId, mid: Mid) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let Some(subscription) = peer.subscriptions.iter().find(|each| each.mid == Some(mid)) else { return };
+        let (publisher, track, current) = (subscription.publisher, subscription.track, subscription.current);
+        let Some(publisher) = self.peers.get_mut(&publisher) else { return };
+        let Some(track) = publisher.tracks.iter().find(|each| each.id == track) else { return };
+        if let Some(rid) = current {
+            let track = track_at(track);
+            publisher.ask_for_keyframe(&mut context.io, track, rid);
+        }
+    }
+
+    /// A track is to be seen again by all.
+    pub(super) fn want_keyframes(&mut self, context: &mut Context<'_>, id: PeerId, track: TrackId) {
+        let mut subscribers = Vec::new();
+        for peer in self.peers.values_mut().filter(|peer| peer.id != id) {
+            for each in peer.subscriptions.iter_mut().filter(|each| each.track == track && each.kind == MediaKind::Video) {
+                each.current = None;
+                subscribers.push(peer.id);
+            }
+        }
+        subscribers.into_iter().for_each(|subscriber| self.ask_for_keyframes(context, subscriber));
+    }
+
+    /// Takes what a participant says of how it wants its tracks.
+    pub(super) fn set_tracks(&mut self, context: &mut Context<'_>, id: PeerId, settings: &proto::UpdateTrackSettings) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        for each in peer.subscriptions.iter_mut().filter(|each| settings.track_sids.contains(&each.track_sid)) {
+            each.wanted = Wanted::from(settings);
+        }
+        self.ask_for_keyframes(context, id);
+    }
+}
+
+/// Where a publisher's track comes in.
+fn track_at(track: &Track) -> (TrackId, Option<Mid>) {
+    (track.id, track.mid)
+}
+
+/// The layer to send, if there is any.
+fn target(layers: &[Layer], wanted: &Wanted, now: Instant) -> Option<Option<Rid>> {
+    layers::target(layers, wanted, now).map(|layer| layer.rid.as_deref().map(Rid::from))
+}
+
+impl Peer {
+    /// Asks its client for a keyframe, unless that has just been done.
+    fn ask_for_keyframe(&mut self, io: &mut Io<'_>, (track, mid): (TrackId, Option<Mid>), rid: Option<Rid>) {
+        let Some(track) = self.tracks.iter_mut().find(|each| each.id == track) else { return };
+        let keyframes = track.layers.keyframes(rid);
+        keyframes.wanted();
+        if let Some(mid) = mid.filter(|_| keyframes.ask(io.now)) {
+            self.publisher.request_keyframe(io, mid, rid);
+        }
+    }
+
+    /// Sends a packet, if it is of a track and layer that is due.
+    fn send_packet(&mut self, io: &mut Io<'_>, track: TrackId, layers: &[Layer], arrived: &Arrived<'_>) {
+        let sink = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
+        let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track && each.is_ready) else { return };
+        let (Some(mid), packet) = (each.mid, arrived.packet) else { return };
+        if !each.follows(arrived, target(layers, &each.wanted, arrived.now)) {
+            return;
+        }
+        if packet.payload.is_empty() {
+            // Padding, which only the publisher's own connection has use for.
+            each.rewriter.skip(*packet.seq_no);
+            return;
+        }
+        let source = packet.header.payload_type;
+        let (pt, is_news) = match each.payload {
+            Some((known, pt)) if known == source => (pt, false),
+            _ => {
+                let pt = payload_type(sink, mid, &arrived.codec);
+                each.payload = Some((source, pt));
+                (pt, pt.is_none())
+            }
+        };
+        let Some(pt) = pt else {
+            let track_sid = each.track_sid.clone();
+            if is_news {
+                let err = proto::SubscriptionError::SeCodecUnsupported.into();
+                self.send(Message::SubscriptionResponse(proto::SubscriptionResponse { track_sid, err }));
+            }
+            return;
+        };
+        let Some(out) = each.rewriter.map(*packet.seq_no, packet.time.numer(), arrived.now) else { return };
+        let patch = (arrived.codec.codec == Codec::Vp8).then(|| each.vp8.map(&packet.payload)).flatten();
+        let mut write = RtpWrite::new(pt, out.seq.into(), out.time, arrived.now, packet.payload.clone())
+            .marker(packet.header.marker)
+            .ext_vals(arrived.extensions.clone())
+            .nackable(each.kind == MediaKind::Video);
+        if let Some(patch) = patch {
+            write = write.vp8_patch(patch);
+        }
+        sink.drive(io, |rtc| {
+            if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
+                stream.write_rtp(write);
+            }
+        });
+    }
+}
+
+/// The number that the client knows the codec by in that section; another profile of it will have to do if need be.
+fn payload_type(sink: &Transport, mid: Mid, codec: &CodecSpec) -> Option<Pt> {
+    let offered = sink.rtc().media(mid)?.remote_pts();
+    let known = |is_same: &dyn Fn(&CodecSpec) -> bool| {
+        sink.rtc().codec_config().find(|params| offered.contains(&params.pt()) && is_same(&params.spec())).map(|params| params.pt())
+    };
+    known(&|spec| spec.codec == codec.codec && spec.format == codec.format).or_else(|| known(&|spec| spec.codec == codec.codec))
+}

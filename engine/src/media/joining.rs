@@ -1,0 +1,266 @@
+//! How participants come into a room, and come back to it.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use livekit_api::access_token::VideoGrants;
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::leave_request::Action;
+use proto::participant_info::{Kind, State};
+use proto::signal_response::Message;
+
+use super::data::Mail;
+use super::negotiation::Negotiation;
+use super::outbox::Outbox;
+use super::peer::{BreaksResume, Peer};
+use super::permissions;
+use super::quality::Quality;
+use super::room::{Context, Farewell, Room, update};
+use super::transport::Transport;
+use super::{LinkId, PeerId, Side};
+use crate::engine::Shared;
+use crate::refusal::Refusal;
+use crate::rooms::{Minted, Settings};
+use crate::token::Claims;
+
+/// How often a client says that it is there, and how long it waits for an answer, in seconds.
+const PING_INTERVAL_SECS: i32 = 5;
+const PING_TIMEOUT_SECS: i32 = 15;
+/// The server that clients take this one for. They ask it what it can do by its version.
+const SERVER_VERSION: &str = "1.13.5";
+const PROTOCOL: i32 = 17;
+
+/// What a participant joins with.
+pub(crate) struct Joining {
+    pub(crate) claims: Claims,
+    pub(crate) grants: VideoGrants,
+    /// With one peer connection, of which the client is always the offerer.
+    pub(crate) is_single: bool,
+    /// What it asks for, however it was asked.
+    pub(crate) request: proto::JoinRequest,
+    /// Its `protocol` if it told one as a parameter.
+    pub(crate) outbox: Outbox,
+}
+
+/// What a participant may ask for a new token with.
+pub(super) struct Credentials {
+    claims: Claims,
+    grants: VideoGrants,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// A token that is good for ten minutes from now on, with what the participant is by now.
+    fn refreshed(&self, shared: &Shared, info: &proto::ParticipantInfo) -> Option<String> {
+        let mut claims = self.claims.clone();
+        claims.name.clone_from(&info.name);
+        claims.metadata.clone_from(&info.metadata);
+        claims.attributes.clone_from(&info.attributes);
+        let mut grants = self.grants.clone();
+        if let Some(permission) = &info.permission {
+            permissions::write(permission, &mut grants);
+        }
+        claims.video = Some(grants);
+        claims.mark = Some(shared.rooms(|rooms, _| rooms.mark()));
+        shared.keys.sign(claims)
+    }
+}
+
+/// The participant that those claims and wishes make.
+pub(crate) fn participant(claims: &Claims, grants: &VideoGrants, request: &proto::JoinRequest) -> proto::ParticipantInfo {
+    let or = |wished: &str, told: &str| if wished.is_empty() { told } else { wished }.to_owned();
+    let mut attributes = claims.attributes.clone();
+    attributes.extend(request.participant_attributes.clone());
+    let client = request.client_info.as_ref();
+    proto::ParticipantInfo {
+        identity: claims.identity().to_owned(),
+        state: State::Joined.into(),
+        metadata: or(&request.metadata, &claims.metadata),
+        name: claims.name.clone(),
+        permission: Some(permissions::read(grants)),
+        kind: kind(&claims.kind).into(),
+        attributes,
+        client_protocol: client.map_or(0, |client| client.client_protocol),
+        capabilities: client.map(|client| client.capabilities.clone()).unwrap_or_default(),
+        ..proto::ParticipantInfo::default()
+    }
+}
+
+fn kind(claim: &str) -> Kind {
+    Kind::from_str_name(&claim.to_ascii_uppercase()).unwrap_or(Kind::Standard)
+}
+
+/// What a room is made with that a join creates.
+fn settings(claims: &Claims) -> Settings<'_> {
+    claims.room_config.as_ref().map_or_else(Settings::default, |configured| Settings {
+        empty_timeout: configured.empty_timeout,
+        departure_timeout: configured.departure_timeout,
+        max_participants: configured.max_participants,
+        metadata: &configured.metadata,
+    })
+}
+
+pub(super) fn server_info() -> proto::ServerInfo {
+    proto::ServerInfo {
+        edition: proto::server_info::Edition::Standard.into(),
+        version: SERVER_VERSION.to_owned(),
+        protocol: PROTOCOL,
+        ..proto::ServerInfo::default()
+    }
+}
+
+impl Joining {
+    fn minted(&self) -> Minted<'_> {
+        Minted { mark: self.claims.mark.as_ref(), not_before: self.claims.not_before() }
+    }
+
+    /// Takes the place in the room, which is made if need be.
+    ///
+    /// # Errors
+    /// What [`crate::rooms::Rooms::join`] refuses.
+    pub(super) fn admit(&self, shared: &Shared) -> Result<crate::rooms::Joined, Refusal> {
+        let participant = participant(&self.claims, &self.grants, &self.request);
+        let settings = settings(&self.claims);
+        shared.rooms(|rooms, now| rooms.join(&self.grants.room, &settings, participant, self.minted(), now))
+    }
+
+    /// Whether it may come back.
+    ///
+    /// # Errors
+    /// [`Refusal::Revoked`]
+    pub(super) fn check(&self, shared: &Shared) -> Result<(), Refusal> {
+        let participant = participant(&self.claims, &self.grants, &self.request);
+        shared.rooms(|rooms, now| rooms.check(&self.grants.room, &participant, self.minted(), now))
+    }
+}
+
+impl Room {
+    /// Lets a participant in that the rooms have let in.
+    pub(super) fn join(
+        &mut self,
+        context: &mut Context<'_>,
+        (id, link): (PeerId, LinkId),
+        joining: Joining,
+        joined: crate::rooms::Joined,
+    ) {
+        if let Some(replaced) = joined.replaced {
+            let replaced = self.peers.values().find(|peer| peer.info.sid == replaced.sid).map(|peer| peer.id);
+            let farewell = Farewell { is_seen: false, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
+            replaced.into_iter().for_each(|replaced| self.remove(context, replaced, farewell));
+        }
+        let Joining { claims, grants, is_single, request, outbox } = joining;
+        let wished = request.connection_settings.unwrap_or_else(|| proto::ConnectionSettings {
+            auto_subscribe: true,
+            ..proto::ConnectionSettings::default()
+        });
+        let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
+        let mut peer = Peer {
+            id,
+            info: joined.participant,
+            credentials: Credentials { claims, grants },
+            link: Some((link, outbox)),
+            joined: context.io.now,
+            silent_since: None,
+            publisher: Transport::new(id, Side::Publisher, &mut context.io),
+            subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io)),
+            negotiation: Negotiation::default(),
+            tracks: Vec::new(),
+            subscriptions: Vec::new(),
+            subscribes_to_all: wished.auto_subscribe,
+            choices: HashMap::new(),
+            audience: proto::SubscriptionPermission { all_participants: true, ..Default::default() },
+            denied: Vec::new(),
+            mail: Mail::default(),
+            quality: Quality::default(),
+            refreshed: context.io.now,
+            breaks_resume: None,
+        };
+        peer.send(Message::Join(proto::JoinResponse {
+            room: Some(joined.room.describe()),
+            participant: Some(peer.info.clone()),
+            other_participants: self.others(id),
+            server_version: SERVER_VERSION.to_owned(),
+            subscriber_primary: offers,
+            ping_timeout: PING_TIMEOUT_SECS,
+            ping_interval: PING_INTERVAL_SECS,
+            server_info: Some(server_info()),
+            enabled_publish_codecs: super::publishing::codecs(),
+            fast_publish: true,
+            sif_trailer: rand::random::<[u8; 16]>().to_vec(),
+            ..proto::JoinResponse::default()
+        }));
+        self.peers.insert(id, peer);
+        for track in request.add_track_requests {
+            self.add_track(context, id, track);
+        }
+        self.reconcile(context, id);
+        match request.publisher_offer.filter(|offer| !offer.sdp.is_empty()) {
+            Some(offer) => self.take_offer(context, id, &offer),
+            None => self.negotiate(context, id),
+        }
+        if offers {
+            self.offer_channels(context, id);
+        }
+        self.refresh_token(context, id);
+        self.announce(context, id, false);
+        self.announce_room(context.shared);
+    }
+
+    /// Goes on with a participant whose signalling comes by a new connection now.
+    pub(super) fn resume(&mut self, context: &mut Context<'_>, (id, link): (PeerId, LinkId), joining: Joining) {
+        let others = self.others(id);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let breaks = peer.breaks_resume.take();
+        peer.hang_up();
+        if breaks == Some(BreaksResume::BeforeMessages) {
+            return;
+        }
+        peer.link = Some((link, joining.outbox));
+        peer.silent_since = None;
+        peer.send(Message::Reconnect(proto::ReconnectResponse {
+            server_info: Some(server_info()),
+            last_message_seq: peer.mail.last_received(),
+            ..proto::ReconnectResponse::default()
+        }));
+        let known: Vec<_> = others.into_iter().chain([peer.info.clone()]).collect();
+        peer.send_shared(&update(known));
+        let room = context.shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::rooms::Room::snapshot));
+        let room = room.map(crate::rooms::Snapshot::describe);
+        peer.send(Message::RoomUpdate(proto::RoomUpdate { room }));
+        if breaks == Some(BreaksResume::AfterMessages) {
+            peer.hang_up();
+            return;
+        }
+        self.restart_ice(context, id);
+        if let Some(state) = joining.request.sync_state {
+            self.sync(context, id, state);
+        }
+        self.refresh_token(context, id);
+    }
+
+    /// Gives a participant the token that it will come back with.
+    pub(super) fn refresh_token(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.refreshed = context.io.now;
+        if let Some(token) = peer.credentials.refreshed(context.shared, &peer.info) {
+            peer.send(Message::RefreshToken(token));
+        }
+    }
+}
+
+/// Tells a client that the session it would resume is no more: it joins anew at once.
+pub(super) fn refuse_resume(outbox: &Outbox) {
+    let leave = proto::LeaveRequest {
+        can_reconnect: true,
+        reason: DisconnectReason::StateMismatch.into(),
+        action: Action::Reconnect.into(),
+        regions: None,
+    };
+    outbox.send(&super::outbox::Signal::new(Message::Leave(leave)));
+}

@@ -1,0 +1,176 @@
+//! Participants and what they send each other. All of it happens on one thread of its own, which starts with the first
+//! participant: signalling is read and written elsewhere, and server calls hand their work over.
+
+mod calls;
+mod data;
+mod forwarding;
+mod joining;
+mod layers;
+mod levels;
+mod negotiation;
+mod network;
+mod outbox;
+mod peer;
+mod permissions;
+mod publishing;
+mod quality;
+mod red;
+mod rewrite;
+mod room;
+mod sdp;
+mod signal;
+mod transport;
+mod worker;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use livekit_protocol as proto;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Shared;
+use crate::refusal::Refusal;
+use worker::Worker;
+
+pub(crate) use joining::{Joining, participant};
+pub(crate) use outbox::{Inbox, pair};
+
+/// A participant's time in a room. A new one comes with each join that is no resume.
+type PeerId = u64;
+/// A signalling connection. A resume brings a new one.
+pub(crate) type LinkId = u64;
+
+/// The peer connections of a participant, by who offers them. Clients of today have the first one only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Side {
+    /// The client offers it. It publishes there, and is sent everything else unless there is a second one.
+    Publisher,
+    /// We offer it, to send there what the client subscribes to.
+    Subscriber,
+}
+
+/// The most commands that wait; who has more to say waits to say it.
+const MOST_COMMANDS: usize = 1024;
+
+enum Command {
+    Join(Box<Joining>, oneshot::Sender<Result<LinkId, Refusal>>),
+    Signal(LinkId, Box<proto::SignalRequest>),
+    /// The signalling connection has ended.
+    Lost(LinkId),
+    Run(Box<dyn FnOnce(&mut Worker) + Send>),
+}
+
+/// What carries the participants of an engine.
+pub(crate) struct Media {
+    running: Mutex<Option<Running>>,
+    /// Told when [`crate::rooms::Rooms`] has evicted somebody.
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    ids: AtomicU64,
+}
+
+struct Running {
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Media").finish_non_exhaustive()
+    }
+}
+
+impl Media {
+    /// Starts nothing yet. Ends with `stop`.
+    pub(crate) fn new(stop: CancellationToken) -> Self {
+        Self { running: Mutex::new(None), wake: Arc::default(), stop, ids: AtomicU64::new(1) }
+    }
+
+    /// Makes those go who were evicted.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Lets a participant in, or takes a resumed one's new connection.
+    ///
+    /// # Errors
+    /// What the rooms refuse; [`Refusal::NoNetwork`]; [`Refusal::Overloaded`], also when the engine ends.
+    pub(crate) async fn join(&self, shared: &Arc<Shared>, joining: Joining) -> Result<LinkId, Refusal> {
+        let commands = self.start(shared).await?;
+        let (reply, outcome) = oneshot::channel();
+        commands.send(Command::Join(Box::new(joining), reply)).await.map_err(|_| Refusal::Overloaded)?;
+        outcome.await.map_err(|_| Refusal::Overloaded)?
+    }
+
+    /// Hands over what a client says. It waits while there is much to do, so that the client has to wait, too.
+    pub(crate) async fn signal(&self, link: LinkId, request: proto::SignalRequest) {
+        self.say(Command::Signal(link, Box::new(request))).await;
+    }
+
+    /// Tells that a client's signalling connection has ended.
+    pub(crate) async fn lost(&self, link: LinkId) {
+        self.say(Command::Lost(link)).await;
+    }
+
+    /// Does something among the participants and waits for the outcome; `None` if there have never been any, or the engine ends.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Worker, oneshot::Sender<T>) + Send + 'static,
+    ) -> Option<T> {
+        let (reply, outcome) = oneshot::channel();
+        self.say(Command::Run(Box::new(move |worker| work(worker, reply)))).await;
+        outcome.await.ok()
+    }
+
+    /// A number that nothing else of the engine has had.
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits until the thread has ended, once it is told to stop.
+    pub(crate) fn join_thread(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Had it panicked, it would be gone just the same.
+        let _ = running.map(|running| running.thread.join());
+    }
+
+    async fn say(&self, command: Command) {
+        let commands = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.as_ref().map(|running| running.commands.clone())
+        };
+        if let Some(commands) = commands {
+            // Once the engine ends there is nobody to be told.
+            let _ = commands.send(command).await;
+        }
+    }
+
+    async fn start(&self, shared: &Arc<Shared>) -> Result<mpsc::Sender<Command>, Refusal> {
+        let (opened, is_open) = oneshot::channel();
+        let commands = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(running) = &*running
+                && !running.commands.is_closed()
+            {
+                return Ok(running.commands.clone());
+            }
+            if self.stop.is_cancelled() {
+                return Err(Refusal::Overloaded);
+            }
+            let (commands, received) = mpsc::channel(MOST_COMMANDS);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|_| Refusal::NoNetwork)?;
+            let (shared, wake, stop) = (shared.clone(), self.wake.clone(), self.stop.clone());
+            let work = move || runtime.block_on(worker::run(shared, received, &wake, &stop, opened));
+            let thread = Builder::new().name("maravilla-media".into()).spawn(work).map_err(|_| Refusal::NoNetwork)?;
+            *running = Some(Running { commands: commands.clone(), thread });
+            commands
+        };
+        // Without sockets the thread has ended, and the next join tries again.
+        is_open.await.map_err(|_| Refusal::NoNetwork)?;
+        Ok(commands)
+    }
+}

@@ -1,0 +1,251 @@
+//! The sockets that media comes and goes by: one port, on each of the machine's addresses, over UDP and over TCP.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::task::Poll;
+use std::time::Duration;
+
+use str0m::Candidate;
+use str0m::net::{Protocol, TcpType, Transmit};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// The most addresses that are offered: machines with many bridges would make clients try them all.
+const MOST_ADDRESSES: usize = 8;
+/// How often all addresses are tried with another port before those are left out on which it is taken.
+const TRIES: usize = 16;
+/// The longest datagram that is looked at; WebRTC's are shorter than an Ethernet frame.
+const MOST_DATAGRAM_BYTES: usize = 2048;
+/// The most TCP connections at once.
+const MOST_CONNECTIONS: usize = 512;
+/// The most frames that wait on one TCP connection, each way.
+const MOST_FRAMES: usize = 512;
+/// A TCP connection that says nothing for so long is closed. Clients check theirs every few seconds.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// What has come from somewhere.
+pub(super) struct Received {
+    pub(super) protocol: Protocol,
+    pub(super) source: SocketAddr,
+    pub(super) destination: SocketAddr,
+    pub(super) bytes: Vec<u8>,
+}
+
+enum Tcp {
+    Opened { source: SocketAddr, frames: mpsc::Sender<Vec<u8>> },
+    Frame(Received),
+    Closed { source: SocketAddr },
+}
+
+/// All sockets. Dropped, they are closed.
+pub(super) struct Network {
+    sockets: Vec<(SocketAddr, UdpSocket)>,
+    tcp: mpsc::Receiver<Tcp>,
+    connections: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>,
+    candidates: Vec<Candidate>,
+    /// Accepts connections and serves them; they end with it.
+    _tasks: JoinSet<()>,
+    buffer: Box<[u8; MOST_DATAGRAM_BYTES]>,
+}
+
+impl Network {
+    /// Opens a socket on each of the machine's addresses, all on one port that is free.
+    ///
+    /// # Errors
+    /// If not a single one can be opened.
+    pub(super) async fn open() -> io::Result<Self> {
+        Self::open_on(&addresses()).await
+    }
+
+    async fn open_on(addresses: &[IpAddr]) -> io::Result<Self> {
+        let mut sockets = Vec::new();
+        for _ in 0..TRIES {
+            sockets = bind(addresses).await?;
+            if sockets.len() == addresses.len() {
+                break;
+            }
+        }
+        let (events, tcp) = mpsc::channel(MOST_FRAMES);
+        let mut tasks = JoinSet::new();
+        let mut candidates = Vec::new();
+        let mut udp = Vec::new();
+        for Socket { address, socket, listener } in sockets {
+            candidates.extend(Candidate::host(address, "udp").ok());
+            if let Some(listener) = listener {
+                candidates.extend(Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok());
+                tasks.spawn(accept(listener, address, events.clone()));
+            }
+            udp.push((address, socket));
+        }
+        let buffer = Box::new([0; MOST_DATAGRAM_BYTES]);
+        Ok(Self { sockets: udp, tcp, connections: HashMap::new(), candidates, _tasks: tasks, buffer })
+    }
+
+    /// What clients are told to connect to.
+    pub(super) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// Sends at once or not at all: what does not fit into the system's queue is lost, as it may be on any network.
+    pub(super) fn send(&self, transmit: &Transmit) {
+        if transmit.proto == Protocol::Udp {
+            let socket = self.sockets.iter().find(|(address, _)| *address == transmit.source);
+            // Nobody can be told; what gets lost is asked for again.
+            let _ = socket.map(|(_, socket)| socket.try_send_to(&transmit.contents, transmit.destination));
+        } else if let Some(frames) = self.connections.get(&transmit.destination) {
+            let _ = frames.try_send(transmit.contents.to_vec());
+        }
+    }
+
+    /// The next datagram or frame. It may be dropped before it resolves: nothing is lost.
+    pub(super) async fn receive(&mut self) -> Received {
+        loop {
+            let Self { sockets, tcp, buffer, .. } = self;
+            let received = poll_fn(|context| {
+                for (address, socket) in &*sockets {
+                    let mut part = ReadBuf::new(&mut **buffer);
+                    // A failure is news about an earlier datagram (RFC 1122, section 4.1.3.3), not about this socket.
+                    while let Poll::Ready(outcome) = socket.poll_recv_from(context, &mut part) {
+                        let Ok(source) = outcome else { continue };
+                        let (protocol, bytes) = (Protocol::Udp, part.filled().to_vec());
+                        return Poll::Ready(Tcp::Frame(Received { protocol, source, destination: *address, bytes }));
+                    }
+                }
+                match tcp.poll_recv(context) {
+                    Poll::Ready(Some(event)) => Poll::Ready(event),
+                    // Without a listener there is no connection, ever.
+                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
+                }
+            });
+            if let Some(received) = Self::note(&mut self.connections, received.await) {
+                return received;
+            }
+        }
+    }
+
+    /// What has come already, without waiting.
+    pub(super) fn received(&mut self) -> Option<Received> {
+        for (address, socket) in &self.sockets {
+            if let Ok((length, source)) = socket.try_recv_from(&mut *self.buffer) {
+                let bytes = self.buffer[..length].to_vec();
+                return Some(Received { protocol: Protocol::Udp, source, destination: *address, bytes });
+            }
+        }
+        None
+    }
+
+    fn note(connections: &mut HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>, event: Tcp) -> Option<Received> {
+        match event {
+            Tcp::Frame(received) => return Some(received),
+            Tcp::Opened { source, frames } if connections.len() < MOST_CONNECTIONS => {
+                connections.insert(source, frames);
+            }
+            // Its sender is dropped, and so it ends.
+            Tcp::Opened { .. } => (),
+            Tcp::Closed { source } => drop(connections.remove(&source)),
+        }
+        None
+    }
+}
+
+struct Socket {
+    address: SocketAddr,
+    socket: UdpSocket,
+    listener: Option<TcpListener>,
+}
+
+async fn bind(addresses: &[IpAddr]) -> io::Result<Vec<Socket>> {
+    let mut sockets: Vec<Socket> = Vec::new();
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
+    for address in addresses {
+        let port = sockets.first().map_or(0, |first| first.address.port());
+        match UdpSocket::bind((*address, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) {
+            Ok((address, socket)) => {
+                let listener = TcpListener::bind(address).await.ok();
+                sockets.push(Socket { address, socket, listener });
+            }
+            Err(error) => failure = error,
+        }
+    }
+    if sockets.is_empty() { Err(failure) } else { Ok(sockets) }
+}
+
+/// The machine's own addresses, loopback last: a client on the same machine reaches them all, and Firefox uses no other.
+fn addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut addresses: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_usable).collect();
+    addresses.sort_by_key(|address| (address.is_loopback(), address.is_ipv6()));
+    addresses.dedup();
+    addresses.truncate(MOST_ADDRESSES - 1);
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    if !addresses.contains(&loopback) {
+        addresses.push(loopback);
+    }
+    addresses
+}
+
+/// Addresses that need their interface's name beside them cannot stand in a candidate.
+fn is_usable(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_link_local() && !address.is_unspecified(),
+        IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_unspecified(),
+    }
+}
+
+async fn accept(listener: TcpListener, address: SocketAddr, events: mpsc::Sender<Tcp>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, source)) if connections.len() < MOST_CONNECTIONS => {
+                    connections.spawn(attend(stream, source, address, events.clone()));
+                }
+                Ok(_) => (),
+                // Such as too many open files: to ask again at once would only burn time.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            Some(_) = connections.join_next() => (),
+        }
+    }
+}
+
+/// Carries frames of RFC 4571: two bytes of length, then a datagram.
+async fn attend(mut stream: TcpStream, source: SocketAddr, destination: SocketAddr, events: mpsc::Sender<Tcp>) {
+    let (frames, mut outgoing) = mpsc::channel::<Vec<u8>>(MOST_FRAMES);
+    let _ = stream.set_nodelay(true);
+    let (mut reader, mut writer) = stream.split();
+    if events.send(Tcp::Opened { source, frames }).await.is_err() {
+        return;
+    }
+    let read = async {
+        while let Ok(Ok(length)) = timeout(IDLE, reader.read_u16()).await {
+            let mut bytes = vec![0; usize::from(length)];
+            if !matches!(timeout(IDLE, reader.read_exact(&mut bytes)).await, Ok(Ok(_))) {
+                break;
+            }
+            let frame = Received { protocol: Protocol::Tcp, source, destination, bytes };
+            if events.send(Tcp::Frame(frame)).await.is_err() {
+                break;
+            }
+        }
+    };
+    let write = async {
+        while let Some(frame) = outgoing.recv().await {
+            let Ok(length) = u16::try_from(frame.len()) else { continue };
+            let framed = [&length.to_be_bytes()[..], &frame].concat();
+            if !matches!(timeout(IDLE, writer.write_all(&framed)).await, Ok(Ok(()))) {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = read => (),
+        () = write => (),
+    }
+    let _ = events.send(Tcp::Closed { source }).await;
+}

@@ -1,0 +1,212 @@
+//! The tracks that participants publish.
+
+use livekit_protocol as proto;
+use proto::request_response::{Reason, Request};
+use proto::signal_response::Message;
+use proto::{TrackSource, TrackType};
+use str0m::media::{MediaKind, Mid};
+
+use super::PeerId;
+use super::forwarding::{Layered, TrackId};
+use super::peer::Peer;
+use super::permissions::may_publish;
+use super::room::{Context, Room};
+use super::sdp::{Pending, Role, Section};
+use crate::rooms::new_id;
+
+/// The most tracks that a participant may publish at once.
+const MOST_TRACKS: usize = 64;
+/// The most bytes of a track's names.
+const MOST_NAME_BYTES: usize = 1024;
+
+/// What clients may publish in: what str0m can negotiate.
+const CODECS: [&str; 5] = ["audio/opus", "video/VP8", "video/H264", "video/VP9", "video/AV1"];
+
+pub(super) fn codecs() -> Vec<proto::Codec> {
+    let codec = |mime: &str| proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() };
+    CODECS.into_iter().map(codec).collect()
+}
+
+pub(super) struct Track {
+    pub(super) id: TrackId,
+    pub(super) info: proto::TrackInfo,
+    /// The client's own name for it.
+    cid: String,
+    /// The codec that the client has asked for.
+    codec: Option<String>,
+    pub(super) kind: MediaKind,
+    /// The section that it comes by, once the client has offered one.
+    pub(super) mid: Option<Mid>,
+    /// Whether the others see it.
+    pub(super) is_public: bool,
+    pub(super) layers: Layered,
+}
+
+impl Track {
+    fn new(request: proto::AddTrackRequest, id: TrackId) -> Self {
+        let kind = if request.r#type() == TrackType::Video { MediaKind::Video } else { MediaKind::Audio };
+        let asked = request.simulcast_codecs.first();
+        let codec = asked.map(|asked| asked.codec.clone()).filter(|codec| !codec.is_empty());
+        let mime_type = mime(kind, codec.as_deref());
+        let mut layers = asked.map(|asked| asked.layers.clone()).filter(|layers| !layers.is_empty());
+        let mut layers = layers.take().unwrap_or(request.layers);
+        let has_rids = matches!(mime_type.as_str(), "video/VP8" | "video/H264");
+        super::layers::name(&mut layers, has_rids);
+        let info = proto::TrackInfo {
+            sid: new_id(prefix(kind, request.source)),
+            r#type: request.r#type,
+            name: request.name,
+            muted: request.muted,
+            width: request.width,
+            height: request.height,
+            simulcast: layers.len() > 1 && has_rids,
+            disable_dtx: request.disable_dtx,
+            source: request.source,
+            layers: layers.clone(),
+            mime_type: mime_type.clone(),
+            codecs: vec![proto::SimulcastCodecInfo { mime_type, cid: request.cid.clone(), layers, ..Default::default() }],
+            stereo: request.stereo,
+            disable_red: true,
+            encryption: request.encryption,
+            stream: stream(request.stream, request.source),
+            audio_features: request.audio_features,
+            backup_codec_policy: request.backup_codec_policy,
+            ..proto::TrackInfo::default()
+        };
+        let layers = Layered::new(&info);
+        Self { id, info, cid: request.cid, codec, kind, mid: None, is_public: false, layers }
+    }
+
+    pub(super) fn pending(&self) -> Pending<'_> {
+        Pending { cid: &self.cid, kind: self.kind }
+    }
+
+    /// It comes by that section.
+    pub(super) fn place(&mut self, mid: Mid) {
+        self.mid = Some(mid);
+        self.info.mid = mid.to_string();
+        self.info.codecs.iter_mut().for_each(|codec| codec.mid = mid.to_string());
+    }
+
+    /// Whether the client sends it no more.
+    pub(super) fn is_over(&self, sections: &[Section]) -> bool {
+        self.mid.is_some_and(|mid| !sections.iter().any(|section| section.mid == mid && section.sends()))
+    }
+
+    pub(super) fn role(&self) -> Role {
+        let dtx = self.kind == MediaKind::Audio && !self.info.disable_dtx;
+        Role::Receives { codec: self.codec.clone(), dtx, stereo: self.info.stereo }
+    }
+}
+
+fn prefix(kind: MediaKind, source: i32) -> &'static str {
+    match (kind, TrackSource::try_from(source)) {
+        (MediaKind::Audio, Ok(TrackSource::ScreenShareAudio)) => "TR_AS",
+        (MediaKind::Audio, _) => "TR_AM",
+        (MediaKind::Video, Ok(TrackSource::ScreenShare)) => "TR_VS",
+        (MediaKind::Video, _) => "TR_VC",
+    }
+}
+
+/// What belongs together is played together.
+fn stream(asked: String, source: i32) -> String {
+    if !asked.is_empty() {
+        return asked;
+    }
+    match TrackSource::try_from(source) {
+        Ok(TrackSource::Camera | TrackSource::Microphone) => "camera".to_owned(),
+        Ok(TrackSource::ScreenShare | TrackSource::ScreenShareAudio) => "screen_share".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The type of a codec as clients name it, such as `vp9`.
+fn mime(kind: MediaKind, codec: Option<&str>) -> String {
+    let standard = if kind == MediaKind::Audio { "audio/opus" } else { "video/VP8" };
+    let name = |mime: &str| mime.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let asked = codec.map(name);
+    CODECS.into_iter().find(|known| asked.as_ref() == Some(&name(known))).unwrap_or(standard).to_owned()
+}
+
+impl Room {
+    /// Takes note of a track that a client is about to publish.
+    pub(super) fn add_track(&mut self, context: &mut Context<'_>, id: PeerId, request: proto::AddTrackRequest) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !may_publish(peer.permission(), request.source) {
+            peer.refuse(0, Reason::NotAllowed, "does not have permission to publish own media", Request::AddTrack(request));
+            return;
+        }
+        if peer.tracks.len() >= MOST_TRACKS || request.cid.len() + request.name.len() > MOST_NAME_BYTES {
+            peer.refuse(0, Reason::LimitExceeded, "too many tracks, or too long a name", Request::AddTrack(request));
+            return;
+        }
+        let cid = request.cid.clone();
+        // A second codec of a track is published only where the server asks for it; and nobody publishes one track twice.
+        let known = peer.tracks.iter().find(|track| {
+            track.info.sid == request.sid || (track.cid == cid && track.mid.is_none())
+        });
+        let info = known.map(|track| track.info.clone()).unwrap_or_else(|| {
+            let track = Track::new(request, context.shared.media.next_id());
+            let info = track.info.clone();
+            peer.tracks.push(track);
+            info
+        });
+        peer.send(Message::TrackPublished(proto::TrackPublishedResponse { cid, track: Some(info) }));
+    }
+
+    /// Shows the others the tracks that the client sends by now.
+    pub(super) fn publish(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let mut is_new = false;
+        for track in peer.tracks.iter_mut().filter(|track| track.mid.is_some() && !track.is_public) {
+            track.is_public = true;
+            is_new = true;
+        }
+        if is_new {
+            self.announce(context, id, false);
+            self.reconcile_all(context);
+        }
+    }
+
+    /// Takes tracks away, which the client is told if it does not know.
+    pub(super) fn unpublish(&mut self, context: &mut Context<'_>, id: PeerId, sids: &[String], is_news: bool) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if sids.is_empty() {
+            return;
+        }
+        peer.tracks.retain(|track| !sids.contains(&track.info.sid));
+        if is_news {
+            for track_sid in sids.iter().cloned() {
+                peer.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
+            }
+        }
+        self.speakers.forget(id);
+        self.announce(context, id, false);
+        self.reconcile_all(context);
+    }
+
+    /// Mutes or unmutes a track.
+    pub(super) fn mute(&mut self, context: &mut Context<'_>, id: PeerId, sid: &str, is_muted: bool) {
+        let Some(track) = self.peers.get_mut(&id).and_then(|peer| peer.track(sid)) else { return };
+        if track.info.muted != is_muted {
+            track.info.muted = is_muted;
+            let track = track.id;
+            self.announce(context, id, false);
+            if !is_muted {
+                self.want_keyframes(context, id, track);
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// Tells the client that what it asked for is not done, and why.
+    pub(super) fn refuse(&mut self, request_id: u32, reason: Reason, message: &str, request: Request) {
+        self.send(Message::RequestResponse(proto::RequestResponse {
+            request_id,
+            reason: reason.into(),
+            message: message.to_owned(),
+            request: Some(request),
+        }));
+    }
+}

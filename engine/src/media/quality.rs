@@ -1,0 +1,124 @@
+//! How good participants' connections are, and who speaks.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::ConnectionQuality;
+use proto::signal_response::Message;
+use str0m::stats::PeerStats;
+
+use super::room::{Context, Room};
+use super::{PeerId, Side};
+
+/// What is said of a connection that loses so much of what is sent, or takes so long for a round trip.
+const GOOD: (f32, Duration) = (0.02, Duration::from_millis(300));
+const POOR: (f32, Duration) = (0.10, Duration::from_millis(700));
+
+/// What is known of a participant's connections.
+#[derive(Default)]
+pub(super) struct Quality {
+    publisher: Measured,
+    subscriber: Measured,
+    /// What was said of it last.
+    told: Option<ConnectionQuality>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Measured {
+    /// The larger loss of both ways, from 0 to 1.
+    loss: f32,
+    round_trip: Duration,
+}
+
+impl Quality {
+    pub(super) fn note(&mut self, side: Side, stats: &PeerStats) {
+        let losses = [stats.egress_loss_fraction, stats.ingress_loss_fraction].into_iter().flatten();
+        let loss = losses.fold(0.0, f32::max);
+        let round_trip = stats.rtt.unwrap_or_default();
+        let measured = Measured { loss, round_trip };
+        match side {
+            Side::Publisher => self.publisher = measured,
+            Side::Subscriber => self.subscriber = measured,
+        }
+    }
+
+    fn judge(&self) -> ConnectionQuality {
+        let loss = self.publisher.loss.max(self.subscriber.loss);
+        let round_trip = self.publisher.round_trip.max(self.subscriber.round_trip);
+        let is_within = |(most, longest): (f32, Duration)| loss <= most && round_trip <= longest;
+        if is_within(GOOD) {
+            ConnectionQuality::Excellent
+        } else if is_within(POOR) {
+            ConnectionQuality::Good
+        } else {
+            ConnectionQuality::Poor
+        }
+    }
+}
+
+/// The score that goes with it, from 1 to 5, as in a mean opinion score.
+fn score(quality: ConnectionQuality) -> f32 {
+    match quality {
+        ConnectionQuality::Excellent => 4.5,
+        ConnectionQuality::Good => 3.5,
+        ConnectionQuality::Poor => 2.0,
+        ConnectionQuality::Lost => 1.0,
+    }
+}
+
+impl Room {
+    /// What has to be said now and then.
+    pub(super) fn look_around(&mut self, context: &mut Context<'_>) {
+        self.tell_quality();
+        self.tell_speakers(context.io.now);
+    }
+
+    /// Tells changes to the participant itself and to those that it is sent to.
+    fn tell_quality(&mut self) {
+        let mut changed: Vec<PeerId> = Vec::new();
+        for peer in self.peers.values_mut().filter(|peer| peer.is_active()) {
+            let quality = peer.quality.judge();
+            if peer.quality.told.replace(quality) != Some(quality) {
+                changed.push(peer.id);
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let all: Vec<(PeerId, proto::ConnectionQualityInfo)> =
+            self.peers.values().filter_map(|peer| Some((peer.id, peer.quality_info()?))).collect();
+        for peer in self.peers.values_mut() {
+            let concerns = |id: PeerId| id == peer.id || peer.subscriptions.iter().any(|each| each.publisher == id);
+            let is_new = |id: PeerId| changed.contains(&id) || changed.contains(&peer.id);
+            let told = all.iter().filter(|(id, _)| concerns(*id) && is_new(*id));
+            let updates: Vec<_> = told.map(|(_, info)| info.clone()).collect();
+            if !updates.is_empty() {
+                peer.send(Message::ConnectionQuality(proto::ConnectionQualityUpdate { updates }));
+            }
+        }
+    }
+
+    fn tell_speakers(&mut self, now: Instant) {
+        let peers = &self.peers;
+        let speakers: Vec<_> = self
+            .speakers
+            .changes(now)
+            .into_iter()
+            .filter_map(|(id, level, active)| {
+                let peer = peers.get(&id).filter(|peer| !peer.is_hidden())?;
+                Some(proto::SpeakerInfo { sid: peer.info.sid.clone(), level, active })
+            })
+            .collect();
+        if !speakers.is_empty() {
+            self.tell_all(Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
+        }
+    }
+}
+
+impl super::peer::Peer {
+    fn quality_info(&self) -> Option<proto::ConnectionQualityInfo> {
+        let quality = self.quality.told?;
+        let participant_sid = self.info.sid.clone();
+        Some(proto::ConnectionQualityInfo { participant_sid, quality: quality.into(), score: score(quality) })
+    }
+}

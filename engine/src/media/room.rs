@@ -1,0 +1,157 @@
+//! A room with participants in it: who is told what, and who comes and goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::leave_request::Action;
+use proto::participant_info::State;
+use proto::signal_response::Message;
+
+use super::PeerId;
+use super::levels::Speakers;
+use super::outbox::Signal;
+use super::peer::Peer;
+use super::transport::Io;
+use crate::clock::Now;
+use crate::engine::Shared;
+
+/// What a step in a room needs of its surroundings.
+pub(super) struct Context<'a> {
+    pub(super) io: Io<'a>,
+    pub(super) shared: &'a Shared,
+    pub(super) now: Now,
+    /// Those who have gone for good in this step.
+    pub(super) gone: &'a mut Vec<PeerId>,
+}
+
+pub(super) struct Room {
+    pub(super) name: String,
+    pub(super) sid: String,
+    /// In the order in which they came.
+    pub(super) peers: BTreeMap<PeerId, Peer>,
+    pub(super) speakers: Speakers<PeerId>,
+}
+
+/// How a participant goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Farewell {
+    pub(super) reason: DisconnectReason,
+    /// What the participant is told to do; `None`: it is told nothing.
+    pub(super) action: Option<Action>,
+    /// Whether the others see it go. They do not if it is back already.
+    pub(super) is_seen: bool,
+}
+
+impl Farewell {
+    /// It goes for good, and is told why.
+    pub(super) fn for_good(reason: DisconnectReason) -> Self {
+        Self { reason, action: Some(Action::Disconnect), is_seen: true }
+    }
+
+    /// It has to come back as a new one.
+    pub(super) fn to_rejoin(reason: DisconnectReason) -> Self {
+        Self { reason, action: Some(Action::Reconnect), is_seen: true }
+    }
+
+    /// It is gone, or is to believe that the server is.
+    pub(super) fn silent(reason: DisconnectReason) -> Self {
+        Self { reason, action: None, is_seen: true }
+    }
+}
+
+impl Room {
+    pub(super) fn new(name: String, sid: String) -> Self {
+        Self { name, sid, peers: BTreeMap::new(), speakers: Speakers::default() }
+    }
+
+    pub(super) fn by_identity(&self, identity: &str) -> Option<PeerId> {
+        self.peers.values().find(|peer| peer.info.identity == identity).map(|peer| peer.id)
+    }
+
+    /// Tells all but that one.
+    pub(super) fn tell_others(&mut self, than: PeerId, message: Message) {
+        let signal = Signal::new(message);
+        for peer in self.peers.values_mut().filter(|peer| peer.id != than) {
+            peer.send_shared(&signal);
+        }
+    }
+
+    pub(super) fn tell_all(&mut self, message: Message) {
+        let signal = Signal::new(message);
+        self.peers.values_mut().for_each(|peer| peer.send_shared(&signal));
+    }
+
+    /// Publishes a participant's state as it is now: to the server API, to the others unless it is hidden, and to itself
+    /// where it waits for that.
+    pub(super) fn announce(&mut self, context: &mut Context<'_>, id: PeerId, to_itself: bool) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.info.version += 1;
+        peer.info.tracks = peer.tracks.iter().filter(|track| track.is_public).map(|track| track.info.clone()).collect();
+        peer.info.is_publisher = !peer.info.tracks.is_empty();
+        context.shared.rooms(|rooms, now| rooms.update(&self.name, &peer.info, now));
+        let signal = update(vec![peer.info.clone()]);
+        let is_hidden = peer.is_hidden();
+        let told = |peer: &&mut Peer| if peer.id == id { to_itself } else { !is_hidden };
+        self.peers.values_mut().filter(told).for_each(|peer| peer.send_shared(&signal));
+    }
+
+    /// Tells everybody the room's metadata and how many are in it.
+    pub(super) fn announce_room(&mut self, shared: &Shared) {
+        let room = shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::rooms::Room::snapshot));
+        if let Some(room) = room.map(crate::rooms::Snapshot::describe).filter(|room| room.sid == self.sid) {
+            self.tell_all(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }));
+        }
+    }
+
+    /// Those that a participant sees.
+    pub(super) fn others(&self, than: PeerId) -> Vec<proto::ParticipantInfo> {
+        self.peers
+            .values()
+            .filter(|peer| peer.id != than && !peer.is_hidden())
+            .map(|peer| peer.info.clone())
+            .collect()
+    }
+
+    /// Lets a participant go. The rooms of the server API must have let it go already, or it goes there, too.
+    pub(super) fn remove(&mut self, context: &mut Context<'_>, id: PeerId, farewell: Farewell) {
+        let Some(mut peer) = self.peers.remove(&id) else { return };
+        context.gone.push(id);
+        if let Some(action) = farewell.action {
+            peer.leave(farewell.reason, action);
+        }
+        context.shared.rooms(|rooms, now| {
+            let known = rooms.get(&self.name, now).and_then(|room| room.participant(&peer.info.identity));
+            if known.is_some_and(|known| known.sid == peer.info.sid) {
+                // It is there: that was just looked at.
+                let _ = rooms.leave(&self.name, &peer.info.identity, now);
+            }
+        });
+        self.speakers.forget(id);
+        if farewell.is_seen && !peer.is_hidden() {
+            let mut info = std::mem::take(&mut peer.info);
+            info.version += 1;
+            info.tracks.clear();
+            info.set_state(State::Disconnected);
+            info.set_disconnect_reason(farewell.reason);
+            self.tell_others(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
+        }
+        self.reconcile_all(context);
+        self.announce_room(context.shared);
+    }
+
+    /// Connected: from now on it counts as there.
+    pub(super) fn connected(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.is_active() && peer.is_connected() {
+            peer.info.set_state(State::Active);
+            self.announce(context, id, true);
+        }
+    }
+}
+
+/// The news of some participants.
+pub(super) fn update(participants: Vec<proto::ParticipantInfo>) -> Arc<Signal> {
+    Signal::new(Message::Update(proto::ParticipantUpdate { participants }))
+}

@@ -1,0 +1,276 @@
+//! Session descriptions as text: what a client offers, and str0m's answers made into what LiveKit's clients need.
+//!
+//! str0m has no say for us in an answer's msids, directions and codec order. It never reads its answer again, so the
+//! text may be changed as long as it asks for nothing that str0m does not do.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use str0m::media::{Direction, MediaKind, Mid};
+
+/// An `m=` section of an offer; directions are the client's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Section {
+    pub(crate) mid: Mid,
+    /// None for data channels.
+    pub(crate) kind: Option<MediaKind>,
+    pub(crate) direction: Direction,
+    /// The track its msid names. That is the track's `cid` in Chromium, but not in Firefox.
+    pub(crate) track: Option<String>,
+    /// The client has stopped it for good.
+    pub(crate) is_rejected: bool,
+}
+
+impl Section {
+    /// Whether the client sends on it.
+    pub(crate) fn sends(&self) -> bool {
+        !self.is_rejected && self.direction.is_sending()
+    }
+
+    /// Whether the client only waits for a track to be sent to it there.
+    pub(crate) fn is_placeholder(&self) -> bool {
+        !self.is_rejected && self.kind.is_some() && self.direction == Direction::RecvOnly
+    }
+}
+
+/// A track that a client has said it will publish.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending<'a> {
+    pub(crate) cid: &'a str,
+    pub(crate) kind: MediaKind,
+}
+
+/// What becomes of a section of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// We send a track on it. White space in the names is left out.
+    Sends { stream: String, track: String },
+    /// Nothing is sent on it yet. The client has to hear `inactive`: were it told of a track once, no later msid would
+    /// give it another.
+    Idle,
+    /// The client sends on it, in the first codec of the answer that it can: that named here (`VP9`, `video/VP9`), or
+    /// str0m's first. The rest is for Opus.
+    Receives { codec: Option<String>, dtx: bool, stereo: bool },
+}
+
+/// The roles of an answer's sections. Those not named are left as they are.
+pub(crate) type Plan = HashMap<Mid, Role>;
+
+/// The sections of an offer, in its order; without those that have no mid, which str0m refuses.
+pub(crate) fn sections(offer: &str) -> Vec<Section> {
+    let (head, parts) = split(offer);
+    let bundle = head.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE ")).unwrap_or_default();
+    let bundle: HashSet<_> = bundle.split_whitespace().map(Mid::from).collect();
+    let section = |part: &str| {
+        let mid = mid_of(part)?;
+        let mut words = part.lines().next()?.split(' ');
+        let kind = match words.next() {
+            Some("m=audio") => Some(MediaKind::Audio),
+            Some("m=video") => Some(MediaKind::Video),
+            _ => None,
+        };
+        // Port 0 alone says nothing: Firefox puts it into all sections but the first.
+        let is_rejected = words.next() == Some("0") && !bundle.contains(&mid);
+        let direction = part.lines().find_map(direction_of).unwrap_or(Direction::SendRecv);
+        let names = part.lines().find_map(|line| line.strip_prefix("a=msid:"));
+        let track = names.and_then(|names| names.split_whitespace().nth(1)).filter(|track| *track != "-");
+        Some(Section { mid, kind, direction, track: track.map(str::to_owned), is_rejected })
+    };
+    parts.into_iter().filter_map(section).collect()
+}
+
+/// The section that each of the tracks is sent on, if there is one left for it. A section that names a track is that
+/// track's; the others are given out in the order of the tracks.
+pub(crate) fn assign(
+    pending: &[Pending<'_>],
+    sections: &[Section],
+    is_taken: impl Fn(Mid) -> bool,
+) -> Vec<Option<Mid>> {
+    let mut free: Vec<_> = sections.iter().filter(|section| section.sends() && !is_taken(section.mid)).collect();
+    let mut take = |track: &Pending<'_>, is_named: bool| {
+        let fits = |section: &&Section| {
+            section.kind == Some(track.kind) && (!is_named || section.track.as_deref() == Some(track.cid))
+        };
+        free.iter().position(fits).map(|at| free.remove(at).mid)
+    };
+    let named: Vec<_> = pending.iter().map(|track| take(track, true)).collect();
+    pending.iter().zip(named).map(|(track, mid)| mid.or_else(|| take(track, false))).collect()
+}
+
+/// The answer with each section in its role.
+pub(crate) fn rewrite(answer: &str, plan: &Plan) -> String {
+    let (head, parts) = split(answer);
+    let mut out = String::with_capacity(answer.len() + 128 * plan.len());
+    out.push_str(head);
+    for part in parts {
+        match mid_of(part).and_then(|mid| plan.get(&mid)) {
+            None => out.push_str(part),
+            Some(Role::Idle) => edit(part, &mut out, idle),
+            Some(Role::Sends { stream, track }) => {
+                let msid = format!("msid:{} {}", token(stream), token(track));
+                edit(part, &mut out, |line| Some(sends(line, &msid)));
+            }
+            Some(Role::Receives { codec, dtx, stereo }) => {
+                let preferred =
+                    codec.as_deref().map(|codec| with_rtx(payload_types(part, codec), part)).unwrap_or_default();
+                let opus = Opus::new(part, *dtx, *stereo);
+                edit(part, &mut out, |line| Some(opus.tune(prefer(line, &preferred))));
+            }
+        }
+    }
+    out
+}
+
+fn idle(line: &str) -> Option<Cow<'_, str>> {
+    if direction_of(line).is_some() {
+        return Some("a=inactive".into());
+    }
+    let names_a_track = ["a=msid:", "a=ssrc:", "a=ssrc-group:"].iter().any(|name| line.starts_with(name));
+    (!names_a_track).then_some(line.into())
+}
+
+fn sends<'a>(line: &'a str, msid: &str) -> Cow<'a, str> {
+    let ssrc = |line: &'a str| {
+        let (ssrc, attribute) = line.strip_prefix("a=ssrc:")?.split_once(' ')?;
+        attribute.starts_with("msid:").then_some(ssrc)
+    };
+    if line.starts_with("a=msid:") {
+        format!("a={msid}").into()
+    } else if let Some(ssrc) = ssrc(line) {
+        format!("a=ssrc:{ssrc} {msid}").into()
+    } else if line == "a=sendrecv" {
+        // Only this: an answer may not send where the offer does not receive.
+        "a=sendonly".into()
+    } else {
+        line.into()
+    }
+}
+
+/// The section's first line, with those payload types in front; any other line as it is.
+fn prefer<'a>(line: &'a str, preferred: &[&str]) -> Cow<'a, str> {
+    if !line.starts_with("m=") || preferred.is_empty() {
+        return line.into();
+    }
+    let mut words: Vec<_> = line.split(' ').collect();
+    if let Some(formats) = words.get_mut(3..) {
+        // The sort is stable, so that a codec's profiles, and each with its rtx, stay in order.
+        formats.sort_by_key(|format| !preferred.contains(format));
+    }
+    words.join(" ").into()
+}
+
+fn payload_types<'a>(part: &'a str, codec: &str) -> Vec<&'a str> {
+    let codec = codec.rsplit('/').next().unwrap_or(codec);
+    let is_named = |map: &str| map.split('/').next().is_some_and(|name| name.eq_ignore_ascii_case(codec));
+    attributes(part, "a=rtpmap:").filter(|(_, map)| is_named(map)).map(|(format, _)| format).collect()
+}
+
+fn with_rtx<'a>(mut formats: Vec<&'a str>, part: &'a str) -> Vec<&'a str> {
+    let repairs = |parameters: &str| {
+        parameters.split(';').filter_map(|one| one.trim().strip_prefix("apt=")).any(|format| formats.contains(&format))
+    };
+    let rtx: Vec<_> =
+        attributes(part, "a=fmtp:").filter(|(_, parameters)| repairs(parameters)).map(|(format, _)| format).collect();
+    formats.extend(rtx);
+    formats
+}
+
+/// What to ask of a client's Opus.
+struct Opus<'a> {
+    formats: Vec<&'a str>,
+    /// Those of them without parameters of their own.
+    bare: Vec<&'a str>,
+    wanted: Vec<&'static str>,
+}
+
+impl<'a> Opus<'a> {
+    fn new(part: &'a str, dtx: bool, stereo: bool) -> Self {
+        let mut wanted = Vec::new();
+        if dtx {
+            wanted.push("usedtx=1");
+        }
+        if stereo {
+            wanted.extend(["stereo=1", "maxaveragebitrate=510000"]);
+        }
+        let formats = if wanted.is_empty() { Vec::new() } else { payload_types(part, "opus") };
+        let has_parameters = |format: &&str| attributes(part, "a=fmtp:").any(|(other, _)| other == *format);
+        let bare = formats.iter().copied().filter(|format| !has_parameters(format)).collect();
+        Self { formats, bare, wanted }
+    }
+
+    fn tune<'b>(&self, line: Cow<'b, str>) -> Cow<'b, str> {
+        if let Some((format, parameters)) = attribute(&line, "a=fmtp:") {
+            let is_set = |one: &str| parameters.split(';').any(|other| key(other) == key(one));
+            let missing: Vec<_> = self.wanted.iter().copied().filter(|one| !is_set(one)).collect();
+            if self.formats.contains(&format) && !missing.is_empty() {
+                return format!("{line};{}", missing.join(";")).into();
+            }
+        } else if let Some((format, _)) = attribute(&line, "a=rtpmap:")
+            && self.bare.contains(&format)
+        {
+            return format!("{line}\r\na=fmtp:{format} {}", self.wanted.join(";")).into();
+        }
+        line
+    }
+}
+
+fn key(parameter: &str) -> &str {
+    parameter.split('=').next().unwrap_or(parameter).trim()
+}
+
+/// The part of a description before its sections, and those; together they are all of it.
+fn split(sdp: &str) -> (&str, Vec<&str>) {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    for line in sdp.split_inclusive('\n') {
+        if line.starts_with("m=") {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    let ends = starts.iter().copied().skip(1).chain([sdp.len()]);
+    let parts = starts.iter().zip(ends).map(|(start, end)| &sdp[*start..end]).collect();
+    (&sdp[..starts.first().copied().unwrap_or(sdp.len())], parts)
+}
+
+/// Writes the lines as `change` makes them, each with the end it had.
+fn edit<'a>(part: &'a str, out: &mut String, change: impl Fn(&'a str) -> Option<Cow<'a, str>>) {
+    for line in part.split_inclusive('\n') {
+        let text = line.trim_end_matches(['\r', '\n']);
+        if let Some(changed) = change(text) {
+            out.push_str(&changed);
+            out.push_str(&line[text.len()..]);
+        }
+    }
+}
+
+/// As str0m reads it, which keeps letters and digits, and 16 of them.
+fn mid_of(part: &str) -> Option<Mid> {
+    part.lines().find_map(|line| line.strip_prefix("a=mid:")).map(|mid| Mid::from(mid.trim()))
+}
+
+fn direction_of(line: &str) -> Option<Direction> {
+    match line {
+        "a=sendrecv" => Some(Direction::SendRecv),
+        "a=sendonly" => Some(Direction::SendOnly),
+        "a=recvonly" => Some(Direction::RecvOnly),
+        "a=inactive" => Some(Direction::Inactive),
+        _ => None,
+    }
+}
+
+/// Each payload type that has such a line, and what the line says of it.
+fn attributes<'a>(part: &'a str, name: &'static str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    part.lines().filter_map(move |line| attribute(line, name))
+}
+
+fn attribute<'a>(line: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    line.strip_prefix(name)?.split_once(' ')
+}
+
+fn token(name: &str) -> String {
+    name.chars().filter(char::is_ascii_graphic).collect()
+}
+
+#[cfg(test)]
+mod tests;

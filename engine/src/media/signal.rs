@@ -1,0 +1,178 @@
+//! What clients say over their signalling connections.
+
+use std::time::Duration;
+
+use livekit_protocol as proto;
+use proto::request_response::{Reason, Request};
+use proto::signal_request::Message as Asked;
+use proto::signal_response::Message;
+use proto::simulate_scenario::Scenario;
+use proto::DisconnectReason;
+
+use super::PeerId;
+use super::peer::BreaksResume;
+use super::room::{Context, Farewell, Room};
+use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata};
+
+/// How loud a simulated speaker is.
+const SIMULATED_LEVEL: f32 = 0.9;
+
+impl Room {
+    /// Does what a client asks for.
+    pub(super) fn asked(&mut self, context: &mut Context<'_>, id: PeerId, request: Asked) {
+        match request {
+            Asked::Offer(offer) => self.take_offer(context, id, &offer),
+            Asked::Answer(answer) => self.take_answer(context, id, &answer),
+            Asked::AddTrack(request) => self.add_track(context, id, request),
+            Asked::Mute(request) => self.mute(context, id, &request.sid, request.muted),
+            Asked::Subscription(request) => self.subscribe(context, id, request),
+            Asked::TrackSetting(request) => self.set_tracks(context, id, &request),
+            Asked::Leave(_) => self.remove(context, id, Farewell::silent(DisconnectReason::ClientInitiated)),
+            Asked::SubscriptionPermission(audience) => self.set_audience(context, id, audience),
+            Asked::SyncState(state) => self.sync(context, id, state),
+            Asked::UpdateMetadata(request) => self.describe(context, id, request),
+            Asked::Ping(_) => self.pong(id, Message::Pong(context.now.unix_millis)),
+            Asked::PingReq(ping) => {
+                let pong = proto::Pong { last_ping_timestamp: ping.timestamp, timestamp: context.now.unix_millis };
+                self.pong(id, Message::PongResp(pong));
+            }
+            Asked::Simulate(simulated) => self.simulate(context, id, simulated.scenario),
+            Asked::UpdateAudioTrack(request) => self.set_audio_features(context, id, &request),
+            // Clients are told the way to us in the description, and their own tries tell us the way to them.
+            Asked::Trickle(_)
+            // Deprecated, or of features that this engine has not.
+            | Asked::UpdateLayers(_)
+            | Asked::UpdateVideoTrack(_)
+            | Asked::PublishDataTrackRequest(_)
+            | Asked::UnpublishDataTrackRequest(_)
+            | Asked::UpdateDataSubscription(_)
+            | Asked::StoreDataBlobRequest(_)
+            | Asked::GetDataBlobRequest(_) => (),
+        }
+    }
+
+    fn pong(&mut self, id: PeerId, message: Message) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.send(message);
+        }
+    }
+
+    /// Notes which tracks a participant wants.
+    pub(super) fn subscribe(&mut self, context: &mut Context<'_>, id: PeerId, request: proto::UpdateSubscription) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let named = request.participant_tracks.into_iter().flat_map(|tracks| tracks.track_sids);
+        peer.choose(request.track_sids.into_iter().chain(named), request.subscribe);
+        self.reconcile(context, id);
+        self.negotiate(context, id);
+    }
+
+    /// After a resume: what the client has decided meanwhile.
+    pub(super) fn sync(&mut self, context: &mut Context<'_>, id: PeerId, state: proto::SyncState) {
+        if let Some(request) = state.subscription {
+            self.subscribe(context, id, request);
+        }
+        let disabled = proto::UpdateTrackSettings { track_sids: state.track_sids_disabled, disabled: true, ..Default::default() };
+        if !disabled.track_sids.is_empty() {
+            self.set_tracks(context, id, &disabled);
+        }
+    }
+
+    /// Takes a participant's own name, metadata and attributes.
+    fn describe(&mut self, context: &mut Context<'_>, id: PeerId, request: proto::UpdateParticipantMetadata) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.permission().can_update_metadata {
+            let text = "does not have permission to update own metadata";
+            peer.refuse(request.request_id, Reason::NotAllowed, text, Request::UpdateMetadata(request));
+            return;
+        }
+        let change = Description {
+            name: request.name.clone(),
+            metadata: request.metadata.clone(),
+            attributes: request.attributes.clone(),
+        };
+        match self.set_description(context, id, change) {
+            Ok(()) => (),
+            Err(refusal) => {
+                let Some(peer) = self.peers.get_mut(&id) else { return };
+                let text = refusal.to_string();
+                peer.refuse(request.request_id, Reason::LimitExceeded, &text, Request::UpdateMetadata(request));
+            }
+        }
+    }
+
+    /// Gives a participant a name, metadata or attributes; what is empty stays as it is.
+    pub(super) fn set_description(
+        &mut self,
+        context: &mut Context<'_>,
+        id: PeerId,
+        change: Description,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.peers.get_mut(&id) else { return Err(Refusal::NoParticipant) };
+        if change.name.len() > MOST_NAME_BYTES {
+            return Err(Refusal::Name);
+        }
+        check_metadata(&change.metadata)?;
+        let mut attributes = peer.info.attributes.clone();
+        attributes.extend(change.attributes);
+        // An attribute is deleted by setting it to nothing.
+        attributes.retain(|_, value| !value.is_empty());
+        check_attributes(attributes.iter())?;
+        peer.info.attributes = attributes;
+        if !change.name.is_empty() {
+            peer.info.name = change.name;
+        }
+        if !change.metadata.is_empty() {
+            peer.info.metadata = change.metadata;
+        }
+        self.announce(context, id, true);
+        self.refresh_token(context, id);
+        Ok(())
+    }
+
+    fn set_audio_features(&mut self, context: &mut Context<'_>, id: PeerId, request: &proto::UpdateLocalAudioTrack) {
+        let Some(track) = self.peers.get_mut(&id).and_then(|peer| peer.track(&request.track_sid)) else { return };
+        if track.info.audio_features != request.features {
+            track.info.audio_features.clone_from(&request.features);
+            self.announce(context, id, false);
+        }
+    }
+
+    /// Lets a client see how it bears a fault, as livekit-server does.
+    fn simulate(&mut self, context: &mut Context<'_>, id: PeerId, scenario: Option<Scenario>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        match scenario {
+            Some(Scenario::SpeakerUpdate(secs)) => {
+                let sid = peer.info.sid.clone();
+                let until = context.io.now + Duration::from_secs(u64::try_from(secs).unwrap_or_default().min(60));
+                self.speakers.simulate(id, until);
+                let speakers = vec![proto::SpeakerInfo { sid, level: SIMULATED_LEVEL, active: true }];
+                self.tell_all(Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
+            }
+            // The client finds the server silent, as if it had died.
+            Some(Scenario::Migration(_)) => self.remove(context, id, Farewell::silent(DisconnectReason::Migration)),
+            Some(Scenario::NodeFailure(_)) => {
+                self.remove(context, id, Farewell::silent(DisconnectReason::ServerShutdown));
+            }
+            Some(Scenario::ServerLeave(_)) => {
+                self.remove(context, id, Farewell::for_good(DisconnectReason::ServerShutdown));
+            }
+            // Both ways are offered from the start, and which one is taken the client decides. It comes back and decides anew.
+            Some(Scenario::SwitchCandidateProtocol(_)) => {
+                self.remove(context, id, Farewell::to_rejoin(DisconnectReason::Migration));
+            }
+            Some(Scenario::DisconnectSignalOnResume(_)) => peer.breaks_resume = Some(BreaksResume::AfterMessages),
+            Some(Scenario::DisconnectSignalOnResumeNoMessages(_)) => {
+                peer.breaks_resume = Some(BreaksResume::BeforeMessages);
+            }
+            // Nothing estimates bandwidth here, and livekit-server ignores the last one, too.
+            Some(Scenario::SubscriberBandwidth(_) | Scenario::LeaveRequestFullReconnect(_)) | None => (),
+        }
+    }
+}
+
+/// What is to be changed about a participant.
+pub(super) struct Description {
+    pub(super) name: String,
+    pub(super) metadata: String,
+    pub(super) attributes: std::collections::HashMap<String, String>,
+}

@@ -1,0 +1,320 @@
+//! One peer connection. All that may change it goes through [`Transport::drive`], which keeps str0m's rule that each change
+//! is followed by a complete drain, and keeps a panic to the connection that it happened in.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::media::{KeyframeRequestKind, Mid, Rid};
+use str0m::net::Receive;
+use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpPacket, Ssrc};
+use str0m::stats::PeerStats;
+use str0m::{Event, Input, Output, Rtc};
+
+use super::network::{Network, Received};
+use super::{PeerId, Side};
+
+/// How much may be under way in data channels to one client. More waits in a queue of ours.
+const SCTP_BUFFER_BYTES: usize = 512 * 1024;
+/// At so few bytes under way, more are handed over.
+const SCTP_LOW_BYTES: usize = 128 * 1024;
+/// Sources that are remembered: simulcast takes three for each track.
+const MOST_SOURCES: usize = 512;
+const STATS_INTERVAL: Duration = Duration::from_secs(5);
+
+const DEPENDENCY_DESCRIPTOR: &str =
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+const DEPENDENCY_DESCRIPTOR_ID: u8 = 12;
+
+/// What a peer connection tells.
+pub(super) enum Happening {
+    Packet { mid: Mid, rid: Option<Rid>, packet: Box<RtpPacket> },
+    KeyframeWanted(Mid),
+    Data { reliable: bool, bytes: Vec<u8> },
+    Connected,
+    ChannelOpen,
+    ChannelLow,
+    Stats(PeerStats),
+    /// It is broken and must go, and its participant with it.
+    Failed,
+}
+
+/// What happened where, in that order.
+pub(super) type Happenings = VecDeque<(PeerId, Side, Happening)>;
+
+/// What driving a connection needs of its surroundings.
+pub(super) struct Io<'a> {
+    pub(super) network: &'a mut Network,
+    pub(super) happenings: &'a mut Happenings,
+    pub(super) now: Instant,
+}
+
+pub(super) struct Transport {
+    rtc: Rtc,
+    peer: PeerId,
+    side: Side,
+    /// When it wants to be driven next.
+    deadline: Instant,
+    /// It panicked or broke: nothing more is done with it.
+    failed: bool,
+    connected: bool,
+    /// When the client was last heard.
+    heard: Instant,
+    sources: HashMap<Ssrc, (Mid, Option<Rid>)>,
+    channels: HashMap<ChannelId, bool>,
+}
+
+impl Transport {
+    pub(super) fn new(peer: PeerId, side: Side, io: &mut Io<'_>) -> Self {
+        let descriptor = Extension::with_serializer(DEPENDENCY_DESCRIPTOR, PassThrough);
+        let rtc = Rtc::builder()
+            .set_ice_lite(true)
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_vp8(true)
+            .enable_h264(true)
+            .enable_vp9(true)
+            .enable_av1(true)
+            .set_extension(DEPENDENCY_DESCRIPTOR_ID, descriptor)
+            .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
+            .set_stats_interval(Some(STATS_INTERVAL))
+            .build(io.now);
+        let mut transport = Self {
+            rtc,
+            peer,
+            side,
+            deadline: io.now,
+            failed: false,
+            connected: false,
+            heard: io.now,
+            sources: HashMap::new(),
+            channels: HashMap::new(),
+        };
+        for candidate in io.network.candidates().to_vec() {
+            transport.drive(io, |rtc| drop(rtc.add_local_candidate(candidate).cloned()));
+        }
+        transport
+    }
+
+    /// Makes the data channels of a connection that we offer (the client makes those of its own).
+    pub(super) fn data_channels() -> [ChannelConfig; 2] {
+        let channel = |label: &str| ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
+        let reliability = Reliability::MaxRetransmits { retransmits: 0 };
+        [channel("_reliable"), ChannelConfig { ordered: false, reliability, ..channel("_lossy") }]
+    }
+
+    /// Changes the connection, and sends and reports all that comes of it. `None` if it is broken, or breaks now.
+    pub(super) fn drive<T>(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
+        if self.failed {
+            return None;
+        }
+        let driven = catch_unwind(AssertUnwindSafe(|| {
+            let outcome = work(&mut self.rtc);
+            self.drain(io).then_some(outcome)
+        }));
+        let outcome = driven.ok().flatten();
+        if outcome.is_none() {
+            self.failed = true;
+            io.happenings.push_back((self.peer, self.side, Happening::Failed));
+        }
+        outcome
+    }
+
+    /// Asks without changing anything.
+    pub(super) fn rtc(&self) -> &Rtc {
+        &self.rtc
+    }
+
+    pub(super) fn input(&mut self, io: &mut Io<'_>, received: &Received) {
+        let now = io.now;
+        if let Some(input) = datagram(received, now) {
+            self.heard = now;
+            // What cannot be understood is dropped; it need not come from the client at all.
+            self.drive(io, |rtc| drop(rtc.handle_input(input)));
+        }
+    }
+
+    /// Lets time pass, if the connection waits for that.
+    pub(super) fn pass_time(&mut self, io: &mut Io<'_>) {
+        let now = io.now;
+        if self.deadline <= now {
+            self.drive(io, |rtc| drop(rtc.handle_input(Input::Timeout(now))));
+        }
+    }
+
+    /// Whether the datagram is for this connection.
+    pub(super) fn accepts(&self, received: &Received, now: Instant) -> bool {
+        let asked = || datagram(received, now).is_some_and(|input| self.rtc.accepts(&input));
+        !self.failed && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (!self.failed).then_some(self.deadline)
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    pub(super) fn request_keyframe(&mut self, io: &mut Io<'_>, mid: Mid, rid: Option<Rid>) {
+        self.drive(io, |rtc| {
+            if let Some(stream) = rtc.direct_api().stream_rx_by_mid(mid, rid) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        });
+    }
+
+    /// The channel of that kind, once it is open.
+    pub(super) fn channel(&self, reliable: bool) -> Option<ChannelId> {
+        self.channels.iter().find(|(_, kind)| **kind == reliable).map(|(id, _)| *id)
+    }
+
+    /// Whether the channel has taken it; `None` if it is closed or broken.
+    pub(super) fn write(&mut self, io: &mut Io<'_>, channel: ChannelId, bytes: &[u8]) -> Option<bool> {
+        self.drive(io, |rtc| rtc.channel(channel)?.write(true, bytes).ok())?
+    }
+
+    /// How much is under way in a channel.
+    pub(super) fn buffered(&mut self, io: &mut Io<'_>, channel: ChannelId) -> usize {
+        self.drive(io, |rtc| rtc.channel(channel).map(|mut channel| channel.buffered_amount())).flatten().unwrap_or(0)
+    }
+
+    /// Whether it is still of use.
+    fn drain(&mut self, io: &mut Io<'_>) -> bool {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(deadline)) => {
+                    self.deadline = deadline;
+                    return self.rtc.is_alive();
+                }
+                Ok(Output::Transmit(transmit)) => io.network.send(&transmit),
+                Ok(Output::Event(event)) => {
+                    if let Some(happening) = self.note(event) {
+                        io.happenings.push_back((self.peer, self.side, happening));
+                    }
+                }
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn note(&mut self, event: Event) -> Option<Happening> {
+        match event {
+            Event::RtpPacket(packet) => {
+                let (mid, rid) = self.source(packet.header.ssrc)?;
+                Some(Happening::Packet { mid, rid, packet: Box::new(packet) })
+            }
+            Event::KeyframeRequest(request) => Some(Happening::KeyframeWanted(request.mid)),
+            Event::ChannelData(data) => {
+                let reliable = *self.channels.get(&data.id)?;
+                Some(Happening::Data { reliable, bytes: data.data })
+            }
+            Event::ChannelOpen(id, label) => {
+                let reliable = match label.as_str() {
+                    "_reliable" => true,
+                    "_lossy" => false,
+                    // Data tracks, which this engine does not carry.
+                    _ => return None,
+                };
+                self.channels.insert(id, reliable);
+                if let Some(mut channel) = self.rtc.channel(id) {
+                    channel.set_buffered_amount_low_threshold(SCTP_LOW_BYTES);
+                }
+                Some(Happening::ChannelOpen)
+            }
+            Event::ChannelClose(id) => {
+                self.channels.remove(&id);
+                None
+            }
+            Event::ChannelBufferedAmountLow(_) => Some(Happening::ChannelLow),
+            Event::Connected => {
+                self.connected = true;
+                Some(Happening::Connected)
+            }
+            Event::PeerStats(stats) => Some(Happening::Stats(stats)),
+            _ => None,
+        }
+    }
+
+    /// Which section and layer a source belongs to.
+    fn source(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
+        if let Some(known) = self.sources.get(&ssrc) {
+            return Some(*known);
+        }
+        let found = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))?;
+        if self.sources.len() >= MOST_SOURCES {
+            self.sources.clear();
+        }
+        self.sources.insert(ssrc, found);
+        Some(found)
+    }
+}
+
+fn datagram(received: &Received, now: Instant) -> Option<Input<'_>> {
+    let Received { protocol, source, destination, bytes } = received;
+    let contents = bytes.as_slice().try_into().ok()?;
+    Some(Input::Receive(now, Receive { proto: *protocol, source: *source, destination: *destination, contents }))
+}
+
+/// Whether it may be the first thing that a client sends from an address: STUN (RFC 5389, section 6).
+pub(super) fn is_stun(received: &Received) -> bool {
+    let bytes = &received.bytes;
+    bytes.len() >= 20 && bytes[0] < 4 && bytes[4..8] == [0x21, 0x12, 0xa4, 0x42]
+}
+
+/// A header extension that is handed on as it came.
+#[derive(Debug)]
+struct PassThrough;
+
+#[derive(Debug)]
+struct Raw(Vec<u8>);
+
+impl ExtensionSerializer for PassThrough {
+    fn write_to(&self, into: &mut [u8], values: &ExtensionValues) -> usize {
+        let Some(Raw(raw)) = values.user_values.get::<Raw>() else { return 0 };
+        let Some(into) = into.get_mut(..raw.len()) else { return 0 };
+        into.copy_from_slice(raw);
+        raw.len()
+    }
+
+    fn parse_value(&self, raw: &[u8], values: &mut ExtensionValues) -> bool {
+        values.user_values.set(Raw(raw.to_vec()));
+        true
+    }
+
+    /// RFC 8285, section 4.2: one byte of header has no room for an empty value, or one of more than 16 bytes.
+    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
+        values.user_values.get::<Raw>().is_some_and(|Raw(raw)| raw.is_empty() || raw.len() > 16)
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+}
+
+/// The values that are handed on with a packet: all but those that each connection sets for itself.
+pub(super) fn passed_on(values: &ExtensionValues) -> ExtensionValues {
+    ExtensionValues {
+        mid: None,
+        rid: None,
+        rid_repair: None,
+        transport_cc: None,
+        abs_send_time: None,
+        tx_time_offs: None,
+        ..values.clone()
+    }
+}
