@@ -568,8 +568,9 @@ mod tests {
         let removed = evicted(ann, proto::DisconnectReason::ParticipantRemoved);
         assert_eq!(rooms.take_evicted(), [removed, evicted(ben, proto::DisconnectReason::RoomDeleted)]);
         assert!(!rooms.has_evicted());
-        rooms.create("r", &timeouts(1, 1), now).unwrap();
-        let agent = join(&mut rooms, agent(), now).unwrap().participant.sid;
+        rooms.create("s", &timeouts(1, 1), now).unwrap();
+        let joined = rooms.join("s", &Settings::default(), agent(), Minted::default(), now).unwrap();
+        let agent = joined.participant.sid;
         rooms.sweep(later(now, 1));
         assert_eq!(rooms.take_evicted(), [evicted(agent, proto::DisconnectReason::RoomClosed)]);
     }

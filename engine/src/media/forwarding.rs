@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::signal_response::Message;
-use str0m::format::{Codec, CodecSpec};
+use str0m::format::{Codec, CodecSpec, PayloadParams};
 use str0m::media::{MediaKind, Mid, Pt, Rid};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, UserExtensionValues};
 
 use super::PeerId;
 use super::layers::{self, Keyframes, Layer, Wanted};
 use super::peer::Peer;
 use super::publishing::Track;
+use super::red;
 use super::rewrite::{Rewriter, Vp8};
 use super::room::{Context, Room};
 use super::sdp::Role;
@@ -23,29 +24,41 @@ pub(super) type TrackId = u64;
 const AUDIO_PACKET_MS: u32 = 20;
 /// The numbers of what is sent begin here: below 65,536, since the receiver's counter of overflows begins at 0.
 const FIRST_NUMBER: u64 = 1000;
+/// The longest payload that is sent on. Clients send at most 1,200 bytes.
+const MOST_PAYLOAD_BYTES: usize = 1600;
 
 /// A published track's layers, as they arrive.
 pub(super) struct Layered {
     layers: Vec<Layer>,
     keyframes: Vec<(Option<Rid>, Keyframes)>,
-    codec: Option<(Pt, CodecSpec)>,
+    codec: Option<(Pt, Carried)>,
+}
+
+/// What a packet carries.
+#[derive(Debug, Clone, Copy)]
+struct Carried {
+    spec: CodecSpec,
+    /// Once more with each packet comes what the one before carried.
+    is_redundant: bool,
 }
 
 impl Layered {
-    pub(super) fn new(info: &proto::TrackInfo) -> Self {
-        Self { layers: layers::published(info), keyframes: Vec::new(), codec: None }
+    pub(super) fn new(layers: &[proto::VideoLayer]) -> Self {
+        Self { layers: layers::published(layers), keyframes: Vec::new(), codec: None }
     }
 
     /// What the packet is in.
-    fn codec(&mut self, transport: &Transport, pt: Pt) -> Option<CodecSpec> {
-        if let Some((known, spec)) = self.codec
+    fn codec(&mut self, transport: &Transport, pt: Pt) -> Option<Carried> {
+        if let Some((known, carried)) = self.codec
             && known == pt
         {
-            return Some(spec);
+            return Some(carried);
         }
-        let spec = transport.rtc().codec_config().find(|params| params.pt() == pt)?.spec();
-        self.codec = Some((pt, spec));
-        Some(spec)
+        let is_it = |params: &PayloadParams| params.pt() == pt || params.red() == Some(pt);
+        let params = transport.rtc().codec_config().find(is_it)?;
+        let carried = Carried { spec: params.spec(), is_redundant: params.pt() != pt };
+        self.codec = Some((pt, carried));
+        Some(carried)
     }
 
     fn keyframes(&mut self, rid: Option<Rid>) -> &mut Keyframes {
@@ -74,7 +87,7 @@ pub(super) struct Subscription {
     rewriter: Rewriter,
     vp8: Vp8,
     /// The payload type for that of the publisher; `None` if the client has no such codec.
-    payload: Option<(Pt, Option<Pt>)>,
+    payload: Option<(Pt, Option<PayloadType>)>,
 }
 
 impl Subscription {
@@ -124,11 +137,19 @@ impl Subscription {
     }
 }
 
+/// What a client knows a codec by.
+#[derive(Debug, Clone, Copy)]
+struct PayloadType {
+    plain: Pt,
+    /// For redundant audio, if the client reads that.
+    redundant: Option<Pt>,
+}
+
 /// A packet as it came.
 struct Arrived<'a> {
     rid: Option<Rid>,
     packet: &'a RtpPacket,
-    codec: CodecSpec,
+    codec: Carried,
     /// Whether a receiver can begin with it.
     is_start: bool,
     extensions: ExtensionValues,
@@ -152,16 +173,18 @@ impl Room {
             return;
         }
         layers::arrived(&mut track.layers.layers, rid.as_deref(), now);
-        let is_start = track.kind == MediaKind::Audio || layers::is_keyframe(codec.codec, &packet.payload);
-        if is_start && track.kind == MediaKind::Video {
-            track.layers.keyframes(rid).arrived();
-        }
+        let is_start = track.kind == MediaKind::Audio || layers::is_keyframe(codec.spec.codec, &packet.payload);
         if let (MediaKind::Audio, Some(level)) = (track.kind, packet.header.ext_vals.audio_level) {
             // Of both it is told by how much it is below the loudest.
-            self.speakers.observe(id, level.unsigned_abs(), AUDIO_PACKET_MS);
+            self.speakers.observe(id, level.unsigned_abs(), AUDIO_PACKET_MS, now);
         }
         let (track_id, layers) = (track.id, track.layers.layers.clone());
-        let arrived = Arrived { rid, packet, codec, is_start, extensions: passed_on(&packet.header.ext_vals), now };
+        let mut extensions = passed_on(&packet.header.ext_vals);
+        if matches!(codec.spec.codec, Codec::Vp8 | Codec::H264) {
+            // The dependency descriptor counts frames, which go on counting over a change of layers only in the payload.
+            extensions.user_values = UserExtensionValues::default();
+        }
+        let arrived = Arrived { rid, packet, codec, is_start, extensions, now };
         for peer in self.peers.values_mut().filter(|peer| peer.id != id) {
             peer.send_packet(&mut context.io, track_id, &layers, &arrived);
         }
@@ -248,7 +271,6 @@ impl Peer {
     fn ask_for_keyframe(&mut self, io: &mut Io<'_>, (track, mid): (TrackId, Option<Mid>), rid: Option<Rid>) {
         let Some(track) = self.tracks.iter_mut().find(|each| each.id == track) else { return };
         let keyframes = track.layers.keyframes(rid);
-        keyframes.wanted();
         if let Some(mid) = mid.filter(|_| keyframes.ask(io.now)) {
             self.publisher.request_keyframe(io, mid, rid);
         }
@@ -262,8 +284,9 @@ impl Peer {
         if !each.follows(arrived, target(layers, &each.wanted, arrived.now)) {
             return;
         }
-        if packet.payload.is_empty() {
-            // Padding, which only the publisher's own connection has use for.
+        // Padding is of use to the publisher's own connection only; and what is longer than any datagram may be would break
+        // the receiver's.
+        if packet.payload.is_empty() || packet.payload.len() > MOST_PAYLOAD_BYTES {
             each.rewriter.skip(*packet.seq_no);
             return;
         }
@@ -271,7 +294,7 @@ impl Peer {
         let (pt, is_news) = match each.payload {
             Some((known, pt)) if known == source => (pt, false),
             _ => {
-                let pt = payload_type(sink, mid, &arrived.codec);
+                let pt = payload_type(sink, mid, &arrived.codec.spec);
                 each.payload = Some((source, pt));
                 (pt, pt.is_none())
             }
@@ -285,8 +308,16 @@ impl Peer {
             return;
         };
         let Some(out) = each.rewriter.map(*packet.seq_no, packet.time.numer(), arrived.now) else { return };
-        let patch = (arrived.codec.codec == Codec::Vp8).then(|| each.vp8.map(&packet.payload)).flatten();
-        let mut write = RtpWrite::new(pt, out.seq.into(), out.time, arrived.now, packet.payload.clone())
+        let (pt, payload) = match pt.redundant.filter(|_| arrived.codec.is_redundant) {
+            Some(redundant) => (redundant, packet.payload.clone()),
+            None if arrived.codec.is_redundant => {
+                let Some(primary) = red::primary(&packet.payload) else { return };
+                (pt.plain, primary.into())
+            }
+            None => (pt.plain, packet.payload.clone()),
+        };
+        let patch = (arrived.codec.spec.codec == Codec::Vp8).then(|| each.vp8.map(&packet.payload)).flatten();
+        let mut write = RtpWrite::new(pt, out.seq.into(), out.time, arrived.now, payload)
             .marker(packet.header.marker)
             .ext_vals(arrived.extensions.clone())
             .nackable(each.kind == MediaKind::Video);
@@ -301,11 +332,14 @@ impl Peer {
     }
 }
 
-/// The number that the client knows the codec by in that section; another profile of it will have to do if need be.
-fn payload_type(sink: &Transport, mid: Mid, codec: &CodecSpec) -> Option<Pt> {
+/// What the client knows the codec by in that section; another profile of it will have to do if need be.
+fn payload_type(sink: &Transport, mid: Mid, codec: &CodecSpec) -> Option<PayloadType> {
     let offered = sink.rtc().media(mid)?.remote_pts();
     let known = |is_same: &dyn Fn(&CodecSpec) -> bool| {
-        sink.rtc().codec_config().find(|params| offered.contains(&params.pt()) && is_same(&params.spec())).map(|params| params.pt())
+        let mut params = sink.rtc().codec_config().iter();
+        let found = params.find(|params| offered.contains(&params.pt()) && is_same(&params.spec()))?;
+        Some(PayloadType { plain: found.pt(), redundant: found.red().filter(|red| offered.contains(red)) })
     };
-    known(&|spec| spec.codec == codec.codec && spec.format == codec.format).or_else(|| known(&|spec| spec.codec == codec.codec))
+    known(&|spec| spec.codec == codec.codec && spec.format == codec.format)
+        .or_else(|| known(&|spec| spec.codec == codec.codec))
 }

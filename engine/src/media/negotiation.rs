@@ -241,7 +241,9 @@ impl Peer {
         let offered = subscriber.drive(&mut context.io, |rtc| {
             let mut changes = rtc.sdp_api();
             if channels {
-                Transport::data_channels().into_iter().for_each(|channel| drop(changes.add_channel_with_config(channel)));
+                for channel in Transport::data_channels() {
+                    changes.add_channel_with_config(channel);
+                }
             }
             stopped.into_iter().for_each(|mid| changes.stop_media(mid));
             for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()) {

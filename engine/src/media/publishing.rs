@@ -20,7 +20,7 @@ const MOST_TRACKS: usize = 64;
 const MOST_NAME_BYTES: usize = 1024;
 
 /// What clients may publish in: what str0m can negotiate.
-const CODECS: [&str; 5] = ["audio/opus", "video/VP8", "video/H264", "video/VP9", "video/AV1"];
+const CODECS: [&str; 6] = ["audio/opus", "audio/red", "video/VP8", "video/H264", "video/VP9", "video/AV1"];
 
 pub(super) fn codecs() -> Vec<proto::Codec> {
     let codec = |mime: &str| proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() };
@@ -43,13 +43,14 @@ pub(super) struct Track {
 }
 
 impl Track {
+    #[expect(deprecated, reason = "clients read and write the older fields, too")]
     fn new(request: proto::AddTrackRequest, id: TrackId) -> Self {
         let kind = if request.r#type() == TrackType::Video { MediaKind::Video } else { MediaKind::Audio };
         let asked = request.simulcast_codecs.first();
         let codec = asked.map(|asked| asked.codec.clone()).filter(|codec| !codec.is_empty());
         let mime_type = mime(kind, codec.as_deref());
-        let mut layers = asked.map(|asked| asked.layers.clone()).filter(|layers| !layers.is_empty());
-        let mut layers = layers.take().unwrap_or(request.layers);
+        let layers = asked.map(|asked| asked.layers.clone()).filter(|layers| !layers.is_empty());
+        let mut layers = layers.unwrap_or(request.layers);
         let has_rids = matches!(mime_type.as_str(), "video/VP8" | "video/H264");
         super::layers::name(&mut layers, has_rids);
         let info = proto::TrackInfo {
@@ -64,16 +65,16 @@ impl Track {
             source: request.source,
             layers: layers.clone(),
             mime_type: mime_type.clone(),
-            codecs: vec![proto::SimulcastCodecInfo { mime_type, cid: request.cid.clone(), layers, ..Default::default() }],
+            codecs: vec![proto::SimulcastCodecInfo { mime_type, cid: request.cid.clone(), layers: layers.clone(), ..Default::default() }],
             stereo: request.stereo,
-            disable_red: true,
+            disable_red: request.disable_red,
             encryption: request.encryption,
             stream: stream(request.stream, request.source),
             audio_features: request.audio_features,
             backup_codec_policy: request.backup_codec_policy,
             ..proto::TrackInfo::default()
         };
-        let layers = Layered::new(&info);
+        let layers = Layered::new(&layers);
         Self { id, info, cid: request.cid, codec, kind, mid: None, is_public: false, layers }
     }
 
@@ -93,9 +94,14 @@ impl Track {
         self.mid.is_some_and(|mid| !sections.iter().any(|section| section.mid == mid && section.sends()))
     }
 
+    #[expect(deprecated, reason = "the newer list of features does not tell what a client has asked for")]
     pub(super) fn role(&self) -> Role {
-        let dtx = self.kind == MediaKind::Audio && !self.info.disable_dtx;
-        Role::Receives { codec: self.codec.clone(), dtx, stereo: self.info.stereo }
+        let (dtx, stereo) = (!self.info.disable_dtx, self.info.stereo);
+        let codec = match self.kind {
+            MediaKind::Audio => Some(if self.info.disable_red { "opus" } else { "red" }.to_owned()),
+            MediaKind::Video => self.codec.clone(),
+        };
+        Role::Receives { codec, dtx, stereo }
     }
 }
 

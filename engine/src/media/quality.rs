@@ -104,9 +104,9 @@ impl Room {
             .speakers
             .changes(now)
             .into_iter()
-            .filter_map(|(id, level, active)| {
+            .filter_map(|(id, level)| {
                 let peer = peers.get(&id).filter(|peer| !peer.is_hidden())?;
-                Some(proto::SpeakerInfo { sid: peer.info.sid.clone(), level, active })
+                Some(proto::SpeakerInfo { sid: peer.info.sid.clone(), level, active: level > 0.0 })
             })
             .collect();
         if !speakers.is_empty() {

@@ -1,1 +1,36 @@
+//! Redundant audio (RFC 2198), for those who cannot read it.
 
+/// The newest block, which is the audio itself; `None` if the payload is none of that kind.
+pub(crate) fn primary(payload: &[u8]) -> Option<&[u8]> {
+    let mut headers = payload;
+    let mut redundant = 0;
+    // Four bytes for each redundant block, and a last one for the newest.
+    while headers.first()? & 0x80 != 0 {
+        let &[_, _, high, low, ..] = headers else { return None };
+        redundant += usize::from(high & 0x03) << 8 | usize::from(low);
+        headers = headers.get(4..)?;
+    }
+    headers.get(1 + redundant..).filter(|primary| !primary.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_block_is_the_last() {
+        assert_eq!(primary(&[111, 1, 2]), Some(&[1, 2][..]));
+        assert_eq!(primary(&[0x80 | 111, 0, 0, 2, 111, 8, 9, 1, 2]), Some(&[1, 2][..]));
+        let two = [0x80 | 111, 0, 0, 1, 0x80 | 111, 0, 0, 2, 111, 7, 8, 9, 1, 2];
+        assert_eq!(primary(&two), Some(&[1, 2][..]));
+    }
+
+    #[test]
+    fn what_is_cut_short_has_none() {
+        let whole = [0x80 | 111, 0, 0, 2, 111, 8, 9, 1];
+        for length in 0..whole.len() {
+            assert_eq!(primary(&whole[..length]), None, "{length}");
+        }
+        assert_eq!(primary(&[0x80, 0, 3, 255, 111, 1]), None);
+    }
+}

@@ -22,9 +22,9 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    /// Whether the client sends on it.
+    /// Whether the client sends a track on it.
     pub(crate) fn sends(&self) -> bool {
-        !self.is_rejected && self.direction.is_sending()
+        !self.is_rejected && self.kind.is_some() && self.direction.is_sending()
     }
 
     /// Whether the client only waits for a track to be sent to it there.
@@ -166,9 +166,7 @@ fn payload_types<'a>(part: &'a str, codec: &str) -> Vec<&'a str> {
 }
 
 fn with_rtx<'a>(mut formats: Vec<&'a str>, part: &'a str) -> Vec<&'a str> {
-    let repairs = |parameters: &str| {
-        parameters.split(';').filter_map(|one| one.trim().strip_prefix("apt=")).any(|format| formats.contains(&format))
-    };
+    let repairs = |parameters: &str| parameters.strip_prefix("apt=").is_some_and(|format| formats.contains(&format));
     let rtx: Vec<_> =
         attributes(part, "a=fmtp:").filter(|(_, parameters)| repairs(parameters)).map(|(format, _)| format).collect();
     formats.extend(rtx);
@@ -246,7 +244,7 @@ fn edit<'a>(part: &'a str, out: &mut String, change: impl Fn(&'a str) -> Option<
 
 /// As str0m reads it, which keeps letters and digits, and 16 of them.
 fn mid_of(part: &str) -> Option<Mid> {
-    part.lines().find_map(|line| line.strip_prefix("a=mid:")).map(|mid| Mid::from(mid.trim()))
+    part.lines().find_map(|line| line.strip_prefix("a=mid:")).map(Mid::from)
 }
 
 fn direction_of(line: &str) -> Option<Direction> {

@@ -19,6 +19,7 @@ const SIMULATED_LEVEL: f32 = 0.9;
 
 impl Room {
     /// Does what a client asks for.
+    #[expect(deprecated, reason = "older clients still tell their layers")]
     pub(super) fn asked(&mut self, context: &mut Context<'_>, id: PeerId, request: Asked) {
         match request {
             Asked::Offer(offer) => self.take_offer(context, id, &offer),
@@ -144,7 +145,7 @@ impl Room {
             Some(Scenario::SpeakerUpdate(secs)) => {
                 let sid = peer.info.sid.clone();
                 let until = context.io.now + Duration::from_secs(u64::try_from(secs).unwrap_or_default().min(60));
-                self.speakers.simulate(id, until);
+                self.speakers.simulate(id, SIMULATED_LEVEL, until);
                 let speakers = vec![proto::SpeakerInfo { sid, level: SIMULATED_LEVEL, active: true }];
                 self.tell_all(Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
             }

@@ -72,7 +72,7 @@ impl Transport {
             .set_ice_lite(true)
             .set_rtp_mode(true)
             .clear_codecs()
-            .enable_opus(true, false)
+            .enable_opus(true, true)
             .enable_vp8(true)
             .enable_h264(true)
             .enable_vp9(true)
@@ -152,10 +152,6 @@ impl Transport {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         (!self.failed).then_some(self.deadline)
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed
     }
 
     pub(super) fn is_connected(&self) -> bool {
