@@ -74,7 +74,7 @@ impl Refusal {
     #[must_use]
     pub fn code(&self) -> (&'static str, u16) {
         match self {
-            Self::Permissions => ("unauthenticated", 401),
+            Self::Permissions | Self::Revoked => ("unauthenticated", 401),
             Self::NoRoom | Self::NoParticipant => ("not_found", 404),
             Self::RoomName
             | Self::Name
@@ -86,7 +86,6 @@ impl Refusal {
             | Self::Nonce(_) => ("invalid_argument", 400),
             Self::RoomFull => ("permission_denied", 403),
             Self::NotImplemented => ("unknown", 500),
-            Self::Revoked => ("unauthenticated", 401),
             Self::RemoteUnmute => ("failed_precondition", 412),
             Self::Overloaded | Self::NoNetwork => ("unavailable", 503),
             Self::Rpc(fault) => fault.code(),

@@ -189,12 +189,7 @@ impl Rooms {
     /// None yet, for the engine of that name.
     #[must_use]
     pub fn new(engine: String) -> Self {
-        Self {
-            live: BTreeMap::new(),
-            next_closing: None,
-            revocations: Revocations::new(engine),
-            evicted: Vec::new(),
-        }
+        Self { live: BTreeMap::new(), next_closing: None, revocations: Revocations::new(engine), evicted: Vec::new() }
     }
 
     /// Creates the room, or gives the live one of that name back unchanged.
@@ -560,7 +555,7 @@ mod tests {
     #[test]
     fn whoever_has_to_go_is_told_so_once_and_why() {
         let (mut rooms, now) = (rooms(), Now::read());
-        let mut sid = |rooms: &mut Rooms, identity| join(rooms, participant(identity), now).unwrap().participant.sid;
+        let sid = |rooms: &mut Rooms, identity| join(rooms, participant(identity), now).unwrap().participant.sid;
         let (ann, ben) = (sid(&mut rooms, "ann"), sid(&mut rooms, "ben"));
         rooms.remove("r", "ann", now).unwrap();
         rooms.delete("r", now);

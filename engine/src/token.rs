@@ -103,7 +103,10 @@ impl Keys {
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let key = |(name, secret): (&str, &str)| {
             let secret = secret.as_bytes();
-            (name.to_owned(), Key { verifies: DecodingKey::from_secret(secret), signs: EncodingKey::from_secret(secret) })
+            (
+                name.to_owned(),
+                Key { verifies: DecodingKey::from_secret(secret), signs: EncodingKey::from_secret(secret) },
+            )
         };
         Self(pairs.into_iter().map(key).collect())
     }
@@ -112,7 +115,10 @@ impl Keys {
     pub(crate) fn sign(&self, claims: Claims) -> Option<String> {
         let key = self.0.get(&claims.iss)?;
         let now = Now::read().unix_secs();
-        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are exact for longer than there are tokens")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "seconds since the epoch are exact for longer than there are tokens"
+        )]
         let (from, until) = (now as f64, (now + REFRESHED_SECS) as f64);
         let claims = Claims { nbf: Some(from), exp: Some(until), ..claims };
         encode(&Header::new(Algorithm::HS256), &claims, &key.signs).ok()

@@ -1,4 +1,4 @@
-//! Signalling connections: WebSockets that carry `SignalRequest` one way and `SignalResponse` the other, as protobuf or,
+//! Signalling connections: `WebSocket`s that carry `SignalRequest` one way and `SignalResponse` the other, as protobuf or,
 //! once the client has spoken so, as JSON.
 
 use std::sync::Arc;

@@ -51,7 +51,8 @@ pub(super) fn check(
     query: &HashMap<Cow<'_, str>, Cow<'_, str>>,
     claims: Option<Claims>,
 ) -> Result<Admission, Fault> {
-    let (claims, grants) = claims.and_then(|mut claims| claims.video.take().map(|grants| (claims, grants))).ok_or(NO_ACCESS)?;
+    let (claims, grants) =
+        claims.and_then(|mut claims| claims.video.take().map(|grants| (claims, grants))).ok_or(NO_ACCESS)?;
     let wishes = Wishes::read(path, query)?;
     if !grants.room_join {
         return Err((StatusCode::UNAUTHORIZED, "permissions denied".into()));
@@ -118,7 +119,8 @@ impl Wishes {
                 serde_json::from_slice(&json).map_err(|_| wrong("cannot decode attributes"))?
             }
         };
-        let is = |name, standard| parameter(name).map_or(standard, |value| matches!(value, "1" | "t" | "true" | "TRUE"));
+        let is =
+            |name, standard| parameter(name).map_or(standard, |value| matches!(value, "1" | "t" | "true" | "TRUE"));
         let number = |name| parameter(name).and_then(|value| value.parse().ok()).unwrap_or_default();
         let request = proto::JoinRequest {
             client_info: Some(proto::ClientInfo {

@@ -17,7 +17,10 @@ impl Media {
     ///
     /// # Errors
     /// [`Refusal::NoParticipant`], or what is too long.
-    pub(crate) async fn update(&self, request: proto::UpdateParticipantRequest) -> Result<proto::ParticipantInfo, Refusal> {
+    pub(crate) async fn update(
+        &self,
+        request: proto::UpdateParticipantRequest,
+    ) -> Result<proto::ParticipantInfo, Refusal> {
         let outcome = self.run(move |worker, reply| {
             let (room, identity) = (request.room.clone(), request.identity.clone());
             let outcome = worker.among(&room, &identity, |room, context, id| {
@@ -50,7 +53,8 @@ impl Media {
                 if !request.muted && known.as_ref().is_none_or(|track| track.muted) {
                     return Err(Refusal::RemoteUnmute);
                 }
-                if let Some(peer) = room.peers.get_mut(&id).filter(|_| known.as_ref().is_some_and(|track| !track.muted)) {
+                if let Some(peer) = room.peers.get_mut(&id).filter(|_| known.as_ref().is_some_and(|track| !track.muted))
+                {
                     peer.send(Message::Mute(proto::MuteTrackRequest { sid: sid.to_owned(), muted: true }));
                     room.mute(context, id, sid, true);
                 }

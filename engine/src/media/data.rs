@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use livekit_protocol as proto;
+use prost::Message as _;
 use proto::data_packet::{Kind, Value};
 use proto::participant_info;
-use prost::Message as _;
 use tokio::sync::oneshot;
 
 use super::PeerId;
@@ -195,7 +195,8 @@ impl Peer {
             .calls
             .iter()
             .filter(|(_, call)| {
-                let deadline = if call.is_acknowledged { call.deadlines.1 } else { call.deadlines.0.min(call.deadlines.1) };
+                let deadline =
+                    if call.is_acknowledged { call.deadlines.1 } else { call.deadlines.0.min(call.deadlines.1) };
                 deadline <= now || call.reply.is_closed()
             })
             .map(|(id, _)| id.clone())

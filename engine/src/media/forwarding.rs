@@ -19,6 +19,8 @@ use super::sdp::Role;
 use super::transport::{Io, Transport, passed_on};
 
 pub(super) type TrackId = u64;
+/// A layer by its name in simulcast; the only one of a track has none.
+type LayerName = Option<Rid>;
 
 /// How long a packet of Opus sounds, as browsers make them.
 const AUDIO_PACKET_MS: u32 = 20;
@@ -83,7 +85,7 @@ pub(super) struct Subscription {
     pub(super) is_ready: bool,
     pub(super) wanted: Wanted,
     /// The layer that is sent.
-    current: Option<Option<Rid>>,
+    current: Option<LayerName>,
     rewriter: Rewriter,
     vp8: Vp8,
     /// The payload type for that of the publisher; `None` if the client has no such codec.
@@ -119,7 +121,7 @@ impl Subscription {
     }
 
     /// Whether it is to begin, or to go on with that layer, with this packet.
-    fn follows(&mut self, packet: &Arrived<'_>, target: Option<Option<Rid>>) -> bool {
+    fn follows(&mut self, packet: &Arrived<'_>, target: Option<LayerName>) -> bool {
         if self.wanted.disabled {
             self.current = None;
             return false;
@@ -238,12 +240,16 @@ impl Room {
     pub(super) fn want_keyframes(&mut self, context: &mut Context<'_>, id: PeerId, track: TrackId) {
         let mut subscribers = Vec::new();
         for peer in self.peers.values_mut().filter(|peer| peer.id != id) {
-            for each in peer.subscriptions.iter_mut().filter(|each| each.track == track && each.kind == MediaKind::Video) {
+            for each in
+                peer.subscriptions.iter_mut().filter(|each| each.track == track && each.kind == MediaKind::Video)
+            {
                 each.current = None;
                 subscribers.push(peer.id);
             }
         }
-        subscribers.into_iter().for_each(|subscriber| self.ask_for_keyframes(context, subscriber));
+        for subscriber in subscribers {
+            self.ask_for_keyframes(context, subscriber);
+        }
     }
 
     /// Takes what a participant says of how it wants its tracks.
@@ -262,7 +268,7 @@ fn track_at(track: &Track) -> (TrackId, Option<Mid>) {
 }
 
 /// The layer to send, if there is any.
-fn target(layers: &[Layer], wanted: &Wanted, now: Instant) -> Option<Option<Rid>> {
+fn target(layers: &[Layer], wanted: &Wanted, now: Instant) -> Option<LayerName> {
     layers::target(layers, wanted, now).map(|layer| layer.rid.as_deref().map(Rid::from))
 }
 
@@ -279,7 +285,9 @@ impl Peer {
     /// Sends a packet, if it is of a track and layer that is due.
     fn send_packet(&mut self, io: &mut Io<'_>, track: TrackId, layers: &[Layer], arrived: &Arrived<'_>) {
         let sink = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
-        let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track && each.is_ready) else { return };
+        let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track && each.is_ready) else {
+            return;
+        };
         let (Some(mid), packet) = (each.mid, arrived.packet) else { return };
         if !each.follows(arrived, target(layers, &each.wanted, arrived.now)) {
             return;

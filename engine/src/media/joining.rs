@@ -73,7 +73,11 @@ impl Credentials {
 }
 
 /// The participant that those claims and wishes make.
-pub(crate) fn participant(claims: &Claims, grants: &VideoGrants, request: &proto::JoinRequest) -> proto::ParticipantInfo {
+pub(crate) fn participant(
+    claims: &Claims,
+    grants: &VideoGrants,
+    request: &proto::JoinRequest,
+) -> proto::ParticipantInfo {
     let or = |wished: &str, told: &str| if wished.is_empty() { told } else { wished }.to_owned();
     let mut attributes = claims.attributes.clone();
     attributes.extend(request.participant_attributes.clone());
@@ -152,7 +156,9 @@ impl Room {
         if let Some(replaced) = joined.replaced {
             let replaced = self.peers.values().find(|peer| peer.info.sid == replaced.sid).map(|peer| peer.id);
             let farewell = Farewell { is_seen: false, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
-            replaced.into_iter().for_each(|replaced| self.remove(context, replaced, farewell));
+            if let Some(replaced) = replaced {
+                self.remove(context, replaced, farewell);
+            }
         }
         let Joining { claims, grants, is_single, request, outbox } = joining;
         let wished = request.connection_settings.unwrap_or_else(|| proto::ConnectionSettings {

@@ -77,7 +77,8 @@ pub(crate) fn arrived(layers: &mut Vec<Layer>, rid: Option<&str>, now: Instant) 
         return;
     }
     let best = layers.iter().map(|layer| layer.quality).max().unwrap_or(VideoQuality::High.into());
-    let by_name = rid.and_then(|rid| RIDS.iter().position(|known| *known == rid)).and_then(|index| i32::try_from(index).ok());
+    let by_name =
+        rid.and_then(|rid| RIDS.iter().position(|known| *known == rid)).and_then(|index| i32::try_from(index).ok());
     let quality = by_name.unwrap_or(best);
     layers.push(Layer { rid: rid.map(str::to_owned), quality, width: 0, height: 0, seen: Some(now) });
 }
@@ -86,7 +87,8 @@ pub(crate) fn arrived(layers: &mut Vec<Layer>, rid: Option<&str>, now: Instant) 
 pub(crate) fn target<'a>(layers: &'a [Layer], wanted: &Wanted, now: Instant) -> Option<&'a Layer> {
     let is_live = |layer: &&Layer| layer.seen.is_some_and(|seen| now.saturating_duration_since(seen) < LIVE);
     let quality = wanted.quality(layers);
-    let fitting = layers.iter().filter(is_live).filter(|layer| layer.quality <= quality).max_by_key(|layer| layer.quality);
+    let fitting =
+        layers.iter().filter(is_live).filter(|layer| layer.quality <= quality).max_by_key(|layer| layer.quality);
     fitting.or_else(|| layers.iter().filter(is_live).min_by_key(|layer| layer.quality))
 }
 
@@ -138,7 +140,8 @@ mod tests {
 
     /// 320, 640 and 1280 pixels wide; those live that are named.
     fn layers(live: &str, now: Instant) -> Vec<Layer> {
-        let size = |quality, width: u32| proto::VideoLayer { quality, width, height: width * 9 / 16, ..Default::default() };
+        let size =
+            |quality, width: u32| proto::VideoLayer { quality, width, height: width * 9 / 16, ..Default::default() };
         let mut told = [size(2, 1280), size(0, 320), size(1, 640)];
         name(&mut told, true);
         let mut layers = published(&told);
@@ -175,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_size_gets_the_smallest_layer_that_covers_it() {
-        for (width, height, rid) in [(100, 100, "q"), (320, 180, "q"), (322, 180, "h"), (320, 362, "f"), (9999, 1, "f")] {
+        for (width, height, rid) in [(100, 100, "q"), (320, 180, "q"), (322, 180, "h"), (320, 362, "f"), (9999, 1, "f")]
+        {
             assert_eq!(chosen("q h f", size(width, height)).as_deref(), Some(rid), "{width}x{height}");
         }
     }

@@ -93,7 +93,8 @@ impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
     /// Whose level has changed since it was asked last, from 0 to 1, and who has fallen silent (0). Nothing more often than
     /// every 400 ms.
     pub(crate) fn changes(&mut self, now: Instant) -> Vec<(K, f32)> {
-        if self.judged.is_some_and(|then| now.saturating_duration_since(then) < Duration::from_millis(WINDOW_MS.into())) {
+        if self.judged.is_some_and(|then| now.saturating_duration_since(then) < Duration::from_millis(WINDOW_MS.into()))
+        {
             return Vec::new();
         }
         self.judged = Some(now);

@@ -179,7 +179,8 @@ impl Peer {
         }
         negotiation.sections = sections.len();
         negotiation.is_stale = false;
-        let free = sections.iter().filter(|section| section.is_placeholder() && !negotiation.used.contains(&section.mid));
+        let free =
+            sections.iter().filter(|section| section.is_placeholder() && !negotiation.used.contains(&section.mid));
         negotiation.free = free.filter_map(|section| Some((section.mid, section.kind?))).collect();
         for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()) {
             let fitting = negotiation.free.iter().position(|(_, kind)| *kind == subscription.kind);
@@ -245,7 +246,9 @@ impl Peer {
                     changes.add_channel_with_config(channel);
                 }
             }
-            stopped.into_iter().for_each(|mid| changes.stop_media(mid));
+            for mid in stopped {
+                changes.stop_media(mid);
+            }
             for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()) {
                 let (stream, track) = (Some(each.stream()), Some(each.track_sid.clone()));
                 each.mid = Some(changes.add_media(each.kind, Direction::SendOnly, stream, track, None));

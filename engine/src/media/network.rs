@@ -74,7 +74,7 @@ impl Network {
         let mut tasks = JoinSet::new();
         let mut candidates = Vec::new();
         let mut udp = Vec::new();
-        for Socket { address, socket, listener } in sockets {
+        for Socket { address, udp: socket, listener } in sockets {
             candidates.extend(Candidate::host(address, "udp").ok());
             if let Some(listener) = listener {
                 candidates.extend(Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok());
@@ -155,7 +155,7 @@ impl Network {
 
 struct Socket {
     address: SocketAddr,
-    socket: UdpSocket,
+    udp: UdpSocket,
     listener: Option<TcpListener>,
 }
 
@@ -167,7 +167,7 @@ async fn bind(addresses: &[IpAddr]) -> io::Result<Vec<Socket>> {
         match UdpSocket::bind((*address, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) {
             Ok((address, socket)) => {
                 let listener = TcpListener::bind(address).await.ok();
-                sockets.push(Socket { address, socket, listener });
+                sockets.push(Socket { address, udp: socket, listener });
             }
             Err(error) => failure = error,
         }
@@ -237,8 +237,8 @@ async fn attend(mut stream: TcpStream, source: SocketAddr, destination: SocketAd
     let write = async {
         while let Some(frame) = outgoing.recv().await {
             let Ok(length) = u16::try_from(frame.len()) else { continue };
-            let framed = [&length.to_be_bytes()[..], &frame].concat();
-            if !matches!(timeout(IDLE, writer.write_all(&framed)).await, Ok(Ok(()))) {
+            let whole = [&length.to_be_bytes()[..], &frame].concat();
+            if !matches!(timeout(IDLE, writer.write_all(&whole)).await, Ok(Ok(()))) {
                 break;
             }
         }

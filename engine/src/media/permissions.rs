@@ -43,7 +43,8 @@ pub(super) fn read(grants: &VideoGrants) -> proto::ParticipantPermission {
 /// The grants that allow so much.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
 pub(super) fn write(permission: &proto::ParticipantPermission, grants: &mut VideoGrants) {
-    let name = |source: &i32| SOURCES.iter().find(|(_, known)| i32::from(*known) == *source).map(|(name, _)| (*name).into());
+    let name =
+        |source: &i32| SOURCES.iter().find(|(_, known)| i32::from(*known) == *source).map(|(name, _)| (*name).into());
     grants.can_subscribe = Some(permission.can_subscribe);
     grants.can_publish = Some(permission.can_publish);
     grants.can_publish_data = Some(permission.can_publish_data);
@@ -127,7 +128,12 @@ impl Room {
     }
 
     /// Takes what a participant says of who may have its tracks.
-    pub(super) fn set_audience(&mut self, context: &mut Context<'_>, id: PeerId, audience: proto::SubscriptionPermission) {
+    pub(super) fn set_audience(
+        &mut self,
+        context: &mut Context<'_>,
+        id: PeerId,
+        audience: proto::SubscriptionPermission,
+    ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.audience = audience;
         self.reconcile_all(context);
@@ -153,7 +159,8 @@ impl Room {
     /// The others see it go, while it stays.
     fn vanish(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get(&id) else { return };
-        let mut info = proto::ParticipantInfo { tracks: Vec::new(), version: peer.info.version + 1, ..peer.info.clone() };
+        let mut info =
+            proto::ParticipantInfo { tracks: Vec::new(), version: peer.info.version + 1, ..peer.info.clone() };
         info.set_state(proto::participant_info::State::Disconnected);
         self.tell_others(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
     }
@@ -163,7 +170,11 @@ impl Peer {
     /// Tells the participant which tracks it wants and may not have, and which of those it may by now.
     fn tell_denied(&mut self, denied: Vec<(String, String)>) {
         let message = |participant_sid: String, track_sid: String, allowed| {
-            Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate { participant_sid, track_sid, allowed })
+            Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
+                participant_sid,
+                track_sid,
+                allowed,
+            })
         };
         let before = std::mem::take(&mut self.denied);
         for (publisher, track) in denied {

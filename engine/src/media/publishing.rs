@@ -65,7 +65,12 @@ impl Track {
             source: request.source,
             layers: layers.clone(),
             mime_type: mime_type.clone(),
-            codecs: vec![proto::SimulcastCodecInfo { mime_type, cid: request.cid.clone(), layers: layers.clone(), ..Default::default() }],
+            codecs: vec![proto::SimulcastCodecInfo {
+                mime_type,
+                cid: request.cid.clone(),
+                layers: layers.clone(),
+                ..Default::default()
+            }],
             stereo: request.stereo,
             disable_red: request.disable_red,
             encryption: request.encryption,
@@ -139,7 +144,12 @@ impl Room {
     pub(super) fn add_track(&mut self, context: &mut Context<'_>, id: PeerId, request: proto::AddTrackRequest) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if !may_publish(peer.permission(), request.source) {
-            peer.refuse(0, Reason::NotAllowed, "does not have permission to publish own media", Request::AddTrack(request));
+            peer.refuse(
+                0,
+                Reason::NotAllowed,
+                "does not have permission to publish own media",
+                Request::AddTrack(request),
+            );
             return;
         }
         if peer.tracks.len() >= MOST_TRACKS || request.cid.len() + request.name.len() > MOST_NAME_BYTES {
@@ -148,15 +158,16 @@ impl Room {
         }
         let cid = request.cid.clone();
         // A second codec of a track is published only where the server asks for it; and nobody publishes one track twice.
-        let known = peer.tracks.iter().find(|track| {
-            track.info.sid == request.sid || (track.cid == cid && track.mid.is_none())
-        });
-        let info = known.map(|track| track.info.clone()).unwrap_or_else(|| {
+        let known =
+            peer.tracks.iter().find(|track| track.info.sid == request.sid || (track.cid == cid && track.mid.is_none()));
+        let info = if let Some(known) = known {
+            known.info.clone()
+        } else {
             let track = Track::new(request, context.shared.media.next_id());
             let info = track.info.clone();
             peer.tracks.push(track);
             info
-        });
+        };
         peer.send(Message::TrackPublished(proto::TrackPublishedResponse { cid, track: Some(info) }));
     }
 

@@ -17,17 +17,20 @@ pub(crate) fn primary(payload: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
+    /// The header of a redundant block of Opus, but for its time and length.
+    const REDUNDANT: u8 = 0xef;
+
     #[test]
     fn the_newest_block_is_the_last() {
         assert_eq!(primary(&[111, 1, 2]), Some(&[1, 2][..]));
-        assert_eq!(primary(&[0x80 | 111, 0, 0, 2, 111, 8, 9, 1, 2]), Some(&[1, 2][..]));
-        let two = [0x80 | 111, 0, 0, 1, 0x80 | 111, 0, 0, 2, 111, 7, 8, 9, 1, 2];
+        assert_eq!(primary(&[REDUNDANT, 0, 0, 2, 111, 8, 9, 1, 2]), Some(&[1, 2][..]));
+        let two = [REDUNDANT, 0, 0, 1, REDUNDANT, 0, 0, 2, 111, 7, 8, 9, 1, 2];
         assert_eq!(primary(&two), Some(&[1, 2][..]));
     }
 
     #[test]
     fn what_is_cut_short_has_none() {
-        let whole = [0x80 | 111, 0, 0, 2, 111, 8, 9, 1];
+        let whole = [REDUNDANT, 0, 0, 2, 111, 8, 9, 1];
         for length in 0..whole.len() {
             assert_eq!(primary(&whole[..length]), None, "{length}");
         }

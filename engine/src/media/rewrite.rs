@@ -95,7 +95,8 @@ impl Rewriter {
         let number = source.number.wrapping_add(seq).wrapping_sub(u64::try_from(before).unwrap_or_default());
         let is_newest = last.is_none_or(|(last, _, _)| number > last);
         if let (true, Some((_, at, _))) = (is_newest, last) {
-            let is_sane = time.saturating_sub(source.latest) <= passed + forward && source.latest.saturating_sub(time) <= back;
+            let is_sane =
+                time.saturating_sub(source.latest) <= passed + forward && source.latest.saturating_sub(time) <= back;
             if !is_sane {
                 source.time = (at + passed.max(1)).wrapping_sub(time);
             }

@@ -107,11 +107,7 @@ impl Room {
 
     /// Those that a participant sees.
     pub(super) fn others(&self, than: PeerId) -> Vec<proto::ParticipantInfo> {
-        self.peers
-            .values()
-            .filter(|peer| peer.id != than && !peer.is_hidden())
-            .map(|peer| peer.info.clone())
-            .collect()
+        self.peers.values().filter(|peer| peer.id != than && !peer.is_hidden()).map(|peer| peer.info.clone()).collect()
     }
 
     /// Lets a participant go. The rooms of the server API must have let it go already, or it goes there, too.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use livekit_protocol as proto;
+use proto::DisconnectReason;
 use proto::request_response::{Reason, Request};
 use proto::signal_request::Message as Asked;
 use proto::signal_response::Message;
 use proto::simulate_scenario::Scenario;
-use proto::DisconnectReason;
 
 use super::PeerId;
 use super::peer::BreaksResume;
@@ -34,8 +34,8 @@ impl Room {
             Asked::UpdateMetadata(request) => self.describe(context, id, request),
             Asked::Ping(_) => self.pong(id, Message::Pong(context.now.unix_millis)),
             Asked::PingReq(ping) => {
-                let pong = proto::Pong { last_ping_timestamp: ping.timestamp, timestamp: context.now.unix_millis };
-                self.pong(id, Message::PongResp(pong));
+                let answer = proto::Pong { last_ping_timestamp: ping.timestamp, timestamp: context.now.unix_millis };
+                self.pong(id, Message::PongResp(answer));
             }
             Asked::Simulate(simulated) => self.simulate(context, id, simulated.scenario),
             Asked::UpdateAudioTrack(request) => self.set_audio_features(context, id, &request),
@@ -72,7 +72,8 @@ impl Room {
         if let Some(request) = state.subscription {
             self.subscribe(context, id, request);
         }
-        let disabled = proto::UpdateTrackSettings { track_sids: state.track_sids_disabled, disabled: true, ..Default::default() };
+        let disabled =
+            proto::UpdateTrackSettings { track_sids: state.track_sids_disabled, disabled: true, ..Default::default() };
         if !disabled.track_sids.is_empty() {
             self.set_tracks(context, id, &disabled);
         }

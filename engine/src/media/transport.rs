@@ -29,9 +29,16 @@ const DEPENDENCY_DESCRIPTOR_ID: u8 = 12;
 
 /// What a peer connection tells.
 pub(super) enum Happening {
-    Packet { mid: Mid, rid: Option<Rid>, packet: Box<RtpPacket> },
+    Packet {
+        mid: Mid,
+        rid: Option<Rid>,
+        packet: Box<RtpPacket>,
+    },
     KeyframeWanted(Mid),
-    Data { reliable: bool, bytes: Vec<u8> },
+    Data {
+        reliable: bool,
+        bytes: Vec<u8>,
+    },
     Connected,
     ChannelOpen,
     ChannelLow,

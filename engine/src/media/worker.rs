@@ -276,7 +276,8 @@ impl Worker {
 
     /// When there is something to do though nothing comes in; never while nobody is there.
     fn deadline(&mut self) -> Option<Instant> {
-        let transports = self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).flat_map(super::peer::Peer::transports);
+        let transports =
+            self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).flat_map(super::peer::Peer::transports);
         let first = transports.filter_map(|(_, transport)| transport.deadline()).min()?;
         Some(first.min(self.ticked + TICK))
     }
