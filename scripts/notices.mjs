@@ -58,7 +58,8 @@ function document(crates) {
 
 function licenceTexts(crate) {
   const folder = path.dirname(crate.manifest_path);
-  const files = readdirSync(folder).filter(isLicenceFile).toSorted();
+  const entries = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());
+  const files = entries.map(({ name }) => name).filter(isLicenceFile).toSorted();
   const read = (name) => withoutAppendix(readFileSync(path.join(folder, name), 'utf8').replaceAll('\r\n', '\n'));
   const choices = /\bAND\b/.test(crate.license) ? [] : crate.license.split(/\s+OR\s+|\//);
   const apache = choices.includes('Apache-2.0') ? files.filter(isApacheFile) : [];
