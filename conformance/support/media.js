@@ -1,0 +1,102 @@
+'use strict';
+
+// Sound and pictures that can be told from nothing.
+
+const rtc = require('./rtc.js');
+const { pause } = require('./eventually.js');
+
+const HEARD_MS = 15_000;
+const RATE = 48_000;
+const FRAME_SAMPLES = RATE / 100;
+const TONE_HZ = 440;
+/** Of 32,767. What the codec leaves of silence is far below. */
+const LOUD = 1_000;
+const [WIDTH, HEIGHT, PICTURE_MS] = [320, 180, 66];
+/** How bright the darkest and the brightest picture are. */
+const [DARK, BRIGHT] = [64, 192];
+
+/** A tone that goes on until it is ended. */
+class Tone {
+  #source = new rtc.AudioSource(RATE, 1);
+  #isOver = false;
+
+  /** @param {string} name */
+  constructor(name) {
+    this.track = rtc.LocalAudioTrack.createAudioTrack(name, this.#source);
+    this.#played = this.#play();
+  }
+
+  #played;
+
+  async #play() {
+    for (let at = 0; !this.#isOver; at += FRAME_SAMPLES) {
+      const wave = (_, index) => LOUD * 10 * Math.sin((2 * Math.PI * TONE_HZ * (at + index)) / RATE);
+      const samples = Int16Array.from({ length: FRAME_SAMPLES }, wave);
+      await this.#source.captureFrame(new rtc.AudioFrame(samples, RATE, 1, FRAME_SAMPLES));
+    }
+  }
+
+  async end() {
+    this.#isOver = true;
+    await this.#played;
+    await this.track.close();
+  }
+}
+
+/** A grey picture that becomes brighter and darker, until it is ended. */
+class Picture {
+  #source = new rtc.VideoSource(WIDTH, HEIGHT);
+  #shown = 0;
+  #timer = setInterval(() => this.#show(), PICTURE_MS);
+
+  /** @param {string} name */
+  constructor(name) {
+    this.track = rtc.LocalVideoTrack.createVideoTrack(name, this.#source);
+  }
+
+  #show() {
+    const pixels = Buffer.alloc((WIDTH * HEIGHT * 3) / 2, 128);
+    this.#shown += 1;
+    pixels.fill(DARK + ((this.#shown * 16) % (BRIGHT - DARK)), 0, WIDTH * HEIGHT);
+    this.#source.captureFrame(new rtc.VideoFrame(pixels, WIDTH, HEIGHT, rtc.VideoBufferType.I420));
+  }
+
+  async end() {
+    clearInterval(this.#timer);
+    await this.track.close();
+  }
+}
+
+/** Reads until something is as it should be. @param {ReadableStream<any>} stream @param {(part: any) => boolean} is @param {string} what */
+async function readUntil(stream, is, what) {
+  const reader = stream.getReader();
+  const late = pause(HEARD_MS).then(() => ({ done: true, value: undefined }));
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), late]);
+      if (done) throw new Error(`no ${what} within ${HEARD_MS / 1000} s`);
+      if (is(value)) return value;
+    }
+  } finally {
+    await reader.cancel();
+  }
+}
+
+/** Waits until a track sounds. @param {rtc.RemoteAudioTrack} track */
+const hears = (track) => readUntil(new rtc.AudioStream(track, RATE, 1), ({ data }) => data.some((sample) => sample > LOUD), 'sound');
+
+/** Waits until a track has shown two different pictures. @param {rtc.RemoteVideoTrack} track */
+function sees(track) {
+  /** @type {number | undefined} */
+  let before;
+  const isAnother = ({ frame }) => {
+    const [brightness] = frame.convert(rtc.VideoBufferType.I420).data;
+    const isBright = brightness > DARK / 2;
+    const differs = isBright && before !== undefined && Math.abs(brightness - before) > 4;
+    if (isBright) before = brightness;
+    return differs;
+  };
+  return readUntil(new rtc.VideoStream(track), isAnother, 'pictures');
+}
+
+module.exports = { Picture, Tone, hears, sees };
