@@ -37,8 +37,8 @@ const camera = (options, capture = SMALL) => ({ what: 'camera', capture, options
 const microphone = (options, capture) => ({ what: 'microphone', capture, options });
 /** @param {string} colour @param {Record<string, any>} [options] @returns {Published} */
 const paint = (colour, options) => ({ what: 'paint', capture: { colour }, options: { simulcast: false, name: 'paint', ...options } });
-/** @param {Record<string, any>} [options] @returns {Published} */
-const sound = (options) => ({ what: 'sound', options: { name: 'sound', ...options } });
+/** @param {Record<string, any>} [options] @param {Record<string, any>} [capture] @returns {Published} */
+const sound = (options, capture) => ({ what: 'sound', capture, options: { name: 'sound', ...options } });
 const DEVICES = { camera: camera(), microphone: microphone() };
 
 const FRAMES = 4;
@@ -138,6 +138,13 @@ class Participant {
   missesNobodyBut(other, time) {
     const look = () => this.state();
     return eventually(`${this.identity} no longer has ${other}`, look, ({ others }) => expect(Object.keys(others)).not.toContain(other), time);
+  }
+
+  /** Tracks of another are gone: those of these sources, or all. @param {string} other @param {string[]} [sources] */
+  missesTracksOf(other, sources) {
+    const look = async () => Object.keys((await this.state()).others[other]?.tracks ?? {});
+    const check = (/** @type {string[]} */ there) => expect(there.filter((source) => !sources || sources.includes(source))).toEqual([]);
+    return eventually(`${this.identity} no longer has tracks of ${other}`, look, check);
   }
 
   /** These lines come to be among what has happened. @param {string[]} expected @param {{ within?: number }} [time] */

@@ -46,6 +46,21 @@
     };
   }
 
+  /** What a track of this page's own is sent in. @param {any} track */
+  async function coding(track) {
+    const reports = [...(await track.sender.getStats()).values()];
+    const outbound = reports.find(({ type }) => type === 'outbound-rtp') ?? {};
+    return { codec: reports.find(({ id }) => id === outbound.codecId)?.mimeType };
+  }
+
+  /** What a connection goes over. @param {RTCPeerConnection} connection */
+  async function path(connection) {
+    const reports = new Map(await connection.getStats());
+    const transport = [...reports.values()].find(({ type }) => type === 'transport');
+    const pair = reports.get(transport?.selectedCandidatePairId);
+    return { protocol: reports.get(pair?.localCandidateId)?.protocol };
+  }
+
   /** A track of one colour that is never still. @param {string} colour @param {{ width?: number, height?: number, fps?: number }} [options] */
   function paint(colour, { width = 320, height = 180, fps = 10 } = {}) {
     const canvas = document.createElement('canvas');
@@ -66,16 +81,35 @@
     return track;
   }
 
-  /** A track that sounds all the time. @param {{ frequency?: number, channels?: number }} [options] */
-  function sound({ frequency = 440, channels = 1 } = {}) {
+  /** A track that sounds all the time; of two channels only the left one does. @param {{ frequency?: number, channels?: number, loudness?: number }} [options] */
+  function sound({ frequency = 440, channels = 1, loudness = 0.4 } = {}) {
     const audio = new AudioContext();
     const oscillator = new OscillatorNode(audio, { frequency });
-    const gain = new GainNode(audio, { gain: 0.4 });
+    const gain = new GainNode(audio, { gain: loudness });
+    const merger = new ChannelMergerNode(audio, { numberOfInputs: channels });
     const destination = new MediaStreamAudioDestinationNode(audio, { channelCount: channels });
-    oscillator.connect(gain).connect(destination);
+    oscillator.connect(gain).connect(merger, 0, 0).connect(destination);
     oscillator.start();
     return destination.stream.getAudioTracks()[0];
   }
 
-  window.media = { look, received, paint, sound };
+  const ears = new WeakMap();
+  /** How loud a track is just now on the left and on the right. @param {MediaStreamTrack} track */
+  function sides(track) {
+    if (!ears.has(track)) {
+      const audio = new AudioContext();
+      const splitter = new ChannelSplitterNode(audio, { numberOfOutputs: 2 });
+      const analysers = [new AnalyserNode(audio), new AnalyserNode(audio)];
+      new MediaStreamAudioSourceNode(audio, { mediaStream: new MediaStream([track]) }).connect(splitter);
+      analysers.forEach((analyser, side) => splitter.connect(analyser, side));
+      ears.set(track, analysers);
+    }
+    return ears.get(track).map((analyser) => {
+      const samples = new Float32Array(analyser.fftSize);
+      analyser.getFloatTimeDomainData(samples);
+      return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
+    });
+  }
+
+  window.media = { coding, look, paint, path, received, sides, sound };
 })();

@@ -112,6 +112,22 @@
     };
   };
 
+  /** What a track of its own is sent in. @param {string} source */
+  here.coding = (source) => media.coding(here.of(here.me.identity, source).track);
+
+  /** How what it publishes gets to the server. */
+  here.path = () => media.path(here.room.engine.pcManager.publisher.pc);
+
+  /** How loud somebody is on the left and on the right. @param {string} identity @param {string} source */
+  here.sides = (identity, source) => media.sides(here.of(identity, source).track.mediaStreamTrack);
+
+  /** Makes a picture on the page that large; 0: it is not on the page. @param {string} identity @param {string} source @param {number} width */
+  here.resize = (identity, source, width) => {
+    for (const element of here.of(identity, source).track.attachedElements) {
+      Object.assign(element.style, { display: width === 0 ? 'none' : 'block', width: `${width}px`, height: `${(width * 9) / 16}px` });
+    }
+  };
+
   here.state = () => (here.room ? state.stateOf(here.room) : {});
 
   here.cutSignal = () => {

@@ -1,0 +1,70 @@
+'use strict';
+
+// Who comes later, and rooms of many.
+
+const { camera } = require('../support/participant.js');
+const { setStage } = require('../support/stage.js');
+
+const { join, newRoom } = setStage();
+const TINY = { resolution: { width: 160, height: 90, frameRate: 5 } };
+const MANY = 6;
+const MANY_MS = 90_000;
+
+test('who joins late sees and hears those who are there', async () => {
+  const room = newRoom();
+  const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
+  const ben = await join({ room, identity: 'ben', publish: ['camera', 'microphone'] });
+  await ben.seesVideoOf('ann');
+  const cas = await join({ room, identity: 'cas' });
+  for (const other of [ann, ben]) {
+    await cas.seesVideoOf(other.identity);
+    await cas.hears(other.identity);
+  }
+});
+
+test('who joins late over two peer connections sees and hears those who are there', async () => {
+  const room = newRoom();
+  await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
+  const cas = await join({ room, identity: 'cas', options: { singlePeerConnection: false } });
+  await cas.seesVideoOf('ann');
+  await cas.hears('ann');
+});
+
+test('who joins late in Firefox sees and hears those who are there', async () => {
+  const room = newRoom();
+  await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
+  await join({ room, identity: 'ben', publish: ['camera', 'microphone'] });
+  const cas = await join({ room, identity: 'cas', browser: 'firefox' });
+  for (const other of ['ann', 'ben']) {
+    await cas.seesVideoOf(other);
+    await cas.hears(other);
+  }
+});
+
+test('who leaves and comes again sees and is seen as before', async () => {
+  const room = newRoom();
+  const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
+  for (let time = 1; time <= 3; time += 1) {
+    const ben = await join({ room, identity: 'ben', publish: ['camera', 'microphone'] });
+    await ann.seesVideoOf('ben');
+    await ben.seesVideoOf('ann');
+    await ben.hears('ann');
+    await ben.leaves();
+    await ann.missesNobodyBut('ben');
+  }
+});
+
+test(
+  `${MANY} participants all see and hear each other`,
+  async () => {
+    const room = newRoom();
+    const names = Array.from({ length: MANY }, (_, index) => `guest-${index}`);
+    const all = [];
+    for (const identity of names) all.push(await join({ room, identity, publish: [camera({}, TINY), 'microphone'] }));
+    for (const guest of all) {
+      const others = names.filter((name) => name !== guest.identity);
+      await Promise.all(others.flatMap((name) => [guest.seesVideoOf(name), guest.hears(name)]));
+    }
+  },
+  MANY_MS,
+);
