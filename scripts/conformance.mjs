@@ -2,7 +2,7 @@
 import { startEngine } from './engine.mjs';
 import { jest } from './jest.mjs';
 import livekit from './livekit-server.js';
-import { ensureAddon, ensureServers } from './setup.mjs';
+import { ensureAddon, ensurePrograms, ensureServers } from './setup.mjs';
 import { isMain, report, say } from './shell.mjs';
 
 /** Firefox does not connect to a server that it could reach over loopback alone. */
@@ -11,6 +11,7 @@ const servers = { 'livekit-server': () => livekit.startServer({ config: everywhe
 
 /** Runs the suite once against each server. @returns {Promise<import('./jest.mjs').Count>} */
 export async function conformance() {
+  await ensurePrograms();
   await ensureServers();
   await ensureAddon();
   const total = { passed: 0, failed: 0 };

@@ -1,11 +1,11 @@
 'use strict';
 
-// What every provider that carries clients must do, seen from real ones. What needs none stands in rooms.test.js.
+// What every provider must do, seen from real clients. What needs none stands in rooms.test.js.
 
 const { roomNames } = require('./support/names.js');
 const { expectPlain } = require('./support/plain.js');
 const { startCaller, startClients } = require('./support/processes.js');
-const { carriers } = require('./support/providers.js');
+const { providers } = require('./support/providers.js');
 const { pause, until } = require('./support/wait.js');
 
 /** @typedef {import('../../index.js').MediaParticipantInfo} Participant */
@@ -13,7 +13,7 @@ const { pause, until } = require('./support/wait.js');
 /** How long to look for what must not come, after what must has come. */
 const GRACE_MS = 500;
 
-describe.each(carriers)('clients on $name', ({ start }) => {
+describe.each(providers)('clients on $name', ({ start }) => {
   /** @type {import('./support/providers.js').Running} */
   let server;
   /** @type {Awaited<ReturnType<typeof startClients>>} */

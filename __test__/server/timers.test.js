@@ -3,7 +3,7 @@
 // When rooms end by themselves. Each case takes seconds, so all run at once.
 
 const { startClients } = require('./support/processes.js');
-const { carriers, providers } = require('./support/providers.js');
+const { providers } = require('./support/providers.js');
 const { pause, testTogether, until } = require('./support/wait.js');
 
 /** @typedef {import('../../index.js').MediaParticipantInfo} Participant */
@@ -78,7 +78,7 @@ describe.each(providers)('time without clients on $name', ({ start }) => {
   });
 });
 
-describe.each(carriers)('time for clients on $name', ({ start }) => {
+describe.each(providers)('time for clients on $name', ({ start }) => {
   /** @type {import('./support/providers.js').Running} */
   let server;
   /** @type {Awaited<ReturnType<typeof startClients>>} */

@@ -13,11 +13,10 @@ const { startServer } = require('../../../scripts/livekit-server.js');
  * @property {() => Promise<void>} stop
  */
 
-/** Each must pass the whole behaviour suite. @type {{ name: string, carriesClients: boolean, start: () => Promise<Running> }[]} */
+/** Each must pass the whole behaviour suite. @type {{ name: string, start: () => Promise<Running> }[]} */
 const providers = [
   {
     name: 'livekit',
-    carriesClients: true,
     async start() {
       const server = await startServer();
       const { url, apiKey, apiSecret } = server;
@@ -26,7 +25,6 @@ const providers = [
   },
   {
     name: 'embedded',
-    carriesClients: false,
     async start() {
       /** @type {PlatformOptions} */
       const options = { provider: 'embedded', env: {} };
@@ -45,7 +43,6 @@ const providers = [
   },
   {
     name: 'embedded, through its server API',
-    carriesClients: false,
     async start() {
       const [apiKey, apiSecret] = ['behaviour', 'secret-of-the-behaviour-suite-9xK'];
       const platform = createPlatform({ provider: 'embedded', apiKey, apiSecret });
@@ -54,9 +51,6 @@ const providers = [
     },
   },
 ];
-
-/** Those that clients can join. */
-const carriers = providers.filter(({ carriesClients }) => carriesClients);
 
 /**
  * @param {PlatformOptions} options
@@ -78,4 +72,4 @@ function required(media) {
   return media;
 }
 
-module.exports = { carriers, openMedia, providers };
+module.exports = { openMedia, providers };

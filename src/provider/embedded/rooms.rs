@@ -111,8 +111,8 @@ impl Provider for Embedded {
 
     fn remove_participant(&self, room: RoomName, identity: Identity, _: &Deadline) -> Work<()> {
         self.at_once(|running| {
-            let left = running.engine.rooms(|rooms, now| rooms.leave(room.on_server(), identity.as_str(), now));
-            left.map(drop).map_err(|refusal| match refusal {
+            let removed = running.engine.rooms(|rooms, now| rooms.remove(room.on_server(), identity.as_str(), now));
+            removed.map_err(|refusal| match refusal {
                 Refusal::NoParticipant => MediaError::ParticipantNotFound {
                     room: room.id().to_owned(),
                     identity: identity.as_str().to_owned(),
