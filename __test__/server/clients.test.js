@@ -61,7 +61,8 @@ describe.each(providers)('clients on $name', ({ start }) => {
 
     test('created and deleted many times over can be joined', async () => {
       await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? media.deleteRoom('contended') : media.createRoom('contended'))));
-      await join('contended', 'ann');
+      // The engine refuses tokens that others have minted within the second of a deletion.
+      await until(() => join('contended', 'ann').catch(() => undefined));
     });
   });
 
