@@ -168,9 +168,8 @@ impl RpcFault {
 
     fn code(&self) -> (&'static str, u16) {
         match self.code {
-            1400 => ("invalid_argument", 400),
+            1400 | 1402 => ("invalid_argument", 400),
             1401 => ("not_found", 404),
-            1402 => ("malformed", 400),
             1403 | 1404 => ("unimplemented", 501),
             1501 | 1502 => ("canceled", 408),
             1503 => ("unavailable", 503),

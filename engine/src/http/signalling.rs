@@ -1,5 +1,5 @@
 //! Signalling connections: `WebSocket`s that carry `SignalRequest` one way and `SignalResponse` the other, as protobuf or,
-//! once the client has spoken so, as JSON.
+//! where the client has spoken so last, as JSON.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,10 @@ async fn attend(shared: &Shared, socket: &mut Stream, link: LinkId, mut inbox: I
             }
             message = socket.next() => {
                 let request = match message {
-                    Some(Ok(Message::Binary(bytes))) => proto::SignalRequest::decode(bytes).ok(),
+                    Some(Ok(Message::Binary(bytes))) => {
+                        is_json = false;
+                        proto::SignalRequest::decode(bytes).ok()
+                    }
                     Some(Ok(Message::Text(text))) => {
                         is_json = true;
                         json::read(text.as_bytes())

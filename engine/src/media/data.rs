@@ -98,7 +98,7 @@ impl Room {
         if peer.answer_call(&packet) || !peer.may_send(packet.value.as_ref()) {
             return;
         }
-        sign(&mut packet, &peer.info);
+        sign(&mut packet, peer);
         self.post(context, Some(id), is_reliable, packet);
     }
 
@@ -220,14 +220,16 @@ impl Peer {
     }
 }
 
-/// Writes who has sent it, whatever the sender says.
+/// Writes who has sent it, whatever the sender says; of a hidden one, nobody learns.
 #[expect(deprecated, reason = "older clients read the sender in the inner message")]
-fn sign(packet: &mut proto::DataPacket, sender: &proto::ParticipantInfo) {
-    packet.participant_sid.clone_from(&sender.sid);
-    packet.participant_identity.clone_from(&sender.identity);
+fn sign(packet: &mut proto::DataPacket, sender: &Peer) {
+    let (sid, identity) =
+        if sender.is_hidden() { ("", "") } else { (sender.info.sid.as_str(), sender.info.identity.as_str()) };
+    sid.clone_into(&mut packet.participant_sid);
+    identity.clone_into(&mut packet.participant_identity);
     if let Some(Value::User(user)) = &mut packet.value {
-        user.participant_sid.clone_from(&sender.sid);
-        user.participant_identity.clone_from(&sender.identity);
+        sid.clone_into(&mut user.participant_sid);
+        identity.clone_into(&mut user.participant_identity);
     }
 }
 

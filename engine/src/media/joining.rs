@@ -39,7 +39,6 @@ pub(crate) struct Joining {
     pub(crate) is_single: bool,
     /// What it asks for, however it was asked.
     pub(crate) request: proto::JoinRequest,
-    /// Its `protocol` if it told one as a parameter.
     pub(crate) outbox: Outbox,
 }
 
@@ -170,6 +169,7 @@ impl Room {
             id,
             info: joined.participant,
             credentials: Credentials { claims, grants },
+            protocol: request.client_info.map_or(0, |client| client.protocol),
             link: Some((link, outbox)),
             joined: context.io.now,
             silent_since: None,
@@ -206,12 +206,12 @@ impl Room {
             self.add_track(context, id, track);
         }
         self.reconcile(context, id);
+        if offers {
+            self.offer_channels(context, id);
+        }
         match request.publisher_offer.filter(|offer| !offer.sdp.is_empty()) {
             Some(offer) => self.take_offer(context, id, &offer),
             None => self.negotiate(context, id),
-        }
-        if offers {
-            self.offer_channels(context, id);
         }
         self.refresh_token(context, id);
         self.announce(context, id, false);

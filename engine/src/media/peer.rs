@@ -22,6 +22,8 @@ pub(super) struct Peer {
     /// What others see of it, with the tracks that they see.
     pub(super) info: proto::ParticipantInfo,
     pub(super) credentials: Credentials,
+    /// The version of the signalling that its client speaks.
+    pub(super) protocol: i32,
     /// Its signalling connection, while it has one.
     pub(super) link: Option<(LinkId, Outbox)>,
     pub(super) joined: Instant,

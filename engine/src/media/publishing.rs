@@ -144,16 +144,15 @@ impl Room {
     pub(super) fn add_track(&mut self, context: &mut Context<'_>, id: PeerId, request: proto::AddTrackRequest) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if !may_publish(peer.permission(), request.source) {
-            peer.refuse(
-                0,
-                Reason::NotAllowed,
-                "does not have permission to publish own media",
-                Request::AddTrack(request),
-            );
+            peer.respond(0, Reason::NotAllowed, "", Request::AddTrack(request));
+            return;
+        }
+        if !matches!(TrackType::try_from(request.r#type), Ok(TrackType::Audio | TrackType::Video)) {
+            peer.respond(0, Reason::UnsupportedType, "", Request::AddTrack(request));
             return;
         }
         if peer.tracks.len() >= MOST_TRACKS || request.cid.len() + request.name.len() > MOST_NAME_BYTES {
-            peer.refuse(0, Reason::LimitExceeded, "too many tracks, or too long a name", Request::AddTrack(request));
+            peer.respond(0, Reason::LimitExceeded, "too many tracks, or too long a name", Request::AddTrack(request));
             return;
         }
         let cid = request.cid.clone();
@@ -217,8 +216,8 @@ impl Room {
 }
 
 impl Peer {
-    /// Tells the client that what it asked for is not done, and why.
-    pub(super) fn refuse(&mut self, request_id: u32, reason: Reason, message: &str, request: Request) {
+    /// Tells the client what has come of that which it asked for.
+    pub(super) fn respond(&mut self, request_id: u32, reason: Reason, message: &str, request: Request) {
         self.send(Message::RequestResponse(proto::RequestResponse {
             request_id,
             reason: reason.into(),

@@ -14,6 +14,8 @@ use super::peer::BreaksResume;
 use super::room::{Context, Farewell, Room};
 use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata};
 
+/// From this version of the signalling on, clients understand an answer that is no refusal.
+const HEARS_OF_SUCCESS: i32 = 15;
 /// How loud a simulated speaker is.
 const SIMULATED_LEVEL: f32 = 0.9;
 
@@ -25,7 +27,7 @@ impl Room {
             Asked::Offer(offer) => self.take_offer(context, id, &offer),
             Asked::Answer(answer) => self.take_answer(context, id, &answer),
             Asked::AddTrack(request) => self.add_track(context, id, request),
-            Asked::Mute(request) => self.mute(context, id, &request.sid, request.muted),
+            Asked::Mute(request) => self.mute_own(context, id, request),
             Asked::Subscription(request) => self.subscribe(context, id, request),
             Asked::TrackSetting(request) => self.set_tracks(context, id, &request),
             Asked::Leave(_) => self.remove(context, id, Farewell::silent(DisconnectReason::ClientInitiated)),
@@ -84,7 +86,7 @@ impl Room {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if !peer.permission().can_update_metadata {
             let text = "does not have permission to update own metadata";
-            peer.refuse(request.request_id, Reason::NotAllowed, text, Request::UpdateMetadata(request));
+            peer.respond(request.request_id, Reason::NotAllowed, text, Request::UpdateMetadata(request));
             return;
         }
         let change = Description {
@@ -92,14 +94,16 @@ impl Room {
             metadata: request.metadata.clone(),
             attributes: request.attributes.clone(),
         };
-        match self.set_description(context, id, change) {
-            Ok(()) => (),
-            Err(refusal) => {
-                let Some(peer) = self.peers.get_mut(&id) else { return };
-                let text = refusal.to_string();
-                peer.refuse(request.request_id, Reason::LimitExceeded, &text, Request::UpdateMetadata(request));
-            }
-        }
+        let outcome = self.set_description(context, id, change);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let (reason, text) = match outcome {
+            Err(Refusal::Name) => (Reason::LimitExceeded, "exceeds name length limit"),
+            Err(Refusal::Metadata) => (Reason::LimitExceeded, "exceeds metadata size limit"),
+            Err(_) => (Reason::LimitExceeded, "exceeds attributes size limit"),
+            Ok(()) if peer.protocol < HEARS_OF_SUCCESS => return,
+            Ok(()) => (Reason::Ok, ""),
+        };
+        peer.respond(request.request_id, reason, text, Request::UpdateMetadata(request));
     }
 
     /// Gives a participant a name, metadata or attributes; what is empty stays as it is.
@@ -131,8 +135,21 @@ impl Room {
         Ok(())
     }
 
+    fn mute_own(&mut self, context: &mut Context<'_>, id: PeerId, request: proto::MuteTrackRequest) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.track(&request.sid).is_none() {
+            peer.respond(0, Reason::NotFound, "", Request::Mute(request));
+            return;
+        }
+        self.mute(context, id, &request.sid, request.muted);
+    }
+
     fn set_audio_features(&mut self, context: &mut Context<'_>, id: PeerId, request: &proto::UpdateLocalAudioTrack) {
-        let Some(track) = self.peers.get_mut(&id).and_then(|peer| peer.track(&request.track_sid)) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(track) = peer.track(&request.track_sid) else {
+            peer.respond(0, Reason::NotFound, "", Request::UpdateAudioTrack(request.clone()));
+            return;
+        };
         if track.info.audio_features != request.features {
             track.info.audio_features.clone_from(&request.features);
             self.announce(context, id, false);
