@@ -148,6 +148,32 @@ const deviations = {
   },
 };
 
+/**
+ * What participants find otherwise: values of any kind, which the tests of the sessions name.
+ * @type {Record<string, { why: string, cases: Record<string, { livekit: any, engine: any }> }>}
+ */
+const experiences = {
+  'a full room': {
+    why: 'livekit-server lets the token pass, and then ends the connection without a reason. Nobody can show that to a user.',
+    cases: {
+      'refuses by its name': {
+        livekit: { upgrade: text(500, 'connection closed by media'), validate: text(200, 'success') },
+        engine: {
+          upgrade: text(403, 'room has exceeded its max participants'),
+          validate: text(403, 'room has exceeded its max participants'),
+        },
+      },
+    },
+  },
+};
+
+/** What participants find on a server of that kind. @param {string} experience @param {string} which @param {'engine' | 'livekit'} kind */
+function experienceOf(experience, which, kind) {
+  const found = experiences[experience]?.cases[which];
+  if (found === undefined) throw new Error(`no experience is called ${experience}: ${which}`);
+  return found[kind];
+}
+
 /** @param {string} deviation @param {string} which @returns {Deviating} */
 function deviates(deviation, which) {
   if (deviations[deviation]?.cases[which] === undefined) throw new Error(`no deviation is called ${deviation}: ${which}`);
@@ -157,4 +183,4 @@ function deviates(deviation, which) {
 /** What a server of that kind is expected to answer. @param {Answer | Deviating} expected @param {'engine' | 'livekit'} kind @returns {Answer} */
 const expectedOf = (expected, kind) => ('deviation' in expected ? deviations[expected.deviation].cases[expected.which][kind] : expected);
 
-module.exports = { deviates, deviations, expectedOf };
+module.exports = { deviates, deviations, expectedOf, experienceOf, experiences };

@@ -34,4 +34,4 @@ function expectAnswer(received, request, expected, room) {
   if (withinMs !== undefined) expect(received.ms).toBeLessThan(withinMs);
 }
 
-module.exports = { expectAnswer };
+module.exports = { expectAnswer, matcher };

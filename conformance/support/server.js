@@ -206,4 +206,4 @@ async function identify(server) {
   return String(headers.server).startsWith('maravilla-media/') ? 'engine' : 'livekit';
 }
 
-module.exports = { ROOM_BYTES, TYPES, answerTo, call, cleanUp, fill, identify, newRun, read, roomOf, send, sendAll, serverFromEnvironment };
+module.exports = { ROOM_BYTES, TYPES, answerTo, call, cleanUp, exchange, fill, identify, newRun, read, roomOf, send, sendAll, serverFromEnvironment };

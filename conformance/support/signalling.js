@@ -42,8 +42,8 @@ const inAddress = (bytes) => Buffer.from(bytes).toString('base64').replaceAll('+
 class Signaller {
   /** Everything that has come. @type {SignalResponse[]} */
   responses = [];
-  /** Those of {@link responses} that came as text. */
-  texts = 0;
+  /** The kinds of those that came as text. @type {(string | undefined)[]} */
+  texts = [];
   /** How it ended: the code. @type {number | undefined} */
   closed;
 
@@ -53,10 +53,11 @@ class Signaller {
     this.socket = socket;
     socket.on('message', (data, isBinary) => {
       const bytes = /** @type {Buffer} */ (data);
-      if (!isBinary) this.texts += 1;
-      this.responses.push(
-        isBinary ? SignalResponse.fromBinary(bytes) : SignalResponse.fromJsonString(String(bytes), { ignoreUnknownFields: true }),
-      );
+      const response = isBinary
+        ? SignalResponse.fromBinary(bytes)
+        : SignalResponse.fromJsonString(String(bytes), { ignoreUnknownFields: true });
+      if (!isBinary) this.texts.push(response.message.case);
+      this.responses.push(response);
     });
     socket.on('error', () => {});
     socket.on('close', (code) => (this.closed = code));
@@ -166,10 +167,13 @@ function dial(url, identity, dialling) {
     socket.on('open', () => resolve({ signaller }));
     socket.on('error', reject);
     socket.on('unexpected-response', (_, response) => {
+      const connection = response.socket;
       /** @type {Buffer[]} */
       const parts = [];
       response.on('data', (part) => parts.push(part));
       response.on('end', () => {
+        // Nobody else closes a connection that did not become a WebSocket.
+        connection.destroy();
         const body = Buffer.concat(parts).toString();
         resolve({ refusal: { status: response.statusCode ?? 0, body, type: response.headers['content-type'] } });
       });
