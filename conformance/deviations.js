@@ -165,6 +165,10 @@ const experiences = {
       },
     },
   },
+  'the number of participants': {
+    why: 'livekit-server counts every few seconds. The engine counts whoever comes and goes.',
+    cases: { 'is told within': { livekit: 12_000, engine: 2_000 } },
+  },
 };
 
 /** What participants find on a server of that kind. @param {string} experience @param {string} which @param {'engine' | 'livekit'} kind */
