@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use proto::VideoQuality;
-use str0m::format::{Codec, detect_av1_keyframe, detect_h264_keyframe, detect_vp8_keyframe, detect_vp9_keyframe};
+use str0m::format::{Codec, detect_av1_keyframe, detect_h264_nalu, detect_vp8_keyframe, detect_vp9_keyframe};
 
 /// Of a layer that nothing came of for so long nothing is expected.
 const LIVE: Duration = Duration::from_millis(1500);
 /// A keyframe is not asked for again before that: clients send none sooner, and each costs the room its bandwidth.
 const ASKED_AGAIN: Duration = Duration::from_millis(500);
+/// What H264 calls the part that tells the size of the picture (ITU-T H.264, table 7-1).
+const H264_SEQUENCE_PARAMETERS: u8 = 7;
 /// The names of simulcast's layers from the smallest on, as LiveKit's clients have them.
 const RIDS: [&str; 3] = ["q", "h", "f"];
 
@@ -111,7 +113,8 @@ pub(crate) fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::Vp8 => detect_vp8_keyframe(payload),
         Codec::Vp9 => detect_vp9_keyframe(payload),
-        Codec::H264 => detect_h264_keyframe(payload),
+        // It comes in a packet of its own before the keyframe, which is of no use without.
+        Codec::H264 => detect_h264_nalu(payload, H264_SEQUENCE_PARAMETERS),
         Codec::Av1 => detect_av1_keyframe(payload),
         _ => true,
     }

@@ -96,9 +96,13 @@ impl Room {
         }));
         let ended = peer.tracks.iter().filter(|track| track.is_over(&sections));
         let ended: Vec<String> = ended.map(|track| track.info.sid.clone()).collect();
+        let is_single = peer.subscriber.is_none();
         self.unpublish(context, id, &ended, false);
         self.publish(context, id);
-        self.begin(context, id);
+        // With two connections it is sent nothing on this one.
+        if is_single {
+            self.begin(context, id);
+        }
         self.negotiate(context, id);
     }
 
@@ -239,6 +243,8 @@ impl Peer {
         if !channels && !restart && stopped.is_empty() && subscriptions.iter().all(|each| each.mid.is_some()) {
             return true;
         }
+        // Their section comes first, and stays. The client would give up the connection with the section that it is named for.
+        let channels = channels || negotiation.offer_id == 0;
         let offered = subscriber.drive(&mut context.io, |rtc| {
             let mut changes = rtc.sdp_api();
             if channels {
