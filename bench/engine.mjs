@@ -4,9 +4,12 @@ import { startEngine } from '../scripts/engine.mjs';
 import { ROOMS, Table, contest, mb, ms, rate, times, us } from './measure.mjs';
 import { peers } from './peers.mjs';
 
+/** The columns. */
+export const SERVERS = ['Work', 'embedded engine', 'livekit-server 1.13.5', 'ratio', 'bar'];
+
 /** @param {object} livekit A server with {@link ROOMS} rooms, for the listing. */
 export async function engineTable(livekit) {
-  const table = new Table(['Work', 'embedded engine', 'livekit-server 1.13.5', 'ratio', 'bar']);
+  const table = new Table(SERVERS);
   const both = { engine: { peer: 'embedded' }, livekit: { peer: 'ours', server: livekit } };
 
   const first = await contest('first-room.mjs', { engine: { peer: 'embedded' }, livekit: { peer: 'livekit' } });

@@ -33,7 +33,8 @@ export function measure(script, peers, server, options) {
   return contest(script, Object.fromEntries(peers.map((peer) => [peer, { peer, server }])), options);
 }
 
-function medians(results) {
+/** Of each of their figures. @param {Record<string, number>[]} results @returns {Record<string, number>} */
+export function medians(results) {
   const median = (key) => results.map((result) => result[key]).sort((a, b) => a - b)[Math.floor(results.length / 2)];
   return Object.fromEntries(Object.keys(results[0]).map((key) => [key, median(key)]));
 }

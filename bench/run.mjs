@@ -1,13 +1,15 @@
 // npm run bench: this package beside livekit-server-sdk and hand-written code, in one run. Each figure is the median of
-// several rounds, in which the peers take turns. `--write` puts the table into the README.
+// several rounds, in which the peers take turns. `--write` puts the tables into the README; `--only media` measures but what
+// participants see of the servers.
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import livekit from '../scripts/livekit-server.js';
-import { ensureAddon, ensureServers } from '../scripts/setup.mjs';
-import { engineTable, memoryRow } from './engine.mjs';
+import { ensureAddon, ensureLoadClient, ensurePrograms, ensureServers } from '../scripts/setup.mjs';
+import { SERVERS, engineTable, memoryRow } from './engine.mjs';
 import { ROOMS, Table, measure, ms, rate, times, us } from './measure.mjs';
+import { mediaRows } from './media/rows.mjs';
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..');
 
@@ -55,18 +57,12 @@ function installedBytes() {
   return [...files, 'README.md', 'package.json', addon].map(of).reduce((a, b) => a + b) + beside;
 }
 
-await ensureServers();
-await ensureAddon();
-const startServer = () => livekit.startServer({ config: { logging: { level: 'error' } } });
-const server = await startServer();
-const table = new Table(['Work', 'this package', 'livekit-server-sdk', 'by hand', 'ratio', 'bar']);
-const row = table.row.bind(table);
-let engine;
-try {
+/** @param {{ url: string, apiUrl: string, apiKey: string, apiSecret: string }} at A server; it is left with {@link ROOMS} rooms. */
+async function packageTable(at) {
+  const table = new Table(['Work', 'this package', 'livekit-server-sdk', 'by hand', 'ratio', 'bar']);
+  const row = table.row.bind(table);
   const all = ['ours', 'sdk', 'hand'];
   const two = ['ours', 'sdk'];
-  const { url, apiUrl, apiKey, apiSecret } = server;
-  const at = { url, apiUrl, apiKey, apiSecret };
   for (const [name, title] of [['tokenAlone', 'one at a time'], ['tokenTogether', '500 in flight']]) {
     const { ours, sdk, hand } = await measure('case.mjs', all, at, { args: [name] });
     const ratio = `${times(ours.value, sdk.value)} the SDK, ${times(ours.value, hand.value)} by hand`;
@@ -94,16 +90,35 @@ try {
   row('`listRooms`, 10,000 rooms', ms(list.ours.value), ms(list.sdk.value), '', times(list.ours.value, list.sdk.value), 'at most 0.2x');
   row('the same: longest event-loop delay', ms(list.ours.delay), ms(list.sdk.delay), '', times(list.ours.delay, list.sdk.delay), 'at most 0.2x');
   row('installed size, one platform', `${(installedBytes() / 1e6).toFixed(1)} MB`, `${(size(path.join(root, 'node_modules/livekit-server-sdk')) / 1e6).toFixed(1)} MB and its dependencies`, '', '', 'at most 12 MB');
-  engine = await engineTable(at);
-  await memoryRow(engine, startServer);
-} finally {
-  await server.stop();
+  return table;
 }
 
-if (process.argv.includes('--write')) {
+async function allTables() {
+  const server = await startServer();
+  try {
+    const { url, apiUrl, apiKey, apiSecret } = server;
+    const at = { url, apiUrl, apiKey, apiSecret };
+    const tables = { bench: await packageTable(at), 'bench:engine': await engineTable(at) };
+    await memoryRow(tables['bench:engine'], startServer);
+    return tables;
+  } finally {
+    await server.stop();
+  }
+}
+
+const startServer = () => livekit.startServer({ config: { logging: { level: 'error' } } });
+const isMediaOnly = process.argv[process.argv.indexOf('--only') + 1] === 'media';
+await ensurePrograms();
+await ensureServers();
+await ensureLoadClient();
+await ensureAddon();
+const tables = isMediaOnly ? { 'bench:engine': new Table(SERVERS) } : await allTables();
+await mediaRows(tables['bench:engine'], startServer);
+
+if (process.argv.includes('--write') && !isMediaOnly) {
   const file = path.join(root, 'README.md');
   let text = readFileSync(file, 'utf8');
-  for (const [name, rows] of Object.entries({ bench: table, 'bench:engine': engine })) {
+  for (const [name, rows] of Object.entries(tables)) {
     const [begin, end] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];
     text = `${text.split(begin)[0]}${begin}\n${rows}\n${end}${text.split(end)[1]}`;
   }

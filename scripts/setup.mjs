@@ -1,5 +1,5 @@
 // Installs what a command needs and the machine lacks, and says so. Run by itself, it installs everything.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { build } from './build.mjs';
 import server from './livekit-server.js';
@@ -7,6 +7,10 @@ import { Stop, cache, isExecutable, isMain, onPath, report, root, run, say } fro
 
 const DENY_VERSION = '0.20.2';
 const denyRoot = path.join(cache, 'tools', `cargo-deny-${DENY_VERSION}`);
+const loadSources = path.join(root, 'bench/loadtest');
+
+/** The bench's client, which sends and takes media by the thousand packets. */
+export const loadClient = path.join(server.binaryFolder, process.platform === 'win32' ? 'loadtest.exe' : 'loadtest');
 
 /** What npm installs. */
 export async function ensureNodeModules() {
@@ -58,6 +62,19 @@ export async function ensureServers() {
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** {@link loadClient}, newer than what it is made from. */
+export async function ensureLoadClient() {
+  const built = isExecutable(loadClient) ? statSync(loadClient).mtimeMs : 0;
+  if (readdirSync(loadSources).every((name) => statSync(path.join(loadSources, name)).mtimeMs <= built)) return;
+  if (!onPath('go')) throw new Stop('Go 1.26 or newer is missing. Install it from go.dev/dl, then run this command again.');
+  say('building the client that puts a load on servers (up to 2 minutes)');
+  mkdirSync(server.binaryFolder, { recursive: true });
+  await run(['go', 'build', '-o', loadClient, '.'], { cwd: loadSources, quiet: true });
+  // Go leaves a binary alone that would come out the same.
+  const now = new Date();
+  utimesSync(loadClient, now, now);
 }
 
 /** The programs that the tests start besides LiveKit's. */

@@ -1,0 +1,59 @@
+// The embedded engine beside livekit-server while participants send each other media.
+import { startEngine } from '../../scripts/engine.mjs';
+import { medians, ms, mb, times } from '../measure.mjs';
+import { costOf } from './load.mjs';
+import { timings } from './timings.mjs';
+
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
+const NOT_WORSE = 'at most 1x';
+/** Everybody publishes sound and a picture of 600 kbit/s, or a few do for many; two cores carry it, the client's part too. */
+const LOADS = [
+  { title: 'a call of 6', publishers: 6, viewers: 0, seconds: 10 },
+  { title: '4 publish, 40 watch', publishers: 4, viewers: 40, seconds: 10 },
+];
+
+/** @param {import('../measure.mjs').Table} table @param {() => Promise<any>} startLiveKit */
+export async function mediaRows(table, startLiveKit) {
+  const start = { engine: startEngine, livekit: startLiveKit };
+  await timingRows(table, start);
+  for (const load of LOADS) await costRows(table, start, load);
+}
+
+async function timingRows(table, start) {
+  const servers = { engine: await start.engine(), livekit: await start.livekit() };
+  try {
+    const { engine, livekit } = await timings(servers);
+    const row = (title, key) => table.row(title, ms(engine[key]), ms(livekit[key]), times(engine[key], livekit[key]), NOT_WORSE);
+    row('in Chromium: from the WebSocket to the join response', 'joined');
+    row('from the join response until media is connected', 'connected');
+    row("from publishing to another's first picture", 'published');
+    row('from joining late to the first picture', 'late');
+    row('data to another and back', 'data');
+  } finally {
+    await Promise.all(Object.values(servers).map((server) => server.stop()));
+  }
+}
+
+async function costRows(table, start, { title, ...load }) {
+  const costs = { engine: [], livekit: [] };
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const name of Object.keys(costs)) costs[name].push(await costOn(start[name], load));
+  }
+  const [engine, livekit] = [medians(costs.engine), medians(costs.livekit)];
+  const row = (what, write, key, bar) =>
+    table.row(`${title}, ${engine.streams} streams: ${what}`, write(engine[key]), write(livekit[key]), times(engine[key], livekit[key]), bar);
+  row('CPU of the process for each second of a stream', (seconds) => ms(seconds * 1000), 'cpu', 'at most 1x, 0.7x is the aim');
+  row('resident memory, Node included', mb, 'memory', NOT_WORSE);
+  const arrived = ({ received, expected }) => `${received} of ${expected}`;
+  table.row('the same: packets that arrived', arrived(engine), arrived(livekit), '', 'all');
+}
+
+/** On a server of its own, which has forgotten nothing since it has known nothing. */
+async function costOn(start, load) {
+  const server = await start();
+  try {
+    return await costOf(server, load);
+  } finally {
+    await server.stop();
+  }
+}

@@ -1,0 +1,57 @@
+// How long participants wait: calls in Chromium, by turns on each server.
+import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import browsers from '../../conformance/support/browser.js';
+import tokens from '../../conformance/support/token.js';
+import { medians } from '../measure.mjs';
+
+const script = fileURLToPath(new URL('page.js', import.meta.url));
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 11);
+const MOST_MS = 60_000;
+
+/**
+ * Medians, in ms, of what {@link file://./page.js} measures.
+ * @template {string} Name
+ * @param {Record<Name, { url: string, apiKey: string, apiSecret: string }>} servers
+ * @returns {Promise<Record<Name, Record<'joined' | 'connected' | 'published' | 'late' | 'data', number>>>}
+ */
+export async function timings(servers) {
+  const [page, browser] = [await browsers.servePage(), await browsers.launch('chromium')];
+  try {
+    const results = Object.fromEntries(Object.keys(servers).map((name) => [name, []]));
+    // The first round wakes everything up and is not counted.
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      for (const [name, server] of Object.entries(servers)) {
+        const result = await call(browser, page.url, server);
+        if (round > 0) results[name].push(result);
+      }
+    }
+    return Object.fromEntries(Object.entries(results).map(([name, all]) => [name, medians(all)]));
+  } finally {
+    await browser.close();
+    await page.close();
+  }
+}
+
+/** Each call has a window of its own, so that nothing is left of the last one. */
+async function call(browser, address, server) {
+  const context = await browser.createBrowserContext();
+  try {
+    const page = await context.newPage();
+    page.setDefaultTimeout(MOST_MS);
+    await page.goto(address);
+    await page.addScriptTag({ path: script });
+    const room = `bench-${randomUUID()}`;
+    const token = (sub) => tokens.mint(server, { video: { roomJoin: true, room }, claims: { sub } });
+    const called = page.evaluate((url, all) => window.call(url, all), server.url, ['ann', 'ben', 'cleo'].map(token));
+    return await Promise.race([called, tooLong()]);
+  } finally {
+    await context.close();
+  }
+}
+
+function tooLong() {
+  return new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`a call in Chromium took more than ${MOST_MS / 1000} s`)), MOST_MS).unref();
+  });
+}
