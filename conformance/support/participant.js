@@ -20,6 +20,7 @@ const { eventually } = require('./eventually.js');
  * @property {number} height
  * @property {number} energy Of the sound, since its beginning.
  * @property {number} packets
+ * @property {number} bytes In all packets.
  * @property {string} [codec]
  * @property {string} [fmtp]
  * @property {number} shown How wide the picture on the page is.
@@ -49,12 +50,19 @@ const ENERGY = 1e-5;
 const STILL_MS = 1200;
 
 class Participant {
-  /** @param {string} identity @param {Page} page @param {(participant: Participant) => Promise<void>} close */
-  constructor(identity, page, close) {
+  /** @param {string} identity @param {Page} page */
+  constructor(identity, page) {
     this.identity = identity;
     this.page = page;
-    /** Ends the page as a crash does it: nothing is said to the server. */
-    this.crash = () => close(this);
+  }
+
+  /** Its page's process dies, in Chromium: nothing is said to the server. */
+  async crash() {
+    const crashed = new Promise((resolve) => this.page.once('error', resolve));
+    const session = await this.page.createCDPSession();
+    // A dead page does not answer.
+    session.send('Page.crash').catch(() => {});
+    await crashed;
   }
 
   /**

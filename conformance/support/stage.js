@@ -81,7 +81,7 @@ function setStage() {
     // In a context of its own a page has a window of its own, so that it counts as seen.
     const context = await (await browserOf(browser)).createBrowserContext();
     const page = await context.newPage();
-    const participant = new Participant(identity, page, close);
+    const participant = new Participant(identity, page);
     here.add(participant);
     await page.goto(served.url);
     return participant;

@@ -40,17 +40,11 @@
       height: inbound.frameHeight ?? 0,
       energy: inbound.totalAudioEnergy ?? 0,
       packets: inbound.packetsReceived ?? 0,
+      bytes: inbound.bytesReceived ?? 0,
       codec: codec?.mimeType,
       fmtp: codec?.sdpFmtpLine,
       channels: codec?.channels,
     };
-  }
-
-  /** What a track of this page's own is sent in. @param {any} track */
-  async function coding(track) {
-    const reports = [...(await track.sender.getStats()).values()];
-    const outbound = reports.find(({ type }) => type === 'outbound-rtp') ?? {};
-    return { codec: reports.find(({ id }) => id === outbound.codecId)?.mimeType };
   }
 
   /** What a connection goes over. @param {RTCPeerConnection} connection */
@@ -111,5 +105,5 @@
     });
   }
 
-  window.media = { coding, look, paint, path, received, sides, sound };
+  window.media = { look, paint, path, received, sides, sound };
 })();

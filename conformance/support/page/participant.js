@@ -112,9 +112,6 @@
     };
   };
 
-  /** What a track of its own is sent in. @param {string} source */
-  here.coding = (source) => media.coding(here.of(here.me.identity, source).track);
-
   /** How what it publishes gets to the server. */
   here.path = () => media.path(here.room.engine.pcManager.publisher.pc);
 
