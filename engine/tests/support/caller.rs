@@ -1,0 +1,543 @@
+//! A participant by hand: signalling over a WebSocket, and a peer connection of str0m's that offers, publishes and receives.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use futures_util::{SinkExt as _, StreamExt as _};
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::signal_request::Message as Ask;
+use proto::signal_response::Message as Told;
+use serde_json::{Value, json};
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::format::Codec;
+use str0m::media::{Direction, MediaKind, Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::RtpWrite;
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{interval, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{KEY, PATIENCE, SECRET, now, sign};
+
+/// How often a packet of each track is sent.
+const PACKET: Duration = Duration::from_millis(20);
+/// A keyframe of VP8 in one packet: the payload descriptor (RFC 7741), and the head of a picture of 16 by 16.
+pub const KEYFRAME: [u8; 14] = [0x90, 0x80, 0x80, 1, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 16, 0, 16, 0];
+/// Silence in Opus.
+const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+
+/// What a caller does with each datagram before it goes out; what it gives is sent instead.
+pub type Tamper = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
+
+/// How somebody calls.
+pub struct Call {
+    pub identity: String,
+    pub room: String,
+    pub rtc: RtcConfig,
+    /// Changes the join request.
+    pub wishes: Box<dyn FnOnce(&mut proto::JoinRequest) + Send>,
+}
+
+impl Call {
+    pub fn new(room: &str, identity: &str) -> Self {
+        let wishes = Box::new(|_: &mut proto::JoinRequest| ());
+        Self { identity: identity.to_owned(), room: room.to_owned(), rtc: rtc_config(), wishes }
+    }
+}
+
+/// What str0m has to be like to be a client of the engine.
+pub fn rtc_config() -> RtcConfig {
+    Rtc::builder().set_rtp_mode(true).clear_codecs().enable_opus(true, true).enable_vp8(true)
+}
+
+/// Somebody in a call. Dropped, it vanishes without a word.
+pub struct Caller {
+    pub identity: String,
+    state: Arc<Mutex<State>>,
+    /// Told when something has come.
+    news: Arc<Notify>,
+    /// Told when there is something to send.
+    work: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+/// A track that somebody sends.
+pub struct Sent {
+    cid: String,
+    pub mid: Mid,
+    pub kind: MediaKind,
+    /// The number of the next packet.
+    pub next: u64,
+}
+
+pub struct State {
+    pub rtc: Rtc,
+    socket: Arc<UdpSocket>,
+    address: SocketAddr,
+    /// Where the engine takes media.
+    pub media: Option<SocketAddr>,
+    deadline: Instant,
+    says: mpsc::UnboundedSender<Message>,
+    /// What was said over signalling, but for what is answered at once.
+    pub heard: Vec<Told>,
+    /// The offer that is not answered yet: only then another one is made.
+    pending: Option<SdpPendingOffer>,
+    /// What the next offer has to bring: sections to receive on, and tracks.
+    due: (u32, u32),
+    unsent: Vec<(MediaKind, String)>,
+    placeholders: Vec<Mid>,
+    pub sent: Vec<Sent>,
+    /// Whether the tracks are sent by themselves, a packet every 20 ms.
+    pub is_talking: bool,
+    /// How many packets have come, by section.
+    pub packets: HashMap<Mid, usize>,
+    /// The tracks, by section.
+    pub tracks: HashMap<String, String>,
+    channels: HashMap<ChannelId, bool>,
+    pub mail: Vec<proto::DataPacket>,
+    pub is_connected: bool,
+    /// Whether the engine has ended the signalling connection.
+    pub is_closed: bool,
+    /// Reads nothing from its signalling connection.
+    pub is_deaf: bool,
+    pub tamper: Option<Tamper>,
+    /// Which datagrams are read; the others are lost.
+    pub reads: fn(&[u8]) -> bool,
+}
+
+/// A token to join with.
+pub fn ticket(room: &str, identity: &str) -> String {
+    let video = json!({ "roomJoin": true, "room": room, "canUpdateOwnMetadata": true });
+    let claims: Value = json!({ "iss": KEY, "sub": identity, "exp": now() + 600, "video": video });
+    sign(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), SECRET)
+}
+
+/// A join request as it stands in the address.
+pub fn packed(request: &proto::JoinRequest) -> String {
+    let wrapped = proto::WrappedJoinRequest { join_request: request.encode_to_vec(), ..Default::default() };
+    URL_SAFE.encode(wrapped.encode_to_vec())
+}
+
+/// Opens a signalling connection.
+pub async fn dial(engine: SocketAddr, token: &str, join_request: &str) -> Option<WebSocketStream<TcpStream>> {
+    let url = format!("ws://{engine}/rtc/v1?access_token={token}&join_request={}", join_request.replace('=', "%3D"));
+    let stream = TcpStream::connect(engine).await.unwrap();
+    tokio_tungstenite::client_async(url, stream).await.ok().map(|(socket, _)| socket)
+}
+
+impl Caller {
+    /// Joins, and is connected.
+    pub async fn join(engine: SocketAddr, room: &str, identity: &str) -> Self {
+        let caller = Self::call(engine, Call::new(room, identity)).await.unwrap();
+        caller.until("is connected", |state| state.is_connected.then_some(())).await;
+        caller
+    }
+
+    /// Joins, if it is let in.
+    pub async fn call(engine: SocketAddr, call: Call) -> Option<Self> {
+        let Call { identity, room, rtc, wishes } = call;
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let address = socket.local_addr().unwrap();
+        let mut rtc = rtc.build(Instant::now());
+        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        let (says, said) = mpsc::unbounded_channel();
+        let mut state = State::new(rtc, socket.clone(), address, says);
+        let mut request = proto::JoinRequest {
+            client_info: Some(proto::ClientInfo { protocol: 17, ..Default::default() }),
+            connection_settings: Some(proto::ConnectionSettings { auto_subscribe: true, ..Default::default() }),
+            publisher_offer: Some(state.offer()),
+            ..proto::JoinRequest::default()
+        };
+        wishes(&mut request);
+        let signals = dial(engine, &ticket(&room, &identity), &packed(&request)).await?;
+        let state = Arc::new(Mutex::new(state));
+        let (news, work) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+        let carried = carry(state.clone(), (signals, said), socket, news.clone(), work.clone());
+        Some(Self { identity, state, news, work, task: tokio::spawn(carried) })
+    }
+
+    /// Does something with it, and sends what comes of that.
+    pub fn act<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let done = work(&mut self.state.lock().unwrap());
+        self.work.notify_one();
+        done
+    }
+
+    /// Waits until something is so.
+    pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                let news = self.news.notified();
+                if let Some(found) = look(&mut self.state.lock().unwrap()) {
+                    return found;
+                }
+                news.await;
+            }
+        };
+        let found = timeout(PATIENCE, wait).await;
+        found.unwrap_or_else(|_| panic!("{} never {what}: {}", self.identity, self.state.lock().unwrap().describe()))
+    }
+
+    pub fn say(&self, message: Ask) {
+        self.act(|state| state.say(message));
+    }
+
+    /// Publishes a track, is sending it when this returns, and gives its `sid`.
+    pub async fn publish(&self, kind: MediaKind) -> String {
+        let cid = format!("track {}", self.act(|state| state.sent.len() + state.unsent.len()));
+        self.act(|state| state.publish(kind, &cid));
+        let sid = |told: &Told| match told {
+            Told::TrackPublished(published) if published.cid == cid => Some(published.track.clone()?.sid),
+            _ => None,
+        };
+        let published = |state: &mut State| state.heard.iter().find_map(sid).filter(|_| state.is_sending(&cid));
+        let sid = self.until("publishes", published).await;
+        self.act(|state| state.is_talking = true);
+        sid
+    }
+
+    pub fn send(&self, text: &str, reliable: bool) {
+        let user = proto::UserPacket { payload: text.as_bytes().to_vec(), ..Default::default() };
+        let value = Some(proto::data_packet::Value::User(user));
+        let packet = proto::DataPacket { value, ..Default::default() };
+        self.act(|state| state.write(&packet.encode_to_vec(), reliable));
+    }
+
+    /// Waits until its data channels are open.
+    pub async fn has_channels(&self) {
+        self.until("has data channels", |state| (state.channels.len() == 2).then_some(())).await;
+    }
+
+    /// Waits for a message.
+    pub async fn receives(&self, text: &str) {
+        let is_it = |packet: &proto::DataPacket| match &packet.value {
+            Some(proto::data_packet::Value::User(user)) => user.payload == text.as_bytes(),
+            _ => false,
+        };
+        self.until("receives its message", |state| state.mail.iter().any(is_it).then_some(())).await;
+    }
+
+    /// Waits until more of those tracks has come.
+    pub async fn sees(&self, sids: &[String]) {
+        let before = self.act(|state| state.packets.clone());
+        let is_more = |state: &State, mid: Mid| {
+            state.packets.get(&mid).copied().unwrap_or_default() > before.get(&mid).copied().unwrap_or_default() + 2
+        };
+        for sid in sids {
+            let look = |state: &mut State| state.section(sid).filter(|mid| is_more(state, *mid));
+            self.until("sees the others", look).await;
+        }
+    }
+
+    /// Waits until the engine has ended its connection.
+    pub async fn is_gone(&self) {
+        self.until("is let go", |state| state.is_closed.then_some(())).await;
+    }
+
+    /// Says good-bye, and is gone.
+    pub async fn leave(self) {
+        self.say(Ask::Leave(proto::LeaveRequest::default()));
+        self.is_gone().await;
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Carries a caller until it is dropped.
+async fn carry(
+    state: Arc<Mutex<State>>,
+    (signals, mut said): (WebSocketStream<TcpStream>, mpsc::UnboundedReceiver<Message>),
+    socket: Arc<UdpSocket>,
+    news: Arc<Notify>,
+    work: Arc<Notify>,
+) {
+    let (mut says, mut hears) = signals.split();
+    let writes = async {
+        while let Some(message) = said.recv().await {
+            if says.send(message).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let carries = async {
+        let mut buffer = vec![0; 4096];
+        let mut tick = interval(PACKET);
+        loop {
+            let (deadline, hears_all) = {
+                let mut state = state.lock().unwrap();
+                state.drain();
+                (state.deadline, !state.is_deaf && !state.is_closed)
+            };
+            news.notify_waiters();
+            tokio::select! {
+                message = hears.next(), if hears_all => state.lock().unwrap().hear(message.and_then(Result::ok)),
+                received = socket.recv_from(&mut buffer) => {
+                    if let Ok((length, source)) = received {
+                        state.lock().unwrap().receive(source, &buffer[..length]);
+                    }
+                }
+                _ = tick.tick() => state.lock().unwrap().talk(),
+                () = sleep_until(deadline.into()) => state.lock().unwrap().pass_time(),
+                () = work.notified() => (),
+            }
+        }
+    };
+    tokio::join!(writes, carries);
+}
+
+impl State {
+    fn new(rtc: Rtc, socket: Arc<UdpSocket>, address: SocketAddr, says: mpsc::UnboundedSender<Message>) -> Self {
+        Self {
+            rtc,
+            socket,
+            address,
+            media: None,
+            deadline: Instant::now(),
+            says,
+            heard: Vec::new(),
+            pending: None,
+            due: (3, 3),
+            unsent: Vec::new(),
+            placeholders: Vec::new(),
+            sent: Vec::new(),
+            is_talking: false,
+            packets: HashMap::new(),
+            tracks: HashMap::new(),
+            channels: HashMap::new(),
+            mail: Vec::new(),
+            is_connected: false,
+            is_closed: false,
+            is_deaf: false,
+            tamper: None,
+            reads: |_| true,
+        }
+    }
+
+    fn describe(&self) -> String {
+        let Self { is_connected, is_closed, packets, tracks, channels, .. } = self;
+        let heard = self.heard.iter().map(|told| format!("{told:?}").chars().take(60).collect::<String>());
+        let heard: Vec<_> = heard.collect();
+        format!("{:?}", (is_connected, is_closed, packets, tracks, channels, heard))
+    }
+
+    pub fn say(&mut self, message: Ask) {
+        let bytes = proto::SignalRequest { message: Some(message) }.encode_to_vec();
+        self.say_raw(Message::binary(bytes));
+    }
+
+    pub fn say_raw(&mut self, message: Message) {
+        // Who is gone hears nothing.
+        let _ = self.says.send(message);
+    }
+
+    /// An offer with all that is due.
+    pub fn offer(&mut self) -> proto::SessionDescription {
+        let is_first = self.placeholders.is_empty();
+        let mut changes = self.rtc.sdp_api();
+        // The engine answers that nothing is sent there yet.
+        for mid in &self.placeholders {
+            changes.set_direction(*mid, Direction::RecvOnly);
+        }
+        let (audios, videos) = std::mem::take(&mut self.due);
+        for (kind, count) in [(MediaKind::Audio, audios), (MediaKind::Video, videos)] {
+            for _ in 0..count {
+                self.placeholders.push(changes.add_media(kind, Direction::RecvOnly, None, None, None));
+            }
+        }
+        for (kind, cid) in self.unsent.drain(..) {
+            let names = (Some("mine".to_owned()), Some(cid.clone()));
+            let mid = changes.add_media(kind, Direction::SendOnly, names.0, names.1, None);
+            self.sent.push(Sent { cid, mid, kind, next: 1 });
+        }
+        if is_first {
+            changes.add_channel("_reliable".to_owned());
+            let reliability = Reliability::MaxRetransmits { retransmits: 0 };
+            let lossy = ChannelConfig { label: "_lossy".to_owned(), ordered: false, reliability, ..Default::default() };
+            changes.add_channel_with_config(lossy);
+        }
+        let (offer, pending) = changes.apply().unwrap();
+        self.pending = Some(pending);
+        proto::SessionDescription { r#type: "offer".to_owned(), sdp: offer.to_sdp_string(), ..Default::default() }
+    }
+
+    /// Offers what is due, unless an answer is.
+    fn negotiate(&mut self) {
+        if self.pending.is_none() && (self.due != (0, 0) || !self.unsent.is_empty()) {
+            let offer = self.offer();
+            self.say(Ask::Offer(offer));
+        }
+    }
+
+    /// Begins to publish a track of that name.
+    fn publish(&mut self, kind: MediaKind, cid: &str) {
+        let (r#type, source) = match kind {
+            MediaKind::Audio => (proto::TrackType::Audio, proto::TrackSource::Microphone),
+            MediaKind::Video => (proto::TrackType::Video, proto::TrackSource::Camera),
+        };
+        self.say(Ask::AddTrack(proto::AddTrackRequest {
+            cid: cid.to_owned(),
+            r#type: r#type.into(),
+            source: source.into(),
+            ..Default::default()
+        }));
+        self.unsent.push((kind, cid.to_owned()));
+        self.negotiate();
+    }
+
+    fn is_sending(&self, cid: &str) -> bool {
+        let sent = self.sent.iter().find(|sent| sent.cid == cid);
+        sent.and_then(|sent| self.rtc.media(sent.mid)).is_some_and(|media| media.direction().is_sending())
+    }
+
+    /// The section that a track comes by.
+    fn section(&self, sid: &str) -> Option<Mid> {
+        self.tracks.iter().find(|(_, track)| *track == sid).map(|(mid, _)| Mid::from(mid.as_str()))
+    }
+
+    /// The payload type of a kind of media.
+    pub fn payload_type(&self, mid: Mid, kind: MediaKind) -> Option<Pt> {
+        let codec = if kind == MediaKind::Audio { Codec::Opus } else { Codec::Vp8 };
+        let offered = self.rtc.media(mid)?.remote_pts();
+        let mut params = self.rtc.codec_config().iter();
+        params.find(|params| params.spec().codec == codec && offered.contains(&params.pt())).map(|params| params.pt())
+    }
+
+    /// Sends a packet of each track.
+    fn talk(&mut self) {
+        for index in 0..if self.is_talking { self.sent.len() } else { 0 } {
+            let Sent { mid, kind, next, .. } = self.sent[index];
+            let Some(pt) = self.payload_type(mid, kind) else { continue };
+            let (payload, ticks) = match kind {
+                MediaKind::Audio => (SILENCE.to_vec(), 960),
+                MediaKind::Video => (KEYFRAME.to_vec(), 1800),
+            };
+            let time = u32::try_from(next * ticks % (1 << 32)).unwrap();
+            self.write_rtp(mid, RtpWrite::new(pt, next.into(), time, Instant::now(), payload).marker(true));
+            self.sent[index].next += 1;
+        }
+    }
+
+    pub fn write_rtp(&mut self, mid: Mid, write: RtpWrite) {
+        if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
+            stream.write_rtp(write);
+        }
+        self.drain();
+    }
+
+    pub fn write(&mut self, bytes: &[u8], reliable: bool) -> bool {
+        let channel = self.channels.iter().find(|(_, kind)| **kind == reliable).map(|(id, _)| *id);
+        let channel = channel.and_then(|id| self.rtc.channel(id));
+        let is_taken = channel.is_some_and(|mut channel| channel.write(true, bytes).unwrap_or(false));
+        self.drain();
+        is_taken
+    }
+
+    /// Sends a datagram as it is.
+    pub fn send_raw(&self, bytes: &[u8]) {
+        if let Some(media) = self.media {
+            // As good as lost on the way.
+            let _ = self.socket.try_send_to(bytes, media);
+        }
+    }
+
+    fn hear(&mut self, message: Option<Message>) {
+        let Some(message) = message else {
+            self.is_closed = true;
+            return;
+        };
+        let response = match message {
+            Message::Binary(bytes) => proto::SignalResponse::decode(bytes).unwrap(),
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            Message::Close(_) => return self.is_closed = true,
+            _ => return,
+        };
+        match response.message.unwrap() {
+            Told::Answer(answer) => self.take_answer(answer),
+            Told::MediaSectionsRequirement(required) => {
+                // At least one more: an offer without a change is none.
+                let (audios, videos) = self.due;
+                self.due = (audios.max(required.num_audios.max(1)), videos.max(required.num_videos.max(1)));
+                self.negotiate();
+            }
+            told => self.heard.push(told),
+        }
+    }
+
+    fn take_answer(&mut self, answer: proto::SessionDescription) {
+        let Some(pending) = self.pending.take() else { return };
+        let is_candidate = |line: &str| line.starts_with("a=candidate:");
+        let is_here = |line: &str| line.contains(" udp ") && line.contains(" 127.0.0.1 ");
+        let here = answer.sdp.lines().find(|line| is_candidate(line) && is_here(line)).unwrap();
+        let port = here.split(' ').nth(5).unwrap();
+        self.media = Some(format!("127.0.0.1:{port}").parse().unwrap());
+        // Nothing leaves the machine.
+        let lines = answer.sdp.split_inclusive('\n').filter(|line| !is_candidate(line) || is_here(line));
+        let sdp = SdpAnswer::from_sdp_string(&lines.collect::<String>()).unwrap();
+        match self.rtc.sdp_api().accept_answer(pending, sdp) {
+            Ok(()) => self.tracks = answer.mid_to_track_id,
+            Err(error) => panic!("{error}: {}", answer.sdp),
+        }
+        self.negotiate();
+    }
+
+    fn receive(&mut self, source: SocketAddr, bytes: &[u8]) {
+        if !(self.reads)(bytes) {
+            return;
+        }
+        let Ok(contents) = bytes.try_into() else { return };
+        let receive = Receive { proto: Protocol::Udp, source, destination: self.address, contents };
+        let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
+    }
+
+    fn pass_time(&mut self) {
+        let _ = self.rtc.handle_input(Input::Timeout(Instant::now()));
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(deadline)) => return self.deadline = deadline,
+                Ok(Output::Transmit(transmit)) => {
+                    let bytes = transmit.contents.to_vec();
+                    let sent = self.tamper.as_mut().map_or_else(|| vec![bytes.clone()], |tamper| tamper(&bytes));
+                    for bytes in sent {
+                        let _ = self.socket.try_send_to(&bytes, transmit.destination);
+                    }
+                }
+                Ok(Output::Event(event)) => self.note(event),
+                // It does nothing more.
+                Err(_) => return self.deadline = Instant::now() + PATIENCE,
+            }
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Connected => self.is_connected = true,
+            Event::ChannelOpen(id, label) => drop(self.channels.insert(id, label == "_reliable")),
+            Event::ChannelData(data) => self.mail.push(proto::DataPacket::decode(&*data.data).unwrap()),
+            Event::RtpPacket(packet) => {
+                let mid = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
+                if let Some(mid) = mid.filter(|_| !packet.payload.is_empty()) {
+                    *self.packets.entry(mid).or_default() += 1;
+                }
+            }
+            _ => (),
+        }
+    }
+}
