@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::Poll;
 use std::time::Duration;
 
+use socket2::SockRef;
 use str0m::Candidate;
 use str0m::net::{Protocol, TcpType, Transmit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
@@ -19,6 +20,8 @@ use tokio::time::timeout;
 const MOST_ADDRESSES: usize = 8;
 /// How often all addresses are tried with another port before those are left out on which it is taken.
 const TRIES: usize = 16;
+/// What a socket holds while this thread waits for the processor, as far as the system allows it: a second of video.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// The longest datagram that is looked at; WebRTC's are shorter than an Ethernet frame.
 const MOST_DATAGRAM_BYTES: usize = 2048;
 /// The most TCP connections at once.
@@ -166,6 +169,10 @@ async fn bind(addresses: &[IpAddr]) -> io::Result<Vec<Socket>> {
         let port = sockets.first().map_or(0, |first| first.address.port());
         match UdpSocket::bind((*address, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) {
             Ok((address, socket)) => {
+                let system = SockRef::from(&socket);
+                // With smaller ones it works, too, and loses more.
+                let _ = system.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+                let _ = system.set_send_buffer_size(SOCKET_BUFFER_BYTES);
                 let listener = TcpListener::bind(address).await.ok();
                 sockets.push(Socket { address, udp: socket, listener });
             }
