@@ -5,7 +5,7 @@
 const { createHash } = require('node:crypto');
 const rtc = require('./rtc.js');
 const { eventually } = require('./eventually.js');
-const { Picture, Tone, hears, sees } = require('./media.js');
+const { Picture, Tone, moves, sounds } = require('./media.js');
 
 /**
  * @typedef {{ from: string | undefined, topic: string, reliable: boolean, text: string }} Mail What data has come. Long ones are digested.
@@ -83,19 +83,24 @@ class Caller {
   }
 
   /** Waits for sound of a track. @param {string} identity @param {string} [name] */
-  async hears(identity, name = 'voice') {
-    return hears(await this.#subscribed(identity, name));
+  hears(identity, name = 'voice') {
+    return this.#comes(`hears ${name} of ${identity}`, () => this.#perceives(sounds, identity, name), is(true));
+  }
+
+  /** Waits until a track sounds no more. @param {string} identity @param {string} [name] */
+  hearsNothing(identity, name = 'voice') {
+    return this.#comes(`hears nothing of ${name} of ${identity}`, () => this.#perceives(sounds, identity, name), is(false));
   }
 
   /** Waits for a moving picture. @param {string} identity @param {string} [name] */
-  async sees(identity, name = 'face') {
-    return sees(await this.#subscribed(identity, name));
+  sees(identity, name = 'face') {
+    return this.#comes(`sees ${name} of ${identity}`, () => this.#perceives(moves, identity, name), is(true));
   }
 
-  /** @param {string} identity @param {string} name @returns {Promise<any>} */
-  async #subscribed(identity, name) {
-    const look = async () => this.publication(identity, name)?.track;
-    return this.#comes(`has ${name} of ${identity}`, look, (track) => expect(track).toBeDefined());
+  /** @param {(track: any) => Promise<boolean>} sense @param {string} identity @param {string} name */
+  async #perceives(sense, identity, name) {
+    const track = this.publication(identity, name)?.track;
+    return track !== undefined && sense(track);
   }
 
   /** Waits until the messages of a topic are these. @param {string} topic @param {string[]} texts @param {{ within?: number }} [time] */
@@ -123,8 +128,11 @@ class Caller {
   }
 }
 
-/** Whose track it is, and its name. @param {any} publication @param {any} participant */
-const named = (publication, participant) => `${participant.identity} ${publication.name}`;
+/** @param {any} like */
+const is = (like) => (/** @type {any} */ state) => expect(state).toEqual(like);
+
+/** Whose track it is, and its name, unless the client has forgotten it already. @param {any} publication @param {any} participant */
+const named = (publication, participant) => `${participant.identity} ${publication?.name}`;
 
 /** What is kept of an event. @type {Record<string, (...args: any[]) => string>} */
 const EVENTS = {

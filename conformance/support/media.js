@@ -5,7 +5,8 @@
 const rtc = require('./rtc.js');
 const { pause } = require('./eventually.js');
 
-const HEARD_MS = 15_000;
+/** How long is listened to a track at a time: it may give way to another. */
+const LISTENED_MS = 1_000;
 const RATE = 48_000;
 const FRAME_SAMPLES = RATE / 100;
 const TONE_HZ = 440;
@@ -67,26 +68,31 @@ class Picture {
   }
 }
 
-/** Reads until something is as it should be. @param {ReadableStream<any>} stream @param {(part: any) => boolean} is @param {string} what */
-async function readUntil(stream, is, what) {
+/**
+ * Reads until something is as it should be; whether that comes in time.
+ * @param {ReadableStream<any>} stream @param {(part: any) => boolean} is @param {number} within Milliseconds.
+ */
+async function readsUntil(stream, is, within) {
   const reader = stream.getReader();
-  const late = pause(HEARD_MS).then(() => ({ done: true, value: undefined }));
+  const late = pause(within).then(() => ({ done: true, value: undefined }));
   try {
     for (;;) {
       const { done, value } = await Promise.race([reader.read(), late]);
-      if (done) throw new Error(`no ${what} within ${HEARD_MS / 1000} s`);
-      if (is(value)) return value;
+      if (done) return false;
+      if (is(value)) return true;
     }
   } finally {
     await reader.cancel();
   }
 }
 
-/** Waits until a track sounds. @param {rtc.RemoteAudioTrack} track */
-const hears = (track) => readUntil(new rtc.AudioStream(track, RATE, 1), ({ data }) => data.some((sample) => sample > LOUD), 'sound');
+/** Whether a track sounds within that time. @param {rtc.RemoteAudioTrack} track @param {number} [within] */
+function sounds(track, within = LISTENED_MS) {
+  return readsUntil(new rtc.AudioStream(track, RATE, 1), ({ data }) => data.some((sample) => sample > LOUD), within);
+}
 
-/** Waits until a track has shown two different pictures. @param {rtc.RemoteVideoTrack} track */
-function sees(track) {
+/** Whether a track shows two different pictures within that time. @param {rtc.RemoteVideoTrack} track @param {number} [within] */
+function moves(track, within = LISTENED_MS) {
   /** @type {number | undefined} */
   let before;
   const isAnother = ({ frame }) => {
@@ -96,7 +102,7 @@ function sees(track) {
     if (isBright) before = brightness;
     return differs;
   };
-  return readUntil(new rtc.VideoStream(track), isAnother, 'pictures');
+  return readsUntil(new rtc.VideoStream(track), isAnother, within);
 }
 
-module.exports = { Picture, Tone, hears, sees };
+module.exports = { Picture, Tone, moves, sounds };

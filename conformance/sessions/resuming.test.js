@@ -1,0 +1,80 @@
+'use strict';
+
+// Participants whose connection breaks, and who come back.
+
+const { SimulateScenarioKind } = require('@livekit/rtc-ffi-bindings');
+const { setSession } = require('../support/session.js');
+
+const { ask, dials, gather, newRoom } = setSession();
+const RESUME_MS = 60_000;
+const { SIMULATE_SIGNAL_RECONNECT, SIMULATE_FULL_RECONNECT, SIMULATE_SERVER_LEAVE } = SimulateScenarioKind;
+
+/** @param {string} title @param {() => Promise<void>} work */
+const slow = (title, work) => test(title, work, RESUME_MS);
+
+slow('a resumed participant is the same for all, and hears and is heard', async () => {
+  const room = newRoom();
+  const [ann, ben] = await gather(room, 'ann', 'ben');
+  await ann.speaks();
+  await ben.speaks();
+  await ben.hears('ann');
+  const { sid } = ann.me;
+  ben.events.length = 0;
+  await ann.room.simulateScenario(SIMULATE_SIGNAL_RECONNECT);
+  await ann.notes('reconnected');
+  expect(ann.me.sid).toBe(sid);
+  await Promise.all([ann.hears('ben'), ben.hears('ann')]);
+  expect(ben.events.filter((event) => /^(participant|track)/.test(event))).toEqual([]);
+});
+
+slow('a resumed participant learns what has changed meanwhile', async () => {
+  const room = newRoom();
+  const [ann] = await gather(room, 'ann');
+  const { sid } = ann.me;
+  const join = { reconnect: true, participantSid: sid };
+  const [ben] = await gather(room, 'ben');
+  await ask('UpdateRoomMetadata', { room, metadata: 'about us' });
+  // Its signalling is taken over from its client, which takes it back at once.
+  const resumed = await dials({ room, identity: 'ann', dialling: { join } });
+  await resumed.hears('reconnect', { serverInfo: { version: '1.13.5' } });
+  expect(resumed.kinds[0]).toBe('reconnect');
+  await resumed.isTold('ben', { sid: ben.me.sid, state: 2 });
+  await resumed.hears('roomUpdate', { room: { name: room, metadata: 'about us' } });
+  await ann.notes('reconnected');
+  expect(ann.me.sid).toBe(sid);
+});
+
+slow('nothing that is sent around a resume is lost, doubled or out of order', async () => {
+  const [ann, ben] = await gather(newRoom(), 'ann', 'ben');
+  const texts = Array.from({ length: 600 }, (_, index) => String(index));
+  const sending = (async () => {
+    for (const text of texts) await ann.sends('numbers', text);
+  })();
+  await ben.comesTo('has received some', ({ inbox }) => inbox.length > 20, true);
+  await Promise.all([ann, ben].map((who) => who.room.simulateScenario(SIMULATE_SIGNAL_RECONNECT)));
+  await Promise.all([ann, ben].map((who) => who.notes('reconnected', { within: 30_000 })));
+  await sending;
+  await ann.sends('numbers', 'last');
+  await ben.receives('numbers', [...texts, 'last'], { within: 30_000 });
+});
+
+slow('after a full reconnect a participant is another, and publishes what it had', async () => {
+  const room = newRoom();
+  const [ann, ben] = await gather(room, 'ann', 'ben');
+  await ann.speaks();
+  await ben.hears('ann');
+  const { sid } = ann.me;
+  await ann.room.simulateScenario(SIMULATE_FULL_RECONNECT);
+  await ann.notes('reconnected');
+  await ben.comesTo('sees another ann', ({ room: seen }) => ![undefined, sid].includes(seen.remoteParticipants.get('ann')?.sid), true);
+  await ben.hears('ann');
+  const { participants } = await ask('ListParticipants', { room });
+  expect(participants.map(({ identity }) => identity).sort()).toEqual(['ann', 'ben']);
+});
+
+slow('a participant that the server dismisses does not come back', async () => {
+  const room = newRoom();
+  const [ann] = await gather(room, 'ann');
+  await ann.room.simulateScenario(SIMULATE_SERVER_LEAVE);
+  await ann.notes('disconnected SERVER_SHUTDOWN');
+});
