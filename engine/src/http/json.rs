@@ -4,6 +4,7 @@ use livekit_protocol as proto;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize, Serializer};
 
+use super::participant_json::{ParticipantJson, TrackJson};
 use crate::strict::Strict;
 
 /// Reads a message. Like livekit-server it passes over unknown fields, and over whatever follows the message.
@@ -17,7 +18,7 @@ pub(super) trait Answer: prost::Message {
     fn to_json(&self) -> Vec<u8>;
 }
 
-/// Messages that the generated code writes well enough: those without fields, and those that come only with media.
+/// Messages that the generated code writes well enough: those without fields, but for one.
 macro_rules! written_as_generated {
     ($($message:ident),* $(,)?) => {$(
         impl Answer for proto::$message {
@@ -31,8 +32,6 @@ written_as_generated!(
     DeleteRoomResponse,
     ForwardParticipantResponse,
     MoveParticipantResponse,
-    MuteRoomTrackResponse,
-    ParticipantInfo,
     PerformRpcResponse,
     RemoveParticipantResponse,
     SendDataResponse,
@@ -59,9 +58,25 @@ impl Answer for proto::ListParticipantsResponse {
     fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Participants<'a> {
-            participants: &'a [proto::ParticipantInfo],
+            participants: Vec<ParticipantJson<'a>>,
         }
-        text(&Participants { participants: &self.participants })
+        text(&Participants { participants: self.participants.iter().map(ParticipantJson::from).collect() })
+    }
+}
+
+impl Answer for proto::ParticipantInfo {
+    fn to_json(&self) -> Vec<u8> {
+        text(&ParticipantJson::from(self))
+    }
+}
+
+impl Answer for proto::MuteRoomTrackResponse {
+    fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Muted<'a> {
+            track: Option<TrackJson<'a>>,
+        }
+        text(&Muted { track: self.track.as_ref().map(TrackJson::from) })
     }
 }
 
@@ -147,6 +162,19 @@ mod tests {
         }
         assert_eq!(read::<proto::CreateRoomRequest>(b"{\"name\":\"\xff\"}"), None);
         assert_eq!(read::<proto::ListRoomsRequest>(br#"{"names":[null]}"#), None);
+    }
+
+    #[test]
+    fn a_participant_is_written_with_every_field() {
+        let track = proto::TrackInfo { layers: vec![proto::VideoLayer::default()], ..Default::default() };
+        let permission = Some(proto::ParticipantPermission::default());
+        let info = proto::ParticipantInfo { tracks: vec![track], permission, ..Default::default() };
+        let json: Value = serde_json::from_slice(&info.to_json()).unwrap();
+        assert_eq!((&json["state"], &json["joined_at"]), (&"JOINING".into(), &"0".into()));
+        assert_eq!(json.as_object().unwrap().len(), 19);
+        assert_eq!(json["permission"].as_object().unwrap().len(), 10);
+        assert_eq!(json["tracks"][0].as_object().unwrap().len(), 21);
+        assert_eq!(json["tracks"][0]["layers"][0].as_object().unwrap().len(), 8);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod json;
+mod participant_json;
 mod parts;
 mod room_service;
 mod routes;
