@@ -346,7 +346,8 @@ fn payload_type(sink: &Transport, mid: Mid, codec: &CodecSpec) -> Option<Payload
     let known = |is_same: &dyn Fn(&CodecSpec) -> bool| {
         let mut params = sink.rtc().codec_config().iter();
         let found = params.find(|params| offered.contains(&params.pt()) && is_same(&params.spec()))?;
-        Some(PayloadType { plain: found.pt(), redundant: found.red().filter(|red| offered.contains(red)) })
+        // That of redundant audio is not among those of the section, and is gone where the client has none.
+        Some(PayloadType { plain: found.pt(), redundant: found.red() })
     };
     known(&|spec| spec.codec == codec.codec && spec.format == codec.format)
         .or_else(|| known(&|spec| spec.codec == codec.codec))
