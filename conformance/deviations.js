@@ -165,6 +165,10 @@ const experiences = {
       },
     },
   },
+  'a participant who goes while it is called': {
+    why: 'livekit-server tells this or that, as it happens to notice first. The engine says that the participant has gone.',
+    cases: { 'is given up': { livekit: [404, 408, 503], engine: [503] } },
+  },
   'the number of participants': {
     why: 'livekit-server counts every few seconds. The engine counts whoever comes and goes.',
     cases: { 'is told within': { livekit: 12_000, engine: 2_000 } },
