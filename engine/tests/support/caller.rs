@@ -15,7 +15,7 @@ use proto::signal_response::Message as Told;
 use serde_json::{Value, json};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
-use str0m::format::Codec;
+use str0m::format::{Codec, PayloadParams};
 use str0m::media::{Direction, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
@@ -80,8 +80,9 @@ pub struct Sent {
     pub next: u64,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own, that a test looks at or sets")]
 pub struct State {
-    pub rtc: Rtc,
+    pub rtc: Box<Rtc>,
     socket: Arc<UdpSocket>,
     address: SocketAddr,
     /// Where the engine takes media.
@@ -148,7 +149,7 @@ impl Caller {
         let Call { identity, room, rtc, wishes } = call;
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let address = socket.local_addr().unwrap();
-        let mut rtc = rtc.build(Instant::now());
+        let mut rtc = Box::new(rtc.build(Instant::now()));
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let (says, said) = mpsc::unbounded_channel();
         let mut state = State::new(rtc, socket.clone(), address, says);
@@ -301,7 +302,7 @@ async fn carry(
 }
 
 impl State {
-    fn new(rtc: Rtc, socket: Arc<UdpSocket>, address: SocketAddr, says: mpsc::UnboundedSender<Message>) -> Self {
+    fn new(rtc: Box<Rtc>, socket: Arc<UdpSocket>, address: SocketAddr, says: mpsc::UnboundedSender<Message>) -> Self {
         Self {
             rtc,
             socket,
@@ -414,7 +415,7 @@ impl State {
         let codec = if kind == MediaKind::Audio { Codec::Opus } else { Codec::Vp8 };
         let offered = self.rtc.media(mid)?.remote_pts();
         let mut params = self.rtc.codec_config().iter();
-        params.find(|params| params.spec().codec == codec && offered.contains(&params.pt())).map(|params| params.pt())
+        params.find(|params| params.spec().codec == codec && offered.contains(&params.pt())).map(PayloadParams::pt)
     }
 
     /// Sends a packet of each track.
