@@ -28,13 +28,14 @@ use tokio::time::sleep;
 static MEMORY: PeakAlloc = PeakAlloc;
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Engines' threads, and the process's sockets and other files.
+/// Engines' threads, and the process's sockets. Other files come and go with the tests' own runtimes.
 fn held() -> (usize, usize) {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     // A thread may end while it is looked at.
     let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
     let threads = names.filter(|name| name.starts_with("maravilla-")).count();
-    (threads, fs::read_dir("/proc/self/fd").unwrap().count())
+    let files = fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    (threads, files.filter(|file| file.to_string_lossy().starts_with("socket:")).count())
 }
 
 /// What cannot be awaited: others do it, and tell nobody.
