@@ -77,7 +77,9 @@ async fn attend(shared: &Shared, socket: &mut Stream, link: LinkId, mut inbox: I
             signal = inbox.next() => {
                 let Some(signal) = signal else { break };
                 let message = if is_json {
-                    Message::text(serde_json::to_string(&signal.response).unwrap_or_default())
+                    // Such as the echo of a request that no enumeration has a word for.
+                    let Ok(json) = serde_json::to_string(&signal.response) else { continue };
+                    Message::text(json)
                 } else {
                     Message::binary(signal.response.encode_to_vec())
                 };

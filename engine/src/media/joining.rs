@@ -1,6 +1,6 @@
 //! How participants come into a room, and come back to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use livekit_api::access_token::VideoGrants;
@@ -90,7 +90,7 @@ pub(crate) fn participant(
         kind: kind(&claims.kind).into(),
         attributes,
         client_protocol: client.map_or(0, |client| client.client_protocol),
-        capabilities: client.map(|client| client.capabilities.clone()).unwrap_or_default(),
+        capabilities: client.into_iter().flat_map(proto::ClientInfo::capabilities).map(Into::into).collect(),
         ..proto::ParticipantInfo::default()
     }
 }
@@ -171,6 +171,7 @@ impl Room {
             credentials: Credentials { claims, grants },
             protocol: request.client_info.map_or(0, |client| client.protocol),
             link: Some((link, outbox)),
+            untold: BTreeSet::new(),
             joined: context.io.now,
             silent_since: None,
             publisher: Transport::new(id, Side::Publisher, &mut context.io),
@@ -228,6 +229,7 @@ impl Room {
             return;
         }
         peer.link = Some((link, joining.outbox));
+        peer.untold.clear();
         peer.silent_since = None;
         peer.send(Message::Reconnect(proto::ReconnectResponse {
             server_info: Some(server_info()),

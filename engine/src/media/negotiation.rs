@@ -21,6 +21,10 @@ use super::transport::Transport;
 
 /// A client that has been asked to offer is asked again after that time.
 const ASKED_AGAIN: Duration = Duration::from_secs(3);
+/// The most lines of a section of an offer. Browsers write up to 150, and one for each of their addresses.
+const MOST_LINES: usize = 400;
+/// The most bytes of an offer's line.
+const MOST_LINE_BYTES: usize = 4096;
 /// The most sections of an offer: a client that takes and drops tracks all day has to join anew.
 const MOST_SECTIONS: usize = 1000;
 
@@ -42,6 +46,13 @@ pub(super) struct Negotiation {
     stopped: Vec<Mid>,
     wants_channels: bool,
     wants_restart: bool,
+}
+
+/// Whether an offer of so many sections may be looked at: everybody else waits for as long as that takes.
+fn is_sane(sdp: &str, sections: usize) -> bool {
+    sections <= MOST_SECTIONS
+        && sdp.lines().count() <= MOST_LINES * (sections + 1)
+        && sdp.lines().all(|line| line.len() <= MOST_LINE_BYTES)
 }
 
 impl Peer {
@@ -73,7 +84,7 @@ impl Room {
     pub(super) fn take_offer(&mut self, context: &mut Context<'_>, id: PeerId, offer: &proto::SessionDescription) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let sections = sdp::sections(&offer.sdp);
-        let answer = (sections.len() <= MOST_SECTIONS).then(|| SdpOffer::from_sdp_string(&offer.sdp).ok()).flatten();
+        let answer = is_sane(&offer.sdp, sections.len()).then(|| SdpOffer::from_sdp_string(&offer.sdp).ok()).flatten();
         let answer = answer.and_then(|offer| {
             let accepted = peer.publisher.drive(&mut context.io, |rtc| rtc.sdp_api().accept_offer(offer));
             accepted?.ok()

@@ -14,6 +14,10 @@ const MOST_MESSAGES: usize = 4096;
 /// The most bytes that wait for one client. A single message may be longer.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
+/// Of a client for which so many messages or bytes wait it counts that it is behind.
+const MANY_MESSAGES: usize = 256;
+const MANY_BYTES: usize = 1024 * 1024;
+
 /// A message for one or many clients.
 #[derive(Debug)]
 pub(crate) struct Signal {
@@ -50,6 +54,12 @@ pub(crate) fn pair() -> (Outbox, Inbox) {
 }
 
 impl Outbox {
+    /// Whether the client takes less than it is told. Whoever has news then had better wait, and tell the newest only.
+    pub(crate) fn is_behind(&self) -> bool {
+        let waiting = self.sender.max_capacity() - self.sender.capacity();
+        waiting >= MANY_MESSAGES || self.held.load(Ordering::Relaxed) >= MANY_BYTES
+    }
+
     /// Whether there was room for it.
     pub(crate) fn send(&self, signal: &Arc<Signal>) -> bool {
         let held = self.held.load(Ordering::Relaxed);
@@ -86,6 +96,20 @@ mod tests {
         let (outbox, _inbox) = pair();
         assert!((0..MOST_MESSAGES).all(|_| outbox.send(&text(1))));
         assert!(!outbox.send(&text(1)));
+    }
+
+    #[tokio::test]
+    async fn a_client_is_behind_until_it_takes_what_waits() {
+        let (outbox, mut inbox) = pair();
+        for _ in 0..MANY_MESSAGES {
+            assert!(!outbox.is_behind());
+            outbox.send(&text(1));
+        }
+        assert!(outbox.is_behind());
+        inbox.next().await.unwrap();
+        assert!(!outbox.is_behind());
+        outbox.send(&text(MANY_BYTES));
+        assert!(outbox.is_behind());
     }
 
     #[tokio::test]

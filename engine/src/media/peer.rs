@@ -1,6 +1,6 @@
 //! A participant in a room: its connections, what it publishes, and what it is sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) protocol: i32,
     /// Its signalling connection, while it has one.
     pub(super) link: Option<(LinkId, Outbox)>,
+    /// Those of whom it has still to be told how they are: it takes less than there is to tell.
+    pub(super) untold: BTreeSet<PeerId>,
     pub(super) joined: Instant,
     /// When it lost its signalling connection.
     pub(super) silent_since: Option<Instant>,
@@ -69,6 +71,10 @@ impl Peer {
             // It takes nothing any more. Once it does, it connects anew and is told how things are.
             self.hang_up();
         }
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.link.as_ref().is_some_and(|(_, outbox)| outbox.is_behind())
     }
 
     /// Ends its signalling connection once all is said.

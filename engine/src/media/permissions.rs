@@ -15,6 +15,11 @@ use super::room::{Context, Room};
 /// The most tracks that a participant may have chosen or put aside one by one.
 const MOST_CHOICES: usize = 4096;
 
+/// No track's `sid` is longer.
+const MOST_SID_BYTES: usize = 64;
+/// The most permissions that a publisher may give, of tracks and participants.
+const MOST_PERMISSIONS: usize = 4096;
+
 /// The sources by their names in a token.
 const SOURCES: [(&str, TrackSource); 4] = [
     ("camera", TrackSource::Camera),
@@ -81,7 +86,7 @@ impl Peer {
 
     /// Notes what the participant wants, or another wants for it.
     pub(super) fn choose(&mut self, track_sids: impl IntoIterator<Item = String>, wanted: bool) {
-        for sid in track_sids {
+        for sid in track_sids.into_iter().filter(|sid| sid.len() <= MOST_SID_BYTES) {
             if self.choices.len() < MOST_CHOICES || self.choices.contains_key(&sid) {
                 self.choices.insert(sid, wanted);
             }
@@ -132,9 +137,14 @@ impl Room {
         &mut self,
         context: &mut Context<'_>,
         id: PeerId,
-        audience: proto::SubscriptionPermission,
+        mut audience: proto::SubscriptionPermission,
     ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
+        let all = audience.track_permissions.iter().map(|permission| 1 + permission.track_sids.len());
+        if all.sum::<usize>() > MOST_PERMISSIONS {
+            // Fewer than were meant may have the tracks; more never.
+            audience.track_permissions.clear();
+        }
         peer.audience = audience;
         self.reconcile_all(context);
     }

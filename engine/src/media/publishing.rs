@@ -18,6 +18,8 @@ use crate::rooms::new_id;
 const MOST_TRACKS: usize = 64;
 /// The most bytes of a track's names.
 const MOST_NAME_BYTES: usize = 1024;
+/// The most layers, codecs or features of a track.
+pub(super) const MOST_ITEMS: usize = 32;
 
 /// What clients may publish in: what str0m can negotiate.
 const CODECS: [&str; 6] = ["audio/opus", "audio/red", "video/VP8", "video/H264", "video/VP9", "video/AV1"];
@@ -119,6 +121,26 @@ fn prefix(kind: MediaKind, source: i32) -> &'static str {
     }
 }
 
+/// Leaves out what no enumeration has: JSON, which some clients read, has no word for it. The type is checked for itself.
+fn keep_known(request: &mut proto::AddTrackRequest) {
+    request.set_source(request.source());
+    request.set_encryption(request.encryption());
+    request.set_backup_codec_policy(request.backup_codec_policy());
+    request.audio_features.retain(|feature| proto::AudioTrackFeature::try_from(*feature).is_ok());
+    let of_codecs = request.simulcast_codecs.iter_mut().flat_map(|codec| &mut codec.layers);
+    request.layers.iter_mut().chain(of_codecs).for_each(|layer| layer.set_quality(layer.quality()));
+}
+
+fn is_too_large(request: &proto::AddTrackRequest) -> bool {
+    let codecs = &request.simulcast_codecs;
+    let names = [&request.cid, &request.name, &request.stream].map(String::len).iter().sum::<usize>()
+        + codecs.iter().map(|codec| codec.codec.len() + codec.cid.len()).sum::<usize>();
+    let items = codecs.iter().map(|codec| 1 + codec.layers.len()).sum::<usize>()
+        + request.layers.len()
+        + request.audio_features.len();
+    names > MOST_NAME_BYTES || items > MOST_ITEMS
+}
+
 /// What belongs together is played together.
 fn stream(asked: String, source: i32) -> String {
     if !asked.is_empty() {
@@ -141,7 +163,8 @@ fn mime(kind: MediaKind, codec: Option<&str>) -> String {
 
 impl Room {
     /// Takes note of a track that a client is about to publish.
-    pub(super) fn add_track(&mut self, context: &mut Context<'_>, id: PeerId, request: proto::AddTrackRequest) {
+    pub(super) fn add_track(&mut self, context: &mut Context<'_>, id: PeerId, mut request: proto::AddTrackRequest) {
+        keep_known(&mut request);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if !may_publish(peer.permission(), request.source) {
             peer.respond(0, Reason::NotAllowed, "", Request::AddTrack(request));
@@ -151,8 +174,13 @@ impl Room {
             peer.respond(0, Reason::UnsupportedType, "", Request::AddTrack(request));
             return;
         }
-        if peer.tracks.len() >= MOST_TRACKS || request.cid.len() + request.name.len() > MOST_NAME_BYTES {
-            peer.respond(0, Reason::LimitExceeded, "too many tracks, or too long a name", Request::AddTrack(request));
+        if peer.tracks.len() >= MOST_TRACKS || is_too_large(&request) {
+            peer.respond(
+                0,
+                Reason::LimitExceeded,
+                "too many tracks, or one of too long a name or list",
+                Request::AddTrack(request),
+            );
             return;
         }
         let cid = request.cid.clone();

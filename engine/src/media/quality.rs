@@ -98,6 +98,7 @@ impl Room {
         }
     }
 
+    /// Tells changes to the speakers themselves and to those whom they are sent to.
     fn tell_speakers(&mut self, now: Instant) {
         let peers = &self.peers;
         let speakers: Vec<_> = self
@@ -106,11 +107,17 @@ impl Room {
             .into_iter()
             .filter_map(|(id, level)| {
                 let peer = peers.get(&id).filter(|peer| !peer.is_hidden())?;
-                Some(proto::SpeakerInfo { sid: peer.info.sid.clone(), level, active: level > 0.0 })
+                Some((id, proto::SpeakerInfo { sid: peer.info.sid.clone(), level, active: level > 0.0 }))
             })
             .collect();
-        if !speakers.is_empty() {
-            self.tell_all(Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
+        for peer in self.peers.values_mut() {
+            // Silence is no secret: whoever is not sent a speaker any more must not see it speak for ever.
+            let concerns = |id: PeerId| id == peer.id || peer.subscriptions.iter().any(|each| each.publisher == id);
+            let told = speakers.iter().filter(|(id, speaker)| !speaker.active || concerns(*id));
+            let speakers: Vec<_> = told.map(|(_, speaker)| speaker.clone()).collect();
+            if !speakers.is_empty() {
+                peer.send(Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
+            }
         }
     }
 }

@@ -94,7 +94,28 @@ impl Room {
         let signal = update(vec![peer.info.clone()]);
         let is_hidden = peer.is_hidden();
         let told = |peer: &&mut Peer| if peer.id == id { to_itself } else { !is_hidden };
-        self.peers.values_mut().filter(told).for_each(|peer| peer.send_shared(&signal));
+        for peer in self.peers.values_mut().filter(told) {
+            if peer.is_behind() {
+                peer.untold.insert(id);
+            } else {
+                peer.send_shared(&signal);
+            }
+        }
+    }
+
+    /// Tells a participant what it has missed, once it takes it.
+    pub(super) fn catch_up(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.untold.is_empty() || peer.is_behind() {
+            return;
+        }
+        let untold = std::mem::take(&mut peer.untold);
+        // Of those who have gone it was told at once.
+        let known = untold.iter().filter_map(|of| self.peers.get(of)).filter(|of| of.id == id || !of.is_hidden());
+        let signal = update(known.map(|of| of.info.clone()).collect());
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.send_shared(&signal);
+        }
     }
 
     /// Tells everybody the room's metadata and how many are in it.

@@ -11,6 +11,7 @@ use proto::simulate_scenario::Scenario;
 
 use super::PeerId;
 use super::peer::BreaksResume;
+use super::publishing::MOST_ITEMS;
 use super::room::{Context, Farewell, Room};
 use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata};
 
@@ -150,7 +151,9 @@ impl Room {
             peer.respond(0, Reason::NotFound, "", Request::UpdateAudioTrack(request.clone()));
             return;
         };
-        if track.info.audio_features != request.features {
+        let is_known = |feature: &i32| proto::AudioTrackFeature::try_from(*feature).is_ok();
+        let is_sane = request.features.len() <= MOST_ITEMS && request.features.iter().all(is_known);
+        if is_sane && track.info.audio_features != request.features {
             track.info.audio_features.clone_from(&request.features);
             self.announce(context, id, false);
         }

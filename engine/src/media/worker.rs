@@ -371,7 +371,8 @@ impl Room {
             return;
         }
         peer.give_up_calls(now);
-        if since(peer.refreshed) >= REFRESH {
+        self.catch_up(id);
+        if self.peers.get(&id).is_some_and(|peer| since(peer.refreshed) >= REFRESH) {
             self.refresh_token(context, id);
         }
         self.ask_for_keyframes(context, id);
