@@ -1,0 +1,119 @@
+//! An enemy that does what it may, and far too much of it.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::signal_request::Message as Ask;
+use str0m::media::MediaKind;
+
+use crate::caller::Caller;
+use crate::{MEMORY, MIB, Party, is_dealt_with};
+
+/// The most that the engine may need for one thing that it is told.
+const LONGEST: Duration = Duration::from_millis(1500);
+
+fn track(change: impl FnOnce(&mut proto::AddTrackRequest)) -> Ask {
+    let mut request = proto::AddTrackRequest { cid: "cid".to_owned(), ..proto::AddTrackRequest::default() };
+    change(&mut request);
+    Ask::AddTrack(request)
+}
+
+/// Lists without end, each in a message that is just not too long.
+fn lists(own: &str) -> Vec<(&'static str, Ask)> {
+    let sids = |count: usize| (0..count).map(|number| format!("TR_{number}")).collect::<Vec<_>>();
+    let layer = proto::VideoLayer { quality: 1, width: 1, ..proto::VideoLayer::default() };
+    let permission = proto::TrackPermission { track_sids: vec!["TR".to_owned()], ..Default::default() };
+    let own = own.to_owned();
+    vec![
+        ("layers", track(|track| track.layers = vec![layer.clone(); 500_000])),
+        ("names", track(|track| track.stream = "x".repeat(3 * MIB))),
+        ("features", track(|track| track.audio_features = vec![1; 3_000_000])),
+        ("codecs", track(|track| track.simulcast_codecs = vec![proto::SimulcastCodec::default(); 1_000_000])),
+        (
+            "features of a track",
+            Ask::UpdateAudioTrack(proto::UpdateLocalAudioTrack { track_sid: own, features: vec![1; 3_000_000] }),
+        ),
+        (
+            "audience",
+            Ask::SubscriptionPermission(proto::SubscriptionPermission {
+                all_participants: false,
+                track_permissions: vec![permission; 400_000],
+            }),
+        ),
+        (
+            "subscriptions",
+            Ask::Subscription(proto::UpdateSubscription { track_sids: sids(300_000), ..Default::default() }),
+        ),
+        ("settings", Ask::TrackSetting(proto::UpdateTrackSettings { track_sids: sids(300_000), ..Default::default() })),
+    ]
+}
+
+#[tokio::test]
+async fn lists_without_end_cost_the_others_nothing() {
+    let party = Party::start().await;
+    let mut number = 0;
+    for which in 0..lists("").len() {
+        let enemy = party.connected_enemy().await;
+        let own = enemy.publish(MediaKind::Audio).await;
+        let (before, begun) = (MEMORY.current_usage(), Instant::now());
+        let mut name = "";
+        for _ in 0..4 {
+            let (what, ask) = lists(&own).swap_remove(which);
+            name = what;
+            enemy.say(ask);
+            // What others are told of it is told.
+            enemy.say(Ask::Mute(proto::MuteTrackRequest { sid: own.clone(), muted: number % 2 == 0 }));
+            number += 1;
+        }
+        is_dealt_with(&enemy, number).await;
+        let (took, grown) = (begun.elapsed(), MEMORY.current_usage().saturating_sub(before));
+        println!("{name}: {} ms, {} KB", took.as_millis(), grown / 1000);
+        assert!(took < 4 * LONGEST, "{name}: {took:?}");
+        drop(enemy);
+        party.check().await;
+    }
+}
+
+#[tokio::test]
+async fn names_without_end_are_not_remembered() {
+    let party = Party::start().await;
+    let enemy = party.connected_enemy().await;
+    let before = MEMORY.current_usage();
+    for number in 0..20 {
+        let track_sids = vec![format!("{number}{}", "x".repeat(3 * MIB))];
+        enemy.say(Ask::Subscription(proto::UpdateSubscription { track_sids, ..Default::default() }));
+    }
+    is_dealt_with(&enemy, 0).await;
+    let grown = MEMORY.current_usage().saturating_sub(before);
+    assert!(grown < 30 * MIB, "{grown} bytes");
+    party.check().await;
+}
+
+/// The enemy says the same so often, as fast as it can.
+async fn flood(party: &Party, enemy: &Caller, times: u32, ask: impl Fn(u32) -> Ask) {
+    for number in 0..times {
+        enemy.say(ask(number));
+        if number % 500 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    is_dealt_with(enemy, 0).await;
+    party.check().await;
+}
+
+#[tokio::test]
+async fn news_without_end_cost_nobody_its_connection() {
+    let party = Party::start().await;
+    let enemy = party.connected_enemy().await;
+    let own = enemy.publish(MediaKind::Audio).await;
+    flood(&party, &enemy, 20_000, |number| {
+        Ask::Mute(proto::MuteTrackRequest { sid: own.clone(), muted: number % 2 == 0 })
+    })
+    .await;
+    let metadata = "m".repeat(60_000);
+    enemy.say(Ask::UpdateMetadata(proto::UpdateParticipantMetadata { metadata, ..Default::default() }));
+    flood(&party, &enemy, 3000, |number| {
+        Ask::Mute(proto::MuteTrackRequest { sid: own.clone(), muted: number % 2 == 0 })
+    })
+    .await;
+}
