@@ -3,10 +3,12 @@
 // Data that participants send each other.
 
 const { digest } = require('../support/caller.js');
+const { pause } = require('../support/eventually.js');
 const { setSession } = require('../support/session.js');
 
 const { ask, gather, join, newRoom } = setSession();
 const MEGABYTES_MS = 60_000;
+const ARRIVES_MS = 1500;
 
 const room = newRoom();
 let ann, ben, cleo;
@@ -95,6 +97,8 @@ test.each([{ canPublishData: false }, { canPublish: false }])('it is dropped if 
   const topic = JSON.stringify(grants);
   const dan = await join({ room, identity: 'dan', grants });
   await dan.sends(topic, 'not allowed');
+  // Nobody is told when it arrives, which must be before it would be allowed.
+  await pause(ARRIVES_MS);
   await ask('UpdateParticipant', {
     room,
     identity: 'dan',

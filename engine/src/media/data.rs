@@ -95,7 +95,7 @@ impl Room {
             }
             peer.mail.received = packet.sequence;
         }
-        if peer.answer_call(&packet) || !peer.may_send(packet.value.as_ref()) {
+        if !peer.may_send(packet.value.as_ref()) || peer.answer_call(&packet) {
             return;
         }
         sign(&mut packet, peer);
@@ -207,14 +207,13 @@ impl Peer {
         }
     }
 
-    /// Whether it may send that. What serves a call that somebody else has made is no data of its own.
+    /// Whether it may send that. As on livekit-server, who may send no data answers no call.
     fn may_send(&self, value: Option<&Value>) -> bool {
         let may_publish = self.permission().can_publish_data;
         match value {
             Some(Value::Transcription(_)) => self.info.kind() == participant_info::Kind::Agent && may_publish,
             // Nobody reads them here.
             Some(Value::Metrics(_)) | None => false,
-            Some(Value::RpcAck(_) | Value::RpcResponse(_)) => true,
             Some(_) => may_publish,
         }
     }
