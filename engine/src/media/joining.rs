@@ -17,7 +17,7 @@ use super::peer::{BreaksResume, Peer};
 use super::permissions;
 use super::quality::Quality;
 use super::room::{Context, Farewell, Room, update};
-use super::transport::Transport;
+use super::transport::{Transport, Ways};
 use super::{LinkId, PeerId, Side};
 use crate::engine::Shared;
 use crate::refusal::Refusal;
@@ -165,6 +165,7 @@ impl Room {
             ..proto::ConnectionSettings::default()
         });
         let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
+        let ways = if self.over_tcp.contains(&joined.participant.identity) { Ways::Tcp } else { Ways::All };
         let mut peer = Peer {
             id,
             info: joined.participant,
@@ -174,8 +175,8 @@ impl Room {
             untold: BTreeSet::new(),
             joined: context.io.now,
             silent_since: None,
-            publisher: Transport::new(id, Side::Publisher, &mut context.io),
-            subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io)),
+            publisher: Transport::new(id, Side::Publisher, &mut context.io, ways),
+            subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io, ways)),
             negotiation: Negotiation::default(),
             tracks: Vec::new(),
             subscriptions: Vec::new(),

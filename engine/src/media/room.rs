@@ -1,6 +1,6 @@
 //! A room with participants in it: who is told what, and who comes and goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use livekit_protocol as proto;
@@ -32,6 +32,8 @@ pub(super) struct Room {
     /// In the order in which they came.
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) speakers: Speakers<PeerId>,
+    /// The identities of those who have asked to be connected over TCP from now on.
+    pub(super) over_tcp: HashSet<String>,
 }
 
 /// How a participant goes.
@@ -63,7 +65,7 @@ impl Farewell {
 
 impl Room {
     pub(super) fn new(name: String, sid: String) -> Self {
-        Self { name, sid, peers: BTreeMap::new(), speakers: Speakers::default() }
+        Self { name, sid, peers: BTreeMap::new(), speakers: Speakers::default(), over_tcp: HashSet::new() }
     }
 
     pub(super) fn by_identity(&self, identity: &str) -> Option<PeerId> {

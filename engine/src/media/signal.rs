@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use livekit_protocol as proto;
-use proto::DisconnectReason;
 use proto::request_response::{Reason, Request};
 use proto::signal_request::Message as Asked;
 use proto::signal_response::Message;
 use proto::simulate_scenario::Scenario;
+use proto::{CandidateProtocol, DisconnectReason};
 
 use super::PeerId;
 use super::peer::BreaksResume;
@@ -17,6 +17,8 @@ use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata}
 
 /// From this version of the signalling on, clients understand an answer that is no refusal.
 const HEARS_OF_SUCCESS: i32 = 15;
+/// The most participants of a room who are remembered to want TCP.
+const MOST_OVER_TCP: usize = 1024;
 /// How loud a simulated speaker is.
 const SIMULATED_LEVEL: f32 = 0.9;
 
@@ -178,8 +180,14 @@ impl Room {
             Some(Scenario::ServerLeave(_)) => {
                 self.remove(context, id, Farewell::for_good(DisconnectReason::ServerShutdown));
             }
-            // Both ways are offered from the start, and which one is taken the client decides. It comes back and decides anew.
-            Some(Scenario::SwitchCandidateProtocol(_)) => {
+            // It comes back, and is offered that way alone. There is no TURN over TLS here: TCP is the nearest.
+            Some(Scenario::SwitchCandidateProtocol(protocol)) => {
+                let identity = peer.info.identity.clone();
+                if protocol == i32::from(CandidateProtocol::Udp) {
+                    self.over_tcp.remove(&identity);
+                } else if self.over_tcp.len() < MOST_OVER_TCP {
+                    self.over_tcp.insert(identity);
+                }
                 self.remove(context, id, Farewell::to_rejoin(DisconnectReason::Migration));
             }
             Some(Scenario::DisconnectSignalOnResume(_)) => peer.breaks_resume = Some(BreaksResume::AfterMessages),

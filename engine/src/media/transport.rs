@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{KeyframeRequestKind, Mid, Rid};
-use str0m::net::Receive;
+use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpPacket, Ssrc};
 use str0m::stats::PeerStats;
-use str0m::{Event, Input, Output, Rtc};
+use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::network::{Network, Received};
 use super::{PeerId, Side};
@@ -57,6 +57,14 @@ pub(super) struct Io<'a> {
     pub(super) now: Instant,
 }
 
+/// By which protocols a client may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ways {
+    All,
+    /// Over TCP alone, as if UDP were blocked.
+    Tcp,
+}
+
 pub(super) struct Transport {
     rtc: Rtc,
     peer: PeerId,
@@ -73,7 +81,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(peer: PeerId, side: Side, io: &mut Io<'_>) -> Self {
+    /// A connection by the ways that the client may take.
+    pub(super) fn new(peer: PeerId, side: Side, io: &mut Io<'_>, ways: Ways) -> Self {
         let descriptor = Extension::with_serializer(DEPENDENCY_DESCRIPTOR, PassThrough);
         let rtc = Rtc::builder()
             .set_ice_lite(true)
@@ -99,7 +108,9 @@ impl Transport {
             sources: HashMap::new(),
             channels: HashMap::new(),
         };
-        for candidate in io.network.candidates().to_vec() {
+        let is_open = |candidate: &&Candidate| ways == Ways::All || candidate.proto() == Protocol::Tcp;
+        let candidates: Vec<_> = io.network.candidates().iter().filter(is_open).cloned().collect();
+        for candidate in candidates {
             transport.drive(io, |rtc| drop(rtc.add_local_candidate(candidate).cloned()));
         }
         transport
