@@ -110,6 +110,11 @@ impl Room {
                 Some((id, proto::SpeakerInfo { sid: peer.info.sid.clone(), level, active: level > 0.0 }))
             })
             .collect();
+        self.tell_of_speakers(&speakers);
+    }
+
+    /// Tells of speakers those who hear them.
+    pub(super) fn tell_of_speakers(&mut self, speakers: &[(PeerId, proto::SpeakerInfo)]) {
         for peer in self.peers.values_mut() {
             // Silence is no secret: whoever is not sent a speaker any more must not see it speak for ever.
             let concerns = |id: PeerId| id == peer.id || peer.subscriptions.iter().any(|each| each.publisher == id);

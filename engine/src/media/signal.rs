@@ -169,8 +169,7 @@ impl Room {
                 let sid = peer.info.sid.clone();
                 let until = context.io.now + Duration::from_secs(u64::try_from(secs).unwrap_or_default().min(60));
                 self.speakers.simulate(id, SIMULATED_LEVEL, until);
-                let speakers = vec![proto::SpeakerInfo { sid, level: SIMULATED_LEVEL, active: true }];
-                self.tell_all(Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
+                self.tell_of_speakers(&[(id, proto::SpeakerInfo { sid, level: SIMULATED_LEVEL, active: true })]);
             }
             // The client finds the server silent, as if it had died.
             Some(Scenario::Migration(_)) => self.remove(context, id, Farewell::silent(DisconnectReason::Migration)),
