@@ -14,7 +14,7 @@ export async function conformance() {
   await ensurePrograms();
   await ensureServers();
   await ensureAddon();
-  const total = { passed: 0, failed: 0 };
+  const total = { passed: 0, failed: 0, stories: [] };
   for (const [name, start] of Object.entries(servers)) {
     const { url, apiKey, apiSecret, stop } = await start();
     say(`conformance: ${name} on ${url}`);
@@ -22,6 +22,7 @@ export async function conformance() {
     const count = await runSuite(env).finally(stop);
     total.passed += count.passed;
     total.failed += count.failed;
+    total.stories.push(...(count.stories ?? []).map((story) => `${name}: ${story}`));
   }
   return total;
 }

@@ -4,7 +4,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { root, run } from './shell.mjs';
 
-/** @typedef {{ passed: number, failed: number }} Count */
+/** @typedef {{ passed: number, failed: number, stories?: string[] }} Count `stories`: of what failed, the title and what went wrong. */
+
+/** A whole suite that fails for one reason tells it once. */
+const MOST_STORIES = 5;
 
 /**
  * Runs jest, all of it or what the options select.
@@ -27,10 +30,21 @@ export async function jest(options = [], env = {}) {
     const skipped = results.numPendingTests + results.numTodoTests;
     if (skipped > 0) console.error(`${skipped} tests were skipped`);
     const failed = results.numFailedTests + results.numRuntimeErrorTestSuites + skipped;
-    return ranSome({ passed: results.numPassedTests, failed }, failure);
+    return ranSome({ passed: results.numPassedTests, failed, stories: storiesOf(results) }, failure);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** What the end of a long output repeats. */
+function storiesOf({ testResults }) {
+  return testResults.flatMap(({ name, message, assertionResults }) => {
+    const file = path.relative(root, name);
+    const failed = assertionResults.filter(({ status }) => status === 'failed');
+    if (failed.length === 0) return message ? [`${file}\n${message}`] : [];
+    const told = failed.slice(0, MOST_STORIES).map(({ fullName, failureMessages }) => `${file}: ${fullName}\n${failureMessages[0]}`);
+    return failed.length > MOST_STORIES ? [...told, `${file}: ${failed.length - MOST_STORIES} more`] : told;
+  });
 }
 
 /**

@@ -11,6 +11,7 @@ import { pack } from './pack.mjs';
 import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms, ensureServers } from './setup.mjs';
 import { report, root, run, say } from './shell.mjs';
 
+const STORY_LENGTH = 1_500;
 const bin = (name) => path.join(root, 'node_modules/.bin', name);
 const cargo = async (...args) => run(['cargo', ...args], { env: await cargoEnv() });
 const snapshot = () => new Map(generatedFiles().map((file) => [file, readFileSync(path.join(root, file), 'utf8')]));
@@ -62,11 +63,12 @@ async function cargoTest(...options) {
     ({ output = '' } = error);
     failure = error;
   }
-  const count = { passed: 0, failed: 0 };
+  const count = { passed: 0, failed: 0, stories: [] };
   for (const [, passed, failed] of output.matchAll(/^test result: .*? (\d+) passed; (\d+) failed;/gm)) {
     count.passed += Number(passed);
     count.failed += Number(failed);
   }
+  count.stories = output.match(/^---- .+ stdout ----\n\n.+\n.*/gm) ?? [];
   return ranSome(count, failure);
 }
 
@@ -96,6 +98,7 @@ async function checkInstalled(tarballs) {
 
 const total = { passed: 0, failed: 0 };
 const failures = [];
+const stories = [];
 for (const name of chosen ?? all) {
   console.log(`\n=== ${name}`);
   const begun = Date.now();
@@ -109,10 +112,12 @@ for (const name of chosen ?? all) {
   }
   total.passed += count.passed;
   total.failed += count.failed;
+  stories.push(...(count.stories ?? []));
   if (count.failed > 0) failures.push(name);
   const seconds = ((Date.now() - begun) / 1000).toFixed(1);
   say(`${name}: ${count.failed > 0 ? 'FAILED' : 'passed'}, ${seconds} s`);
 }
+for (const story of stories) console.log(`\n${story.slice(0, STORY_LENGTH)}`);
 if (failures.length > 0) console.log(`\nfailed: ${failures.join(', ')}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed > 0 ? 1 : 0;

@@ -60,6 +60,7 @@ struct Party {
     /// What each of them publishes.
     tracks: [Vec<String>; 2],
     checks: AtomicUsize,
+    enemies: AtomicUsize,
     /// One party at a time: they count the process's memory and panics.
     _turn: MutexGuard<'static, ()>,
 }
@@ -77,7 +78,15 @@ impl Party {
             vec![caller.publish(MediaKind::Audio).await, caller.publish(MediaKind::Video).await]
         };
         let (first, second) = tokio::join!(publishes(&ann), publishes(&ben));
-        let party = Self { engine, ann, ben, tracks: [first, second], checks: AtomicUsize::new(0), _turn: turn };
+        let party = Self {
+            engine,
+            ann,
+            ben,
+            tracks: [first, second],
+            checks: AtomicUsize::new(0),
+            enemies: AtomicUsize::new(0),
+            _turn: turn,
+        };
         party.check().await;
         party
     }
@@ -98,9 +107,10 @@ impl Party {
         Caller::call(self.address(), call).await
     }
 
-    /// An enemy that is connected and publishes.
+    /// An enemy that is connected, each time another one: what one has done to itself is not the next one's.
     async fn connected_enemy(&self) -> Caller {
-        let enemy = Caller::join(self.address(), ROOM, "enemy").await;
+        let number = self.enemies.fetch_add(1, Ordering::Relaxed);
+        let enemy = Caller::join(self.address(), ROOM, &format!("enemy {number}")).await;
         enemy.has_channels().await;
         enemy
     }
