@@ -5,9 +5,7 @@ import livekit from './livekit-server.js';
 import { ensureAddon, ensurePrograms, ensureServers } from './setup.mjs';
 import { isMain, report, say } from './shell.mjs';
 
-/** Firefox does not connect to a server that it could reach over loopback alone. */
-const everywhere = { rtc: { interfaces: {}, node_ip: '' } };
-const servers = { 'livekit-server': () => livekit.startServer({ config: everywhere }), 'the engine': startEngine };
+const servers = { 'livekit-server': () => livekit.startServer({ config: livekit.EVERYWHERE }), 'the engine': startEngine };
 
 /** Runs the suite once against each server. @returns {Promise<import('./jest.mjs').Count>} */
 export async function conformance() {
