@@ -2,6 +2,8 @@
 
 const WAIT_MS = 15_000;
 const POLL_MS = 100;
+/** Of what was there last, in characters: the difference alone does not tell why. */
+const MOST_SHOWN = 1_000;
 
 /** @param {number} ms */
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -24,7 +26,8 @@ async function eventually(what, look, check, { within = WAIT_MS, every = POLL_MS
       return state;
     } catch (error) {
       if (Date.now() > deadline) {
-        error.message = `${what}: not within ${within / 1000} s\n${error.message}`;
+        const last = JSON.stringify(state)?.slice(0, MOST_SHOWN);
+        error.message = `${what}: not within ${within / 1000} s\n${error.message}\nlast: ${last}`;
         throw error;
       }
     }

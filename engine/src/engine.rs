@@ -67,7 +67,7 @@ pub enum StartError {
 /// A running server on a thread of its own. Dropped, it ends by itself.
 #[derive(Debug)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     address: SocketAddr,
     stop: CancellationToken,
     /// Cancelled once nothing is left to wait for.

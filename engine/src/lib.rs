@@ -8,6 +8,10 @@
 //! - `http`: the server API, and the clients' signalling connections.
 //! - `media`: participants, and what they send each other.
 
+// The tests' own client and the integration tests' name this crate by its name.
+#[cfg(test)]
+extern crate self as maravilla_engine;
+
 mod clock;
 mod engine;
 mod http;
@@ -17,6 +21,11 @@ mod refusal;
 pub mod revocation;
 pub mod rooms;
 mod strict;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod support;
 pub mod token;
 
 pub use clock::Now;

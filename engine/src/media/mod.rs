@@ -1,6 +1,11 @@
 //! Participants and what they send each other. All of it happens on one thread of its own, which starts with the first
 //! participant: signalling is read and written elsewhere, and server calls hand their work over.
 
+#[cfg(test)]
+#[path = "../../tests/support/caller.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod caller;
 mod calls;
 mod data;
 mod forwarding;
@@ -10,6 +15,8 @@ mod levels;
 mod negotiation;
 mod network;
 mod outbox;
+#[cfg(test)]
+mod panics;
 mod peer;
 mod permissions;
 mod publishing;
