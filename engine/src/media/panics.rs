@@ -1,0 +1,81 @@
+//! A panic while a participant is served, which nobody outside can bring about: it loses that one alone.
+
+use livekit_protocol as proto;
+use proto::signal_response::Message as Told;
+use str0m::media::MediaKind;
+use tokio::sync::oneshot;
+
+use super::caller::Caller;
+use super::room::{Context, Room};
+use super::{PeerId, Side};
+use crate::Engine;
+use crate::refusal::Refusal;
+use crate::support;
+
+const ROOM: &str = "party";
+
+/// Two who publish and see each other.
+async fn party() -> (Engine, [(Caller, [String; 1]); 2]) {
+    let engine = support::start();
+    let join = async |identity| {
+        let caller = Caller::join(engine.address(), ROOM, identity).await;
+        let sid = caller.publish(MediaKind::Video).await;
+        (caller, [sid])
+    };
+    let (ann, ben) = (join("ann").await, join("ben").await);
+    tokio::join!(ann.0.sees(&ben.1), ben.0.sees(&ann.1));
+    (engine, [ann, ben])
+}
+
+/// Does something as the engine does it when a participant has said something.
+async fn while_serving(
+    engine: &Engine,
+    identity: &'static str,
+    work: impl FnOnce(&mut Room, &mut Context<'_>, PeerId) + Send + 'static,
+) -> Result<(), Refusal> {
+    let work = move |worker: &mut super::Worker, reply: oneshot::Sender<_>| {
+        let outcome = worker.among(ROOM, identity, |room, context, id| {
+            work(room, context, id);
+            Ok(())
+        });
+        let _ = reply.send(outcome);
+    };
+    engine.shared.media.run(work).await.unwrap()
+}
+
+/// The one who is left is told, and a newcomer sees it.
+async fn goes_on(engine: &Engine, (caller, sid): &(Caller, [String; 1]), lost: &str) {
+    let is_told = |told: &Told| match told {
+        Told::Update(update) => update
+            .participants
+            .iter()
+            .any(|other| other.identity == lost && other.state() == proto::participant_info::State::Disconnected),
+        _ => false,
+    };
+    caller.until("is told who has gone", |state| state.heard.iter().any(is_told).then_some(())).await;
+    let again = Caller::join(engine.address(), ROOM, lost).await;
+    again.sees(sid).await;
+    assert!(!caller.act(|state| state.is_closed));
+}
+
+#[tokio::test]
+async fn a_panic_while_a_participant_is_served_loses_it_alone() {
+    let (engine, [ann, ben]) = party().await;
+    let outcome = while_serving(&engine, "ben", |_, _, _| panic!("meant to be")).await;
+    assert!(matches!(outcome, Err(Refusal::NoParticipant)));
+    ben.0.is_gone().await;
+    goes_on(&engine, &ann, "ben").await;
+}
+
+#[tokio::test]
+async fn a_panic_within_a_connection_loses_its_participant_alone() {
+    let (engine, [ann, ben]) = party().await;
+    let outcome = while_serving(&engine, "ben", |room, context, id| {
+        let connection = room.peers.get_mut(&id).unwrap().transport(Side::Publisher).unwrap();
+        assert_eq!(connection.drive(&mut context.io, |_| -> u8 { panic!("meant to be") }), None);
+        assert_eq!(connection.drive(&mut context.io, |_| 1), None, "what has panicked is used no more");
+    });
+    assert!(outcome.await.is_ok());
+    ben.0.is_gone().await;
+    goes_on(&engine, &ann, "ben").await;
+}
