@@ -16,6 +16,7 @@ const { serve, serveMedia } = require('./support/serve.js');
 
 const ann = { identity: 'ann', name: 'Ann' };
 const optionsFor = (server, more = {}) => JSON.stringify({ url: server.url, apiKey, apiSecret, ...more });
+const vite = require.resolve('vite').replace(/index\.cjs$/, 'dist/node/index.js');
 const nameExported = 'MediaError,clearPlatformCache,createPlatform,getPlatform,isMediaError';
 
 describe('the package', () => {
@@ -74,7 +75,7 @@ describe('the package', () => {
       export const fail = () => platform.media.createRoom('').catch((error) => [error.code, isMediaError(error), error instanceof MediaError, error instanceof Error]);`,
     );
     const result = await resultOf(
-      `import { createServer } from ${JSON.stringify(require.resolve('vite').replace(/index\.cjs$/, 'dist/node/index.js'))};
+      `import { createServer } from ${JSON.stringify(vite)};
       const vite = await createServer({ root: ${JSON.stringify(folder)}, configFile: false, appType: 'custom', logLevel: 'error', server: { middlewareMode: true, hmr: false, ws: false, watch: null }, optimizeDeps: { noDiscovery: true } });
       const first = await vite.ssrLoadModule('/rooms.js');
       vite.moduleGraph.invalidateAll();
@@ -85,6 +86,20 @@ describe('the package', () => {
       { cwd: folder, module: true, env: { LIVEKIT_URL: server.url, LIVEKIT_API_KEY: apiKey, LIVEKIT_API_SECRET: apiSecret } },
     );
     expect(result).toEqual({ anew: true, same: true, created: ['one', 'two'], failed: ['INVALID_ARGUMENT', true, true, true] });
+  });
+
+  test('stops no bundler that comes upon it while it makes what browsers get', async () => {
+    const folder = temporaryFolder();
+    installCopy(folder, 'linked');
+    fs.writeFileSync(path.join(folder, 'page.js'), `import { getPlatform } from '@maravilla-labs/platform';\nconsole.log(getPlatform);`);
+    const result = await resultOf(
+      `import { build } from ${JSON.stringify(vite)};
+      const rollupOptions = { input: ${JSON.stringify(path.join(folder, 'page.js'))} };
+      const { output } = await build({ root: ${JSON.stringify(folder)}, configFile: false, logLevel: 'error', build: { write: false, rollupOptions } });
+      console.log(JSON.stringify(output.map(({ code }) => code.includes('getPlatform') && !code.includes('.node'))));`,
+      { cwd: folder, module: true },
+    );
+    expect(result).toEqual([true]);
   });
 
   test.each(['copied', 'linked'])('works twice in one process, each for itself (addon %s)', async (addon) => {
