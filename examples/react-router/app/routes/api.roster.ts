@@ -1,0 +1,8 @@
+import { streamHuddles } from '~/lib/huddles.server';
+import { requireUser } from '~/lib/session.server';
+import type { Route } from './+types/api.roster';
+
+export async function loader({ request }: Route.LoaderArgs) {
+  await requireUser(request);
+  return streamHuddles(request);
+}

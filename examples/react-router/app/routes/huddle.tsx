@@ -1,0 +1,131 @@
+import { useEffect, useState, useSyncExternalStore } from 'react';
+import { Link, redirect } from 'react-router';
+import { Chat } from '~/components/chat';
+import { Controls } from '~/components/controls';
+import { Icon } from '~/components/icons';
+import { Tile, Video } from '~/components/tile';
+import { Call, START } from '~/lib/call';
+import { roomOf } from '~/lib/huddles.server';
+import { readUser } from '~/lib/session.server';
+import type { Route } from './+types/huddle';
+
+export const meta: Route.MetaFunction = ({ params }) => [{ title: `${params.groupId} · Huddle` }];
+
+export async function loader({ request, params, url: { pathname, search, searchParams } }: Route.LoaderArgs) {
+  if (!(await readUser(request))) throw redirect(`/?next=${encodeURIComponent(pathname + search)}`);
+  roomOf(params.groupId);
+  return { groupId: params.groupId, listens: searchParams.has('listen') };
+}
+
+/** Another huddle, or coming to listen, is another call. */
+export default function Page({ loaderData: { groupId, listens } }: Route.ComponentProps) {
+  return <Huddle key={`${groupId} ${listens}`} groupId={groupId} listens={listens} />;
+}
+
+function Huddle({ groupId, listens }: { groupId: string; listens: boolean }) {
+  const [call] = useState(() => new Call(groupId, listens));
+  const state = useSyncExternalStore(call.subscribe, call.getState, () => START);
+  useEffect(() => {
+    void call.join();
+    return () => void call.leave();
+  }, [call]);
+
+  if (state.phase === 'over') return <Over title={state.ending} onJoin={() => void call.join()} />;
+  return <Live groupId={groupId} call={call} state={state} />;
+}
+
+function Over({ title, onJoin }: { title: string; onJoin: () => void }) {
+  return (
+    <main className="card">
+      <h1>{title}</h1>
+      <div className="actions">
+        <button type="button" onClick={onJoin}>
+          Join again
+        </button>
+        <Link className="button plain" to="/">
+          Back to the lobby
+        </Link>
+      </div>
+    </main>
+  );
+}
+
+function Live({ groupId, call, state }: { groupId: string; call: Call; state: typeof START }) {
+  const { phase, people, me, messages, notice, isSilent } = state;
+  const [isChatOpen, setChatOpen] = useState(false);
+  const [read, setRead] = useState(0);
+  useEffect(() => setChatOpen(window.matchMedia('(min-width: 60rem)').matches), []);
+  useEffect(() => {
+    if (isChatOpen) setRead(messages.length);
+  }, [isChatOpen, messages.length]);
+  const screens = people.filter(({ screen }) => screen);
+
+  return (
+    <div className="call">
+      <header>
+        <h1>{groupId}</h1>
+        <p className="count">{people.length === 1 ? 'Only you' : `${people.length} people`}</p>
+        <CopyLink groupId={groupId} />
+      </header>
+      {phase === 'reconnecting' && (
+        <p className="banner" role="status">
+          Connection lost. Reconnecting…
+        </p>
+      )}
+      {isSilent && (
+        <p className="banner">
+          The browser plays no sound yet.
+          <button type="button" onClick={() => void call.turnSoundOn()}>
+            Turn sound on
+          </button>
+        </p>
+      )}
+      {notice && (
+        <p className="banner" role="alert">
+          {notice}
+          <button type="button" onClick={() => call.dismissNotice()}>
+            Close
+          </button>
+        </p>
+      )}
+      <main className="stage" data-shares={screens.length > 0 || undefined}>
+        {phase === 'joining' && (
+          <p className="hint" role="status">
+            Joining…
+          </p>
+        )}
+        {screens.map(({ identity, name, screen }) => (
+          <figure className="tile screen" key={identity} aria-label={`Screen of ${name}`}>
+            {screen && <Video track={screen} />}
+            <figcaption className="name">Screen of {name}</figcaption>
+          </figure>
+        ))}
+        <ul className="tiles" aria-label="People">
+          {people.map((person) => {
+            const mayRemove = me?.canPublish && !person.isMe;
+            return <Tile key={person.identity} person={person} onRemove={mayRemove ? () => void call.remove(person.identity) : undefined} />;
+          })}
+        </ul>
+      </main>
+      {isChatOpen && <Chat call={call} messages={messages} onClose={() => setChatOpen(false)} />}
+      {me && (
+        <Controls call={call} me={me} isChatOpen={isChatOpen} unread={messages.length - read} onChat={() => setChatOpen(!isChatOpen)} />
+      )}
+    </div>
+  );
+}
+
+/** Whoever comes by that link sees and hears, and is neither seen nor heard. */
+function CopyLink({ groupId }: { groupId: string }) {
+  const [isCopied, setCopied] = useState(false);
+  async function copy() {
+    await navigator.clipboard.writeText(new URL(`/huddles/${groupId}?listen`, window.location.href).href);
+    setCopied(true);
+  }
+  return (
+    <button className="quiet" type="button" onClick={() => void copy().catch(() => undefined)}>
+      <Icon name="link" />
+      <span aria-live="polite">{isCopied ? 'Link copied' : 'Copy listener link'}</span>
+    </button>
+  );
+}

@@ -1,0 +1,5 @@
+import { env } from '$env/dynamic/private';
+import { getPlatform } from '@maravilla-labs/platform';
+
+/** Where rooms live is a matter of the environment; `media` is undefined where there is nothing. */
+export const platform = getPlatform({ env });

@@ -1,0 +1,9 @@
+import { BAD_NAME, isGroupId } from '$lib/server/huddles';
+import { error, redirect } from '@sveltejs/kit';
+import type { PageServerLoad } from './$types';
+
+export const load: PageServerLoad = ({ locals, params: { groupId }, url }) => {
+  if (!isGroupId(groupId)) error(400, BAD_NAME);
+  if (!locals.user) redirect(303, `/?next=${encodeURIComponent(url.pathname + url.search)}`);
+  return { groupId, listens: url.searchParams.has('listen') };
+};
