@@ -5,7 +5,7 @@ import { generate } from './generate.mjs';
 import { ensureAddon } from './setup.mjs';
 import { isMain, report, root, run, say } from './shell.mjs';
 
-const dist = path.join(root, 'dist');
+export const dist = path.join(root, 'dist');
 
 /** Gives the paths of the two tarballs, the main package's first. */
 export async function pack() {

@@ -1,0 +1,49 @@
+// node bench/huddle.mjs [react-router | sveltekit]: seconds from `npm start` until two tabs of one browser see each other.
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import browser from '../conformance/support/browser.js';
+import processes from '../scripts/processes.js';
+
+const START = fileURLToPath(new URL('../scripts/start.mjs', import.meta.url));
+/** Compiling the addon included, where there is none yet. */
+const READY_MS = 900_000;
+const WAIT_MS = 60_000;
+
+const begun = Date.now();
+const started = processes.launch(process.execPath, [START, ...process.argv.slice(2)], {}, { cwd: path.dirname(START) });
+const tell = (what) => console.log(`${((Date.now() - begun) / 1000).toFixed(1)} s  ${what}`);
+
+/** Signs somebody in at that address, and joins. @param {import('puppeteer-core').Page} page @param {string} url @param {string} name */
+async function join(page, url, name) {
+  const find = (role, label) => page.locator(`::-p-aria([name="${label}"][role="${role}"])`).setTimeout(WAIT_MS);
+  await page.goto(url);
+  await find('textbox', 'Your name').fill(name);
+  await find('button', 'Continue').click();
+  await find('textbox', 'Huddle name').fill('tea');
+  await find('button', 'Join').click();
+  await find('button', 'Leave').wait();
+}
+
+/** Another's picture moves. @param {import('puppeteer-core').Page} page @param {string} name */
+const sees = (page, name) =>
+  page.waitForFunction((name) => document.querySelector(`li[aria-label="${name}"] video`)?.currentTime > 0, { timeout: WAIT_MS }, name);
+
+let chromium;
+try {
+  await processes.untilReady(started, async () => started.logs().includes('Ctrl-C ends it'), READY_MS);
+  tell('the addresses are printed');
+  const [first, second] = started.logs().match(/http:\/\/[\w.]+:\d+/g);
+  chromium = await browser.launch('chromium');
+  tell('Chromium is open');
+  const ann = await chromium.newPage();
+  await join(ann, first, 'Ann');
+  const ben = await chromium.newPage();
+  await join(ben, second, 'Ben');
+  await sees(ben, 'Ann');
+  await ann.bringToFront();
+  await sees(ann, 'Ben');
+  tell('two tabs see each other');
+} finally {
+  await chromium?.close();
+  await started.stop();
+}

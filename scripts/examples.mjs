@@ -1,0 +1,97 @@
+// Installs and builds the example apps as a user does, from the packed tarballs, and only where something has changed.
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import examples from './example-server.js';
+import { dist, pack } from './pack.mjs';
+import { ensureAddon } from './setup.mjs';
+import { root, run, say } from './shell.mjs';
+
+/** @typedef {import('./example-server.js').Name} Name */
+
+export const { apps, folderOf, startDevServer, startExample } = examples;
+
+/** What tools make in an app's folder. */
+const MADE = new Set(['node_modules', 'build', '.react-router', '.svelte-kit']);
+const PACKED = ['package.json', 'index.js', 'index.d.ts', 'binding.js', 'binding.d.ts', 'bin', 'facade'];
+
+/**
+ * What a build finds in its environment: none of it may come to be in what browsers get.
+ * @type {Record<string, string>}
+ */
+export const planted = JSON.parse(readFileSync(path.join(root, 'examples/__test__/support/planted.json'), 'utf8'));
+
+/** Every file in a folder but those that tools make. @param {string} folder @returns {string[]} */
+export function filesOf(folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (MADE.has(entry.name)) return [];
+    const file = path.join(folder, entry.name);
+    return entry.isDirectory() ? filesOf(file) : [file];
+  });
+}
+
+/** One text for what is in the files. @param {string[]} files */
+function hashOf(files) {
+  const hash = createHash('sha256');
+  for (const file of files.filter((file) => existsSync(file)).sort()) hash.update(`${path.basename(file)}\0`).update(readFileSync(file));
+  return hash.digest('hex');
+}
+
+/** @param {string} stamp @param {string} hash */
+const isStamped = (stamp, hash) => existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
+
+/** The two tarballs, no older than what is in them. @returns {Promise<string[]>} */
+export async function ensureTarballs() {
+  await ensureAddon();
+  const addon = readdirSync(root).filter((name) => /^platform\..+\.node$/.test(name));
+  const files = [...PACKED, ...addon].flatMap((name) => {
+    const file = path.join(root, name);
+    return statSync(file).isDirectory() ? filesOf(file) : [file];
+  });
+  const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));
+  const names = existsSync(dist) ? readdirSync(dist).filter((name) => name.endsWith('.tgz')) : [];
+  // The main package's name is the beginning of the other's.
+  const tarballs = names.map((name) => path.join(dist, name)).sort((a, b) => a.length - b.length);
+  if (tarballs.length === 2 && tarballs.every((file) => statSync(file).mtimeMs >= newest)) return tarballs;
+  say('packing the package');
+  return pack();
+}
+
+/**
+ * Installs the tarballs in an app's folder, and everything else that its package.json and its lock file name.
+ * @param {string} folder
+ * @param {string} title
+ * @param {Record<string, string>} [env]
+ */
+export async function ensureInstalled(folder, title, env) {
+  const tarballs = await ensureTarballs();
+  const modules = path.join(folder, 'node_modules');
+  const stamp = path.join(modules, '.installed');
+  const hash = hashOf([path.join(folder, 'package.json'), path.join(folder, 'package-lock.json'), ...tarballs]);
+  if (isStamped(stamp, hash)) return;
+  say(`installing ${title} (about 20 s the first time)`);
+  // npm takes a tarball of the same name and version for what it has already.
+  for (const name of ['@maravilla-labs', '.package-lock.json', '.installed']) rmSync(path.join(modules, name), { recursive: true, force: true });
+  await run(['npm', 'install', '--no-save', '--no-audit', '--no-fund', '--prefer-offline', ...tarballs], { cwd: folder, env, quiet: true });
+  writeFileSync(stamp, hash);
+}
+
+/** Builds an app for production. @param {Name} name @param {string} folder @param {string} [node] */
+export async function ensureBuilt(name, folder, node = process.execPath) {
+  const stamp = path.join(folder, 'node_modules/.built');
+  const installed = readFileSync(path.join(folder, 'node_modules/.installed'), 'utf8');
+  const hash = hashOf(filesOf(folder)) + installed;
+  if (isStamped(stamp, hash) && existsSync(path.join(folder, 'build'))) return;
+  say(`building ${path.relative(root, folder)} (about 10 s)`);
+  await run([node, ...examples.argumentsOf(folder, apps[name].build)], { cwd: folder, env: { ...planted, NODE_ENV: 'production' }, quiet: true });
+  writeFileSync(stamp, hash);
+}
+
+/** @param {Name} name */
+export const ensureExample = (name) => ensureInstalled(folderOf(name), `the ${apps[name].title} app`);
+
+/** @param {Name} name */
+export async function buildExample(name) {
+  await ensureExample(name);
+  await ensureBuilt(name, folderOf(name));
+}
