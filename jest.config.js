@@ -10,7 +10,16 @@ const conformance = {
   testMatch: ['<rootDir>/conformance/**/*.test.js'],
 };
 
-const isAskedFor = process.argv.slice(2).some((argument) => argument.includes('conformance'));
+/** The example apps in browsers: it takes minutes. */
+const examples = {
+  ...shared,
+  displayName: 'examples',
+  roots: ['<rootDir>/examples/__test__'],
+  testMatch: ['<rootDir>/examples/__test__/**/*.test.js'],
+  globalSetup: '<rootDir>/scripts/jest-examples-setup.mjs',
+};
+
+const isAskedFor = ({ displayName }) => process.argv.slice(2).some((argument) => argument.includes(displayName));
 
 /** Files right in __test__ need the addon alone; those in __test__/server start real servers. */
 module.exports = {
@@ -24,6 +33,6 @@ module.exports = {
       testMatch: ['<rootDir>/__test__/server/**/*.test.js'],
       globalSetup: '<rootDir>/scripts/jest-server-setup.mjs',
     },
-    ...(isAskedFor ? [conformance] : []),
+    ...[conformance, examples].filter(isAskedFor),
   ],
 };

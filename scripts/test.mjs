@@ -34,6 +34,7 @@ const steps = {
   'cargo unit tests': () => cargoTest('--workspace', '--lib', '--', '--skip', 'behaviour'),
   jest: () => jest(),
   'jest, without servers': () => jest(['--selectProjects', 'fast']),
+  examples: () => jest(['--selectProjects', 'examples']),
   conformance,
   package: checkPackage,
 };

@@ -74,11 +74,11 @@ function programOf(kind) {
   throw new Error(`none of ${PROGRAMS[kind].join(', ')} is on the PATH; node scripts/setup.mjs installs it`);
 }
 
-/** @param {Kind} kind @returns {Promise<import('puppeteer-core').Browser>} */
-async function launch(kind) {
+/** @param {Kind} kind @param {string[]} [more] Further arguments. @returns {Promise<import('puppeteer-core').Browser>} */
+async function launch(kind, more = []) {
   const browser = kind === 'chromium' ? 'chrome' : 'firefox';
   const program = programOf(kind);
-  const options = { browser, headless: true, args: kind === 'chromium' ? CHROMIUM : [], extraPrefsFirefox: FIREFOX };
+  const options = { browser, headless: true, args: [...(kind === 'chromium' ? CHROMIUM : []), ...more], extraPrefsFirefox: FIREFOX };
   // Where Linux can do it, the kernel ends the browser also when this process is killed.
   const setpriv = '/usr/bin/setpriv';
   if (!existsSync(setpriv)) return puppeteer.launch({ ...options, executablePath: program });

@@ -1,0 +1,3 @@
+'use strict';
+
+require('./huddle.js').describeHuddle('sveltekit');
