@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import path from 'node:path';
 import { cache, root } from './shell.mjs';
 
-const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'];
+const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'examples/README.md'];
 const folder = path.join(cache, 'types/docs');
 const read = (file) => readFileSync(path.join(root, file), 'utf8');
 
@@ -72,8 +72,9 @@ function* commandFaults(file) {
 function* linkFaults(file) {
   for (const [, link] of read(file).matchAll(/\]\(([^)\s]+)\)/g)) {
     if (/^https?:/.test(link)) continue;
-    const [target = '', anchor] = link.split('#');
-    const found = existsSync(path.join(root, target)) && (anchor === undefined || anchorsOf(target || file).includes(anchor));
+    const [name, anchor] = link.split('#');
+    const target = name ? path.join(path.dirname(file), name) : file;
+    const found = existsSync(path.join(root, target)) && (anchor === undefined || anchorsOf(target).includes(anchor));
     if (!found) yield `${file}: nothing is at ${link}`;
   }
 }
