@@ -13,7 +13,7 @@ export interface MediaRoomInfo {
   maxParticipants: number;
   /** Milliseconds since the epoch. */
   createdAt: number;
-  /** The room is open on the server: a client may join it now. */
+  /** Always `true`: a server tells of open rooms alone. It does not say that anybody is in it. */
   active: boolean;
 }
 
@@ -83,6 +83,7 @@ export interface MediaTrack {
   /** `unknown` where the client did not say. */
   source: MediaTrackSource | 'unknown';
   kind: 'audio' | 'video' | 'data';
+  /** Nothing is sent for now. */
   muted: boolean;
 }
 
@@ -91,15 +92,21 @@ export interface MediaParticipant {
   identity: string;
   /** The name that others see; may be `''`. */
   name: string;
-  /** Only while `active` does media flow. */
+  /** `joining`: its signalling is connected; `joined`: it has made its offer; `active`: media can flow; `disconnected`: it is leaving. */
   state: 'joining' | 'joined' | 'active' | 'disconnected';
   /** Milliseconds since the epoch. */
   joinedAt: number;
+  /** Text that everyone in the room reads; `''` for none. */
   metadata: string;
+  /** Texts by key that everyone in the room reads; `{}` for none. */
   attributes: Record<string, string>;
+  /** May publish audio and video. */
   canPublish: boolean;
+  /** May receive others' tracks. */
   canSubscribe: boolean;
+  /** May send data messages. */
   canPublishData: boolean;
+  /** What it publishes now. */
   tracks: MediaTrack[];
 }
 
@@ -127,7 +134,7 @@ export interface AbortSignalLike {
 export interface MediaService {
   /**
    * Creates the room, or gives the live one of that name back unchanged.
-   * Calls for one room that overlap in this process share a single request.
+   * Calls for one room that overlap in this process share a single request: the first one's settings hold.
    */
   createRoom(roomId: string, settings?: MediaRoomInfoSettings, options?: MediaCallOptions): Promise<MediaRoomInfo>;
   /**
@@ -169,8 +176,8 @@ export interface OwnedPlatform extends Platform, AsyncDisposable {
 /** Where rooms live. An option beats its environment variable; `undefined` and `''` count as absent. */
 export interface PlatformOptions {
   /**
-   * `MARAVILLA_MEDIA_PROVIDER`: a LiveKit server, an engine within this process, or nothing; default: `livekit` when key
-   * and secret are set, else `none`. The rooms of `embedded` live and die with the process.
+   * `MARAVILLA_MEDIA_PROVIDER`: a LiveKit server, an engine within this process, or nothing; default: `livekit` as soon
+   * as one of URL, API URL, key and secret is set (key and secret have to be), else `none`. The rooms of `embedded` live and die with the process.
    */
   provider?: 'livekit' | 'embedded' | 'none' | undefined;
   /** `LIVEKIT_URL`: where clients connect; ws, wss, http or https, handed out as ws or wss. Without it no token can be minted. */
@@ -197,7 +204,10 @@ export interface PlatformOptions {
   roomPrefix?: string | undefined;
   /** `MARAVILLA_MEDIA_TOKEN_TTL_SECS`: seconds for which a token opens its room, 1 to 2,592,000; default 21600 (6 h). */
   tokenTtlSecs?: number | undefined;
-  /** `MARAVILLA_MEDIA_TIMEOUT_MS`: milliseconds for a whole call, retries included; default 10000. */
+  /**
+   * `MARAVILLA_MEDIA_TIMEOUT_MS`: milliseconds for a whole call, retries included; default 10000. On LiveKit Cloud a call moves to
+   * another region only if it has 5000 or more.
+   */
   timeoutMs?: number | undefined;
   /** Read in place of `process.env`: pass SvelteKit's `$env/dynamic/private`, which keeps `.env` out of `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
@@ -240,7 +250,7 @@ export type MediaErrorCode =
   | 'UPSTREAM_ERROR'
   | 'INTERNAL';
 
-/** What a {@link MediaError} can tell besides its code and message; all of it may be left out. */
+/** What a {@link MediaError} can tell besides its code and message. Left out: `operation` is `''`, `retryable` is `false`. */
 export interface MediaErrorDetails {
   operation?: string | undefined;
   retryable?: boolean | undefined;

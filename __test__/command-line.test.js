@@ -151,11 +151,11 @@ describe('maravilla-media dev', () => {
     expect((await createPlatform({ url: told.url, apiKey: 'production', apiSecret: secret }).media.listRooms().catch(({ code }) => code))).toBe('UNAUTHENTICATED');
   });
 
-  test('tells a reader its URL, its key, how to point an app at it and what it cannot do yet', async () => {
+  test('tells a reader its URL, its key, how to point an app at it and who can join', async () => {
     const { printed } = start(['dev', '--port', '0']);
     const text = await printed(/Ctrl-C/);
     const url = /ws:\/\/127\.0\.0\.1:\d+/.exec(text)[0];
-    for (const part of [`LIVEKIT_URL=${url}`, 'LIVEKIT_API_KEY=devkey', 'LIVEKIT_API_SECRET', 'the development secret "secret"', 'generateToken', 'livekit-server-sdk', 'livekit-client', 'Browsers cannot join']) {
+    for (const part of [`LIVEKIT_URL=${url}`, 'LIVEKIT_API_KEY=devkey', 'LIVEKIT_API_SECRET', 'the development secret "secret"', 'generateToken', 'livekit-server-sdk', 'livekit-client', 'from this machine']) {
       expect(text).toContain(part);
     }
   });

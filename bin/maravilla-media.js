@@ -12,8 +12,8 @@ const { version } = require('../package.json');
 /** The pair of `livekit-server --dev`: everyone knows it. */
 const KNOWN = { key: 'devkey', secret: 'secret' };
 
-const STATE = `This version carries rooms, tokens and the server API. Browsers cannot join
-yet: signalling and media come next.`;
+const REACH = `Browsers and LiveKit's other clients join it, from this machine and, with
+--host, from its networks. It has no STUN or TURN.`;
 
 const HELP = `maravilla-media: media rooms on this machine, as a LiveKit server has them
 
@@ -55,7 +55,7 @@ pair of livekit-server --dev. Everyone knows that pair, so with it only this
 machine is served; a web page that is open on it can use it too. Other users of
 the machine can see --secret in the list of processes, but not the variable.
 
-${STATE}
+${REACH}
 
 Examples:
   maravilla-media dev
@@ -184,7 +184,7 @@ To point an app at it, set these, and LIVEKIT_API_SECRET to that secret:
 To join a room, mint a token with getPlatform().media.generateToken or
 livekit-server-sdk, and connect with it and livekit-client.
 
-${STATE}
+${REACH}
 
 Ctrl-C ends it, and its rooms.
 `;

@@ -26,8 +26,7 @@ export async function pack() {
 
 if (isMain(import.meta.url)) {
   try {
-    const names = (await pack()).map((tarball) => `./${path.relative(root, tarball)}`);
-    say(`packed: npm install ${names.join(' ')}`);
+    say(`packed: npm install ${(await pack()).join(' ')}`);
   } catch (error) {
     process.exitCode = report(error);
   }

@@ -24,7 +24,7 @@ export async function ensureNodeModules() {
 export async function ensureAddon() {
   await ensureNodeModules();
   if (addonIsFresh()) return;
-  say('building the addon (about 4 minutes the first time, else half a minute)');
+  say('building the addon (about 5 minutes the first time, else half a minute)');
   await build();
 }
 
