@@ -8,6 +8,7 @@
 mod caller;
 mod calls;
 mod data;
+mod dtls;
 mod forwarding;
 mod joining;
 mod layers;

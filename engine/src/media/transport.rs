@@ -12,6 +12,7 @@ use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpPacket, Ssr
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
+use super::dtls::crypto_provider;
 use super::network::{Network, Received};
 use super::{PeerId, Side};
 
@@ -85,6 +86,7 @@ impl Transport {
     pub(super) fn new(peer: PeerId, side: Side, io: &mut Io<'_>, ways: Ways) -> Self {
         let descriptor = Extension::with_serializer(DEPENDENCY_DESCRIPTOR, PassThrough);
         let rtc = Rtc::builder()
+            .set_crypto_provider(crypto_provider())
             .set_ice_lite(true)
             .set_rtp_mode(true)
             .clear_codecs()
