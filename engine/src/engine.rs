@@ -84,8 +84,9 @@ pub(crate) struct Shared {
     pub(crate) signalling: TaskTracker,
     pub(crate) keys: Keys,
     pub(crate) limits: Limits,
-    /// A permit for each byte of large requests.
+    /// A permit for each byte of the large requests of callers, and one for each of strangers.
     request_bytes: Arc<Semaphore>,
+    stranger_bytes: Arc<Semaphore>,
     /// The bytes of large answers that their clients have still to take.
     pub(crate) answer_bytes: Arc<AtomicUsize>,
 }
@@ -103,13 +104,10 @@ impl Shared {
     }
 
     /// A part of the memory for large requests; `None` if there is not so much left. Whoever has shown no token that is good
-    /// for something leaves half of it to those who have.
+    /// for something takes nothing from those who have, nor they from them.
     pub(crate) fn share(&self, bytes: usize, has_token: bool) -> Option<OwnedSemaphorePermit> {
-        let reserved = if has_token { 0 } else { self.limits.request_bytes / 2 };
-        if self.request_bytes.available_permits() < reserved.saturating_add(bytes) {
-            return None;
-        }
-        self.request_bytes.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+        let memory = if has_token { &self.request_bytes } else { &self.stranger_bytes };
+        memory.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 }
 
@@ -133,6 +131,7 @@ impl Engine {
             keys: Keys::new(config.keys.iter().copied()),
             limits: config.limits,
             request_bytes: Arc::new(Semaphore::new(config.limits.request_bytes)),
+            stranger_bytes: Arc::new(Semaphore::new(config.limits.request_bytes / 2)),
             answer_bytes: Arc::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;

@@ -13,7 +13,7 @@ pub struct Limits {
     pub body_time: Duration,
     /// The longest time in which a client takes nothing of its answer.
     pub answer_time: Duration,
-    /// The most bytes that all large requests may hold together.
+    /// The most bytes that all large requests with a good token may hold together; those without may hold half as many besides.
     pub request_bytes: usize,
     /// The most bytes that all large answers may hold together until they are taken; a single one may be longer.
     pub answer_bytes: usize,

@@ -103,7 +103,22 @@ fn large_bodies_share_one_memory_and_small_ones_get_through() {
 }
 
 #[test]
-fn who_may_call_nothing_leaves_half_of_the_memory_to_the_others() {
+fn who_may_call_nothing_is_answered_whatever_the_others_send() {
+    let engine = Watched::start_with(Limits { request_bytes: 3 * 1024 * 1024, ..Limits::default() });
+    let (large, useless) = (of_bytes(2 * 1024 * 1024), of_bytes(1024 * 1024));
+    let (most, rest) = large.split_at(large.len() - 1);
+    let mut held = Client::connect(engine.address());
+    held.say(call_head("ListRooms", &admin(), JSON, &format!("content-length: {}", large.len()))).unwrap();
+    held.say(most).unwrap();
+    for body in [b"{}".as_slice(), &useless] {
+        assert_eq!(Client::connect(engine.address()).ask(call("ListRooms", "", JSON, body)).status, 401);
+    }
+    held.say(rest).unwrap();
+    assert_eq!(held.hear().unwrap().status, 200);
+}
+
+#[test]
+fn who_may_call_nothing_takes_no_memory_from_the_others() {
     let engine = Watched::start_with(Limits { request_bytes: 4 * 1024 * 1024, ..Limits::default() });
     let body = of_bytes(1024 * 1024);
     let head = format!("GET / HTTP/1.1\r\nhost: t\r\nx: {}", "y".repeat(900_000));
