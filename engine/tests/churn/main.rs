@@ -13,6 +13,7 @@ mod caller;
 mod support;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use caller::{Caller, State};
@@ -28,14 +29,20 @@ use tokio::time::sleep;
 static MEMORY: PeakAlloc = PeakAlloc;
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Engines' threads, and the process's sockets. Other files come and go with the tests' own runtimes.
+/// Engines' threads, and the process's sockets but those of Unix: they come and go with the tests' own runtimes, as other files do.
 fn held() -> (usize, usize) {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     // A thread may end while it is looked at.
     let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
     let threads = names.filter(|name| name.starts_with("maravilla-")).count();
+    let unix = fs::read_to_string("/proc/self/net/unix").unwrap();
+    let unix: Vec<_> = unix.lines().filter_map(|line| line.split_whitespace().nth(6)).collect();
     let files = fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-    (threads, files.filter(|file| file.to_string_lossy().starts_with("socket:")).count())
+    let is_held = |file: &PathBuf| {
+        let name = file.to_string_lossy();
+        name.strip_prefix("socket:[").is_some_and(|inode| !unix.contains(&inode.trim_end_matches(']')))
+    };
+    (threads, files.filter(is_held).count())
 }
 
 /// What cannot be awaited: others do it, and tell nobody.
