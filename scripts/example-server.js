@@ -5,6 +5,8 @@ const { readFileSync } = require('node:fs');
 const path = require('node:path');
 const { HOST, answersHttp, freeTcpPorts, launch, startOnFreePorts, untilReady } = require('./processes.js');
 
+/** What visitors of a production build type, as it is told when it is built. */
+const BUILT_ORIGIN = 'https://huddle.example';
 /** A dev server translates everything before its first answer. */
 const DEV_READY_MS = 60_000;
 
@@ -85,4 +87,4 @@ function startDevServer(name, { env, port, folder = folderOf(name), node = proce
   });
 }
 
-module.exports = { apps, argumentsOf, folderOf, startDevServer, startExample };
+module.exports = { BUILT_ORIGIN, apps, argumentsOf, folderOf, startDevServer, startExample };

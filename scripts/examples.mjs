@@ -10,6 +10,7 @@ import { root, run, say } from './shell.mjs';
 /** @typedef {import('./example-server.js').Name} Name */
 
 export const { apps, folderOf, startDevServer, startExample } = examples;
+const { BUILT_ORIGIN } = examples;
 
 /** What tools make in an app's folder. */
 const MADE = new Set(['node_modules', 'build', '.react-router', '.svelte-kit']);
@@ -30,10 +31,10 @@ export function filesOf(folder) {
   });
 }
 
-/** One text for what is in the files. @param {string[]} files */
+/** One text for what is in the files and where they are. @param {string[]} files */
 function hashOf(files) {
   const hash = createHash('sha256');
-  for (const file of files.filter((file) => existsSync(file)).sort()) hash.update(`${path.basename(file)}\0`).update(readFileSync(file));
+  for (const file of files.filter((file) => existsSync(file)).sort()) hash.update(`${path.relative(root, file)}\0`).update(readFileSync(file));
   return hash.digest('hex');
 }
 
@@ -76,14 +77,15 @@ export async function ensureInstalled(folder, title, env) {
   writeFileSync(stamp, hash);
 }
 
-/** Builds an app for production. @param {Name} name @param {string} folder @param {string} [node] */
-export async function ensureBuilt(name, folder, node = process.execPath) {
+/** Builds an app for production. @param {Name} name @param {string} folder @param {{ node?: string, origin?: string }} [how] */
+export async function ensureBuilt(name, folder, { node = process.execPath, origin = BUILT_ORIGIN } = {}) {
   const stamp = path.join(folder, 'node_modules/.built');
   const installed = readFileSync(path.join(folder, 'node_modules/.installed'), 'utf8');
-  const hash = hashOf(filesOf(folder)) + installed;
+  const hash = `${hashOf(filesOf(folder))} ${installed} ${origin}`;
   if (isStamped(stamp, hash) && existsSync(path.join(folder, 'build'))) return;
   say(`building ${path.relative(root, folder)} (about 10 s)`);
-  await run([node, ...examples.argumentsOf(folder, apps[name].build)], { cwd: folder, env: { ...planted, NODE_ENV: 'production' }, quiet: true });
+  const env = { ...planted, NODE_ENV: 'production', ORIGIN: origin };
+  await run([node, ...examples.argumentsOf(folder, apps[name].build)], { cwd: folder, env, quiet: true });
   writeFileSync(stamp, hash);
 }
 

@@ -3,6 +3,7 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt, ensureInstalled, filesOf, folderOf } from './examples.mjs';
+import processes from './processes.js';
 import { cache, isExecutable, isMain, report, run } from './shell.mjs';
 
 /** @typedef {import('./example-server.js').Name} Name */
@@ -41,8 +42,11 @@ async function ensureNode(version) {
   return program;
 }
 
-/** The app's sources on the next majors, with the few files that differ there, installed and built. @param {Name} name @param {string} node */
-async function ensureNext(name, node) {
+/**
+ * The app's sources on the next majors, with the few files that differ there, installed and built to be served at a port: SvelteKit 3 is told when it
+ * is built. @param {Name} name @param {string} node @param {number} port
+ */
+async function ensureNext(name, node, port) {
   const folder = path.join(cache, 'next', name);
   mkdirSync(folder, { recursive: true });
   /** @type {Map<string, string>} Each file of the copy, and where it comes from. */
@@ -61,17 +65,19 @@ async function ensureNext(name, node) {
   // npm runs on the Node that comes first.
   const env = { PATH: [path.dirname(node), process.env.PATH].join(path.delimiter) };
   await ensureInstalled(folder, `${name} on the next majors`, env);
-  await ensureBuilt(name, folder, node);
-  return folder;
+  await ensureBuilt(name, folder, { node, origin: `http://${processes.HOST}:${port}` });
+  return { folder, port };
 }
 
-/** @returns {Promise<{ nodes: Record<string, string>, node: string, apps: Record<Name, string> }>} */
+/** @returns {Promise<{ nodes: Record<string, string>, node: string, apps: Record<Name, { folder: string, port: number }> }>} */
 export async function ensureNextMajors() {
   const nodes = {};
   for (const [major, version] of Object.entries(NODES)) nodes[major] = await ensureNode(version);
   const node = await ensureNode(NEXT_NODE);
-  const apps = /** @type {Record<Name, string>} */ ({});
-  for (const name of /** @type {Name[]} */ (Object.keys(NEXT))) apps[name] = await ensureNext(name, node);
+  const names = /** @type {Name[]} */ (Object.keys(NEXT));
+  const ports = await processes.freeTcpPorts(names.length);
+  const apps = /** @type {Record<Name, { folder: string, port: number }>} */ ({});
+  for (const [index, name] of names.entries()) apps[name] = await ensureNext(name, node, ports[index]);
   return { nodes, node, apps };
 }
 

@@ -8,8 +8,8 @@ export default defineConfig({
       adapter: adapter(),
       // SvelteKit 3 knows `$lib` no more by itself.
       alias: { $lib: 'src/lib' },
-      // adapter-node 6 takes every address for https, and this copy is served over http, on a port known only then.
-      csrf: { trustedOrigins: ['*'] },
+      // adapter-node 6 is told what visitors type when it builds, and takes it for https otherwise.
+      paths: { origin: process.env.ORIGIN },
     }),
   ],
   optimizeDeps: { include: ['livekit-client'] },

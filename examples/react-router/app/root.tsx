@@ -9,7 +9,7 @@ export function Layout({ children }: { children: React.ReactNode }) {
     <html lang="en">
       <head>
         <meta charSet="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover" />
         <meta name="color-scheme" content="light dark" />
         <link rel="icon" href="data:," />
         <Meta />
@@ -29,13 +29,18 @@ export default function App() {
 }
 
 export function ErrorBoundary({ error }: Route.ErrorBoundaryProps) {
-  const text = isRouteErrorResponse(error) ? (typeof error.data === 'string' ? error.data : error.statusText) : 'Something went wrong';
   return (
     <main className="card">
-      <h1>{text}</h1>
+      <h1>{textOf(error)}</h1>
       <a className="button" href="/">
         Back to the lobby
       </a>
     </main>
   );
+}
+
+/** What a route has thrown as a text is for visitors; what the framework says of an address is not. */
+function textOf(error: unknown): string {
+  if (!isRouteErrorResponse(error)) return 'Something went wrong';
+  return error.status === 404 || typeof error.data !== 'string' ? error.statusText : error.data;
 }

@@ -18,11 +18,17 @@ export function Chat({ call, messages, onClose }: { call: Call; messages: Messag
     form.reset();
   }
 
+  /** Focus goes back to where the chat was opened. */
+  function close() {
+    onClose();
+    document.querySelector<HTMLElement>('[aria-controls="chat"]')?.focus();
+  }
+
   return (
     <aside className="chat" id="chat" aria-label="Chat">
       <header>
         <h2>Chat</h2>
-        <button className="quiet" type="button" aria-label="Close chat" onClick={onClose}>
+        <button className="quiet" type="button" aria-label="Close chat" onClick={close}>
           <Icon name="close" />
         </button>
       </header>

@@ -51,16 +51,18 @@ export function Controls({ call, me, isChatOpen, unread, onChat }: Props) {
       ) : (
         <p className="listening">You are listening</p>
       )}
-      <button className="control" type="button" aria-expanded={isChatOpen} aria-controls="chat" aria-label="Chat" onClick={onChat}>
+      <button className="control" type="button" aria-expanded={isChatOpen} aria-controls="chat" onClick={onChat}>
         <Icon name="chat" />
         <span>Chat</span>
         {unread > 0 && (
-          <span className="badge" role="status">
+          <span className="badge" aria-hidden="true">
             {unread}
-            <span className="unseen"> new messages</span>
           </span>
         )}
       </button>
+      <p className="unseen" role="status">
+        {unread > 0 && `${unread} new in the chat`}
+      </p>
       <Control icon="leave" label="Leave" tone="danger" onPress={() => void call.leave()} />
       {me.canPublish && (
         <>

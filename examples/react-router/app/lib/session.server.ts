@@ -8,7 +8,8 @@ export interface User {
 }
 
 const MOST_LETTERS = 40;
-const secret = process.env.SESSION_SECRET || (process.env.NODE_ENV === 'production' ? undefined : 'for development alone');
+const isProduction = import.meta.env.PROD || process.env.NODE_ENV === 'production';
+const secret = process.env.SESSION_SECRET || (isProduction ? undefined : 'for development alone');
 if (!secret) throw new Error('Set SESSION_SECRET to a long random text: it signs the sessions.');
 
 const storage = createCookieSessionStorage<User>({
@@ -20,8 +21,10 @@ export async function readUser(request: Request): Promise<User | undefined> {
   return data.id && data.name ? { id: data.id, name: data.name } : undefined;
 }
 
-/** The user, for routes that scripts ask. Throws the answer 401 where nobody is signed in. */
+/** The user, for routes that scripts ask. Throws the answer 401 where nobody is signed in, and 403 where another site's page asks. */
 export async function requireUser(request: Request): Promise<User> {
+  const site = request.headers.get('sec-fetch-site') ?? 'same-origin';
+  if (site !== 'same-origin' && site !== 'none') throw Response.json({ error: 'Not from another site' }, { status: 403 });
   const user = await readUser(request);
   if (!user) throw Response.json({ error: 'Sign in first' }, { status: 401 });
   return user;
@@ -34,7 +37,8 @@ export async function signIn(request: Request, name: string, next: string): Prom
   const session = await storage.getSession();
   session.set('id', randomUUID());
   session.set('name', trimmed);
-  const secure = new URL(request.url).protocol === 'https:';
+  // Behind a proxy only the environment knows what visitors type.
+  const secure = (process.env.ORIGIN ?? request.url).startsWith('https:');
   return redirect(localPath(request, next), { headers: { 'set-cookie': await storage.commitSession(session, { secure }) } });
 }
 

@@ -1,5 +1,5 @@
 import { isMediaError } from '@maravilla-labs/platform';
-import { answer, requireMedia, requireSpeaker, roomOf } from '~/lib/huddles.server';
+import { answer, refuse, requireMedia, requireSpeaker, roomOf } from '~/lib/huddles.server';
 import { requireUser } from '~/lib/session.server';
 import type { Route } from './+types/api.huddles.$groupId.remove';
 
@@ -7,7 +7,9 @@ import type { Route } from './+types/api.huddles.$groupId.remove';
 export async function action({ request, params }: Route.ActionArgs) {
   const user = await requireUser(request);
   const roomId = roomOf(params.groupId);
-  const identity = String((await request.formData()).get('identity') ?? '');
+  const form = await request.formData().catch(() => new FormData());
+  const identity = String(form.get('identity') ?? '');
+  if (!identity) return refuse(400, 'Nobody is named');
   return answer(async () => {
     const media = await requireMedia();
     await requireSpeaker(media, roomId, user);

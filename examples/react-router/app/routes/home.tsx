@@ -8,7 +8,7 @@ export async function loader({ request, url }: Route.LoaderArgs) {
   const user = await readUser(request);
   // Where the media server is away just now, the lobby is there all the same.
   const isOff = !(await openMedia().catch(() => undefined));
-  const huddles = user ? await readHuddles().catch(() => []) : [];
+  const huddles = user ? await readHuddles().catch(() => undefined) : [];
   const next = url.searchParams.get('next') ?? '/';
   return { name: user?.name, notice: isOff ? SWITCHED_OFF : '', huddles, next };
 }
@@ -16,13 +16,13 @@ export async function loader({ request, url }: Route.LoaderArgs) {
 export async function action({ request }: Route.ActionArgs) {
   const form = await request.formData();
   const text = (field: string) => String(form.get(field) ?? '');
-  const problem = (problem: string) => data({ problem }, { status: 400 });
+  const refuse = (problem: string) => data({ problem }, { status: 400 });
   if (text('intent') === 'sign-out') return signOut(request);
   if (text('intent') === 'sign-in') {
-    return (await signIn(request, text('name'), text('next'))) ?? problem('A name has 1 to 40 characters.');
+    return (await signIn(request, text('name'), text('next'))) ?? refuse('A name has 1 to 40 characters.');
   }
   const groupId = text('huddle').trim().toLowerCase().replaceAll(/\s+/g, '-');
-  return isGroupId(groupId) ? redirect(`/huddles/${groupId}`) : problem(`${BAD_NAME}.`);
+  return isGroupId(groupId) ? redirect(`/huddles/${groupId}`) : refuse(`${BAD_NAME}.`);
 }
 
 export default function Home({ loaderData: { name, notice, huddles, next }, actionData }: Route.ComponentProps) {
@@ -34,9 +34,7 @@ export default function Home({ loaderData: { name, notice, huddles, next }, acti
           <Form method="post" className="who">
             <input type="hidden" name="intent" value="sign-out" />
             <span>{name}</span>
-            <button className="quiet">
-              Sign out
-            </button>
+            <button className="quiet">Sign out</button>
           </Form>
         )}
       </header>
@@ -64,23 +62,20 @@ function SignIn({ next }: { next: string }) {
         <input id="name" name="name" autoComplete="nickname" maxLength={40} required />
         <input type="hidden" name="intent" value="sign-in" />
         <input type="hidden" name="next" value={next} />
-        <button>
-          Continue
-        </button>
+        <button>Continue</button>
       </div>
       <p className="hint">Others in a huddle see it. Nothing else is asked.</p>
     </Form>
   );
 }
 
-function Lobby({ first }: { first: Huddle[] }) {
+function Lobby({ first }: { first: Huddle[] | undefined }) {
   const huddles = useHuddles(first);
   return (
     <>
       <Form method="post" className="panel">
         <label htmlFor="huddle">Huddle name</label>
         <div className="row">
-          <input type="hidden" name="intent" value="join" />
           <input id="huddle" name="huddle" placeholder="design-review" autoComplete="off" maxLength={40} pattern="[A-Za-z0-9][A-Za-z0-9 \-]*" required />
           <button>Join</button>
         </div>
@@ -88,8 +83,9 @@ function Lobby({ first }: { first: Huddle[] }) {
       </Form>
       <section className="live" aria-live="polite">
         <h2>Live now</h2>
-        {huddles.length === 0 && <p className="hint">Nobody is in a huddle. Start one.</p>}
-        {huddles.map(({ groupId, people }) => (
+        {!huddles && <p className="hint">Who is in a huddle cannot be told just now.</p>}
+        {huddles?.length === 0 && <p className="hint">Nobody is in a huddle. Start one.</p>}
+        {huddles?.map(({ groupId, people }) => (
           <article key={groupId}>
             <div>
               <h3>{groupId}</h3>
@@ -113,11 +109,11 @@ function Lobby({ first }: { first: Huddle[] }) {
 }
 
 /** What the server sent with the page, and then whatever it tells. */
-function useHuddles(first: Huddle[]): Huddle[] {
+function useHuddles(first: Huddle[] | undefined): Huddle[] | undefined {
   const [huddles, setHuddles] = useState(first);
   useEffect(() => {
     const events = new EventSource('/api/roster');
-    events.addEventListener('message', ({ data }) => setHuddles(JSON.parse(data)));
+    events.addEventListener('message', ({ data }: MessageEvent<string>) => setHuddles(JSON.parse(data) as Huddle[]));
     return () => events.close();
   }, []);
   return huddles;

@@ -1,11 +1,11 @@
 import { useEffect, useState, useSyncExternalStore } from 'react';
-import { Link, redirect } from 'react-router';
+import { Link, data, redirect } from 'react-router';
 import { Chat } from '~/components/chat';
 import { Controls } from '~/components/controls';
 import { Icon } from '~/components/icons';
 import { Tile, Video } from '~/components/tile';
-import { Call, START } from '~/lib/call';
-import { roomOf } from '~/lib/huddles.server';
+import { Call, type CallState, START } from '~/lib/call';
+import { BAD_NAME, isGroupId } from '~/lib/huddles.server';
 import { readUser } from '~/lib/session.server';
 import type { Route } from './+types/huddle';
 
@@ -13,7 +13,7 @@ export const meta: Route.MetaFunction = ({ params }) => [{ title: `${params.grou
 
 export async function loader({ request, params, url: { pathname, search, searchParams } }: Route.LoaderArgs) {
   if (!(await readUser(request))) throw redirect(`/?next=${encodeURIComponent(pathname + search)}`);
-  roomOf(params.groupId);
+  if (!isGroupId(params.groupId)) throw data(BAD_NAME, { status: 400 });
   return { groupId: params.groupId, listens: searchParams.has('listen') };
 }
 
@@ -37,7 +37,10 @@ function Huddle({ groupId, listens }: { groupId: string; listens: boolean }) {
 function Over({ title, onJoin }: { title: string; onJoin: () => void }) {
   return (
     <main className="card">
-      <h1>{title}</h1>
+      {/* The page is another one by itself: whoever does not see it is told. */}
+      <h1 tabIndex={-1} ref={(heading) => heading?.focus()}>
+        {title}
+      </h1>
       <div className="actions">
         <button type="button" onClick={onJoin}>
           Join again
@@ -50,56 +53,61 @@ function Over({ title, onJoin }: { title: string; onJoin: () => void }) {
   );
 }
 
-function Live({ groupId, call, state }: { groupId: string; call: Call; state: typeof START }) {
+function Live({ groupId, call, state }: { groupId: string; call: Call; state: CallState }) {
   const { phase, people, me, messages, notice, isSilent } = state;
   const [isChatOpen, setChatOpen] = useState(false);
   const [read, setRead] = useState(0);
   useEffect(() => setChatOpen(window.matchMedia('(min-width: 60rem)').matches), []);
-  useEffect(() => {
-    if (isChatOpen) setRead(messages.length);
-  }, [isChatOpen, messages.length]);
+  const unread = isChatOpen ? 0 : messages.length - read;
   const screens = people.filter(({ screen }) => screen);
+
+  function toggleChat() {
+    setChatOpen(!isChatOpen);
+    setRead(messages.length);
+  }
 
   return (
     <div className="call">
       <header>
         <h1>{groupId}</h1>
-        <p className="count">{people.length === 1 ? 'Only you' : `${people.length} people`}</p>
+        <p className="count">{me && (people.length === 1 ? 'Only you' : `${people.length} people`)}</p>
         <CopyLink groupId={groupId} />
       </header>
-      {phase === 'reconnecting' && (
-        <p className="banner" role="status">
-          Connection lost. Reconnecting…
-        </p>
-      )}
-      {isSilent && (
-        <p className="banner">
-          The browser plays no sound yet.
-          <button type="button" onClick={() => void call.turnSoundOn()}>
-            Turn sound on
-          </button>
-        </p>
-      )}
-      {notice && (
-        <p className="banner" role="alert">
-          {notice}
-          <button type="button" onClick={() => call.dismissNotice()}>
-            Close
-          </button>
-        </p>
-      )}
+      <div className="banners" role="status">
+        {phase === 'reconnecting' && <p className="banner">Connection lost. Reconnecting…</p>}
+        {isSilent && (
+          <p className="banner">
+            The browser plays no sound yet.
+            <button type="button" onClick={() => void call.turnSoundOn()}>
+              Turn sound on
+            </button>
+          </p>
+        )}
+        {notice && (
+          <p className="banner">
+            {notice}
+            <button type="button" onClick={() => call.dismissNotice()}>
+              Close
+            </button>
+          </p>
+        )}
+      </div>
       <main className="stage" data-shares={screens.length > 0 || undefined}>
         {phase === 'joining' && (
           <p className="hint" role="status">
             Joining…
           </p>
         )}
-        {screens.map(({ identity, name, screen }) => (
-          <figure className="tile screen" key={identity} aria-label={`Screen of ${name}`}>
-            {screen && <Video track={screen} />}
-            <figcaption className="name">Screen of {name}</figcaption>
-          </figure>
-        ))}
+        {screens.length > 0 && (
+          <div className="screens">
+            {screens.map(({ identity, name, screen }) => (
+              <figure className="tile screen" key={identity} aria-label={`Screen of ${name}`}>
+                {screen && <Video track={screen} />}
+                <figcaption className="name">Screen of {name}</figcaption>
+              </figure>
+            ))}
+          </div>
+        )}
         <ul className="tiles" aria-label="People">
           {people.map((person) => {
             const mayRemove = me?.canPublish && !person.isMe;
@@ -107,15 +115,13 @@ function Live({ groupId, call, state }: { groupId: string; call: Call; state: ty
           })}
         </ul>
       </main>
-      {isChatOpen && <Chat call={call} messages={messages} onClose={() => setChatOpen(false)} />}
-      {me && (
-        <Controls call={call} me={me} isChatOpen={isChatOpen} unread={messages.length - read} onChat={() => setChatOpen(!isChatOpen)} />
-      )}
+      {isChatOpen && <Chat call={call} messages={messages} onClose={toggleChat} />}
+      {me && <Controls call={call} me={me} isChatOpen={isChatOpen} unread={unread} onChat={toggleChat} />}
     </div>
   );
 }
 
-/** Whoever comes by that link sees and hears, and is neither seen nor heard. */
+/** Whoever comes by that link sees and hears, and is neither seen nor heard unless they change it. */
 function CopyLink({ groupId }: { groupId: string }) {
   const [isCopied, setCopied] = useState(false);
   async function copy() {

@@ -1,6 +1,6 @@
 // A call as data. What happens in a LiveKit room becomes one snapshot after another, which any framework can show: the
 // class is a Svelte store, and fits React's useSyncExternalStore.
-import { ConnectionState, DisconnectReason, MediaDeviceFailure, type Participant, Room, RoomEvent, Track } from 'livekit-client';
+import { ConnectionState, DisconnectReason, type LocalTrack, MediaDeviceFailure, type Participant, Room, RoomEvent, Track } from 'livekit-client';
 
 export interface Person {
   identity: string;
@@ -46,6 +46,7 @@ export const START: CallState = {
 };
 
 const CHAT = 'chat';
+const MOST_LETTERS = 2_000;
 const LOST = 'The connection was lost';
 
 const ENDINGS: Partial<Record<DisconnectReason, string>> = {
@@ -86,6 +87,9 @@ export const canShareScreen = (): boolean => 'getDisplayMedia' in (navigator.med
 export class Call {
   #state = START;
   #room: Room | undefined;
+  /** Camera and microphone, once the browser gives them: they go on until they are stopped. */
+  #devices: LocalTrack[] = [];
+  #isTurningOn = false;
   readonly #listeners = new Set<(state: CallState) => void>();
   readonly #address: string;
   readonly #listens: boolean;
@@ -112,7 +116,7 @@ export class Call {
     this.#set(START);
     this.#listen(room);
     try {
-      const { token, url } = await this.#ask('join', new URLSearchParams(this.#listens ? { listen: '' } : {}));
+      const { token, url }: Ticket = await this.#ask('join', new URLSearchParams(this.#listens ? { listen: '' } : {}));
       // Whoever has left meanwhile is not to be pulled in again.
       if (this.#room !== room) return;
       await room.connect(url, token);
@@ -132,12 +136,12 @@ export class Call {
 
   async toggleMicrophone(): Promise<void> {
     const me = this.#room?.localParticipant;
-    await this.#tryDevice(() => me?.setMicrophoneEnabled(!me.isMicrophoneEnabled));
+    if (!this.#isTurningOn) await this.#tryDevice(() => me?.setMicrophoneEnabled(!me.isMicrophoneEnabled));
   }
 
   async toggleCamera(): Promise<void> {
     const me = this.#room?.localParticipant;
-    await this.#tryDevice(() => me?.setCameraEnabled(!me.isCameraEnabled));
+    if (!this.#isTurningOn) await this.#tryDevice(() => me?.setCameraEnabled(!me.isCameraEnabled));
   }
 
   /** Whoever changes their mind in the browser's own dialogue has not failed. */
@@ -149,8 +153,12 @@ export class Call {
   async say(text: string): Promise<void> {
     const me = this.#room?.localParticipant;
     if (!me) return;
-    this.#addMessage(me, text);
-    await me.sendText(text, { topic: CHAT }).catch(() => this.#set({ notice: 'The message could not be sent.' }));
+    try {
+      await me.sendText(text, { topic: CHAT });
+      this.#addMessage(me, text);
+    } catch {
+      this.#set({ notice: 'The message could not be sent.' });
+    }
   }
 
   async turnSoundOn(): Promise<void> {
@@ -176,6 +184,7 @@ export class Call {
 
   #end(ending: string): void {
     this.#room = undefined;
+    for (const track of this.#devices.splice(0)) track.stop();
     this.#set({ phase: 'over', ending, notice: '', people: [], me: undefined });
   }
 
@@ -201,9 +210,10 @@ export class Call {
       if (track.kind === Track.Kind.Audio) for (const element of track.detach()) element.remove();
     });
     room.registerTextStreamHandler(CHAT, async (reader, { identity }) => {
-      const text = await reader.readAll();
+      // Whoever goes while they write has written nothing.
+      const text = await reader.readAll().catch(() => '');
       const sender = room.remoteParticipants.get(identity);
-      if (this.#room === room && sender) this.#addMessage(sender, text);
+      if (this.#room === room && sender && text) this.#addMessage(sender, text.slice(0, MOST_LETTERS));
     });
   }
 
@@ -221,13 +231,23 @@ export class Call {
     this.#set({ messages: [...messages, { id: messages.length, name: name || identity, isMine, text, at: new Date() }] });
   }
 
-  /** Both at once, so that the browser asks once; if that fails, whichever there is. */
   async #turnOn(room: Room): Promise<void> {
+    this.#isTurningOn = true;
+    await this.#publishDevices(room);
+    this.#isTurningOn = false;
+  }
+
+  /** Both at once, so that the browser asks once; if that fails, whichever there is. */
+  async #publishDevices(room: Room): Promise<void> {
     const me = room.localParticipant;
-    try {
-      await me.enableCameraAndMicrophone();
-    } catch {
-      if (this.#room !== room) return;
+    const tracks = await me.createTracks({ audio: true, video: true }).catch(() => undefined);
+    if (this.#room !== room) {
+      // They left while the browser asked.
+      for (const track of tracks ?? []) track.stop();
+    } else if (tracks) {
+      this.#devices = tracks;
+      await this.#tryDevice(() => Promise.all(tracks.map((track) => me.publishTrack(track))));
+    } else {
       await this.#tryDevice(() => me.setMicrophoneEnabled(true));
       await this.#tryDevice(() => me.setCameraEnabled(true));
     }
@@ -235,6 +255,7 @@ export class Call {
 
   async #tryDevice(act: () => Promise<unknown> | undefined): Promise<void> {
     const room = this.#room;
+    if (!room) return;
     try {
       await act();
     } catch (error) {
@@ -251,12 +272,20 @@ export class Call {
     }
   }
 
-  async #ask(route: string, body = new URLSearchParams()): Promise<{ token: string; url: string }> {
+  /** Gives what the route answers, which for some is nothing. */
+  async #ask(route: string, body = new URLSearchParams()) {
     const response = await fetch(`${this.#address}/${route}`, { method: 'POST', body });
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) throw new Refusal(answer.error ?? 'Something went wrong');
     return answer;
   }
+}
+
+/** What lets a browser into a room: the answer of the route `join`. */
+export interface Ticket {
+  token: string;
+  url: string;
+  roomId: string;
 }
 
 /** What the server's routes say to a visitor. */

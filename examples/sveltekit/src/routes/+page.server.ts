@@ -6,7 +6,7 @@ import type { Actions, PageServerLoad } from './$types';
 export const load: PageServerLoad = async ({ locals: { user }, url }) => {
   // Where the media server is away just now, the lobby is there all the same.
   const isOff = !(await openMedia().catch(() => undefined));
-  const huddles = user ? await readHuddles().catch(() => []) : [];
+  const huddles = user ? await readHuddles().catch(() => undefined) : [];
   return { name: user?.name, notice: isOff ? SWITCHED_OFF : '', huddles, next: url.searchParams.get('next') ?? '/' };
 };
 

@@ -1,3 +1,4 @@
+import { building, dev } from '$app/environment';
 import { type MediaRoomInfoSettings, type MediaService, isMediaError } from '@maravilla-labs/platform';
 import { platform } from './platform';
 import type { User } from './session';
@@ -15,9 +16,13 @@ export const settings: MediaRoomInfoSettings = { maxParticipants: 12, emptyTimeo
 
 const PREFIX = 'huddle:';
 const POLL_MS = 1_000;
+/** Who waits for a page does not wait for the media server. */
+const ROSTER_MS = 2_000;
 const KEEP_ALIVE_MS = 15_000;
+/** Texts that a lobby may leave unread before it is let go. */
+const MOST_UNREAD = 50;
 
-const refuse = (status: number, error: string) => Response.json({ error }, { status });
+export const refuse = (status: number, error: string) => Response.json({ error }, { status });
 
 export const isGroupId = (text: string) => /^[a-z0-9][a-z0-9-]{0,39}$/.test(text);
 
@@ -25,12 +30,6 @@ export const isGroupId = (text: string) => /^[a-z0-9][a-z0-9-]{0,39}$/.test(text
 export function roomOf(groupId: string): string {
   if (!isGroupId(groupId)) throw refuse(400, BAD_NAME);
   return PREFIX + groupId;
-}
-
-/** The user, for routes that scripts ask. Throws the answer 401 where nobody is signed in. */
-export function requireUser({ user }: App.Locals): User {
-  if (!user) throw refuse(401, 'Sign in first');
-  return user;
 }
 
 /** Media, where there is any and browsers can reach it. */
@@ -59,37 +58,45 @@ export async function answer(work: () => Promise<Response>): Promise<Response> {
     if (error instanceof Response) return error;
     if (!isMediaError(error)) throw error;
     console.error(error.code, error.operation, error.message);
-    return refuse(error.retryable ? 503 : 500, 'The call cannot start now');
+    return refuse(error.retryable ? 503 : 500, 'Calls do not work just now');
   }
 }
 
 /** The huddles that somebody is in, by name. */
 export async function readHuddles(): Promise<Huddle[]> {
   const media = await openMedia();
-  const rooms = (await media?.listRooms()) ?? [];
+  const options = { timeoutMs: ROSTER_MS };
+  const rooms = (await media?.listRooms(options)) ?? [];
   const huddles = rooms
     .filter(({ name }) => name.startsWith(PREFIX))
     .map(async ({ name }) => {
-      const people = (await media?.listParticipants(name)) ?? [];
+      const people = (await media?.listParticipants(name, options)) ?? [];
       return { groupId: name.slice(PREFIX.length), people: people.map((person) => person.name) };
     });
   return (await Promise.all(huddles)).filter(({ people }) => people.length > 0);
 }
 
-type Listener = (huddles: string) => void;
+interface Listener {
+  tell: (huddles: string) => void;
+  /** It has gone. */
+  forget: () => void;
+  /** It has to go. */
+  end: () => void;
+}
+
 const listeners = new Set<Listener>();
 let newest = '';
 let isPolling = false;
 let hasFailed = false;
 
-/** Asks for all listeners, as long as there are any: a hundred open lobbies cost the media server as much as one. */
+/** Asks for all listeners, as long as there are any: a hundred open streams cost the media server as much as one. */
 async function poll(): Promise<void> {
   if (isPolling) return;
   isPolling = true;
   while (listeners.size > 0) {
     try {
       const huddles = JSON.stringify(await readHuddles());
-      if (huddles !== newest) for (const listener of listeners) listener(huddles);
+      if (huddles !== newest) for (const { tell } of listeners) tell(huddles);
       newest = huddles;
       hasFailed = false;
     } catch (error) {
@@ -104,23 +111,49 @@ async function poll(): Promise<void> {
 
 /** The huddles as server-sent events: all of them now, and again at each change, until the request ends. */
 export function streamHuddles(request: Request): Response {
-  let end = () => {};
+  // Nobody would read it, and nobody tell when they are gone.
+  if (request.method === 'HEAD') return new Response();
+  let listener: Listener | undefined;
   const body = new ReadableStream({
-    start(controller) {
-      const write = (text: string) => controller.enqueue(new TextEncoder().encode(text));
-      const listener: Listener = (huddles) => write(`data: ${huddles}\n\n`);
-      const keepAlive = setInterval(() => write(': still here\n\n'), KEEP_ALIVE_MS);
-      end = () => {
-        clearInterval(keepAlive);
-        listeners.delete(listener);
-      };
-      request.signal.addEventListener('abort', end);
-      listeners.add(listener);
-      if (newest !== '') listener(newest);
-      void poll();
+    start: (controller) => {
+      listener = listen(controller, request.signal);
     },
-    cancel: () => end(),
+    cancel: () => listener?.forget(),
   });
   // Without no-transform a compressing server keeps the events back.
   return new Response(body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' } });
+}
+
+function listen(controller: ReadableStreamDefaultController, signal: AbortSignal): Listener {
+  const write = (text: string) => {
+    // The browser comes back by itself if it is still there.
+    if ((controller.desiredSize ?? 0) < -MOST_UNREAD) listener.end();
+    else controller.enqueue(new TextEncoder().encode(text));
+  };
+  const keepAlive = setInterval(() => write(': still here\n\n'), KEEP_ALIVE_MS);
+  const listener: Listener = {
+    tell: (huddles) => write(`data: ${huddles}\n\n`),
+    forget: () => {
+      clearInterval(keepAlive);
+      listeners.delete(listener);
+    },
+    end: () => {
+      listener.forget();
+      controller.close();
+    },
+  };
+  signal.addEventListener('abort', listener.forget);
+  listeners.add(listener);
+  if (newest !== '') listener.tell(newest);
+  void poll();
+  return listener;
+}
+
+function endAll(): void {
+  for (const { end } of listeners) end();
+}
+
+// A server that ends waits for its streams. In development it does not, and these signals are its own.
+if (!dev && !building) {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, endAll);
 }

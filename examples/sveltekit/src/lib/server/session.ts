@@ -27,6 +27,12 @@ export function readUser(cookies: Cookies): User | undefined {
   return JSON.parse(Buffer.from(text, 'base64url').toString()) as User;
 }
 
+/** The user, for routes that scripts ask. Throws the answer 401 where nobody is signed in. */
+export function requireUser({ user }: App.Locals): User {
+  if (!user) throw Response.json({ error: 'Sign in first' }, { status: 401 });
+  return user;
+}
+
 /** Signs somebody in under a name; false where it is none. */
 export function signIn(cookies: Cookies, url: URL, name: string): boolean {
   const trimmed = name.trim();

@@ -1,4 +1,5 @@
-import { answer, requireUser, streamHuddles } from '$lib/server/huddles';
+import { answer, streamHuddles } from '$lib/server/huddles';
+import { requireUser } from '$lib/server/session';
 import type { RequestHandler } from './$types';
 
 export const GET: RequestHandler = ({ locals, request }) =>

@@ -3,7 +3,7 @@ import { error, redirect } from '@sveltejs/kit';
 import type { PageServerLoad } from './$types';
 
 export const load: PageServerLoad = ({ locals, params: { groupId }, url }) => {
-  if (!isGroupId(groupId)) error(400, BAD_NAME);
   if (!locals.user) redirect(303, `/?next=${encodeURIComponent(url.pathname + url.search)}`);
+  if (!isGroupId(groupId)) error(400, BAD_NAME);
   return { groupId, listens: url.searchParams.has('listen') };
 };

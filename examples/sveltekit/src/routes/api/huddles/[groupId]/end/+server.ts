@@ -1,4 +1,5 @@
-import { answer, requireMedia, requireSpeaker, requireUser, roomOf } from '$lib/server/huddles';
+import { answer, requireMedia, requireSpeaker, roomOf } from '$lib/server/huddles';
+import { requireUser } from '$lib/server/session';
 import type { RequestHandler } from './$types';
 
 /** Ends the huddle for everyone. Whoever is in it to speak may do so. */

@@ -1,20 +1,24 @@
-import { answer, requireMedia, requireUser, roomOf, settings } from '$lib/server/huddles';
+import type { Ticket } from '$lib/call';
+import { answer, requireMedia, roomOf, settings } from '$lib/server/huddles';
+import { requireUser } from '$lib/server/session';
 import type { RequestHandler } from './$types';
 
-/** Lets the user into the huddle: makes the room if need be, and mints a token for them alone. */
-export const POST: RequestHandler = ({ locals, params, request, url: asked }) =>
+/**
+ * Lets the user into the huddle: makes the room if need be, and mints a token for them alone. Whoever asks to listen only listens;
+ * where not everyone may speak, this is the place to say so.
+ */
+export const POST: RequestHandler = ({ locals, params, request }) =>
   answer(async () => {
     const user = requireUser(locals);
     const roomId = roomOf(params.groupId);
     const form = await request.formData().catch(() => new FormData());
-    const listens = form.has('listen') || asked.searchParams.has('listen');
     const media = await requireMedia();
     await media.createRoom(roomId, settings);
     const { token, url } = await media.generateToken(roomId, {
       identity: user.id,
       name: user.name,
-      canPublish: !listens,
+      canPublish: !form.has('listen'),
       roomSettings: settings,
     });
-    return Response.json({ token, url, roomId }, { headers: { 'cache-control': 'no-store' } });
+    return Response.json({ token, url, roomId } satisfies Ticket, { headers: { 'cache-control': 'no-store' } });
   });

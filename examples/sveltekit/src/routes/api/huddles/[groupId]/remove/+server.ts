@@ -1,4 +1,5 @@
-import { answer, requireMedia, requireSpeaker, requireUser, roomOf } from '$lib/server/huddles';
+import { answer, refuse, requireMedia, requireSpeaker, roomOf } from '$lib/server/huddles';
+import { requireUser } from '$lib/server/session';
 import { isMediaError } from '@maravilla-labs/platform';
 import type { RequestHandler } from './$types';
 
@@ -8,9 +9,11 @@ export const POST: RequestHandler = ({ locals, params, request }) =>
     const user = requireUser(locals);
     const roomId = roomOf(params.groupId);
     const form = await request.formData().catch(() => new FormData());
+    const identity = String(form.get('identity') ?? '');
+    if (!identity) return refuse(400, 'Nobody is named');
     const media = await requireMedia();
     await requireSpeaker(media, roomId, user);
-    await media.removeParticipant(roomId, String(form.get('identity') ?? '')).catch((error: unknown) => {
+    await media.removeParticipant(roomId, identity).catch((error: unknown) => {
       // They have left by themselves.
       if (!isMediaError(error) || error.code !== 'PARTICIPANT_NOT_FOUND') throw error;
     });
