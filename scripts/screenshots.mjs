@@ -159,7 +159,7 @@ async function takePictures(work, app, browsers) {
   });
   await until('the speaker is marked', ada, (speaker) => {
     const tile = document.querySelector(`ul[aria-label="People"] > li[aria-label="${speaker}"]`);
-    return tile?.matches('[data-speaking="true"], [data-speaking=""]') || tile?.querySelector('[data-speaking="true"], [data-speaking=""]') !== null;
+    return tile?.matches('[data-speaking]') ?? false;
   }, SPEAKER);
   await ada.evaluate(() => document.activeElement?.blur());
   await shoot(ada, path.join(root, 'docs/call.webp'));

@@ -1,4 +1,5 @@
 // npm start [-- react-router | sveltekit]: an example app with hot reload, its rooms on the embedded engine. Builds what is missing first.
+// PORT is where it looks for a free port first.
 import net from 'node:net';
 import examples from './example-server.js';
 import { apps, ensureExample, folderOf } from './examples.mjs';
@@ -6,7 +7,7 @@ import processes from './processes.js';
 import { ensureNodeModules } from './setup.mjs';
 import { Stop, report } from './shell.mjs';
 
-const FIRST_PORT = 5173;
+const FIRST_PORT = Number(process.env.PORT) || 5173;
 const { HOST } = processes;
 const READY_MS = 120_000;
 const LIVEKIT = ['LIVEKIT_URL', 'LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];

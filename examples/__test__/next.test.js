@@ -24,7 +24,7 @@ const USE = `
   console.log(JSON.stringify({ node: process.versions.node.split('.')[0], room: room.name, status, media: typeof getPlatform().media }));
 `;
 
-/** @type {{ nodes: Record<string, string>, node: string, apps: Record<string, string> }} */
+/** @type {{ nodes: Record<string, string>, node: string, apps: Record<string, { folder: string, port: number }> }} */
 let next;
 
 beforeAll(async () => {
@@ -41,7 +41,7 @@ describe.each(/** @type {const} */ (['react-router', 'sveltekit']))('%s on its n
   const browsers = openBrowsers(['chromium']);
   const house = setHouse(browsers, async () => {
     const { env } = await providers['the embedded engine']();
-    const app = await startExample(name, { env: { SESSION_SECRET, ...env }, folder: next.apps[name], node: next.node });
+    const app = await startExample(name, { env: { SESSION_SECRET, ...env }, ...next.apps[name], node: next.node });
     return { app };
   });
 

@@ -30,13 +30,27 @@ function describeOffGate(browsers, name) {
   }, STORY_MS);
 
   it('a key without an address is off too', async () => {
-    const env = { SESSION_SECRET, LIVEKIT_API_KEY: 'key', LIVEKIT_API_SECRET: 'a secret that no server has, long enough' };
+    const env = { SESSION_SECRET, LIVEKIT_API_KEY: 'key', LIVEKIT_API_SECRET: 'a-secret-that-no-server-has-long-enough' };
     const app = await startExample(name, { env });
     try {
       const ann = new Guest(app.url);
       await ann.signsIn('Ann');
       expect((await ann.posts('/api/huddles/any/join')).status).toBe(503);
       expect(await (await ann.gets('/')).text()).toContain(SWITCHED_OFF);
+    } finally {
+      await app.stop();
+    }
+  });
+
+  it('where the media server is away the lobby says that it knows nothing', async () => {
+    const env = { SESSION_SECRET, LIVEKIT_URL: 'ws://127.0.0.1:9', LIVEKIT_API_KEY: 'key', LIVEKIT_API_SECRET: 'a-secret-that-no-server-has-long-enough' };
+    const app = await startExample(name, { env });
+    try {
+      const ann = new Guest(app.url);
+      await ann.signsIn('Ann');
+      expect(await (await ann.gets('/')).text()).toContain('cannot be told just now');
+      const answer = await ann.posts('/api/huddles/any/join');
+      expect({ status: answer.status, error: (await answer.json()).error }).toEqual({ status: 503, error: 'Calls do not work just now' });
     } finally {
       await app.stop();
     }

@@ -2,8 +2,34 @@
 
 // The routes, asked over HTTP by those who mean well and those who do not.
 
-const { claimsOf } = require('../support/guest.js');
-const { serveWith, setHouse } = require('../support/house.js');
+const { once } = require('node:events');
+const http = require('node:http');
+const { eventually, pause } = require('../../../conformance/support/eventually.js');
+const { BUILT_ORIGIN, startExample } = require('../../../scripts/example-server.js');
+const { Guest, claimsOf } = require('../support/guest.js');
+const { SESSION_SECRET, serveWith, setHouse } = require('../support/house.js');
+
+/** Ending takes no longer. */
+const STOP_MS = 5_000;
+/** No request for so long is the end of all: the roster is asked for each second. */
+const QUIET_MS = 2_500;
+
+/** A media server that knows of no room, and counts what it is asked. */
+async function startCounter() {
+  const counter = { asked: 0 };
+  const server = http.createServer((request, response) => {
+    counter.asked += 1;
+    request.resume();
+    response.writeHead(200, { 'content-type': 'application/protobuf' }).end();
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const env = { LIVEKIT_URL: `ws://127.0.0.1:${server.address().port}`, LIVEKIT_API_KEY: 'key', LIVEKIT_API_SECRET: 'a-secret-that-no-server-has-long-enough' };
+  const stop = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return Object.assign(counter, { env, stop });
+}
 
 /** @param {import('../support/house.js').Browsers} browsers @param {import('../../../scripts/example-server.js').Name} name */
 function describeRoutes(browsers, name) {
@@ -70,6 +96,11 @@ function describeRoutes(browsers, name) {
     for (const huddle of ['a', '7', 'a'.repeat(40), 'a-b-']) {
       expect({ huddle, status: (await ann.posts(`/api/huddles/${huddle}/join`)).status }).toEqual({ huddle, status: 200 });
     }
+    const page = await ann.gets('/huddles/Caps');
+    expect({ status: page.status, text: await page.text() }).toEqual({ status: 400, text: expect.stringContaining('small letters, digits and dashes') });
+    const nowhere = await ann.gets('/nowhere');
+    expect(nowhere.status).toBe(404);
+    expect(await nowhere.text()).toMatch(/<h1[^>]*>Not Found<\/h1>/);
     for (const person of ['', '   ', 'a'.repeat(41)]) {
       const guest = await house.member(person);
       expect({ person, status: (await guest.posts('/api/huddles/any/join')).status }).toEqual({ person, status: 401 });
@@ -84,7 +115,76 @@ function describeRoutes(browsers, name) {
     }
   });
 
-  it('the roster is a stream of events that ends with who asked for it', async () => {
+  it('pages of other sites can do nothing in a visitor\'s name', async () => {
+    const ann = await house.member('Ann');
+    for (const route of ['join', 'remove', 'end']) {
+      const headers = { origin: 'https://elsewhere.example', 'sec-fetch-site': 'cross-site' };
+      const { status } = await ann.asks('POST', `/api/huddles/any/${route}`, { form: { identity: 'x' }, headers });
+      expect({ route, status }).toEqual({ route, status: 403 });
+    }
+  });
+
+  it('whoever is to be removed has to be named', async () => {
+    const ann = await house.member('Ann');
+    for (const form of [undefined, {}, { identity: '' }]) {
+      const { status } = await ann.asks('POST', '/api/huddles/any/remove', { form });
+      expect({ form, status }).toEqual({ form, status: 400 });
+    }
+  });
+
+  it('behind a proxy that speaks https one can sign in, and the cookie goes over https alone', async () => {
+    const app = await startExample(name, { env: { SESSION_SECRET, ORIGIN: BUILT_ORIGIN } });
+    try {
+      const answer = await new Guest(app.url, BUILT_ORIGIN).signsIn('Ann');
+      expect([302, 303]).toContain(answer.status);
+      expect(answer.headers.getSetCookie()).toEqual([expect.stringMatching(/; *Secure/i)]);
+    } finally {
+      await app.stop();
+    }
+  });
+
+  it('an open lobby does not hold up a server that is to end', async () => {
+    const app = await startExample(name, { env: { SESSION_SECRET, MARAVILLA_MEDIA_PROVIDER: 'embedded', MARAVILLA_MEDIA_PORT: '0' } });
+    try {
+      const ann = new Guest(app.url);
+      await ann.signsIn('Ann');
+      const { body } = await ann.gets('/api/roster');
+      const reader = body.getReader();
+      await reader.read();
+      const ended = once(app.child, 'close');
+      app.child.kill('SIGTERM');
+      const late = pause(STOP_MS).then(() => 'it still runs');
+      expect(await Promise.race([ended.then(() => 'it has ended'), late])).toBe('it has ended');
+    } finally {
+      await app.stop();
+    }
+  });
+
+  it('the media server is asked while somebody looks at the lobby, and no longer', async () => {
+    const counter = await startCounter();
+    const app = await startExample(name, { env: { SESSION_SECRET, ...counter.env } });
+    try {
+      const ann = new Guest(app.url);
+      await ann.signsIn('Ann');
+      const gone = new AbortController();
+      await ann.asks('GET', '/api/roster', { signal: gone.signal });
+      const before = counter.asked;
+      await eventually('it is asked', () => counter.asked, (asked) => expect(asked).toBeGreaterThan(before + 1));
+      gone.abort();
+      await ann.asks('HEAD', '/api/roster');
+      const asks = async () => {
+        const { asked } = counter;
+        await pause(QUIET_MS);
+        return counter.asked - asked;
+      };
+      await eventually('it is not asked', asks, (asked) => expect(asked).toBe(0));
+    } finally {
+      await app.stop();
+      counter.stop();
+    }
+  });
+
+  it('the roster is a stream of events', async () => {
     const ann = await house.member('Ann');
     const gone = new AbortController();
     const response = await ann.asks('GET', '/api/roster', { headers: { accept: 'text/event-stream' }, signal: gone.signal });

@@ -4,7 +4,7 @@
 
 const { once } = require('node:events');
 const path = require('node:path');
-const { launch, untilReady } = require('../../../scripts/processes.js');
+const { freeTcpPorts, launch, untilReady } = require('../../../scripts/processes.js');
 const { START_MS, STORY_MS } = require('../support/house.js');
 const { Visitor } = require('../support/visitor.js');
 
@@ -13,7 +13,8 @@ const SCRIPT = path.join(__dirname, '../../../scripts/start.mjs');
 /** @param {import('../support/house.js').Browsers} browsers @param {import('../../../scripts/example-server.js').Name} name */
 function describeStart(browsers, name) {
   it('npm start prints two addresses of which two tabs of one browser are in a call, and ends with Ctrl-C', async () => {
-    const started = launch(process.execPath, [SCRIPT, name], {});
+    const [port] = await freeTcpPorts(1);
+    const started = launch(process.execPath, [SCRIPT, name], { PORT: String(port) });
     const { child, logs, stop } = started;
     try {
       await untilReady(started, async () => logs().includes('Ctrl-C ends it'), START_MS);

@@ -5,9 +5,9 @@
 class Guest {
   #cookies = new Map();
 
-  /** @param {string} url The app's. */
-  constructor(url) {
-    this.url = url;
+  /** @param {string} url The app's. @param {string} [origin] What stands in their address bar, where a proxy is in between. */
+  constructor(url, origin = url) {
+    Object.assign(this, { url, origin });
   }
 
   /**
@@ -18,7 +18,7 @@ class Guest {
   async asks(method, path, { form, headers, signal } = {}) {
     const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ');
     // A browser names the origin of whatever is not a GET; apps rely on it.
-    const origin = method !== 'GET' && { origin: this.url };
+    const origin = method !== 'GET' && { origin: this.origin };
     /** @type {RequestInit} */
     const request = { method, redirect: 'manual', headers: { ...(cookie && { cookie }), ...origin, ...headers }, signal };
     if (form) request.body = new URLSearchParams(form);

@@ -120,6 +120,7 @@ async function look() {
   const tile = (element) => ({
     name: nameOf(element),
     isMuted: /\bMuted\b/.test(text(element)),
+    isSpeaking: element.matches('[data-speaking]'),
     picture: watch(element.querySelector('video')),
   });
   const live = all('h2').find((heading) => text(heading) === 'Live now')?.closest('section');
@@ -147,6 +148,8 @@ async function look() {
     sounds: [...document.querySelectorAll('audio')].filter(({ srcObject, paused }) => srcObject && !paused).length,
     received: await window.test.received(),
     streams: window.test.streams,
+    isAsked: window.test.isAsked ?? false,
+    given: (window.test.given ?? []).map(({ readyState }) => readyState),
     mark: window.test.mark,
     width: { page: document.documentElement.scrollWidth, window: window.innerWidth },
     text: text(document.body).slice(0, 600),

@@ -10,6 +10,7 @@ const { look, prepare } = require('./page.js');
  * @typedef {object} Tile
  * @property {string} name
  * @property {boolean} isMuted
+ * @property {boolean} isSpeaking Marked as one who speaks.
  * @property {{ width: number, frames: number, brightness: number, print: number }} [picture] None while the camera is off.
  */
 
@@ -31,6 +32,8 @@ const { look, prepare } = require('./page.js');
  * @property {number} sounds Of others, that are played.
  * @property {{ frames: number, energy: number }} received
  * @property {number} streams That were opened, of server-sent events.
+ * @property {boolean} isAsked The browser asks whether the page may have devices.
+ * @property {string[]} given Whether each device that was given is `live` or `ended`.
  * @property {number} mark Another one when the page is loaded anew.
  * @property {{ page: number, window: number }} width
  * @property {string} text
@@ -140,6 +143,14 @@ class Visitor {
   /** @param {Record<string, any>} expected @param {number} [within] */
   sees(expected, within) {
     return this.finds(Object.keys(expected).join(', '), (seen) => expect(seen).toMatchObject(expected), within);
+  }
+
+  /** The lobby lists the huddle with these people, or, without any, not at all. @param {string} huddle @param {string[]} people */
+  seesInLobby(huddle, ...people) {
+    return this.finds(`${huddle} with ${people.join(', ') || 'nobody'} in the lobby`, ({ live }) => {
+      const listed = live?.find((each) => each.huddle === huddle)?.people ?? [];
+      expect(listed.toSorted()).toEqual(people.toSorted());
+    });
   }
 
   /** @param {string} h1 @param {number} [within] */
@@ -299,6 +310,35 @@ class Visitor {
       path,
       form,
     );
+  }
+
+  /** From the next page on the browser has no camera. */
+  hasNoCamera() {
+    return this.page.evaluateOnNewDocument(() => {
+      const { mediaDevices } = navigator;
+      const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+      mediaDevices.getUserMedia = ({ video, ...rest }) =>
+        video ? Promise.reject(new DOMException('Requested device not found', 'NotFoundError')) : getUserMedia(rest);
+    });
+  }
+
+  /** From the next page on the browser asks before it gives devices, and waits for {@link allows}. */
+  isAskedForDevices() {
+    return this.page.evaluateOnNewDocument(() => {
+      const { mediaDevices } = navigator;
+      const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+      mediaDevices.getUserMedia = async (wanted) => {
+        await new Promise((resolve) => Object.assign(window.test, { allow: resolve, isAsked: true }));
+        const stream = await getUserMedia(wanted);
+        window.test.given = stream.getTracks();
+        return stream;
+      };
+    });
+  }
+
+  /** Gives the devices that were asked for. */
+  allows() {
+    return this.page.evaluate(() => window.test.allow());
   }
 
   /** The signalling breaks, and cannot be had again until it is mended. */
