@@ -155,6 +155,8 @@ function describeRoutes(browsers, name) {
       app.child.kill('SIGTERM');
       const late = pause(STOP_MS).then(() => 'it still runs');
       expect(await Promise.race([ended.then(() => 'it has ended'), late])).toBe('it has ended');
+      // The stream has an end, and is not cut off.
+      while (!(await reader.read()).done);
     } finally {
       await app.stop();
     }
@@ -167,9 +169,11 @@ function describeRoutes(browsers, name) {
       const ann = new Guest(app.url);
       await ann.signsIn('Ann');
       const gone = new AbortController();
-      await ann.asks('GET', '/api/roster', { signal: gone.signal });
+      const roster = await ann.asks('GET', '/api/roster', { signal: gone.signal });
       const before = counter.asked;
       await eventually('it is asked', () => counter.asked, (asked) => expect(asked).toBeGreaterThan(before + 1));
+      // Whatever nobody holds any more is closed, sooner or later.
+      expect(roster.bodyUsed).toBe(false);
       gone.abort();
       await ann.asks('HEAD', '/api/roster');
       const asks = async () => {
