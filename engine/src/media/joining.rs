@@ -175,6 +175,7 @@ impl Room {
             untold: BTreeSet::new(),
             joined: context.io.now,
             silent_since: None,
+            closed: None,
             publisher: Transport::new(id, Side::Publisher, &mut context.io, ways),
             subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io, ways)),
             negotiation: Negotiation::default(),

@@ -31,6 +31,8 @@ pub(super) struct Peer {
     pub(super) joined: Instant,
     /// When it lost its signalling connection.
     pub(super) silent_since: Option<Instant>,
+    /// Since when one of its connections is closed.
+    pub(super) closed: Option<Instant>,
     pub(super) publisher: Transport,
     pub(super) subscriber: Option<Transport>,
     pub(super) negotiation: Negotiation,

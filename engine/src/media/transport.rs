@@ -44,6 +44,8 @@ pub(super) enum Happening {
     ChannelOpen,
     ChannelLow,
     Stats(PeerStats),
+    /// The client has closed it.
+    Closed,
     /// It is broken and must go, and its participant with it.
     Failed,
 }
@@ -72,8 +74,8 @@ pub(super) struct Transport {
     side: Side,
     /// When it wants to be driven next.
     deadline: Instant,
-    /// It panicked or broke: nothing more is done with it.
-    failed: bool,
+    /// It panicked, broke or was closed: nothing more is done with it.
+    over: bool,
     connected: bool,
     /// When the client was last heard.
     heard: Instant,
@@ -104,7 +106,7 @@ impl Transport {
             peer,
             side,
             deadline: io.now,
-            failed: false,
+            over: false,
             connected: false,
             heard: io.now,
             sources: HashMap::new(),
@@ -127,19 +129,21 @@ impl Transport {
 
     /// Changes the connection, and sends and reports all that comes of it. `None` if it is broken, or breaks now.
     pub(super) fn drive<T>(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
-        if self.failed {
+        if self.over {
             return None;
         }
         let driven = catch_unwind(AssertUnwindSafe(|| {
             let outcome = work(&mut self.rtc);
-            self.drain(io).then_some(outcome)
+            self.drain(io).then_some((outcome, self.rtc.is_alive()))
         }));
-        let outcome = driven.ok().flatten();
-        if outcome.is_none() {
-            self.failed = true;
-            io.happenings.push_back((self.peer, self.side, Happening::Failed));
-        }
-        outcome
+        let end = match driven {
+            Ok(Some((outcome, true))) => return Some(outcome),
+            Ok(Some((_, false))) => Happening::Closed,
+            Ok(None) | Err(_) => Happening::Failed,
+        };
+        self.over = true;
+        io.happenings.push_back((self.peer, self.side, end));
+        None
     }
 
     /// Asks without changing anything.
@@ -167,11 +171,11 @@ impl Transport {
     /// Whether the datagram is for this connection.
     pub(super) fn accepts(&self, received: &Received, now: Instant) -> bool {
         let asked = || datagram(received, now).is_some_and(|input| self.rtc.accepts(&input));
-        !self.failed && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
+        !self.over && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.failed).then_some(self.deadline)
+        (!self.over).then_some(self.deadline)
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -205,13 +209,13 @@ impl Transport {
         self.drive(io, |rtc| rtc.channel(channel).map(|mut channel| channel.buffered_amount())).flatten().unwrap_or(0)
     }
 
-    /// Whether it is still of use.
+    /// Whether it is unbroken.
     fn drain(&mut self, io: &mut Io<'_>) -> bool {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(deadline)) => {
                     self.deadline = deadline;
-                    return self.rtc.is_alive();
+                    return true;
                 }
                 Ok(Output::Transmit(transmit)) => io.network.send(&transmit),
                 Ok(Output::Event(event)) => {

@@ -32,6 +32,8 @@ const MOST_ADDRESSES: usize = 16 * 1024;
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Whoever was not heard for so long is gone. Clients are heard several times in it.
 const SILENCE: Duration = Duration::from_secs(20);
+/// Whoever has closed its media has so long to say by signalling why: that is slower.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Whoever has no signalling connection has so long to come back,
 const RESUME_TIMEOUT: Duration = Duration::from_secs(15);
 /// and if its media is still heard, so long.
@@ -278,8 +280,9 @@ impl Worker {
     fn deadline(&mut self) -> Option<Instant> {
         let transports =
             self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).flat_map(super::peer::Peer::transports);
-        let first = transports.filter_map(|(_, transport)| transport.deadline()).min()?;
-        Some(first.min(self.ticked + TICK))
+        let first = transports.filter_map(|(_, transport)| transport.deadline()).min();
+        let tick = self.ticked + TICK;
+        (!self.homes.is_empty()).then(|| first.map_or(tick, |first| first.min(tick)))
     }
 
     fn pass_time(&mut self) {
@@ -345,6 +348,11 @@ impl Room {
                     peer.quality.note(side, &stats);
                 }
             }
+            Happening::Closed => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.closed.get_or_insert(context.io.now);
+                }
+            }
             Happening::Failed => self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch)),
         }
     }
@@ -356,6 +364,10 @@ impl Room {
         let since = |then: Instant| now.saturating_duration_since(then);
         let unheard = since(peer.heard());
         let timeout = DisconnectReason::ConnectionTimeout;
+        if peer.closed.is_some_and(|closed| since(closed) >= LAST_WORDS) {
+            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+            return;
+        }
         if !peer.is_active() {
             if since(peer.joined) >= JOIN_TIMEOUT {
                 self.remove(context, id, Farewell::for_good(DisconnectReason::JoinFailure));
