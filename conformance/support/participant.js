@@ -27,6 +27,7 @@ const { eventually } = require('./eventually.js');
  * @property {number} brightness
  * @property {number[]} colour
  * @property {number} print Another one when the picture is.
+ * @property {any} [why] What there is in place of a picture.
  */
 
 /** Two cores encode and decode everything: pictures are small, unless a test needs them larger. */

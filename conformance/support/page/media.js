@@ -10,9 +10,17 @@
   canvas.height = HEIGHT;
   const context = canvas.getContext('2d', { willReadFrequently: true });
 
+  /** What may keep an element from showing what is decoded. @param {HTMLVideoElement} [element] */
+  function whyNothing(element) {
+    if (!element) return 'it is attached to nothing';
+    const { paused, readyState, isConnected, srcObject } = element;
+    const tracks = srcObject?.getTracks().map(({ id, muted, enabled, readyState }) => ({ id, muted, enabled, readyState }));
+    return { paused, readyState, isConnected, isHidden: document.hidden, tracks };
+  }
+
   /** The picture's colours on average, how bright it is, and a number that changes when it does. @param {HTMLVideoElement} element */
   function look(element) {
-    if (!element || element.videoWidth === 0) return { shown: 0, brightness: 0, colour: [0, 0, 0], print: 0 };
+    if (!element || element.videoWidth === 0) return { shown: 0, brightness: 0, colour: [0, 0, 0], print: 0, why: whyNothing(element) };
     context.drawImage(element, 0, 0, WIDTH, HEIGHT);
     const { data } = context.getImageData(0, 0, WIDTH, HEIGHT);
     const sums = [0, 0, 0];
