@@ -71,4 +71,4 @@ test('a room that is full lets nobody in, until somebody leaves', async () => {
   await ann.missesNobodyBut('ben');
   const dan = await join({ room, identity: 'dan' });
   await dan.seesVideoOf('ann');
-}, LEAVE_MS);
+});
