@@ -9,7 +9,7 @@ import { root, run, say } from './shell.mjs';
 
 /** @typedef {import('./example-server.js').Name} Name */
 
-export const { apps, folderOf, startDevServer, startExample } = examples;
+export const { apps, folderOf, startExample } = examples;
 const { BUILT_ORIGIN } = examples;
 
 /** What tools make in an app's folder. */

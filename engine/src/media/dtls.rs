@@ -34,14 +34,17 @@ impl DtlsProvider for Shared {
         from_feature_flags().dtls_provider.generate_certificate()
     }
 
-    /// DTLS 1.2, as str0m asks for and as livekit-server speaks it, and its default for the MTU: no connection here has another.
     fn new_dtls(
         &self,
         certificate: &DtlsCert,
         now: Instant,
-        _version: DtlsVersion,
-        _mtu: Option<usize>,
+        version: DtlsVersion,
+        mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        // What no connection here asks for is str0m's own affair.
+        if !matches!((version, mtu), (DtlsVersion::Dtls12, Some(DATAGRAM_MTU_TARGET))) {
+            return from_feature_flags().dtls_provider.new_dtls(certificate, now, version, mtu);
+        }
         let config = CONFIG.clone().map_err(CryptoError::Other)?;
         Ok(Box::new(Instance(Dtls::new_12(config, certificate.clone(), now))))
     }

@@ -17,13 +17,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use caller::{Caller, State};
+use livekit_protocol::signal_request::Message as Ask;
 use livekit_protocol::signal_response::Message as Told;
+use livekit_protocol::simulate_scenario::Scenario;
+use livekit_protocol::{CandidateProtocol, DisconnectReason, SimulateScenario};
 use maravilla_engine::Engine;
 use peak_alloc::PeakAlloc;
 use str0m::media::MediaKind;
 use support::{PATIENCE, start};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -157,4 +160,35 @@ async fn an_engine_that_ends_in_the_middle_of_a_call_leaves_nothing() {
         drop((ann, ben));
         until(|| format!("{:?}, and not {before:?}", held()), || held() == before).await;
     }
+}
+
+/// Why somebody was told to go.
+fn farewell(state: &mut State) -> Option<DisconnectReason> {
+    state.heard.iter().find_map(|told| match told {
+        Told::Leave(leave) => Some(leave.reason()),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn whoever_closes_media_first_has_a_moment_to_say_what_for() {
+    let _turn = turn().await;
+    let engine = start();
+    for says in [true, false] {
+        let ann = Caller::join(engine.address(), "r", "ann").await;
+        ann.has_channels().await;
+        ann.act(|state| state.rtc.close()).unwrap();
+        // Signalling may be slower than the last packet of media.
+        let early = timeout(Duration::from_millis(400), ann.is_gone()).await;
+        assert!(early.is_err(), "it is let go before it could say anything");
+        if says {
+            let scenario = Some(Scenario::SwitchCandidateProtocol(CandidateProtocol::Tcp.into()));
+            ann.say(Ask::Simulate(SimulateScenario { scenario }));
+        }
+        let reason = ann.until("is told why", farewell).await;
+        let expected = if says { DisconnectReason::Migration } else { DisconnectReason::StateMismatch };
+        assert_eq!(reason, expected);
+        ann.is_gone().await;
+    }
+    engine.close().await;
 }
