@@ -122,11 +122,14 @@ function answersHttp(port, isGood) {
   });
 }
 
-/** All are held at once, so that they differ. */
+/**
+ * Ports that are free on each of the machine's addresses: livekit-server takes its port for media on all of them, and thousands
+ * that are free on loopback are not free elsewhere for a minute after its tests. All are held at once, so that they differ.
+ */
 async function freeTcpPorts(count) {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
-      const server = net.createServer().listen(0, HOST);
+      const server = net.createServer().listen(0);
       await new Promise((resolve, reject) => server.once('listening', resolve).once('error', reject));
       return server;
     }),
