@@ -15,16 +15,17 @@ const ways = [{ singlePeerConnection: true }, { singlePeerConnection: false }];
 /** Two who see and hear each other. @param {{ options?: object, browser?: import('../support/browser.js').Kind }} [how] Of the first. */
 async function startCall(how) {
   const room = newRoom();
-  const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'], ...how });
-  const ben = await join({ room, identity: 'ben', publish: ['camera', 'microphone'] });
+  /** @type {import('../support/stage.js').Joining} */
+  const joining = { room, identity: 'ben', publish: ['camera', 'microphone'] };
+  const [ann, ben] = await Promise.all([join({ ...joining, identity: 'ann', ...how }), join(joining)]);
   await goOn(ann, ben);
   return { room, ann, ben, sid: (await ann.state()).me.sid };
 }
 
 /** @param {Participant} ann @param {Participant} ben */
 async function goOn(ann, ben) {
-  await Promise.all([ben.seesVideoOf('ann', 'camera', BACK), ann.seesVideoOf('ben', 'camera', BACK)]);
-  await Promise.all([ben.hears('ann', 'microphone', BACK), ann.hears('ben', 'microphone', BACK)]);
+  const both = [ann.seesVideoOf('ben', 'camera', BACK), ben.seesVideoOf('ann', 'camera', BACK)];
+  await Promise.all([...both, ann.hears('ben', 'microphone', BACK), ben.hears('ann', 'microphone', BACK)]);
 }
 
 /** @param {Participant} who @param {string} scenario */
