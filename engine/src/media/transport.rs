@@ -2,6 +2,7 @@
 //! is followed by a complete drain, and keeps a panic to the connection that it happened in.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -168,9 +169,14 @@ impl Transport {
         }
     }
 
-    /// Whether the datagram is for this connection.
-    pub(super) fn accepts(&self, received: &Received, now: Instant) -> bool {
-        let asked = || datagram(received, now).is_some_and(|input| self.rtc.accepts(&input));
+    /// Whether the STUN message is for this connection, by its credentials.
+    pub(super) fn is_named_by(&self, received: &Received, now: Instant) -> bool {
+        let asked = || {
+            let Some(Input::Receive(now, mut receive)) = datagram(received, now) else { return false };
+            // From where the client is, str0m accepts anything, though somebody else may be there by now.
+            receive.source = (Ipv4Addr::UNSPECIFIED, 0).into();
+            self.rtc.accepts(&Input::Receive(now, receive))
+        };
         !self.over && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
     }
 

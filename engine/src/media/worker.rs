@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::joining::{Joining, refuse_resume};
 use super::network::{Network, Received};
 use super::room::{Context, Farewell, Room};
-use super::transport::{Happening, Happenings, Io, is_stun};
+use super::transport::{Happening, Happenings, Io, Transport, is_stun};
 use super::{Command, LinkId, PeerId, Side};
 use crate::clock::Now;
 use crate::engine::Shared;
@@ -43,6 +43,9 @@ const LATELY: Duration = Duration::from_secs(5);
 /// How often participants get a new token.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 
+/// A connection of somebody.
+type Owner = (PeerId, Side);
+
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     network: Network,
@@ -52,7 +55,7 @@ pub(crate) struct Worker {
     /// The room of each participant.
     homes: HashMap<PeerId, String>,
     links: HashMap<LinkId, PeerId>,
-    addresses: HashMap<SocketAddr, (PeerId, Side)>,
+    addresses: HashMap<SocketAddr, Owner>,
     gone: Vec<PeerId>,
     ticked: Instant,
 }
@@ -246,23 +249,9 @@ impl Worker {
 
     fn hand_over(&mut self, received: &Received) {
         let now = Instant::now();
-        let is_stun = is_stun(received);
-        let mut known = self.addresses.get(&received.source).copied();
-        if is_stun {
-            // An address may have changed hands.
-            known = known.filter(|owner| self.accepts(*owner, received, now)).or_else(|| {
-                let owners = self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).find_map(|peer| {
-                    let id = peer.id;
-                    let side = peer.transports().find(|(_, transport)| transport.accepts(received, now))?.0;
-                    Some((id, side))
-                });
-                if let Some(owner) = owners.filter(|_| self.addresses.len() < MOST_ADDRESSES) {
-                    self.addresses.insert(received.source, owner);
-                }
-                owners
-            });
-        }
-        let Some((id, side)) = known else { return };
+        let known = self.addresses.get(&received.source).copied();
+        let owner = if is_stun(received) { self.named(known, received, now) } else { known };
+        let Some((id, side)) = owner else { return };
         self.with(id, |room, context| {
             if let Some(transport) = room.peers.get_mut(&id).and_then(|peer| peer.transport(side)) {
                 transport.input(&mut context.io, received);
@@ -270,10 +259,31 @@ impl Worker {
         });
     }
 
-    fn accepts(&mut self, (id, side): (PeerId, Side), received: &Received, now: Instant) -> bool {
+    /// The connection that a STUN message is for; what comes from its address next is for it, too.
+    fn named(&mut self, known: Option<Owner>, received: &Received, now: Instant) -> Option<Owner> {
+        if let Some(transport) = known.and_then(|owner| self.transport(owner)) {
+            if transport.is_named_by(received, now) {
+                return known;
+            }
+            // An address changes hands when a client is gone, but anybody can claim to write from one.
+            if now.saturating_duration_since(transport.heard()) < LATELY {
+                return None;
+            }
+        }
+        let owner = self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).find_map(|peer| {
+            let id = peer.id;
+            let side = peer.transports().find(|(_, transport)| transport.is_named_by(received, now))?.0;
+            Some((id, side))
+        })?;
+        if known.is_some() || self.addresses.len() < MOST_ADDRESSES {
+            self.addresses.insert(received.source, owner);
+        }
+        Some(owner)
+    }
+
+    fn transport(&mut self, (id, side): Owner) -> Option<&mut Transport> {
         let room = self.homes.get(&id).and_then(|sid| self.rooms.get_mut(sid));
-        let transport = room.and_then(|room| room.peers.get_mut(&id)).and_then(|peer| peer.transport(side));
-        transport.is_some_and(|transport| transport.accepts(received, now))
+        room.and_then(|room| room.peers.get_mut(&id)).and_then(|peer| peer.transport(side))
     }
 
     /// When there is something to do though nothing comes in; never while nobody is there.

@@ -1,5 +1,6 @@
 //! What comes to the media's sockets from strangers, and from a participant whose datagrams are damaged on the way.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
@@ -8,6 +9,7 @@ use rand::{Rng as _, SeedableRng as _};
 use str0m::media::MediaKind;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::caller::Tamper;
@@ -41,6 +43,47 @@ fn datagram(source: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     damage(source, &mut bytes)?;
     bytes.extend_from_slice(source.bytes(source.len().min(30))?);
     Ok(bytes)
+}
+
+#[tokio::test]
+async fn whoever_comes_to_the_address_of_one_who_is_gone_is_connected() {
+    let party = Party::start().await;
+    let lost = party.connected_enemy().await;
+    let address = lost.act(|state| state.address);
+    // Nothing is said: for a while it may still come back.
+    drop(lost);
+    while UdpSocket::bind(address).await.is_err() {
+        yield_now().await;
+    }
+    let heir = party.enemy(|call| call.address = address).await.unwrap();
+    heir.has_channels().await;
+    heir.sees(&party.tracks[0]).await;
+    party.check().await;
+}
+
+#[tokio::test]
+async fn nobody_gets_the_address_of_one_who_is_there() {
+    let party = Party::start().await;
+    let enemy = party.enemy(|_| ()).await.unwrap();
+    // A good request, with the enemy's credentials.
+    let request = Arc::new(Mutex::new(None));
+    let taken = request.clone();
+    enemy.act(|state| {
+        state.tamper = Some(Box::new(move |bytes| {
+            taken.lock().unwrap().get_or_insert_with(|| bytes.to_vec());
+            vec![bytes.to_vec()]
+        }));
+    });
+    enemy.has_channels().await;
+    let request: Vec<u8> = request.lock().unwrap().clone().unwrap();
+    assert_eq!(request[..2], STUN[..2]);
+    // As if the enemy could write from that address, after all that is written from there.
+    party.ann.act(|state| {
+        state.tamper = Some(Box::new(move |bytes| vec![bytes.to_vec(), request.clone()]));
+    });
+    party.check().await;
+    party.ben.sees(&party.tracks[0]).await;
+    party.check().await;
 }
 
 #[tokio::test]

@@ -10,11 +10,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use livekit_protocol as proto;
 use prost::Message as _;
+use proto::DisconnectReason;
+use proto::leave_request::Action;
 use proto::signal_request::Message as Ask;
+use proto::signal_response::Message as Told;
 use proto::simulate_scenario::Scenario;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::caller::{dial, ticket};
+use crate::caller::{State, dial, ticket};
 use crate::generators::{damage, text};
 use crate::{Party, ROOM, is_dealt_with, made};
 
@@ -58,6 +61,32 @@ async fn whatever_an_enemy_joins_with_the_others_go_on() {
         }
     }
     assert!(admitted > 20 && refused > 20, "{admitted} admitted, {refused} refused");
+}
+
+#[tokio::test]
+async fn nobody_resumes_the_session_of_another() {
+    let party = Party::start().await;
+    let witness = party.connected_enemy().await;
+    let sids = witness.until("has joined", sids_of_others).await;
+    assert_eq!(sids.len(), 2);
+    for sid in sids.into_iter().chain(["PA_none".to_owned(), String::new()]) {
+        let resume = move |request: &mut proto::JoinRequest| {
+            (request.reconnect, request.participant_sid) = (true, sid);
+        };
+        let thief = party.enemy(|call| call.wishes = Box::new(resume)).await.unwrap();
+        let farewell = thief.until("is told", |state| state.heard.first().cloned()).await;
+        let Told::Leave(leave) = farewell else { panic!("{farewell:?}") };
+        assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+        thief.is_gone().await;
+    }
+    party.check().await;
+}
+
+fn sids_of_others(state: &mut State) -> Option<Vec<String>> {
+    state.heard.iter().find_map(|told| match told {
+        Told::Join(join) => Some(join.other_participants.iter().map(|other| other.sid.clone()).collect()),
+        _ => None,
+    })
 }
 
 /// A frame of a connection: mostly a signal, some of it damaged.

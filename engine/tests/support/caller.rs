@@ -1,7 +1,7 @@
 //! A participant by hand: signalling over a WebSocket, and a peer connection of str0m's that offers, publishes and receives.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub struct Call {
     pub identity: String,
     pub room: String,
     pub rtc: RtcConfig,
+    /// Where media is sent from; port 0: one that is free.
+    pub address: SocketAddr,
     /// Changes the join request.
     pub wishes: Box<dyn FnOnce(&mut proto::JoinRequest) + Send>,
 }
@@ -51,7 +53,8 @@ pub struct Call {
 impl Call {
     pub fn new(room: &str, identity: &str) -> Self {
         let wishes = Box::new(|_: &mut proto::JoinRequest| ());
-        Self { identity: identity.to_owned(), room: room.to_owned(), rtc: rtc_config(), wishes }
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        Self { identity: identity.to_owned(), room: room.to_owned(), rtc: rtc_config(), address, wishes }
     }
 }
 
@@ -84,7 +87,7 @@ pub struct Sent {
 pub struct State {
     pub rtc: Box<Rtc>,
     socket: Arc<UdpSocket>,
-    address: SocketAddr,
+    pub address: SocketAddr,
     /// Where the engine takes media.
     pub media: Option<SocketAddr>,
     deadline: Instant,
@@ -146,8 +149,8 @@ impl Caller {
 
     /// Joins, if it is let in.
     pub async fn call(engine: SocketAddr, call: Call) -> Option<Self> {
-        let Call { identity, room, rtc, wishes } = call;
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let Call { identity, room, rtc, address, wishes } = call;
+        let socket = Arc::new(UdpSocket::bind(address).await.unwrap());
         let address = socket.local_addr().unwrap();
         let mut rtc = Box::new(rtc.build(Instant::now()));
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
