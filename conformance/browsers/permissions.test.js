@@ -81,9 +81,11 @@ test(
     });
     await cas.lives(['trackUnsubscribed camera ann']);
     await cas.knowsOf('ann', { tracks: { camera: { permission: 'not_allowed', isSubscribed: false } } });
+    await cas.lives(['trackSubscriptionPermissionChanged camera ann not_allowed']);
     await cas.hears('ann');
     await ben.seesVideoOf('ann');
     await ann.run((here) => here.me.setTrackSubscriptionPermissions(true));
+    await cas.lives(['trackSubscriptionPermissionChanged camera ann allowed']);
     await cas.seesVideoOf('ann');
   },
   PERMISSIONS_MS,

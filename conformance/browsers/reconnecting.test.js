@@ -28,8 +28,8 @@ async function goOn(ann, ben) {
   await Promise.all([...both, ann.hears('ben', 'microphone', BACK), ben.hears('ann', 'microphone', BACK)]);
 }
 
-/** @param {Participant} who @param {string} scenario */
-const simulates = (who, scenario) => who.run((here, scenario) => here.room.simulateScenario(scenario), scenario);
+/** @param {Participant} who @param {string} scenario @param {unknown[]} args */
+const simulates = (who, scenario, ...args) => who.run((here, ...args) => here.room.simulateScenario(...args), scenario, ...args);
 
 /** @param {Participant} who @param {string} sid */
 const resumes = async (who, sid) => {
@@ -112,6 +112,17 @@ test(
     await comesBackAnew(ann, sid);
     await goOn(ann, ben);
     expect(await ann.run((here) => here.path())).toMatchObject({ protocol: 'tcp' });
+  },
+  BREAK_MS,
+);
+
+test.each([['subscriber-bandwidth', 100_000_000], ['leave-full-reconnect']])(
+  '%s changes nothing where there is bandwidth for all',
+  async (scenario, ...args) => {
+    const { ann, ben, sid } = await startCall();
+    await simulates(ann, scenario, ...args);
+    await goOn(ann, ben);
+    expect(await ann.state()).toMatchObject({ state: 'connected', me: { sid } });
   },
   BREAK_MS,
 );
