@@ -55,7 +55,8 @@ pub(crate) struct Worker {
     /// The room of each participant.
     homes: HashMap<PeerId, String>,
     links: HashMap<LinkId, PeerId>,
-    addresses: HashMap<SocketAddr, Owner>,
+    /// Whose an address is, and when something last came from there.
+    addresses: HashMap<SocketAddr, (Owner, Instant)>,
     gone: Vec<PeerId>,
     ticked: Instant,
 }
@@ -250,8 +251,12 @@ impl Worker {
     fn hand_over(&mut self, received: &Received) {
         let now = Instant::now();
         let known = self.addresses.get(&received.source).copied();
-        let owner = if is_stun(received) { self.named(known, received, now) } else { known };
-        let Some((id, side)) = owner else { return };
+        let owner = if is_stun(received) { self.named(known, received, now) } else { known.map(|(owner, _)| owner) };
+        let Some(owner) = owner else { return };
+        if known.is_some() || self.addresses.len() < MOST_ADDRESSES {
+            self.addresses.insert(received.source, (owner, now));
+        }
+        let (id, side) = owner;
         self.with(id, |room, context| {
             if let Some(transport) = room.peers.get_mut(&id).and_then(|peer| peer.transport(side)) {
                 transport.input(&mut context.io, received);
@@ -259,26 +264,22 @@ impl Worker {
         });
     }
 
-    /// The connection that a STUN message is for; what comes from its address next is for it, too.
-    fn named(&mut self, known: Option<Owner>, received: &Received, now: Instant) -> Option<Owner> {
-        if let Some(transport) = known.and_then(|owner| self.transport(owner)) {
-            if transport.is_named_by(received, now) {
-                return known;
+    /// The connection that a STUN message is for.
+    fn named(&mut self, known: Option<(Owner, Instant)>, received: &Received, now: Instant) -> Option<Owner> {
+        if let Some((owner, heard)) = known {
+            if self.transport(owner).is_some_and(|transport| transport.is_named_by(received, now)) {
+                return Some(owner);
             }
-            // An address changes hands when a client is gone, but anybody can claim to write from one.
-            if now.saturating_duration_since(transport.heard()) < LATELY {
+            // An address changes hands when a client has left it, but anybody can claim to write from one.
+            if now.saturating_duration_since(heard) < LATELY {
                 return None;
             }
         }
-        let owner = self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).find_map(|peer| {
+        self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).find_map(|peer| {
             let id = peer.id;
             let side = peer.transports().find(|(_, transport)| transport.is_named_by(received, now))?.0;
             Some((id, side))
-        })?;
-        if known.is_some() || self.addresses.len() < MOST_ADDRESSES {
-            self.addresses.insert(received.source, owner);
-        }
-        Some(owner)
+        })
     }
 
     fn transport(&mut self, (id, side): Owner) -> Option<&mut Transport> {
@@ -329,7 +330,7 @@ impl Worker {
                 self.rooms.remove(&sid);
             }
             self.links.retain(|_, known| *known != id);
-            self.addresses.retain(|_, (known, _)| *known != id);
+            self.addresses.retain(|_, ((known, _), _)| *known != id);
         }
     }
 

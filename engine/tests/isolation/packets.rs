@@ -12,9 +12,10 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::caller::Tamper;
+use crate::caller::{Call, Caller, Tamper};
 use crate::generators::damage;
-use crate::{Party, made};
+use crate::support::PATIENCE;
+use crate::{Party, ROOM, made};
 
 /// The head of a STUN binding request (RFC 5389) without its length.
 const STUN: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
@@ -62,21 +63,26 @@ async fn whoever_comes_to_the_address_of_one_who_is_gone_is_connected() {
 }
 
 #[tokio::test]
+async fn an_address_that_somebody_has_left_is_free_though_they_are_there() {
+    let party = Party::start().await;
+    let (enemy, request) = enemy_and_request(&party).await;
+    let left = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = left.local_addr().unwrap();
+    left.send_to(&request, party.media()).await.unwrap();
+    let answer = timeout(PATIENCE, left.recv(&mut [0; 1500])).await;
+    assert!(answer.unwrap().is_ok(), "the enemy is known there, too");
+    drop(left);
+    let heir = Call { address, ..Call::new(ROOM, "heir") };
+    let heir = Caller::call(party.address(), heir).await.unwrap();
+    heir.has_channels().await;
+    assert!(!enemy.act(|state| state.is_closed));
+    party.check().await;
+}
+
+#[tokio::test]
 async fn nobody_gets_the_address_of_one_who_is_there() {
     let party = Party::start().await;
-    let enemy = party.enemy(|_| ()).await.unwrap();
-    // A good request, with the enemy's credentials.
-    let request = Arc::new(Mutex::new(None));
-    let taken = request.clone();
-    enemy.act(|state| {
-        state.tamper = Some(Box::new(move |bytes| {
-            taken.lock().unwrap().get_or_insert_with(|| bytes.to_vec());
-            vec![bytes.to_vec()]
-        }));
-    });
-    enemy.has_channels().await;
-    let request: Vec<u8> = request.lock().unwrap().clone().unwrap();
-    assert_eq!(request[..2], STUN[..2]);
+    let (_enemy, request) = enemy_and_request(&party).await;
     // As if the enemy could write from that address, after all that is written from there.
     party.ann.act(|state| {
         state.tamper = Some(Box::new(move |bytes| vec![bytes.to_vec(), request.clone()]));
@@ -84,6 +90,23 @@ async fn nobody_gets_the_address_of_one_who_is_there() {
     party.check().await;
     party.ben.sees(&party.tracks[0]).await;
     party.check().await;
+}
+
+/// An enemy that is connected, and a good request of its: STUN with its credentials.
+async fn enemy_and_request(party: &Party) -> (Caller, Vec<u8>) {
+    let enemy = party.enemy(|_| ()).await.unwrap();
+    let first = Arc::new(Mutex::new(None));
+    let sent = first.clone();
+    enemy.act(|state| {
+        state.tamper = Some(Box::new(move |bytes| {
+            sent.lock().unwrap().get_or_insert_with(|| bytes.to_vec());
+            vec![bytes.to_vec()]
+        }));
+    });
+    enemy.has_channels().await;
+    let request: Vec<u8> = first.lock().unwrap().clone().unwrap();
+    assert_eq!(request[..2], STUN[..2]);
+    (enemy, request)
 }
 
 #[tokio::test]
