@@ -179,9 +179,10 @@ impl Peer {
         let unplaced: Vec<usize> = (0..self.tracks.len()).filter(|index| self.tracks[*index].mid.is_none()).collect();
         let pending: Vec<_> = unplaced.iter().map(|index| self.tracks[*index].pending()).collect();
         let placed = sdp::assign(&pending, sections, |mid| taken.contains(&mid));
+        let has_redundant_audio = self.publisher.has_redundant_audio();
         for (index, mid) in unplaced.into_iter().zip(placed) {
             if let Some(mid) = mid {
-                self.tracks[index].place(mid);
+                self.tracks[index].place(mid, has_redundant_audio);
             }
         }
     }

@@ -89,11 +89,17 @@ impl Track {
         Pending { cid: &self.cid, kind: self.kind }
     }
 
-    /// It comes by that section.
-    pub(super) fn place(&mut self, mid: Mid) {
+    /// It comes by that section, on a connection that may have redundant audio.
+    pub(super) fn place(&mut self, mid: Mid, has_redundant_audio: bool) {
         self.mid = Some(mid);
         self.info.mid = mid.to_string();
         self.info.codecs.iter_mut().for_each(|codec| codec.mid = mid.to_string());
+        if self.kind == MediaKind::Audio {
+            let is_redundant = has_redundant_audio && !self.info.disable_red;
+            let mime_type = if is_redundant { "audio/red" } else { "audio/opus" };
+            mime_type.clone_into(&mut self.info.mime_type);
+            self.info.codecs.iter_mut().for_each(|codec| mime_type.clone_into(&mut codec.mime_type));
+        }
     }
 
     /// Whether the client sends it no more.

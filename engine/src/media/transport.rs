@@ -169,6 +169,11 @@ impl Transport {
         }
     }
 
+    /// Whether the client can send Opus with its redundancy (RFC 2198): once it has offered, those are left that it has, too.
+    pub(super) fn has_redundant_audio(&self) -> bool {
+        self.rtc.codec_config().iter().any(|params| params.red().is_some())
+    }
+
     /// Whether the STUN message is for this connection, by its credentials.
     pub(super) fn is_named_by(&self, received: &Received, now: Instant) -> bool {
         let asked = || {
