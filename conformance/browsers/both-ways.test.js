@@ -16,8 +16,7 @@ async function seeAndHearEachOther(one, other) {
     [one, other],
     [other, one],
   ]) {
-    await who.seesVideoOf(whom.identity);
-    await who.hears(whom.identity);
+    await who.seesAndHears(whom.identity);
   }
 }
 

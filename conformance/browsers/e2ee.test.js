@@ -19,8 +19,7 @@ test.each(/** @type {const} */ (['chromium', 'firefox']))(
       [ann, ben],
       [ben, ann],
     ]) {
-      await who.seesVideoOf(whom.identity);
-      await who.hears(whom.identity);
+      await who.seesAndHears(whom.identity);
       await who.knowsOf(whom.identity, { tracks: { camera: { isEncrypted: true }, microphone: { isEncrypted: true } } });
     }
   },
@@ -34,8 +33,7 @@ test(
     await join({ room, identity: 'ann', key: 'a key', publish: ['camera', 'microphone'] });
     const ben = await join({ room, identity: 'ben', key: 'a key' });
     const eve = await join({ room, identity: 'eve', key: 'another key' });
-    await ben.seesVideoOf('ann');
-    await ben.hears('ann');
+    await ben.seesAndHears('ann');
     for (const source of ['camera', 'microphone']) {
       const look = () => eve.watch('ann', source);
       await eventually(`eve gets the ${source}`, look, ({ packets }) => expect(packets).toBeGreaterThan(MOST));

@@ -16,8 +16,7 @@ test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
     await ben.seesVideoOf('ann');
     const second = await join({ room, identity: 'ann', options, publish: ['camera', 'microphone'] });
     await first.lives(['disconnected DUPLICATE_IDENTITY']);
-    await ben.seesVideoOf('ann');
-    await ben.hears('ann');
+    await ben.seesAndHears('ann');
     await second.seesVideoOf('ben');
     expect(await first.state()).toMatchObject({ state: 'disconnected' });
     expect(Object.keys((await ben.state()).others)).toEqual(['ann']);

@@ -19,8 +19,7 @@ test('who joins late sees and hears those who are there', async () => {
   await ben.seesVideoOf('ann');
   const cas = await join({ room, identity: 'cas' });
   for (const other of [ann, ben]) {
-    await cas.seesVideoOf(other.identity);
-    await cas.hears(other.identity);
+    await cas.seesAndHears(other.identity);
   }
 });
 
@@ -28,8 +27,7 @@ test('who joins late over two peer connections sees and hears those who are ther
   const room = newRoom();
   await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
   const cas = await join({ room, identity: 'cas', options: { singlePeerConnection: false } });
-  await cas.seesVideoOf('ann');
-  await cas.hears('ann');
+  await cas.seesAndHears('ann');
 });
 
 test('who joins late in Firefox sees and hears those who are there', async () => {
@@ -38,8 +36,7 @@ test('who joins late in Firefox sees and hears those who are there', async () =>
   await join({ room, identity: 'ben', publish: ['camera', 'microphone'] });
   const cas = await join({ room, identity: 'cas', browser: 'firefox' });
   for (const other of ['ann', 'ben']) {
-    await cas.seesVideoOf(other);
-    await cas.hears(other);
+    await cas.seesAndHears(other);
   }
 });
 
@@ -49,8 +46,7 @@ test('who leaves and comes again sees and is seen as before', async () => {
   for (let time = 1; time <= 3; time += 1) {
     const ben = await join({ room, identity: 'ben', publish: ['camera', 'microphone'] });
     await ann.seesVideoOf('ben');
-    await ben.seesVideoOf('ann');
-    await ben.hears('ann');
+    await ben.seesAndHears('ann');
     await ben.leaves();
     await ann.missesNobodyBut('ben');
   }
@@ -64,7 +60,7 @@ test(
     const all = await Promise.all(names.map((identity) => join({ room, identity, publish: [camera({}, TINY), 'microphone'] })));
     for (const guest of all) {
       const others = names.filter((name) => name !== guest.identity);
-      await Promise.all(others.flatMap((name) => [guest.seesVideoOf(name, 'camera', SLOWLY), guest.hears(name, 'microphone', SLOWLY)]));
+      await Promise.all(others.map((name) => guest.seesAndHears(name, SLOWLY)));
     }
   },
   MANY_MS,

@@ -29,8 +29,7 @@ test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
     await permits(room, 'ann', {});
     await ann.knows({ me: { permissions: { canPublish: true } } });
     await ann.publishes('camera', 'microphone');
-    await ben.seesVideoOf('ann');
-    await ben.hears('ann');
+    await ben.seesAndHears('ann');
   },
   PERMISSIONS_MS,
 );
@@ -60,8 +59,7 @@ test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
     await permits(room, 'ben', { can_subscribe: false });
     await ben.lives(['trackUnsubscribed camera ann', 'trackUnsubscribed microphone ann']);
     await permits(room, 'ben', {});
-    await ben.seesVideoOf('ann');
-    await ben.hears('ann');
+    await ben.seesAndHears('ann');
   },
   PERMISSIONS_MS,
 );
@@ -97,8 +95,7 @@ test(
     const room = newRoom();
     const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
     const ben = await join({ room, identity: 'ben' });
-    await ben.seesVideoOf('ann');
-    await ben.hears('ann');
+    await ben.seesAndHears('ann');
     const { camera, microphone } = (await ann.state()).me.tracks;
     for (const { sid } of [camera, microphone]) await ask('MutePublishedTrack', { room, identity: 'ann', track_sid: sid, muted: true });
     await ann.knows({ me: { tracks: { camera: { isMuted: true }, microphone: { isMuted: true } } } });

@@ -24,8 +24,7 @@ async function startCall(how) {
 
 /** @param {Participant} ann @param {Participant} ben */
 async function goOn(ann, ben) {
-  const both = [ann.seesVideoOf('ben', 'camera', BACK), ben.seesVideoOf('ann', 'camera', BACK)];
-  await Promise.all([...both, ann.hears('ben', 'microphone', BACK), ben.hears('ann', 'microphone', BACK)]);
+  await Promise.all([ann.seesAndHears('ben', BACK), ben.seesAndHears('ann', BACK)]);
 }
 
 /** @param {Participant} who @param {string} scenario @param {unknown[]} args */

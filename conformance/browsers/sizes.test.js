@@ -111,8 +111,7 @@ test('a track that is disabled stops, and goes on when it is enabled', async () 
   await ben.hearsNothingOf('ann');
   await cas.seesVideoOf('ann');
   await enables(true);
-  await ben.seesVideoOf('ann');
-  await ben.hears('ann');
+  await ben.seesAndHears('ann');
 });
 
 test(

@@ -24,8 +24,7 @@ describe.each(ways)('with singlePeerConnection: $singlePeerConnection', (options
       const ann = await join({ room, identity: 'ann', options, publish: ['camera', 'microphone'] });
       const ben = await join({ room, identity: 'ben', options });
       for (const time of ['once', 'again']) {
-        await ben.seesVideoOf('ann');
-        await ben.hears('ann');
+        await ben.seesAndHears('ann');
         await ann.mutes('camera');
         await ann.mutes('microphone');
         await ben.knowsOf('ann', { tracks: { camera: { isMuted: true }, microphone: { isMuted: true } } });
@@ -34,8 +33,7 @@ describe.each(ways)('with singlePeerConnection: $singlePeerConnection', (options
         await ann.unmutes('microphone');
         await ben.knowsOf('ann', { tracks: { camera: { isMuted: false }, microphone: { isMuted: false } } });
       }
-      await ben.seesVideoOf('ann');
-      await ben.hears('ann');
+      await ben.seesAndHears('ann');
     },
     TRACKS_MS,
   );
@@ -57,8 +55,7 @@ describe.each(ways)('with singlePeerConnection: $singlePeerConnection', (options
       await ben.knowsOf('ann', { tracks: { camera: { isMuted: true }, microphone: { isMuted: true } } });
       await ann.unmutes('camera');
       await ann.unmutes('microphone');
-      await ben.seesVideoOf('ann');
-      await ben.hears('ann');
+      await ben.seesAndHears('ann');
     },
     TRACKS_MS,
   );
@@ -70,15 +67,13 @@ describe.each(ways)('with singlePeerConnection: $singlePeerConnection', (options
       const ann = await join({ room, identity: 'ann', options, publish: ['camera', 'microphone'] });
       const ben = await join({ room, identity: 'ben', options });
       for (let time = 1; time <= 3; time += 1) {
-        await ben.seesVideoOf('ann');
-        await ben.hears('ann');
+        await ben.seesAndHears('ann');
         await ann.unpublishes('camera');
         await ann.unpublishes('microphone');
         await ben.missesTracksOf('ann');
         await ann.publishes('camera', 'microphone');
       }
-      await ben.seesVideoOf('ann');
-      await ben.hears('ann');
+      await ben.seesAndHears('ann');
     },
     TRACKS_MS,
   );
@@ -90,14 +85,12 @@ describe.each(ways)('with singlePeerConnection: $singlePeerConnection', (options
       await join({ room, identity: 'ann', options, publish: ['camera', 'microphone'] });
       const ben = await join({ room, identity: 'ben', options });
       for (let time = 1; time <= 3; time += 1) {
-        await ben.seesVideoOf('ann');
-        await ben.hears('ann');
+        await ben.seesAndHears('ann');
         for (const source of ['camera', 'microphone']) await wants(ben, source, false);
         await ben.knowsOf('ann', { tracks: { camera: { status: 'unsubscribed' }, microphone: { status: 'unsubscribed' } } });
         for (const source of ['camera', 'microphone']) await wants(ben, source, true);
       }
-      await ben.seesVideoOf('ann');
-      await ben.hears('ann');
+      await ben.seesAndHears('ann');
     },
     TRACKS_MS,
   );

@@ -209,6 +209,11 @@ class Participant {
     return eventually(`${this.identity} hears the ${source} of ${other}`, look, check, { within });
   }
 
+  /** The camera and the microphone of another, watched at once. @param {string} other @param {{ within?: number }} [time] */
+  seesAndHears(other, time) {
+    return Promise.all([this.seesVideoOf(other, 'camera', time), this.hears(other, 'microphone', time)]);
+  }
+
   /** No frame more is decoded. @param {string} other @param {string} [source] @param {{ within?: number }} [time] */
   seesNoVideoOf(other, source = 'camera', time = {}) {
     return this.#staysStill(`${this.identity} sees nothing of the ${source} of ${other}`, other, source, ({ frames }) => frames, 0, time);
