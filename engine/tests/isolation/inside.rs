@@ -28,7 +28,7 @@ async fn whatever_is_in_an_enemys_packets_the_others_go_on() {
         for number in 0..60 {
             enemy.send(&"x".repeat(number * number), number % 3 != 0);
             if number % 20 == 0 {
-                enemy.until("passes time", passes_time()).await;
+                enemy.until("does harm", does_harm()).await;
             }
         }
         party.check().await;
@@ -38,13 +38,10 @@ async fn whatever_is_in_an_enemys_packets_the_others_go_on() {
     assert!(media > 20 && messages > 20, "{media}, {messages}");
 }
 
-/// So many looks at its state: with each packet that it sends or hears there is one.
-fn passes_time() -> impl FnMut(&mut State) -> Option<()> {
-    let mut looks = 0;
-    move |_| {
-        looks += 1;
-        (looks > 20).then_some(())
-    }
+/// Three more packets of its media are damaged, unless it is let go before.
+fn does_harm() -> impl FnMut(&mut State) -> Option<()> {
+    let before = harm::MEDIA.load(Ordering::Relaxed);
+    move |state| (state.is_closed || harm::MEDIA.load(Ordering::Relaxed) >= before + 3).then_some(())
 }
 
 /// A packet of media that no sender makes.
