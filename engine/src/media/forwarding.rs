@@ -332,7 +332,7 @@ impl Peer {
         if let Some(patch) = patch {
             write = write.vp8_patch(patch);
         }
-        sink.drive(io, |rtc| {
+        sink.queue(io, |rtc| {
             if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
                 stream.write_rtp(write);
             }

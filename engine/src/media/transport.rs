@@ -1,5 +1,5 @@
-//! One peer connection. All that may change it goes through [`Transport::drive`], which keeps str0m's rule that each change
-//! is followed by a complete drain, and keeps a panic to the connection that it happened in.
+//! One peer connection. All that may change it goes through [`Transport::drive`] or, for media, [`Transport::queue`]. They
+//! keep str0m's rule that changes are followed by a complete drain, and a panic to the connection that it happened in.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -142,9 +142,25 @@ impl Transport {
             Ok(Some((_, false))) => Happening::Closed,
             Ok(None) | Err(_) => Happening::Failed,
         };
-        self.over = true;
-        io.happenings.push_back((self.peer, self.side, end));
+        self.end(io, end);
         None
+    }
+
+    /// Hands media over. It goes out when time passes next, which is at once, together with all that is handed over before:
+    /// str0m sends no sooner, and a drain costs more than a packet.
+    pub(super) fn queue(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc)) {
+        if self.over {
+            return;
+        }
+        match catch_unwind(AssertUnwindSafe(|| work(&mut self.rtc))) {
+            Ok(()) => self.deadline = self.deadline.min(io.now),
+            Err(_) => self.end(io, Happening::Failed),
+        }
+    }
+
+    fn end(&mut self, io: &mut Io<'_>, how: Happening) {
+        self.over = true;
+        io.happenings.push_back((self.peer, self.side, how));
     }
 
     /// Asks without changing anything.
