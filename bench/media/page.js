@@ -11,12 +11,11 @@
   const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
   const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 
-  /** When the newest signalling connection was accepted, and when its first message came. */
-  const signalling = { opened: 0, told: 0 };
+  /** When the first message of the newest signalling connection came. */
+  const signalling = { told: 0 };
   window.WebSocket = class extends WebSocket {
     constructor(...args) {
       super(...args);
-      this.addEventListener('open', () => (signalling.opened = performance.now()), { once: true });
       this.addEventListener('message', () => (signalling.told = performance.now()), { once: true });
     }
   };
@@ -34,8 +33,7 @@
     const begun = performance.now();
     await room.connect(url, token);
     const connected = performance.now();
-    const { opened, told } = signalling;
-    return { room, begun, frame, joined: told - opened, connected: connected - told };
+    return { room, begun, frame, connected: connected - signalling.told };
   }
 
   /** ms for a packet to somebody and back, one at a time. */
@@ -70,6 +68,6 @@
     const late = (await cleo.frame) - cleo.begun;
     for (const { room } of [ann, ben, cleo]) await room.disconnect();
     track.stop();
-    return { joined: ben.joined, connected: ben.connected, published, late, data };
+    return { connected: ben.connected, published, late, data };
   };
 })();

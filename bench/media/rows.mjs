@@ -2,7 +2,7 @@
 import { startEngine } from '../../scripts/engine.mjs';
 import { medians, ms, mb, times } from '../measure.mjs';
 import { costOf } from './load.mjs';
-import { timings } from './timings.mjs';
+import { joins, timings } from './timings.mjs';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const NOT_WORSE = 'at most 1x';
@@ -22,10 +22,13 @@ export async function mediaRows(table, startLiveKit) {
 async function timingRows(table, start) {
   const servers = { engine: await start.engine(), livekit: await start.livekit() };
   try {
-    const { engine, livekit } = await timings(servers);
+    const [signalling, calls] = [await joins(servers), await timings(servers)];
+    const engine = { ...signalling.engine, ...calls.engine };
+    const livekit = { ...signalling.livekit, ...calls.livekit };
     const row = (title, key) => table.row(title, ms(engine[key]), ms(livekit[key]), times(engine[key], livekit[key]), NOT_WORSE);
-    row('in Chromium: from the WebSocket to the join response', 'joined');
-    row('from the join response until media is connected', 'connected');
+    row('from asking to join until the WebSocket is there', 'asked');
+    row('from the WebSocket to the join response', 'joined');
+    row('in Chromium: from the join response until media is connected', 'connected');
     row("from publishing to another's first picture", 'published');
     row('from joining late to the first picture', 'late');
     row('data to another and back', 'data');

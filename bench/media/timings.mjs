@@ -1,19 +1,57 @@
-// How long participants wait: calls in Chromium, by turns on each server.
+// How long participants wait: for a bare WebSocket to be told of its room, and in calls in Chromium; by turns on each server.
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { WebSocket } from 'ws';
 import browsers from '../../conformance/support/browser.js';
+import signalling from '../../conformance/support/signalling.js';
 import tokens from '../../conformance/support/token.js';
 import { medians } from '../measure.mjs';
 
 const script = fileURLToPath(new URL('page.js', import.meta.url));
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 11);
 const MOST_MS = 60_000;
+const JOINS = 200;
+const PAUSE_MS = 5;
+
+/**
+ * Medians, in ms, of joins by signalling alone: until the WebSocket is there, and from then to the join response. In a browser
+ * its own share would be most of it.
+ * @template {string} Name
+ * @param {Record<Name, { url: string, apiKey: string, apiSecret: string }>} servers
+ * @returns {Promise<Record<Name, Record<'asked' | 'joined', number>>>}
+ */
+export async function joins(servers) {
+  const results = Object.fromEntries(Object.keys(servers).map((name) => [name, []]));
+  for (let count = -JOINS / 10; count < JOINS; count += 1) {
+    for (const [name, server] of Object.entries(servers)) {
+      const result = await join(server);
+      if (count >= 0) results[name].push(result);
+      await pause(PAUSE_MS);
+    }
+  }
+  return Object.fromEntries(Object.entries(results).map(([name, all]) => [name, medians(all)]));
+}
+
+async function join(server) {
+  const token = tokens.mint(server, { video: { roomJoin: true, room: `bench-${randomUUID()}` }, claims: { sub: 'ann' } });
+  const begun = performance.now();
+  const socket = new WebSocket(signalling.addressOf(server.url, { token }));
+  const told = once(socket, 'message');
+  await once(socket, 'upgrade');
+  const opened = performance.now();
+  await told;
+  const joined = performance.now() - opened;
+  socket.close();
+  return { asked: opened - begun, joined };
+}
 
 /**
  * Medians, in ms, of what {@link file://./page.js} measures.
  * @template {string} Name
  * @param {Record<Name, { url: string, apiKey: string, apiSecret: string }>} servers
- * @returns {Promise<Record<Name, Record<'joined' | 'connected' | 'published' | 'late' | 'data', number>>>}
+ * @returns {Promise<Record<Name, Record<'connected' | 'published' | 'late' | 'data', number>>>}
  */
 export async function timings(servers) {
   const [page, browser] = [await browsers.servePage(), await browsers.launch('chromium')];
