@@ -173,7 +173,8 @@ async fn bind(addresses: &[IpAddr]) -> io::Result<Vec<Socket>> {
                 // With smaller ones it works, too, and loses more.
                 let _ = system.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
                 let _ = system.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-                let listener = TcpListener::bind(address).await.ok();
+                let listener =
+                    if takes_tcp(address.ip(), addresses) { TcpListener::bind(address).await.ok() } else { None };
                 sockets.push(Socket { address, udp: socket, listener });
             }
             Err(error) => failure = error,
@@ -196,12 +197,18 @@ fn addresses() -> Vec<IpAddr> {
     addresses
 }
 
-/// Addresses that need their interface's name beside them cannot stand in a candidate.
+/// Addresses that need their interface's name beside them cannot stand in a candidate. Whoever reaches `::1` reaches
+/// `127.0.0.1`, too; clients try each pair of addresses, and those that they try for nothing cost them time.
 fn is_usable(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !address.is_link_local() && !address.is_unspecified(),
-        IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_unspecified(),
+        IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_unspecified() && !address.is_loopback(),
     }
+}
+
+/// TCP is for those whom UDP does not reach: one family of addresses will do.
+fn takes_tcp(address: IpAddr, addresses: &[IpAddr]) -> bool {
+    address.is_ipv4() || !addresses.iter().any(|other| other.is_ipv4() && !other.is_loopback())
 }
 
 async fn accept(listener: TcpListener, address: SocketAddr, events: mpsc::Sender<Tcp>) {
@@ -255,4 +262,29 @@ async fn attend(mut stream: TcpStream, source: SocketAddr, destination: SocketAd
         () = write => (),
     }
     let _ = events.send(Tcp::Closed { source }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn no_address_is_offered_that_is_tried_for_nothing() {
+        let offered = ["127.0.0.1", "10.0.0.1", "fd00::1"].map(ip);
+        let not_offered = ["::1", "fe80::1", "::", "169.254.0.1", "0.0.0.0"].map(ip);
+        assert_eq!(offered.iter().filter(|address| is_usable(address)).count(), offered.len());
+        assert_eq!(not_offered.iter().filter(|address| is_usable(address)).count(), 0);
+    }
+
+    #[test]
+    fn tcp_is_offered_by_ipv6_only_where_nobody_else_is_reached_by_ipv4() {
+        let both = ["10.0.0.1", "fd00::1", "127.0.0.1"].map(ip);
+        assert_eq!(both.map(|address| takes_tcp(address, &both)), [true, false, true]);
+        let ipv6 = ["fd00::1", "127.0.0.1"].map(ip);
+        assert_eq!(ipv6.map(|address| takes_tcp(address, &ipv6)), [true, true]);
+    }
 }
