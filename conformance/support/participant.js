@@ -32,11 +32,13 @@ const { eventually } = require('./eventually.js');
 
 /** Two cores encode and decode everything: pictures are small, unless a test needs them larger. */
 const SMALL = { resolution: { width: 320, height: 180, frameRate: 10 } };
+/** There is no echo, and to look for one takes most of what a page computes. */
+const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
 /** @param {Record<string, any>} [options] @param {Record<string, any>} [capture] @returns {Published} */
 const camera = (options, capture = SMALL) => ({ what: 'camera', capture, options: { simulcast: false, ...options } });
 /** @param {Record<string, any>} [options] @param {Record<string, any>} [capture] @returns {Published} */
-const microphone = (options, capture) => ({ what: 'microphone', capture, options });
+const microphone = (options, capture = RAW) => ({ what: 'microphone', capture, options });
 /** @param {string} colour @param {Record<string, any>} [options] @returns {Published} */
 const paint = (colour, options) => ({ what: 'paint', capture: { colour }, options: { simulcast: false, name: 'paint', ...options } });
 /** @param {Record<string, any>} [options] @param {Record<string, any>} [capture] @returns {Published} */
