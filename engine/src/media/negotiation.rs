@@ -19,9 +19,8 @@ use super::room::{Context, Farewell, Room};
 use super::sdp::{self, Plan, Role, Section};
 use super::transport::Transport;
 
-/// A client that has been asked to offer is asked again after that time: as long as it waits for an answer itself. Each
-/// asking is a negotiation, and a client that is slow to offer has more to do than it can already.
-const ASKED_AGAIN: Duration = Duration::from_secs(15);
+/// A client that has been asked to offer is asked again after that time.
+const ASKED_AGAIN: Duration = Duration::from_secs(3);
 /// The most lines of a section of an offer. Browsers write up to 150, and one for each of their addresses.
 const MOST_LINES: usize = 400;
 /// The most bytes of an offer's line.
