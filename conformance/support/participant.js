@@ -32,7 +32,7 @@ const { eventually } = require('./eventually.js');
 
 /** Two cores encode and decode everything: pictures are small, unless a test needs them larger. */
 const SMALL = { resolution: { width: 320, height: 180, frameRate: 10 } };
-/** There is no echo, and to look for one takes most of what a page computes. */
+/** There is no echo, and what looks for one takes time from the pictures. */
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
 /** @param {Record<string, any>} [options] @param {Record<string, any>} [capture] @returns {Published} */
