@@ -5,8 +5,8 @@ use std::fmt;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, dangerous, decode, encode};
-use livekit_api::access_token::VideoGrants;
 use livekit_protocol as proto;
+use livekit_token::VideoGrants;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

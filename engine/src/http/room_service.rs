@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use livekit_api::access_token::VideoGrants;
 use livekit_protocol as proto;
+use livekit_token::VideoGrants;
 use serde::de::DeserializeOwned;
 
 use super::json::{self, Answer};

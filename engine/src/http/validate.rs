@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use flate2::read::GzDecoder;
 use hyper::StatusCode;
-use livekit_api::access_token::VideoGrants;
 use livekit_protocol as proto;
+use livekit_token::VideoGrants;
 use prost::Message as _;
 use proto::wrapped_join_request::Compression;
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use livekit_api::access_token::VideoGrants;
 use livekit_protocol as proto;
+use livekit_token::VideoGrants;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::{Kind, State};
@@ -224,6 +224,7 @@ impl Room {
     /// Goes on with a participant whose signalling comes by a new connection now.
     pub(super) fn resume(&mut self, context: &mut Context<'_>, (id, link): (PeerId, LinkId), joining: Joining) {
         let others = self.others(id);
+        let Some(departed) = self.peers.get(&id).map(|peer| self.departed_since(peer.joined)) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let breaks = peer.breaks_resume.take();
         peer.hang_up();
@@ -238,7 +239,7 @@ impl Room {
             last_message_seq: peer.mail.last_received(),
             ..proto::ReconnectResponse::default()
         }));
-        let known: Vec<_> = others.into_iter().chain([peer.info.clone()]).collect();
+        let known: Vec<_> = departed.into_iter().chain(others).chain([peer.info.clone()]).collect();
         peer.send_shared(&update(known));
         let room = context.shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::rooms::Room::snapshot));
         let room = room.map(crate::rooms::Snapshot::describe);

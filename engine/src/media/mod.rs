@@ -28,6 +28,7 @@ mod room;
 mod sdp;
 mod signal;
 mod transport;
+mod udp;
 mod worker;
 
 use std::fmt;

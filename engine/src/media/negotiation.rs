@@ -19,8 +19,9 @@ use super::room::{Context, Farewell, Room};
 use super::sdp::{self, Plan, Role, Section};
 use super::transport::Transport;
 
-/// A client that has been asked to offer is asked again after that time.
-const ASKED_AGAIN: Duration = Duration::from_secs(3);
+/// A client that has been asked to offer is asked again after that time: as long as LiveKit's clients wait for a
+/// connection. Sooner, those that are slow because they have much to do are given more to do.
+const ASKED_AGAIN: Duration = Duration::from_secs(15);
 /// The most lines of a section of an offer. Browsers write up to 150, and one for each of their addresses.
 const MOST_LINES: usize = 400;
 /// The most bytes of an offer's line.
@@ -34,10 +35,9 @@ pub(super) struct Negotiation {
     /// its source and its counters.
     free: Vec<(Mid, MediaKind)>,
     used: HashSet<Mid>,
-    /// How many sections the last offer had.
-    sections: usize,
-    /// When the client was asked to offer and for how many sections, until it has.
-    asked: Option<(Instant, u32, u32)>,
+    /// How many sections of a kind the last offer had for what we send, used or free; none before the first offer.
+    offered: Option<PerKind>,
+    asked: Option<Asked>,
     /// Something that was sent is not any more, which the client has to learn.
     is_stale: bool,
     /// Our own offer, until it is answered.
@@ -46,6 +46,70 @@ pub(super) struct Negotiation {
     stopped: Vec<Mid>,
     wants_channels: bool,
     wants_restart: bool,
+}
+
+/// Numbers of sections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct PerKind {
+    audio: usize,
+    video: usize,
+}
+
+impl PerKind {
+    fn count(count: impl Fn(MediaKind) -> usize) -> Self {
+        Self { audio: count(MediaKind::Audio), video: count(MediaKind::Video) }
+    }
+
+    fn less(self, other: Self) -> Self {
+        Self { audio: self.audio.saturating_sub(other.audio), video: self.video.saturating_sub(other.video) }
+    }
+
+    fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What a client was asked for and has not offered yet.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Instant,
+    /// The sections that it is to add; none where any offer will do.
+    sections: PerKind,
+}
+
+impl Negotiation {
+    /// Notes a client's offer. One that was under way when the client was asked for more has less than that.
+    fn note_offer(&mut self, sections: &[Section]) {
+        let placeholders = || sections.iter().filter(|section| section.is_placeholder());
+        let offered = PerKind::count(|kind| placeholders().filter(|section| section.kind == Some(kind)).count());
+        let added = offered.less(self.offered.unwrap_or_default());
+        self.offered = Some(offered);
+        self.is_stale = false;
+        let due = self.asked.map(|asked| Asked { sections: asked.sections.less(added), ..asked });
+        self.asked = due.filter(|asked| !asked.sections.is_none());
+        let free = placeholders().filter(|section| !self.used.contains(&section.mid));
+        self.free = free.filter_map(|section| Some((section.mid, section.kind?))).collect();
+    }
+
+    /// How many sections the client is to be asked to add, none of them where it is only to offer again; None where it
+    /// need not be asked. `unplaced` are the tracks that have no section.
+    fn ask(&mut self, unplaced: PerKind, now: Instant) -> Option<PerKind> {
+        // Before the first offer there is nothing to be asked for: it comes in any case.
+        self.offered?;
+        if unplaced.is_none() && !self.is_stale {
+            return None;
+        }
+        let free = PerKind::count(|kind| self.free.iter().filter(|(_, free)| *free == kind).count());
+        let due = self.asked.map(|asked| asked.sections).unwrap_or_default();
+        let missing = unplaced.less(free).less(due);
+        let is_asked = self.asked.is_some_and(|asked| now.saturating_duration_since(asked.at) < ASKED_AGAIN);
+        if is_asked && missing.is_none() {
+            return None;
+        }
+        let sections = PerKind { audio: due.audio + missing.audio, video: due.video + missing.video };
+        self.asked = Some(Asked { at: now, sections });
+        Some(missing)
+    }
 }
 
 /// Whether an offer of so many sections may be looked at: everybody else waits for as long as that takes.
@@ -190,14 +254,7 @@ impl Peer {
     /// Gives the client's free sections to what is to be sent.
     fn place_subscriptions(&mut self, sections: &[Section]) {
         let negotiation = &mut self.negotiation;
-        if sections.len() > negotiation.sections {
-            negotiation.asked = None;
-        }
-        negotiation.sections = sections.len();
-        negotiation.is_stale = false;
-        let free =
-            sections.iter().filter(|section| section.is_placeholder() && !negotiation.used.contains(&section.mid));
-        negotiation.free = free.filter_map(|section| Some((section.mid, section.kind?))).collect();
+        negotiation.note_offer(sections);
         for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()) {
             let fitting = negotiation.free.iter().position(|(_, kind)| *kind == subscription.kind);
             if let Some(index) = fitting {
@@ -217,29 +274,15 @@ impl Peer {
 
     /// Asks the client to offer again, with more sections if they do not suffice.
     fn ask_for_offer(&mut self, now: Instant) {
-        let negotiation = &mut self.negotiation;
-        let missing = |kind| {
-            let due = self.subscriptions.iter().filter(|each| each.mid.is_none() && each.kind == kind).count();
-            let free = negotiation.free.iter().filter(|(_, free)| *free == kind).count();
-            (due, u32::try_from(due.saturating_sub(free)).unwrap_or(u32::MAX))
-        };
-        let ((audio, num_audios), (video, num_videos)) = (missing(MediaKind::Audio), missing(MediaKind::Video));
-        // Before the first offer there is nothing to be asked for: it comes in any case.
-        if negotiation.sections == 0 || (audio + video == 0 && !negotiation.is_stale) {
-            return;
+        let unplaced = || self.subscriptions.iter().filter(|each| each.mid.is_none());
+        let unplaced = PerKind::count(|kind| unplaced().filter(|each| each.kind == kind).count());
+        if let Some(missing) = self.negotiation.ask(unplaced, now) {
+            let number = |sections: usize| u32::try_from(sections).unwrap_or(u32::MAX);
+            self.send(Message::MediaSectionsRequirement(proto::MediaSectionsRequirement {
+                num_audios: number(missing.audio),
+                num_videos: number(missing.video),
+            }));
         }
-        if negotiation.asked.is_some_and(|(at, audios, videos)| {
-            now.saturating_duration_since(at) < ASKED_AGAIN && (audios, videos) >= (num_audios, num_videos)
-        }) {
-            return;
-        }
-        let (audios, videos) = negotiation.asked.map_or((0, 0), |(_, audios, videos)| (audios, videos));
-        negotiation.asked = Some((now, num_audios, num_videos));
-        let more = |needed: u32, asked: u32| needed.saturating_sub(asked);
-        self.send(Message::MediaSectionsRequirement(proto::MediaSectionsRequirement {
-            num_audios: more(num_audios, audios),
-            num_videos: more(num_videos, videos),
-        }));
     }
 
     /// Offers what has changed on the second peer connection; whether that went well.
@@ -297,5 +340,89 @@ impl Peer {
         if self.subscriber.as_ref().is_some_and(|transport| transport.channel(true).is_none()) {
             self.negotiation.wants_channels = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUDIO: PerKind = PerKind { audio: 1, video: 0 };
+    const VIDEO: PerKind = PerKind { audio: 0, video: 1 };
+    const BOTH: PerKind = PerKind { audio: 1, video: 1 };
+    const NONE: PerKind = PerKind { audio: 0, video: 0 };
+
+    /// A negotiation whose client has offered sections to be sent on, all of them free.
+    fn offered(sections: PerKind) -> Negotiation {
+        let mut negotiation = Negotiation::default();
+        offer(&mut negotiation, sections);
+        negotiation
+    }
+
+    fn offer(negotiation: &mut Negotiation, sections: PerKind) {
+        let section = |kind: MediaKind, index: usize| Section {
+            mid: Mid::from(format!("{kind:?}{index}").as_str()),
+            kind: Some(kind),
+            direction: Direction::RecvOnly,
+            track: None,
+            is_rejected: false,
+        };
+        let audio = (0..sections.audio).map(|index| section(MediaKind::Audio, index));
+        let video = (0..sections.video).map(|index| section(MediaKind::Video, index));
+        negotiation.note_offer(&audio.chain(video).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn before_its_first_offer_a_client_is_asked_for_nothing() {
+        assert_eq!(Negotiation::default().ask(BOTH, Instant::now()), None);
+    }
+
+    #[test]
+    fn a_client_is_asked_only_for_what_it_was_not_asked_for_yet() {
+        let (mut negotiation, now) = (offered(NONE), Instant::now());
+        assert_eq!(negotiation.ask(AUDIO, now), Some(AUDIO));
+        assert_eq!(negotiation.ask(AUDIO, now), None);
+        assert_eq!(negotiation.ask(BOTH, now), Some(VIDEO), "more audio makes up for no video");
+        assert_eq!(negotiation.ask(BOTH, now), None);
+    }
+
+    #[test]
+    fn a_track_that_finds_a_free_section_is_offered_at_once_after_another_that_did() {
+        let (mut negotiation, now) = (offered(BOTH), Instant::now());
+        assert_eq!(negotiation.ask(AUDIO, now), Some(NONE));
+        assert_eq!(negotiation.ask(AUDIO, now), None);
+        offer(&mut negotiation, BOTH);
+        assert_eq!(negotiation.ask(VIDEO, now), Some(NONE));
+    }
+
+    #[test]
+    fn an_end_is_told_at_once_after_another() {
+        let (mut negotiation, now) = (offered(BOTH), Instant::now());
+        for _ in 0..2 {
+            negotiation.is_stale = true;
+            assert_eq!(negotiation.ask(NONE, now), Some(NONE));
+            offer(&mut negotiation, BOTH);
+            assert_eq!(negotiation.ask(NONE, now), None);
+        }
+    }
+
+    #[test]
+    fn an_offer_that_was_under_way_leaves_due_what_was_asked_for() {
+        let (mut negotiation, now) = (offered(NONE), Instant::now());
+        assert_eq!(negotiation.ask(BOTH, now), Some(BOTH));
+        offer(&mut negotiation, NONE);
+        assert_eq!(negotiation.ask(BOTH, now), None);
+        offer(&mut negotiation, VIDEO);
+        assert_eq!(negotiation.ask(BOTH, now), None);
+        offer(&mut negotiation, BOTH);
+        assert_eq!(negotiation.asked.map(|asked| asked.sections), None);
+    }
+
+    #[test]
+    fn a_client_that_does_not_offer_is_asked_again_but_for_no_more_sections() {
+        let (mut negotiation, now) = (offered(NONE), Instant::now());
+        assert_eq!(negotiation.ask(BOTH, now), Some(BOTH));
+        assert_eq!(negotiation.ask(BOTH, now + ASKED_AGAIN), Some(NONE));
+        assert_eq!(negotiation.ask(BOTH, now + ASKED_AGAIN), None);
     }
 }

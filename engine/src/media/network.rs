@@ -10,11 +10,13 @@ use std::time::Duration;
 use socket2::SockRef;
 use str0m::Candidate;
 use str0m::net::{Protocol, TcpType, Transmit};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use super::udp::{Datagram, Udp};
 
 /// The most addresses that are offered: machines with many bridges would make clients try them all.
 const MOST_ADDRESSES: usize = 8;
@@ -22,8 +24,6 @@ const MOST_ADDRESSES: usize = 8;
 const TRIES: usize = 16;
 /// What a socket holds while this thread waits for the processor, as far as the system allows it: a second of video.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// The longest datagram that is looked at; WebRTC's are shorter than an Ethernet frame.
-const MOST_DATAGRAM_BYTES: usize = 2048;
 /// The most TCP connections at once.
 const MOST_CONNECTIONS: usize = 512;
 /// The most frames that wait on one TCP connection, each way.
@@ -39,6 +39,12 @@ pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
 }
 
+impl From<Datagram> for Received {
+    fn from(Datagram { source, destination, bytes }: Datagram) -> Self {
+        Self { protocol: Protocol::Udp, source, destination, bytes }
+    }
+}
+
 enum Tcp {
     Opened { source: SocketAddr, frames: mpsc::Sender<Vec<u8>> },
     Frame(Received),
@@ -47,13 +53,12 @@ enum Tcp {
 
 /// All sockets. Dropped, they are closed.
 pub(super) struct Network {
-    sockets: Vec<(SocketAddr, UdpSocket)>,
+    udp: Udp,
     tcp: mpsc::Receiver<Tcp>,
     connections: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>,
     candidates: Vec<Candidate>,
     /// Accepts connections and serves them; they end with it.
     _tasks: JoinSet<()>,
-    buffer: Box<[u8; MOST_DATAGRAM_BYTES]>,
 }
 
 impl Network {
@@ -68,8 +73,8 @@ impl Network {
     async fn open_on(addresses: &[IpAddr]) -> io::Result<Self> {
         let mut sockets = Vec::new();
         for _ in 0..TRIES {
-            sockets = bind(addresses).await?;
-            if sockets.len() == addresses.len() {
+            sockets = bind(addresses, 0).await?;
+            if is_whole(&sockets, addresses) {
                 break;
             }
         }
@@ -85,8 +90,7 @@ impl Network {
             }
             udp.push((address, socket));
         }
-        let buffer = Box::new([0; MOST_DATAGRAM_BYTES]);
-        Ok(Self { sockets: udp, tcp, connections: HashMap::new(), candidates, _tasks: tasks, buffer })
+        Ok(Self { udp: Udp::new(udp), tcp, connections: HashMap::new(), candidates, _tasks: tasks })
     }
 
     /// What clients are told to connect to.
@@ -94,30 +98,28 @@ impl Network {
         &self.candidates
     }
 
-    /// Sends at once or not at all: what does not fit into the system's queue is lost, as it may be on any network.
-    pub(super) fn send(&self, transmit: &Transmit) {
+    /// Sends at once or not at all, but what goes over UDP with the next [`flush`](Self::flush) at the latest.
+    pub(super) fn send(&mut self, transmit: &Transmit) {
         if transmit.proto == Protocol::Udp {
-            let socket = self.sockets.iter().find(|(address, _)| *address == transmit.source);
-            // Nobody can be told; what gets lost is asked for again.
-            let _ = socket.map(|(_, socket)| socket.try_send_to(&transmit.contents, transmit.destination));
+            self.udp.send(transmit.source, transmit.destination, &transmit.contents);
         } else if let Some(frames) = self.connections.get(&transmit.destination) {
+            // Nobody can be told; what gets lost is asked for again.
             let _ = frames.try_send(transmit.contents.to_vec());
         }
+    }
+
+    /// Sends what waits for more that goes the same way.
+    pub(super) fn flush(&mut self) {
+        self.udp.flush();
     }
 
     /// The next datagram or frame. It may be dropped before it resolves: nothing is lost.
     pub(super) async fn receive(&mut self) -> Received {
         loop {
-            let Self { sockets, tcp, buffer, .. } = self;
+            let Self { udp, tcp, .. } = self;
             let received = poll_fn(|context| {
-                for (address, socket) in &*sockets {
-                    let mut part = ReadBuf::new(&mut **buffer);
-                    // A failure is news about an earlier datagram (RFC 1122, section 4.1.3.3), not about this socket.
-                    while let Poll::Ready(outcome) = socket.poll_recv_from(context, &mut part) {
-                        let Ok(source) = outcome else { continue };
-                        let (protocol, bytes) = (Protocol::Udp, part.filled().to_vec());
-                        return Poll::Ready(Tcp::Frame(Received { protocol, source, destination: *address, bytes }));
-                    }
+                if let Poll::Ready(datagram) = udp.poll_receive(context) {
+                    return Poll::Ready(Tcp::Frame(datagram.into()));
                 }
                 match tcp.poll_recv(context) {
                     Poll::Ready(Some(event)) => Poll::Ready(event),
@@ -133,13 +135,7 @@ impl Network {
 
     /// What has come already, without waiting.
     pub(super) fn received(&mut self) -> Option<Received> {
-        for (address, socket) in &self.sockets {
-            if let Ok((length, source)) = socket.try_recv_from(&mut *self.buffer) {
-                let bytes = self.buffer[..length].to_vec();
-                return Some(Received { protocol: Protocol::Udp, source, destination: *address, bytes });
-            }
-        }
-        None
+        self.udp.received().map(Received::from)
     }
 
     fn note(connections: &mut HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>, event: Tcp) -> Option<Received> {
@@ -162,11 +158,18 @@ struct Socket {
     listener: Option<TcpListener>,
 }
 
-async fn bind(addresses: &[IpAddr]) -> io::Result<Vec<Socket>> {
+/// Whether each address has its socket, and its listener where it is to have one. TCP connections of others take ports, too.
+fn is_whole(sockets: &[Socket], addresses: &[IpAddr]) -> bool {
+    let listens = |socket: &Socket| socket.listener.is_some() || !takes_tcp(socket.address.ip(), addresses);
+    sockets.len() == addresses.len() && sockets.iter().all(listens)
+}
+
+/// Opens what can be opened, all on one port: that one, or one that is free where it is 0.
+async fn bind(addresses: &[IpAddr], port: u16) -> io::Result<Vec<Socket>> {
     let mut sockets: Vec<Socket> = Vec::new();
     let mut failure = io::ErrorKind::AddrNotAvailable.into();
     for address in addresses {
-        let port = sockets.first().map_or(0, |first| first.address.port());
+        let port = sockets.first().map_or(port, |first| first.address.port());
         match UdpSocket::bind((*address, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) {
             Ok((address, socket)) => {
                 let system = SockRef::from(&socket);
@@ -278,6 +281,18 @@ mod tests {
         let not_offered = ["::1", "fe80::1", "::", "169.254.0.1", "0.0.0.0"].map(ip);
         assert_eq!(offered.iter().filter(|address| is_usable(address)).count(), offered.len());
         assert_eq!(not_offered.iter().filter(|address| is_usable(address)).count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_somebody_else_has_for_tcp_is_not_good_enough() {
+        let loopback = [ip("127.0.0.1")];
+        let mut free = bind(&loopback, 0).await.unwrap();
+        assert!(is_whole(&free, &loopback));
+        let Socket { address, udp, listener } = free.remove(0);
+        drop(udp);
+        let taken = bind(&loopback, address.port()).await.unwrap();
+        assert_eq!((taken.len(), is_whole(&taken, &loopback)), (1, false));
+        drop(listener);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A room with participants in it: who is told what, and who comes and goes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
@@ -16,6 +17,9 @@ use super::peer::Peer;
 use super::transport::Io;
 use crate::clock::Now;
 use crate::engine::Shared;
+
+/// So many of those who have left are remembered for those who resume, each by its identity and its `sid`.
+const MOST_DEPARTED: usize = 128;
 
 /// What a step in a room needs of its surroundings.
 pub(super) struct Context<'a> {
@@ -34,6 +38,8 @@ pub(super) struct Room {
     pub(super) speakers: Speakers<PeerId>,
     /// The identities of those who have asked to be connected over TCP from now on.
     pub(super) over_tcp: HashSet<String>,
+    /// The last who left for all to see, and when.
+    departed: VecDeque<(Instant, proto::ParticipantInfo)>,
 }
 
 /// How a participant goes.
@@ -65,7 +71,14 @@ impl Farewell {
 
 impl Room {
     pub(super) fn new(name: String, sid: String) -> Self {
-        Self { name, sid, peers: BTreeMap::new(), speakers: Speakers::default(), over_tcp: HashSet::new() }
+        Self {
+            name,
+            sid,
+            peers: BTreeMap::new(),
+            speakers: Speakers::default(),
+            over_tcp: HashSet::new(),
+            departed: VecDeque::new(),
+        }
     }
 
     pub(super) fn by_identity(&self, identity: &str) -> Option<PeerId> {
@@ -133,6 +146,15 @@ impl Room {
         self.peers.values().filter(|peer| peer.id != than && !peer.is_hidden()).map(|peer| peer.info.clone()).collect()
     }
 
+    /// Those who have left since a participant joined and are not back for it to see. It may have missed that: what is on its
+    /// way when a connection breaks is lost.
+    pub(super) fn departed_since(&self, joined: Instant) -> Vec<proto::ParticipantInfo> {
+        let seen: HashSet<_> =
+            self.peers.values().filter(|peer| !peer.is_hidden()).map(|peer| peer.info.identity.as_str()).collect();
+        let since = self.departed.iter().filter(|(left, _)| *left >= joined).map(|(_, info)| info);
+        since.filter(|info| !seen.contains(info.identity.as_str())).cloned().collect()
+    }
+
     /// Lets a participant go. The rooms of the server API must have let it go already, or it goes there, too.
     pub(super) fn remove(&mut self, context: &mut Context<'_>, id: PeerId, farewell: Farewell) {
         let Some(mut peer) = self.peers.remove(&id) else { return };
@@ -154,10 +176,26 @@ impl Room {
             info.tracks.clear();
             info.set_state(State::Disconnected);
             info.set_disconnect_reason(farewell.reason);
+            self.remember(context.io.now, &info);
             self.tell_others(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
         }
         self.reconcile_all(context);
         self.announce_room(context.shared);
+    }
+
+    fn remember(&mut self, left: Instant, info: &proto::ParticipantInfo) {
+        if self.departed.len() == MOST_DEPARTED {
+            self.departed.pop_front();
+        }
+        let kept = proto::ParticipantInfo {
+            sid: info.sid.clone(),
+            identity: info.identity.clone(),
+            state: info.state,
+            disconnect_reason: info.disconnect_reason,
+            version: info.version,
+            ..proto::ParticipantInfo::default()
+        };
+        self.departed.push_back((left, kept));
     }
 
     /// Connected: from now on it counts as there.
@@ -173,4 +211,30 @@ impl Room {
 /// The news of some participants.
 pub(super) fn update(participants: Vec<proto::ParticipantInfo>) -> Arc<Signal> {
     Signal::new(Message::Update(proto::ParticipantUpdate { participants }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn of_those_who_have_left_the_last_are_remembered_and_told_to_those_who_were_there() {
+        let mut room = Room::new("r".into(), "RM_1".into());
+        let begun = Instant::now();
+        let at = |second: usize| begun + Duration::from_secs(u64::try_from(second).unwrap());
+        for second in 0..=MOST_DEPARTED {
+            let info = proto::ParticipantInfo {
+                identity: second.to_string(),
+                metadata: "long".into(),
+                ..proto::ParticipantInfo::default()
+            };
+            room.remember(at(second), &info);
+        }
+        let told = room.departed_since(begun);
+        assert_eq!((told.len(), told[0].identity.as_str(), told[0].metadata.as_str()), (MOST_DEPARTED, "1", ""));
+        assert_eq!(room.departed_since(at(MOST_DEPARTED)).len(), 1);
+        assert!(room.departed_since(at(MOST_DEPARTED + 1)).is_empty());
+    }
 }

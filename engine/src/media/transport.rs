@@ -238,11 +238,11 @@ impl Transport {
 
     /// Whether it is unbroken.
     fn drain(&mut self, io: &mut Io<'_>) -> bool {
-        loop {
+        let is_unbroken = loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(deadline)) => {
                     self.deadline = deadline;
-                    return true;
+                    break true;
                 }
                 Ok(Output::Transmit(transmit)) => io.network.send(&transmit),
                 Ok(Output::Event(event)) => {
@@ -250,9 +250,11 @@ impl Transport {
                         io.happenings.push_back((self.peer, self.side, happening));
                     }
                 }
-                Err(_) => return false,
+                Err(_) => break false,
             }
-        }
+        };
+        io.network.flush();
+        is_unbroken
     }
 
     fn note(&mut self, event: Event) -> Option<Happening> {

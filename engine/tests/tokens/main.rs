@@ -104,8 +104,8 @@ fn each_key_is_taken_with_its_own_secret_and_no_other() {
 #[test]
 fn what_livekits_own_library_mints_is_taken() {
     let engine = start();
-    let grants = livekit_api::access_token::VideoGrants { room_list: true, ..Default::default() };
-    let minted = livekit_api::access_token::AccessToken::with_api_key(KEY, SECRET).with_grants(grants);
+    let grants = livekit_token::VideoGrants { room_list: true, ..Default::default() };
+    let minted = livekit_token::AccessToken::with_api_key(KEY, SECRET).with_grants(grants);
     assert_taken(&engine, &minted.with_identity("ann").to_jwt().unwrap());
 }
 
