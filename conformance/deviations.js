@@ -169,6 +169,13 @@ const experiences = {
     why: 'livekit-server tells this or that, as it happens to notice first. The engine says that the participant has gone.',
     cases: { 'is given up': { livekit: [404, 408, 503], engine: [503] } },
   },
+  'who leaves while another resumes': {
+    why: 'livekit-server tells whoever resumes of those who are there: who has left just then may stay on its list. The engine tells of those, too.',
+    cases: {
+      'is told to have left': { livekit: [undefined, 3], engine: [3] },
+      'is there for it': { livekit: [true, false], engine: [false] },
+    },
+  },
   'the number of participants': {
     why: 'livekit-server counts every few seconds. The engine counts whoever comes and goes.',
     cases: { 'is told within': { livekit: 12_000, engine: 2_000 } },

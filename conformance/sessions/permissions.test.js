@@ -110,9 +110,10 @@ async function restrict(room, caller, permission) {
   const join = { reconnect: true, participantSid: caller.me.sid };
   const signalling = await dials({ room, identity: caller.identity, dialling: { join } });
   signalling.says('subscriptionPermission', permission);
-  // What is answered came in order, so the permission has been taken; if its own client was faster, it has not.
-  signalling.says('pingReq', { timestamp: 1n });
-  const isTaken = () => signalling.kinds.includes('pongResp');
+  // What comes after it is refused in order, so the permission has been taken; if its own client was faster, it has not.
+  // A ping would not show it: livekit-server answers those before the participant has anything.
+  signalling.says('updateMetadata', { requestId: 7, metadata: '', name: '', attributes: {} });
+  const isTaken = () => signalling.kinds.includes('requestResponse');
   const look = async () => isTaken() || signalling.closed !== undefined;
   await eventually('the permission is answered', look, (is) => expect(is).toBe(true));
   if (!isTaken()) await restrict(room, caller, permission);

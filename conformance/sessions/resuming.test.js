@@ -3,9 +3,11 @@
 // Participants whose connection breaks, and who come back.
 
 const { SimulateScenarioKind } = require('@livekit/rtc-ffi-bindings');
+const { experienceOf } = require('../deviations.js');
 const { setSession } = require('../support/session.js');
 
-const { ask, dials, gather, newRoom } = setSession();
+const session = setSession();
+const { ask, dials, gather, newRoom } = session;
 const RESUME_MS = 60_000;
 const { SIMULATE_SIGNAL_RECONNECT, SIMULATE_FULL_RECONNECT, SIMULATE_SERVER_LEAVE } = SimulateScenarioKind;
 
@@ -29,9 +31,12 @@ slow('a resumed participant is the same for all, and hears and is heard', async 
 
 slow('a resumed participant learns what has changed meanwhile', async () => {
   const room = newRoom();
-  const [ann] = await gather(room, 'ann');
+  const [ann, cas] = await gather(room, 'ann', 'cas');
   const { sid } = ann.me;
   const join = { reconnect: true, participantSid: sid };
+  await ann.notes('participantConnected cas');
+  await cas.leaves();
+  await ann.notes('participantDisconnected cas');
   const [ben] = await gather(room, 'ben');
   await ask('UpdateRoomMetadata', { room, metadata: 'about us' });
   // Its signalling is taken over from its client, which takes it back at once.
@@ -40,6 +45,8 @@ slow('a resumed participant learns what has changed meanwhile', async () => {
   expect(resumed.kinds[0]).toBe('reconnect');
   await resumed.isTold('ben', { sid: ben.me.sid, state: 2 });
   await resumed.hears('roomUpdate', { room: { name: room, metadata: 'about us' } });
+  // No server knows what has got through a connection that broke.
+  expect(experienceOf('who leaves while another resumes', 'is told to have left', session.kind)).toContain(resumed.told('cas')?.state);
   await ann.notes('reconnected');
   expect(ann.me.sid).toBe(sid);
 });

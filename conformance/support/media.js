@@ -8,7 +8,8 @@ const { pause } = require('./eventually.js');
 /** How long is listened to a track at a time: it may give way to another. */
 const LISTENED_MS = 1_000;
 const RATE = 48_000;
-const FRAME_SAMPLES = RATE / 100;
+const FRAME_MS = 10;
+const FRAME_SAMPLES = (RATE * FRAME_MS) / 1_000;
 const TONE_HZ = 440;
 /** Of 32,767. What the codec leaves of silence is far below. */
 const LOUD = 1_000;
@@ -18,7 +19,8 @@ const [DARK, BRIGHT] = [64, 192];
 
 /** A tone that goes on until it is ended. */
 class Tone {
-  #source = new rtc.AudioSource(RATE, 1);
+  // Without a queue: rtc-node 1.1 frees that while it still plays from it, and once in a while the process aborts.
+  #source = new rtc.AudioSource(RATE, 1, 0);
   #isOver = false;
 
   /** @param {string} name */
@@ -30,10 +32,12 @@ class Tone {
   #played;
 
   async #play() {
-    for (let at = 0; !this.#isOver; at += FRAME_SAMPLES) {
-      const wave = (_, index) => LOUD * 10 * Math.sin((2 * Math.PI * TONE_HZ * (at + index)) / RATE);
+    const begun = performance.now();
+    for (let frames = 0; !this.#isOver; frames += 1) {
+      const wave = (_, index) => LOUD * 10 * Math.sin((2 * Math.PI * TONE_HZ * (frames * FRAME_SAMPLES + index)) / RATE);
       const samples = Int16Array.from({ length: FRAME_SAMPLES }, wave);
       await this.#source.captureFrame(new rtc.AudioFrame(samples, RATE, 1, FRAME_SAMPLES));
+      await pause(Math.max(0, begun + (frames + 1) * FRAME_MS - performance.now()));
     }
   }
 

@@ -8,6 +8,9 @@ const rtc = require('@livekit/rtc-node');
 
 const { Room, RoomEvent, TrackKind, TrackSource } = rtc;
 
+/** rtc-node 1.1 frees a queue of sound while it still plays from it, and once in a while the process aborts. */
+const NO_QUEUE = 0;
+
 /** @type {Map<number, import('@livekit/rtc-node').Room>} */
 const rooms = new Map();
 
@@ -76,7 +79,7 @@ const methods = {
     const { self } = room(client);
     const sound = source === 'microphone' || source === 'screen_share_audio';
     const track = sound
-      ? rtc.LocalAudioTrack.createAudioTrack(source, new rtc.AudioSource(48_000, 1))
+      ? rtc.LocalAudioTrack.createAudioTrack(source, new rtc.AudioSource(48_000, 1, NO_QUEUE))
       : rtc.LocalVideoTrack.createVideoTrack(source, new rtc.VideoSource(64, 48));
     const options = new rtc.TrackPublishOptions({ source: SOURCES[/** @type {keyof typeof SOURCES} */ (source)] });
     const publication = await self.publishTrack(track, options);

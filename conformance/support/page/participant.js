@@ -18,14 +18,16 @@
     }
   };
 
+  /** @param {any} track */
+  function play(track) {
+    const element = track.attach();
+    Object.assign(element.style, { width: '160px', height: '90px' });
+    document.body.append(element);
+  }
+
   /** Every page shows and plays all that it subscribes to: a receiver that nobody listens to decodes nothing. @param {any} room */
   function playAll(room) {
-    room.on(client.RoomEvent.TrackSubscribed, (track, publication, participant) => {
-      const element = track.attach();
-      element.dataset.of = `${participant.identity} ${publication.trackSid}`;
-      Object.assign(element.style, { width: '160px', height: '90px' });
-      document.body.append(element);
-    });
+    room.on(client.RoomEvent.TrackSubscribed, play);
     room.on(client.RoomEvent.TrackUnsubscribed, (track) => {
       for (const element of track.detach()) element.remove();
     });
@@ -102,6 +104,9 @@
   here.watch = async (identity, source) => {
     const publication = find(identity, source);
     const track = publication?.track;
+    // A track that comes right after its Reconnected is one that livekit-client 2.22 keeps to itself: it holds TrackSubscribed
+    // back while its attempt to reconnect has not ended, and lets go what it holds before that.
+    if (events.includes('reconnected') && identity !== here.me.identity && track?.attachedElements.length === 0) play(track);
     return {
       connection: here.room.state,
       isPublished: publication !== undefined,
