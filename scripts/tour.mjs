@@ -10,7 +10,9 @@ const ROOM = 'huddle:demo';
 const SETTINGS = { maxParticipants: 8, emptyTimeoutSecs: 60 };
 const NAMES = { alice: 'Alice', bob: 'Bob' };
 const [WIDTH, HEIGHT, FPS] = [320, 180, 15];
-const RATE = 48_000;
+const [RATE, SOUND_MS] = [48_000, 10];
+/** rtc-node 1.1 frees a queue of sound while it still plays from it, and once in a while the process aborts. */
+const NO_QUEUE = 0;
 const FRAMES = 15;
 const WAIT_MS = 15_000;
 const require = createRequire(import.meta.url);
@@ -67,7 +69,7 @@ const mint = (media, identity) =>
 async function join(rtc, { url, token }) {
   const room = new rtc.Room();
   await within(room.connect(url, token, { autoSubscribe: true, dynacast: false }));
-  const [video, audio] = [new rtc.VideoSource(WIDTH, HEIGHT), new rtc.AudioSource(RATE, 1)];
+  const [video, audio] = [new rtc.VideoSource(WIDTH, HEIGHT), new rtc.AudioSource(RATE, 1, NO_QUEUE)];
   const left = new AbortController();
   room.once('disconnected', () => left.abort());
   return {
@@ -92,10 +94,12 @@ async function paint(rtc, source, signal) {
 }
 
 async function sound(rtc, source, signal) {
-  const samples = RATE / 100;
+  const samples = (RATE * SOUND_MS) / 1000;
+  const begun = performance.now();
   for (let at = 0; !signal.aborted; at += samples) {
     const tone = Int16Array.from({ length: samples }, (_, i) => 8000 * Math.sin((2 * Math.PI * 440 * (at + i)) / RATE));
     await source.captureFrame(new rtc.AudioFrame(tone, RATE, 1, samples));
+    await pause(Math.max(0, begun + ((at + samples) * 1000) / RATE - performance.now()), undefined, { signal });
   }
 }
 
