@@ -18,7 +18,8 @@ const STALE: Duration = Duration::from_millis(800);
 /// Those whose sound arrives in one room.
 #[derive(Debug)]
 pub(crate) struct Speakers<K> {
-    levels: HashMap<K, Level>,
+    /// By whom it is and the source of the sound: whoever has several is as loud as the loudest.
+    levels: HashMap<(K, u64), Level>,
     /// Those who count as speaking until then, whatever they say.
     simulated: HashMap<K, Instant>,
     /// What was said last.
@@ -75,8 +76,8 @@ fn linear(level: f64) -> f64 {
 
 impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
     /// A packet has come that sounds for so long, so many decibels below the loudest sound.
-    pub(crate) fn observe(&mut self, who: K, level: u8, millis: u32, now: Instant) {
-        self.levels.entry(who).or_insert_with(|| Level::new(now)).observe(level, millis, now);
+    pub(crate) fn observe(&mut self, source: (K, u64), level: u8, millis: u32, now: Instant) {
+        self.levels.entry(source).or_insert_with(|| Level::new(now)).observe(level, millis, now);
     }
 
     /// Whoever it is counts as speaking until then.
@@ -85,9 +86,14 @@ impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
         self.told.insert(who, level);
     }
 
-    /// Whoever it is has gone, or is not heard any more.
+    /// Whoever it is has gone.
     pub(crate) fn forget(&mut self, who: K) {
-        self.levels.remove(&who);
+        self.levels.retain(|(known, _), _| *known != who);
+    }
+
+    /// That source is no more.
+    pub(crate) fn forget_source(&mut self, source: (K, u64)) {
+        self.levels.remove(&source);
     }
 
     /// Whose level has changed since it was asked last, from 0 to 1, and who has fallen silent (0). Nothing more often than
@@ -100,12 +106,12 @@ impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
         self.judged = Some(now);
         self.simulated.retain(|_, until| *until > now);
         self.levels.retain(|_, level| now.saturating_duration_since(level.observed) < STALE);
-        let speaks = |(who, level): (&K, &Level)| {
+        let mut speaking: HashMap<K, f32> = HashMap::new();
+        for ((who, _), level) in self.levels.iter().filter(|(_, level)| level.smoothed >= linear(ACTIVE_LEVEL.into())) {
             #[expect(clippy::cast_possible_truncation, reason = "the protocol has levels in single precision")]
             let loud = level.smoothed as f32;
-            (level.smoothed >= linear(ACTIVE_LEVEL.into())).then_some((*who, loud))
-        };
-        let mut speaking: HashMap<K, f32> = self.levels.iter().filter_map(speaks).collect();
+            speaking.entry(*who).and_modify(|loudest| *loudest = loudest.max(loud)).or_insert(loud);
+        }
         for who in self.simulated.keys() {
             speaking.extend(self.told.get(who).map(|level| (*who, *level)));
         }
@@ -126,7 +132,7 @@ mod tests {
     fn hear(speakers: &mut Speakers<u8>, packets: u32, level: u8, now: &mut Instant) {
         for _ in 0..packets {
             *now += Duration::from_millis(20);
-            speakers.observe(1, level, 20, *now);
+            speakers.observe((1, 1), level, 20, *now);
         }
     }
 
@@ -167,6 +173,28 @@ mod tests {
         hear(&mut speakers, 20, 20, &mut now);
         assert_eq!(speaks(&mut speakers, &mut now), Some(true));
         speakers.forget(1);
+        assert_eq!(speaks(&mut speakers, &mut now), Some(false));
+    }
+
+    #[test]
+    fn whoever_has_several_sources_is_as_loud_as_the_loudest() {
+        let (mut speakers, mut now) = (Speakers::default(), Instant::now());
+        let both = |speakers: &mut Speakers<u8>, now: &mut Instant| {
+            for _ in 0..20 {
+                hear(speakers, 1, 20, now);
+                speakers.observe((1, 2), 127, 20, *now);
+            }
+        };
+        both(&mut speakers, &mut now);
+        now += Duration::from_millis(u64::from(WINDOW_MS));
+        let (mut alone, mut then) = (Speakers::default(), now);
+        hear(&mut alone, 20, 20, &mut then);
+        then += Duration::from_millis(u64::from(WINDOW_MS));
+        assert_eq!(speakers.changes(now), alone.changes(then));
+        both(&mut speakers, &mut now);
+        speakers.forget_source((1, 2));
+        assert_eq!(speaks(&mut speakers, &mut now), Some(true), "louder, and not silent");
+        speakers.forget_source((1, 1));
         assert_eq!(speaks(&mut speakers, &mut now), Some(false));
     }
 
