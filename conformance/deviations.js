@@ -176,6 +176,10 @@ const experiences = {
       'is there for it': { livekit: [true, false], engine: [false] },
     },
   },
+  'who comes back hidden': {
+    why: 'livekit-server tells nobody that the one of that identity whom all could see has gone. The engine does.',
+    cases: { 'is there for the others': { livekit: true, engine: false } },
+  },
   'the number of participants': {
     why: 'livekit-server counts every few seconds. The engine counts whoever comes and goes.',
     cases: { 'is told within': { livekit: 12_000, engine: 2_000 } },

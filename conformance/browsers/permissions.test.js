@@ -107,6 +107,18 @@ test(
   PERMISSIONS_MS,
 );
 
+test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
+  'who may not subscribe is sent messages all the same, with %j',
+  async (options) => {
+    const room = newRoom();
+    const ann = await join({ room, identity: 'ann' });
+    const ben = await join({ room, identity: 'ben', options, grants: { canSubscribe: false } });
+    await ann.run((here) => here.me.publishData(new TextEncoder().encode('hello'), { reliable: true }));
+    await ben.receives([{ data: 'hello', from: 'ann', kind: 'RELIABLE' }]);
+  },
+  PERMISSIONS_MS,
+);
+
 test('who sounds is an active speaker, until it is silent', async () => {
   const room = newRoom();
   const ann = await join({ room, identity: 'ann', publish: [sound({ source: 'microphone' })] });

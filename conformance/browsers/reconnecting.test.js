@@ -3,6 +3,7 @@
 // Connections break, and the call goes on.
 
 const { experienceOf } = require('../deviations.js');
+const { eventually } = require('../support/eventually.js');
 const { setStage } = require('../support/stage.js');
 
 const stage = setStage();
@@ -81,6 +82,24 @@ test(
   BREAK_MS,
 );
 
+test(
+  'what an answer was lost for is seen after the resume, over two peer connections',
+  async () => {
+    const { ann, ben, sid } = await startCall({ options: ways[1] });
+    await ann.run((here) => here.loseAnswers(true));
+    await ben.publishes({ what: 'paint', capture: { colour: 'lime' }, options: { name: 'paint', simulcast: false } });
+    await eventually('an answer is lost', () => ann.run((here) => here.lost), (lost) => expect(lost).toBeGreaterThan(0));
+    await ann.run((here) => {
+      here.cutSignal();
+      here.loseAnswers(false);
+    });
+    await resumes(ann, sid);
+    await ann.seesVideoOf('ben', 'paint', BACK);
+    await goOn(ann, ben);
+  },
+  BREAK_MS,
+);
+
 test.each(['signal-reconnect', 'disconnect-signal-on-resume', 'disconnect-signal-on-resume-no-messages'])(
   'after %s the same session goes on',
   async (scenario) => {
@@ -148,7 +167,7 @@ test('speaker makes whoever asks for it an active speaker for a while, for itsel
   const ben = await join({ room, identity: 'ben' });
   await ben.seesVideoOf('ann');
   await simulates(ann, 'speaker');
-  for (const who of [ann, ben]) await who.knows({ activeSpeakers: ['ann'] });
+  for (const who of [ann, ben]) await who.lives(['activeSpeakersChanged ann']);
   for (const who of [ann, ben]) await who.knows({ activeSpeakers: [] });
 });
 

@@ -29,6 +29,7 @@ describe('a track', () => {
     { grants: { canPublish: false }, may: [], mayNot: [CAMERA, MICROPHONE, SCREEN_SHARE] },
     { grants: { canPublish: false, canPublishSources: ['camera'] }, may: [], mayNot: [CAMERA] },
     { grants: { canPublishSources: ['microphone'] }, may: [MICROPHONE], mayNot: [CAMERA, SCREEN_SHARE] },
+    { grants: { canPublishSources: ['MICROPHONE', 'mic'] }, may: [], mayNot: [CAMERA, MICROPHONE, SCREEN_SHARE] },
     { grants: {}, may: [CAMERA, MICROPHONE, SCREEN_SHARE], mayNot: [] },
   ])('is published only with $grants, though the client asks for it', async ({ grants, may, mayNot }) => {
     const ann = await dials({ room: newRoom(), identity: 'ann', grants });

@@ -9,6 +9,8 @@ const { setSession } = require('../support/session.js');
 const session = setSession();
 const { ask, dials, gather, newRoom } = session;
 const RESUME_MS = 60_000;
+/** As the protocol numbers it. */
+const RECONNECT = 2;
 const { SIMULATE_SIGNAL_RECONNECT, SIMULATE_FULL_RECONNECT, SIMULATE_SERVER_LEAVE } = SimulateScenarioKind;
 
 /** @param {string} title @param {() => Promise<void>} work */
@@ -49,6 +51,15 @@ slow('a resumed participant learns what has changed meanwhile', async () => {
   expect(experienceOf('who leaves while another resumes', 'is told to have left', session.kind)).toContain(resumed.told('cas')?.state);
   await ann.notes('reconnected');
   expect(ann.me.sid).toBe(sid);
+});
+
+slow('a participant that believes to publish what is not there has to join anew', async () => {
+  const who = { room: newRoom(), identity: 'ann' };
+  const ann = await dials(who);
+  const { participant } = await ann.hears('join');
+  const resumed = await dials({ ...who, dialling: { join: { reconnect: true, participantSid: participant.sid } } });
+  resumed.says('syncState', { publishTracks: [{ cid: 'lost', track: { sid: 'TR_AMlost' } }] });
+  await resumed.hears('leave', { action: RECONNECT });
 });
 
 slow('nothing that is sent around a resume is lost, doubled or out of order', async () => {

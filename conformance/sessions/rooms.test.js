@@ -9,7 +9,7 @@ const { setSession } = require('../support/session.js');
 const session = setSession();
 const { ask, dials, gather, join, newRoom, tokenOf, tryToDial } = session;
 
-const SLOW_MS = 30_000;
+const SLOW_MS = 60_000;
 /** livekit-server looks once a second for rooms that are over. */
 const LATE_MS = 4_000;
 const [DISCONNECT, DUPLICATE_IDENTITY, PARTICIPANT_REMOVED, ROOM_DELETED] = [0, 2, 4, 5];
@@ -42,10 +42,13 @@ describe('a room', () => {
     async () => {
       const room = newRoom();
       const within = experienceOf('the number of participants', 'is told within', session.kind);
-      const [, ben] = await gather(room, 'ann', 'ben');
+      const [ann, ben] = await gather(room, 'ann', 'ben');
+      await join({ room, identity: 'egress', claims: { kind: 'egress' } });
       await listed(room, (rooms) => expect(rooms).toMatchObject([{ num_participants: 2, num_publishers: 0 }]), { within });
+      await ann.speaks();
+      await listed(room, (rooms) => expect(rooms).toMatchObject([{ num_participants: 2, num_publishers: 1 }]), { within });
       await ben.leaves();
-      await listed(room, (rooms) => expect(rooms).toMatchObject([{ num_participants: 1 }]), { within });
+      await listed(room, (rooms) => expect(rooms).toMatchObject([{ num_participants: 1, num_publishers: 1 }]), { within });
     },
     SLOW_MS,
   );
@@ -54,11 +57,11 @@ describe('a room', () => {
     'lasts while somebody is in it, and for its time after the last has left',
     async () => {
       const room = newRoom();
-      await ask('CreateRoom', { name: room, empty_timeout: 1, departure_timeout: 1 });
+      await ask('CreateRoom', { name: room, empty_timeout: 4, departure_timeout: 1 });
       const [ann] = await gather(room, 'ann');
       // Longer than either of its times.
       const other = newRoom();
-      await ask('CreateRoom', { name: other, empty_timeout: 3 });
+      await ask('CreateRoom', { name: other, empty_timeout: 6 });
       await listed(other, (rooms) => expect(rooms).toEqual([]));
       expect(await list(room)).toHaveLength(1);
       const since = Date.now();
@@ -73,12 +76,12 @@ describe('a room', () => {
     'has its full time again after each leave',
     async () => {
       const room = newRoom();
-      await ask('CreateRoom', { name: room, empty_timeout: 1, departure_timeout: 30 });
+      await ask('CreateRoom', { name: room, empty_timeout: 4, departure_timeout: 30 });
       const { sid } = (await list(room))[0];
       const [ann] = await gather(room, 'ann');
       await ann.leaves();
       const other = newRoom();
-      await ask('CreateRoom', { name: other, empty_timeout: 2 });
+      await ask('CreateRoom', { name: other, empty_timeout: 6 });
       await listed(other, (rooms) => expect(rooms).toEqual([]));
       const again = await dials({ room, identity: 'ann' });
       expect(await again.hears('join')).toMatchObject({ room: { sid } });
@@ -135,6 +138,17 @@ describe('whoever is in a room', () => {
     expect(second.me.sid).not.toBe(participant.sid);
     const { participants } = await ask('ListParticipants', { room });
     expect(participants).toMatchObject([{ identity: 'ann', sid: second.me.sid }]);
+  });
+
+  test('is not there for the others when it has come back hidden', async () => {
+    const room = newRoom();
+    const [ann] = await gather(room, 'ann', 'ben');
+    await ann.notes('participantConnected ben');
+    await join({ room, identity: 'ben', grants: { hidden: true } });
+    await gather(room, 'cleo');
+    await ann.notes('participantConnected cleo');
+    const isThere = experienceOf('who comes back hidden', 'is there for the others', session.kind);
+    expect(ann.room.remoteParticipants.has('ben')).toBe(isThere);
   });
 
   test('is seen to come and to go, and why', async () => {

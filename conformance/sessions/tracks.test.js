@@ -67,6 +67,19 @@ slow('a track is silent while it is muted, and all know it', async () => {
   await ben.hearsNothing('ann');
 });
 
+slow('a publisher learns when its track is first sent to somebody that is seen', async () => {
+  const room = newRoom();
+  const [ann] = await gather(room, 'ann');
+  const publication = await ann.speaks();
+  const ghost = await join({ room, identity: 'ghost', grants: { hidden: true } });
+  await ghost.hears('ann');
+  const isSent = `localTrackSubscribed ${publication.track?.info?.name}`;
+  expect(ann.events).not.toContain(isSent);
+  await gather(room, 'ben');
+  await ann.notes(isSent);
+  await publication.waitForSubscription();
+});
+
 slow('a track goes with its publisher', async () => {
   const room = newRoom();
   const [ann, ben] = await gather(room, 'ann', 'ben');

@@ -145,6 +145,7 @@ const EVENTS = {
   trackMuted: named,
   trackUnmuted: named,
   localTrackUnpublished: named,
+  localTrackSubscribed: (track) => track.info.name,
   activeSpeakersChanged: (speakers) => speakers.map(({ identity }) => identity).join(),
   roomMetadataChanged: (metadata) => metadata,
   participantMetadataChanged: (metadata, participant) => `${participant.identity} ${participant.metadata}`,

@@ -133,8 +133,12 @@ impl Room {
     }
 
     fn count(&mut self) {
-        let counted = self.participants.values().filter(|participant| !is_agent(participant)).count();
-        self.info.num_participants = u32::try_from(counted).unwrap_or(u32::MAX);
+        let count = |is_counted: fn(&proto::ParticipantInfo) -> bool| {
+            let counted = self.participants.values().filter(|participant| is_counted(participant)).count();
+            u32::try_from(counted).unwrap_or(u32::MAX)
+        };
+        self.info.num_participants = count(|participant| !is_dependent(participant));
+        self.info.num_publishers = count(|participant| participant.is_publisher);
     }
 }
 
@@ -317,6 +321,7 @@ impl Rooms {
         let known = room.participants.get_mut(&participant.identity);
         if let Some(known) = known.filter(|known| known.sid == participant.sid) {
             known.clone_from(participant);
+            room.count();
         }
     }
 
@@ -408,15 +413,12 @@ pub(crate) fn new_id(prefix: &str) -> String {
     id
 }
 
-fn is_agent(participant: &proto::ParticipantInfo) -> bool {
-    participant.kind() == proto::participant_info::Kind::Agent
-}
-
-/// Agents and recorders do not keep a room open, and do not count against its limit.
+/// Agents and recorders do not keep a room open, are not counted, and do not count against its limit.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
 fn is_dependent(participant: &proto::ParticipantInfo) -> bool {
-    let recorder = participant.permission.as_ref().is_some_and(|permission| permission.recorder || permission.agent);
-    recorder || is_agent(participant) || participant.kind() == proto::participant_info::Kind::Egress
+    use proto::participant_info::Kind;
+    participant.permission.as_ref().is_some_and(|permission| permission.recorder || permission.agent)
+        || matches!(participant.kind(), Kind::Agent | Kind::Egress)
 }
 
 #[cfg(test)]

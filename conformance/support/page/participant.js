@@ -4,17 +4,25 @@
 
 (() => {
   const { media, state } = window;
+  /** The first byte of a request that is an answer: field 2 of a message in protobuf. */
+  const ANSWER = 0x12;
   const client = window.LivekitClient;
   const sockets = [];
   const events = [];
   const inbox = [];
-  const here = { client, room: undefined, me: undefined, keys: undefined, events, inbox };
+  const here = { client, room: undefined, me: undefined, keys: undefined, events, inbox, lost: 0 };
+  let losesAnswers = false;
 
-  // The signal connection can then be cut as a network does it: nobody is asked.
+  // The signal connection can then be cut, or lose something, as a network does it: nobody is asked.
   window.WebSocket = class extends WebSocket {
     constructor(...args) {
       super(...args);
       sockets.push(this);
+    }
+
+    send(message) {
+      if (losesAnswers && new Uint8Array(message)[0] === ANSWER) here.lost += 1;
+      else super.send(message);
     }
   };
 
@@ -131,6 +139,11 @@
   };
 
   here.state = () => (here.room ? state.stateOf(here.room) : {});
+
+  /** @param {boolean} loses */
+  here.loseAnswers = (loses) => {
+    losesAnswers = loses;
+  };
 
   here.cutSignal = () => {
     for (const socket of sockets.splice(0)) socket.close();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::data_packet::{Kind, Value};
-use proto::participant_info;
+use proto::data_stream::header::ContentHeader;
 use tokio::sync::oneshot;
 
 use super::PeerId;
@@ -57,7 +57,7 @@ impl Peer {
             self.flush(io);
             return true;
         }
-        let sink = self.sink();
+        let sink = self.data_sink();
         if let Some(channel) = sink.channel(false)
             && sink.buffered(io, channel) + message.len() <= MOST_LOSSY_BYTES
         {
@@ -69,7 +69,7 @@ impl Peer {
     /// Sends what waits, as far as the channel takes it.
     pub(super) fn flush(&mut self, io: &mut Io<'_>) {
         while let Some(message) = self.mail.waiting.front().cloned() {
-            let sink = self.sink();
+            let sink = self.data_sink();
             let Some(channel) = sink.channel(true) else { return };
             match sink.write(io, channel, &message) {
                 Some(true) => {
@@ -211,7 +211,7 @@ impl Peer {
     fn may_send(&self, value: Option<&Value>) -> bool {
         let may_publish = self.permission().can_publish_data;
         match value {
-            Some(Value::Transcription(_)) => self.info.kind() == participant_info::Kind::Agent && may_publish,
+            Some(Value::Transcription(_)) => self.is_agent() && may_publish,
             // Nobody reads them here.
             Some(Value::Metrics(_)) | None => false,
             Some(_) => may_publish,
@@ -219,13 +219,26 @@ impl Peer {
     }
 }
 
-/// Writes who has sent it, whatever the sender says; of a hidden one, nobody learns.
+/// Writes who has sent it, whatever the sender says; of a hidden one, nobody learns. Text of an agent's may be another's,
+/// whose words it writes down, and is marked so.
 #[expect(deprecated, reason = "older clients read the sender in the inner message")]
 fn sign(packet: &mut proto::DataPacket, sender: &Peer) {
     let (sid, identity) =
         if sender.is_hidden() { ("", "") } else { (sender.info.sid.as_str(), sender.info.identity.as_str()) };
     sid.clone_into(&mut packet.participant_sid);
-    identity.clone_into(&mut packet.participant_identity);
+    let is_of_another = !packet.participant_identity.is_empty() && packet.participant_identity != sender.info.identity;
+    let generated = match &mut packet.value {
+        Some(Value::ChatMessage(message)) => Some(&mut message.generated),
+        Some(Value::StreamHeader(proto::data_stream::Header {
+            content_header: Some(ContentHeader::TextHeader(header)),
+            ..
+        })) => Some(&mut header.generated),
+        _ => None,
+    };
+    match generated.filter(|_| is_of_another && sender.is_agent()) {
+        Some(generated) => *generated = true,
+        None => identity.clone_into(&mut packet.participant_identity),
+    }
     if let Some(Value::User(user)) = &mut packet.value {
         sid.clone_into(&mut user.participant_sid);
         identity.clone_into(&mut user.participant_identity);

@@ -178,7 +178,7 @@ impl Room {
         let is_start = track.kind == MediaKind::Audio || layers::is_keyframe(codec.spec.codec, &packet.payload);
         if let (MediaKind::Audio, Some(level)) = (track.kind, packet.header.ext_vals.audio_level) {
             // Of both it is told by how much it is below the loudest.
-            self.speakers.observe(id, level.unsigned_abs(), AUDIO_PACKET_MS, now);
+            self.speakers.observe((id, track.id), level.unsigned_abs(), AUDIO_PACKET_MS, now);
         }
         let (track_id, layers) = (track.id, track.layers.layers.clone());
         let mut extensions = passed_on(&packet.header.ext_vals);
@@ -198,7 +198,26 @@ impl Room {
         for each in peer.subscriptions.iter_mut().filter(|each| each.mid.is_some()) {
             each.is_ready = true;
         }
+        self.tell_publishers(id);
         self.ask_for_keyframes(context, id);
+    }
+
+    /// Tells the publishers of what a participant is sent, unless it is hidden, that now somebody is: some wait for that.
+    pub(super) fn tell_publishers(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.is_hidden() || !peer.media_sink().is_connected() {
+            return;
+        }
+        let ready = peer.subscriptions.iter().filter(|each| each.is_ready);
+        let ready: Vec<_> = ready.map(|each| (each.publisher, each.track)).collect();
+        for (publisher, track) in ready {
+            let Some(publisher) = self.peers.get_mut(&publisher) else { continue };
+            let first = publisher.tracks.iter_mut().find(|each| each.id == track && !each.was_subscribed);
+            let Some(track) = first else { continue };
+            track.was_subscribed = true;
+            let track_sid = track.info.sid.clone();
+            publisher.send(Message::TrackSubscribed(proto::TrackSubscribed { track_sid }));
+        }
     }
 
     /// Asks the publishers of all that a participant cannot begin with yet, or not in the layer that it wants.
@@ -236,13 +255,11 @@ impl Room {
         }
     }
 
-    /// A track is to be seen again by all.
-    pub(super) fn want_keyframes(&mut self, context: &mut Context<'_>, id: PeerId, track: TrackId) {
+    /// A track is to be heard or seen again by all: what was left out of it is not to look like a loss.
+    pub(super) fn begin_again(&mut self, context: &mut Context<'_>, id: PeerId, track: TrackId) {
         let mut subscribers = Vec::new();
         for peer in self.peers.values_mut().filter(|peer| peer.id != id) {
-            for each in
-                peer.subscriptions.iter_mut().filter(|each| each.track == track && each.kind == MediaKind::Video)
-            {
+            for each in peer.subscriptions.iter_mut().filter(|each| each.track == track) {
                 each.current = None;
                 subscribers.push(peer.id);
             }
@@ -284,6 +301,7 @@ impl Peer {
 
     /// Sends a packet, if it is of a track and layer that is due.
     fn send_packet(&mut self, io: &mut Io<'_>, track: TrackId, layers: &[Layer], arrived: &Arrived<'_>) {
+        // Not by a method, which would take hold of the rest, too.
         let sink = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
         let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track && each.is_ready) else {
             return;

@@ -154,7 +154,9 @@ impl Room {
     ) {
         if let Some(replaced) = joined.replaced {
             let replaced = self.peers.values().find(|peer| peer.info.sid == replaced.sid).map(|peer| peer.id);
-            let farewell = Farewell { is_seen: false, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
+            // Whoever comes back hidden has gone for the others.
+            let is_seen = joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden);
+            let farewell = Farewell { is_seen, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
             if let Some(replaced) = replaced {
                 self.remove(context, replaced, farewell);
             }
@@ -178,6 +180,7 @@ impl Room {
             closed: None,
             publisher: Transport::new(id, Side::Publisher, &mut context.io, ways),
             subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io, ways)),
+            is_subscriber_primary: offers,
             negotiation: Negotiation::default(),
             tracks: Vec::new(),
             subscriptions: Vec::new(),
@@ -234,6 +237,7 @@ impl Room {
         peer.link = Some((link, joining.outbox));
         peer.untold.clear();
         peer.silent_since = None;
+        peer.quality.forget_told();
         peer.send(Message::Reconnect(proto::ReconnectResponse {
             server_info: Some(server_info()),
             last_message_seq: peer.mail.last_received(),
@@ -248,11 +252,12 @@ impl Room {
             peer.hang_up();
             return;
         }
+        // First, since it may have to join anew with it.
+        self.refresh_token(context, id);
         self.restart_ice(context, id);
         if let Some(state) = joining.request.sync_state {
             self.sync(context, id, state);
         }
-        self.refresh_token(context, id);
     }
 
     /// Gives a participant the token that it will come back with.

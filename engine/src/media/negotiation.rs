@@ -22,6 +22,8 @@ use super::transport::Transport;
 /// A client that has been asked to offer is asked again after that time: as long as LiveKit's clients wait for a
 /// connection. Sooner, those that are slow because they have much to do are given more to do.
 const ASKED_AGAIN: Duration = Duration::from_secs(15);
+/// A client that does not answer our offer for so long has to join anew: it would never be sent anything new.
+const UNANSWERED: Duration = Duration::from_secs(30);
 /// The most lines of a section of an offer. Browsers write up to 150, and one for each of their addresses.
 const MOST_LINES: usize = 400;
 /// The most bytes of an offer's line.
@@ -41,11 +43,18 @@ pub(super) struct Negotiation {
     /// Something that was sent is not any more, which the client has to learn.
     is_stale: bool,
     /// Our own offer, until it is answered.
-    pending: Option<SdpPendingOffer>,
+    pending: Option<Pending>,
     offer_id: u32,
     stopped: Vec<Mid>,
     wants_channels: bool,
     wants_restart: bool,
+}
+
+/// An offer that is not answered yet.
+struct Pending {
+    offer: SdpPendingOffer,
+    text: String,
+    sent: Instant,
 }
 
 /// Numbers of sections.
@@ -202,7 +211,7 @@ impl Room {
         let Some(pending) = is_due.then(|| peer.negotiation.pending.take()).flatten() else { return };
         let accepted = SdpAnswer::from_sdp_string(&answer.sdp).ok().zip(peer.subscriber.as_mut());
         let accepted = accepted.and_then(|(answer, subscriber)| {
-            subscriber.drive(&mut context.io, |rtc| rtc.sdp_api().accept_answer(pending, answer))?.ok()
+            subscriber.drive(&mut context.io, |rtc| rtc.sdp_api().accept_answer(pending.offer, answer))?.ok()
         });
         if accepted.is_none() {
             self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
@@ -224,15 +233,20 @@ impl Room {
     pub(super) fn restart_ice(&mut self, context: &mut Context<'_>, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.subscriber.is_some() {
-            // An offer that was under way is lost with the connection that it was sent by.
-            if peer.negotiation.pending.take().is_some() {
-                peer.forget_offered();
-            }
-            peer.negotiation.wants_restart = true;
+            // Where nothing was offered, there is nothing to restart.
+            peer.negotiation.wants_restart = peer.negotiation.offer_id > 0;
+            peer.offer_again(context.io.now);
         } else {
             peer.negotiation.asked = None;
         }
         self.negotiate(context, id);
+    }
+
+    /// Whether a participant leaves an offer unanswered.
+    pub(super) fn is_unanswered(&self, id: PeerId, now: Instant) -> bool {
+        let peer = self.peers.get(&id).filter(|peer| peer.link.is_some());
+        let pending = peer.and_then(|peer| peer.negotiation.pending.as_ref());
+        pending.is_some_and(|pending| now.saturating_duration_since(pending.sent) >= UNANSWERED)
     }
 }
 
@@ -323,23 +337,29 @@ impl Peer {
         negotiation.wants_restart = false;
         let Some(offered) = offered else { return false };
         let Some((offer, pending)) = offered else { return true };
-        negotiation.pending = Some(pending);
         negotiation.offer_id = negotiation.offer_id.wrapping_add(1);
-        let id = negotiation.offer_id;
-        let mid_to_track_id = self.tracks_by_section();
-        let (r#type, sdp) = ("offer".to_owned(), offer.to_sdp_string());
-        self.send(Message::Offer(proto::SessionDescription { r#type, sdp, id, mid_to_track_id }));
+        negotiation.pending = Some(Pending { offer: pending, text: offer.to_sdp_string(), sent: context.io.now });
+        self.send_offer();
         true
     }
 
-    /// Takes back what an offer had named that is never answered.
-    fn forget_offered(&mut self) {
-        for each in self.subscriptions.iter_mut().filter(|each| !each.is_ready) {
-            each.mid = None;
+    /// Sends an offer once more that was under way, or its answer, when the connection broke by which it went. Another one
+    /// would name the sections anew that the client may know by now, which it would not take.
+    fn offer_again(&mut self, now: Instant) {
+        if let Some(pending) = &mut self.negotiation.pending {
+            pending.sent = now;
+            self.send_offer();
         }
-        if self.subscriber.as_ref().is_some_and(|transport| transport.channel(true).is_none()) {
-            self.negotiation.wants_channels = true;
-        }
+    }
+
+    fn send_offer(&mut self) {
+        let Some(pending) = &self.negotiation.pending else { return };
+        self.send(Message::Offer(proto::SessionDescription {
+            r#type: "offer".to_owned(),
+            sdp: pending.text.clone(),
+            id: self.negotiation.offer_id,
+            mid_to_track_id: self.tracks_by_section(),
+        }));
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Peer {
     pub(super) closed: Option<Instant>,
     pub(super) publisher: Transport,
     pub(super) subscriber: Option<Transport>,
+    /// Whether its client connects the second one first; else it may never connect it.
+    pub(super) is_subscriber_primary: bool,
     pub(super) negotiation: Negotiation,
     pub(super) tracks: Vec<Track>,
     pub(super) subscriptions: Vec<Subscription>,
@@ -101,9 +103,14 @@ impl Peer {
         }
     }
 
-    /// The connection that it is sent everything on.
-    pub(super) fn sink(&mut self) -> &mut Transport {
+    /// The connection that it is sent media on.
+    pub(super) fn media_sink(&mut self) -> &mut Transport {
         self.subscriber.as_mut().unwrap_or(&mut self.publisher)
+    }
+
+    /// The connection that it is sent messages on: that which is there from the beginning.
+    pub(super) fn data_sink(&mut self) -> &mut Transport {
+        self.subscriber.as_mut().filter(|_| self.is_subscriber_primary).unwrap_or(&mut self.publisher)
     }
 
     pub(super) fn transports(&mut self) -> impl Iterator<Item = (Side, &mut Transport)> {
@@ -129,6 +136,11 @@ impl Peer {
 
     pub(super) fn is_hidden(&self) -> bool {
         self.permission().hidden
+    }
+
+    #[expect(deprecated, reason = "older tokens still say `agent` among the permissions")]
+    pub(super) fn is_agent(&self) -> bool {
+        self.info.kind() == proto::participant_info::Kind::Agent || self.permission().agent
     }
 
     pub(super) fn is_active(&self) -> bool {

@@ -20,23 +20,24 @@ const MOST_SID_BYTES: usize = 64;
 /// The most permissions that a publisher may give, of tracks and participants.
 const MOST_PERMISSIONS: usize = 4096;
 
-/// The sources by their names in a token.
-const SOURCES: [(&str, TrackSource); 4] = [
-    ("camera", TrackSource::Camera),
-    ("microphone", TrackSource::Microphone),
-    ("screen_share", TrackSource::ScreenShare),
-    ("screen_share_audio", TrackSource::ScreenShareAudio),
-];
+/// A source by its name in a token.
+fn name_of(source: TrackSource) -> String {
+    source.as_str_name().to_ascii_lowercase()
+}
 
 /// What a token's grants allow in a room.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
 pub(super) fn read(grants: &VideoGrants) -> proto::ParticipantPermission {
-    let source = |name: &String| SOURCES.iter().find(|(known, _)| known == name).map(|(_, source)| (*source).into());
+    // A name that is none allows nothing; were it left out, an empty list would allow all.
+    let source = |name: &String| {
+        let known = TrackSource::from_str_name(&name.to_ascii_uppercase());
+        known.filter(|known| name_of(*known) == *name).unwrap_or_default().into()
+    };
     proto::ParticipantPermission {
         can_subscribe: grants.can_subscribe(),
         can_publish: grants.can_publish(),
         can_publish_data: grants.can_publish_data(),
-        can_publish_sources: grants.can_publish_sources.iter().filter_map(source).collect(),
+        can_publish_sources: grants.can_publish_sources.iter().map(source).collect(),
         hidden: grants.hidden,
         recorder: grants.recorder,
         can_update_metadata: grants.can_update_own_metadata(),
@@ -48,12 +49,11 @@ pub(super) fn read(grants: &VideoGrants) -> proto::ParticipantPermission {
 /// The grants that allow so much.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
 pub(super) fn write(permission: &proto::ParticipantPermission, grants: &mut VideoGrants) {
-    let name =
-        |source: &i32| SOURCES.iter().find(|(_, known)| i32::from(*known) == *source).map(|(name, _)| (*name).into());
+    let name = |source: &i32| name_of(TrackSource::try_from(*source).unwrap_or_default());
     grants.can_subscribe = Some(permission.can_subscribe);
     grants.can_publish = Some(permission.can_publish);
     grants.can_publish_data = Some(permission.can_publish_data);
-    grants.can_publish_sources = permission.can_publish_sources.iter().filter_map(name).collect();
+    grants.can_publish_sources = permission.can_publish_sources.iter().map(name).collect();
     grants.can_update_own_metadata = Some(permission.can_update_metadata);
     grants.hidden = permission.hidden;
     grants.recorder = permission.recorder;
@@ -83,18 +83,25 @@ impl Peer {
     fn wants(&self, track_sid: &str) -> bool {
         self.choices.get(track_sid).copied().unwrap_or(self.subscribes_to_all)
     }
-
-    /// Notes what the participant wants, or another wants for it.
-    pub(super) fn choose(&mut self, track_sids: impl IntoIterator<Item = String>, wanted: bool) {
-        for sid in track_sids.into_iter().filter(|sid| sid.len() <= MOST_SID_BYTES) {
-            if self.choices.len() < MOST_CHOICES || self.choices.contains_key(&sid) {
-                self.choices.insert(sid, wanted);
-            }
-        }
-    }
 }
 
 impl Room {
+    /// Notes what a participant wants, or another wants for it.
+    pub(super) fn choose(&mut self, id: PeerId, track_sids: impl IntoIterator<Item = String>, wanted: bool) {
+        let Some(mut peer) = self.peers.remove(&id) else { return };
+        for sid in track_sids.into_iter().filter(|sid| sid.len() <= MOST_SID_BYTES) {
+            if peer.choices.len() >= MOST_CHOICES {
+                let tracks = self.peers.values().flat_map(|publisher| &publisher.tracks);
+                let there: HashSet<&String> = tracks.map(|track| &track.info.sid).collect();
+                peer.choices.retain(|known, _| there.contains(known));
+            }
+            if peer.choices.len() < MOST_CHOICES {
+                peer.choices.insert(sid, wanted);
+            }
+        }
+        self.peers.insert(id, peer);
+    }
+
     /// Brings what everybody is sent in line with what is there, wanted and allowed.
     pub(super) fn reconcile_all(&mut self, context: &mut Context<'_>) {
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();

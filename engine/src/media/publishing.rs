@@ -41,6 +41,8 @@ pub(super) struct Track {
     pub(super) mid: Option<Mid>,
     /// Whether the others see it.
     pub(super) is_public: bool,
+    /// Whether anybody has ever been sent it.
+    pub(super) was_subscribed: bool,
     pub(super) layers: Layered,
 }
 
@@ -82,7 +84,7 @@ impl Track {
             ..proto::TrackInfo::default()
         };
         let layers = Layered::new(&layers);
-        Self { id, info, cid: request.cid, codec, kind, mid: None, is_public: false, layers }
+        Self { id, info, cid: request.cid, codec, kind, mid: None, is_public: false, was_subscribed: false, layers }
     }
 
     pub(super) fn pending(&self) -> Pending<'_> {
@@ -224,13 +226,14 @@ impl Room {
         if sids.is_empty() {
             return;
         }
-        peer.tracks.retain(|track| !sids.contains(&track.info.sid));
+        for track in peer.tracks.extract_if(.., |track| sids.contains(&track.info.sid)) {
+            self.speakers.forget_source((id, track.id));
+        }
         if is_news {
             for track_sid in sids.iter().cloned() {
                 peer.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
             }
         }
-        self.speakers.forget(id);
         self.announce(context, id, false);
         self.reconcile_all(context);
     }
@@ -243,7 +246,7 @@ impl Room {
             let track = track.id;
             self.announce(context, id, false);
             if !is_muted {
-                self.want_keyframes(context, id, track);
+                self.begin_again(context, id, track);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! How good participants' connections are, and who speaks.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -21,6 +22,8 @@ pub(super) struct Quality {
     subscriber: Measured,
     /// What was said of it last.
     told: Option<ConnectionQuality>,
+    /// Whose connections its client has been told of.
+    told_of: BTreeSet<PeerId>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -40,6 +43,11 @@ impl Quality {
             Side::Publisher => self.publisher = measured,
             Side::Subscriber => self.subscriber = measured,
         }
+    }
+
+    /// What was said may be lost, and is said again.
+    pub(super) fn forget_told(&mut self) {
+        self.told_of.clear();
     }
 
     fn judge(&self) -> ConnectionQuality {
@@ -73,7 +81,7 @@ impl Room {
         self.tell_speakers(context.io.now);
     }
 
-    /// Tells changes to the participant itself and to those that it is sent to.
+    /// Tells the participant itself and those that it is sent to how its connection is, and what changes.
     fn tell_quality(&mut self) {
         let mut changed: Vec<PeerId> = Vec::new();
         for peer in self.peers.values_mut().filter(|peer| peer.is_active()) {
@@ -82,16 +90,15 @@ impl Room {
                 changed.push(peer.id);
             }
         }
-        if changed.is_empty() {
-            return;
-        }
         let all: Vec<(PeerId, proto::ConnectionQualityInfo)> =
             self.peers.values().filter_map(|peer| Some((peer.id, peer.quality_info()?))).collect();
         for peer in self.peers.values_mut() {
             let concerns = |id: PeerId| id == peer.id || peer.subscriptions.iter().any(|each| each.publisher == id);
-            let is_new = |id: PeerId| changed.contains(&id) || changed.contains(&peer.id);
-            let told = all.iter().filter(|(id, _)| concerns(*id) && is_new(*id));
-            let updates: Vec<_> = told.map(|(_, info)| info.clone()).collect();
+            let concerning: Vec<_> = all.iter().filter(|(id, _)| concerns(*id)).collect();
+            let is_news = |id: &PeerId| changed.contains(id) || !peer.quality.told_of.contains(id);
+            let updates: Vec<_> =
+                concerning.iter().filter(|(id, _)| is_news(id)).map(|(_, info)| info.clone()).collect();
+            peer.quality.told_of = concerning.iter().map(|(id, _)| *id).collect();
             if !updates.is_empty() {
                 peer.send(Message::ConnectionQuality(proto::ConnectionQualityUpdate { updates }));
             }

@@ -104,7 +104,9 @@ impl Room {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.info.version += 1;
         peer.info.tracks = peer.tracks.iter().filter(|track| track.is_public).map(|track| track.info.clone()).collect();
+        let was_publisher = peer.info.is_publisher;
         peer.info.is_publisher = !peer.info.tracks.is_empty();
+        let is_counted_anew = peer.info.is_publisher != was_publisher;
         context.shared.rooms(|rooms, now| rooms.update(&self.name, &peer.info, now));
         let signal = update(vec![peer.info.clone()]);
         let is_hidden = peer.is_hidden();
@@ -115,6 +117,9 @@ impl Room {
             } else {
                 peer.send_shared(&signal);
             }
+        }
+        if is_counted_anew {
+            self.announce_room(context.shared);
         }
     }
 
@@ -205,6 +210,7 @@ impl Room {
             peer.info.set_state(State::Active);
             self.announce(context, id, true);
         }
+        self.tell_publishers(id);
     }
 }
 

@@ -65,15 +65,21 @@ impl Room {
 
     /// Notes which tracks a participant wants.
     pub(super) fn subscribe(&mut self, context: &mut Context<'_>, id: PeerId, request: proto::UpdateSubscription) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
         let named = request.participant_tracks.into_iter().flat_map(|tracks| tracks.track_sids);
-        peer.choose(request.track_sids.into_iter().chain(named), request.subscribe);
+        self.choose(id, request.track_sids.into_iter().chain(named), request.subscribe);
         self.reconcile(context, id);
         self.negotiate(context, id);
     }
 
-    /// After a resume: what the client has decided meanwhile.
+    /// After a resume: what the client has decided meanwhile, and what it believes to publish.
     pub(super) fn sync(&mut self, context: &mut Context<'_>, id: PeerId, state: proto::SyncState) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let mut published = state.publish_tracks.iter();
+        if !published.all(|of| of.track.as_ref().is_some_and(|track| peer.track(&track.sid).is_some())) {
+            // It was told that the track is taken away, and has not heard it.
+            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+            return;
+        }
         if let Some(request) = state.subscription {
             self.subscribe(context, id, request);
         }

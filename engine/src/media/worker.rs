@@ -394,6 +394,10 @@ impl Room {
             return;
         }
         peer.give_up_calls(now);
+        if self.is_unanswered(id, now) {
+            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+            return;
+        }
         self.catch_up(id);
         if self.peers.get(&id).is_some_and(|peer| since(peer.refreshed) >= REFRESH) {
             self.refresh_token(context, id);

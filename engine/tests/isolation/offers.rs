@@ -59,7 +59,8 @@ async fn whatever_an_enemy_offers_the_others_go_on() {
                     publisher_offer: Some(offer(sdp)),
                     ..livekit_protocol::JoinRequest::default()
                 });
-                answered += usize::from(dial(party.address(), &ticket(ROOM, "enemy"), &join).await.is_some());
+                answered +=
+                    usize::from(dial(party.address(), &ticket(ROOM, "enemy", "standard"), &join).await.is_some());
             } else if let Some(enemy) = party.enemy(|_| ()).await {
                 enemy.say(Ask::Offer(offer(sdp)));
                 is_dealt_with(&enemy, case).await;

@@ -52,7 +52,7 @@ async fn whatever_an_enemy_joins_with_the_others_go_on() {
     let (mut admitted, mut refused) = (0, 0);
     for case in 0..300 {
         let Some(packed) = made(case, join_request) else { continue };
-        match dial(party.address(), &ticket(ROOM, "enemy"), &packed).await {
+        match dial(party.address(), &ticket(ROOM, "enemy", "standard"), &packed).await {
             Some(_) => admitted += 1,
             None => refused += 1,
         }

@@ -43,6 +43,8 @@ pub type Tamper = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
 pub struct Call {
     pub identity: String,
     pub room: String,
+    /// What kind of participant it is, as its token says.
+    pub kind: &'static str,
     pub rtc: RtcConfig,
     /// Where media is sent from; port 0: one that is free.
     pub address: SocketAddr,
@@ -54,7 +56,8 @@ impl Call {
     pub fn new(room: &str, identity: &str) -> Self {
         let wishes = Box::new(|_: &mut proto::JoinRequest| ());
         let address = (Ipv4Addr::LOCALHOST, 0).into();
-        Self { identity: identity.to_owned(), room: room.to_owned(), rtc: rtc_config(), address, wishes }
+        let (identity, room) = (identity.to_owned(), room.to_owned());
+        Self { identity, room, kind: "standard", rtc: rtc_config(), address, wishes }
     }
 }
 
@@ -105,6 +108,8 @@ pub struct State {
     pub is_talking: bool,
     /// How many packets have come, by section.
     pub packets: HashMap<Mid, usize>,
+    /// The numbers of the first and of the last of them.
+    pub numbers: HashMap<Mid, (u64, u64)>,
     /// The tracks, by section.
     pub tracks: HashMap<String, String>,
     channels: HashMap<ChannelId, bool>,
@@ -120,9 +125,9 @@ pub struct State {
 }
 
 /// A token to join with.
-pub fn ticket(room: &str, identity: &str) -> String {
+pub fn ticket(room: &str, identity: &str, kind: &str) -> String {
     let video = json!({ "roomJoin": true, "room": room, "canUpdateOwnMetadata": true });
-    let claims: Value = json!({ "iss": KEY, "sub": identity, "exp": now() + 600, "video": video });
+    let claims: Value = json!({ "iss": KEY, "sub": identity, "exp": now() + 600, "kind": kind, "video": video });
     sign(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), SECRET)
 }
 
@@ -149,7 +154,7 @@ impl Caller {
 
     /// Joins, if it is let in.
     pub async fn call(engine: SocketAddr, call: Call) -> Option<Self> {
-        let Call { identity, room, rtc, address, wishes } = call;
+        let Call { identity, room, kind, rtc, address, wishes } = call;
         let socket = Arc::new(UdpSocket::bind(address).await.unwrap());
         let address = socket.local_addr().unwrap();
         let mut rtc = Box::new(rtc.build(Instant::now()));
@@ -163,7 +168,7 @@ impl Caller {
             ..proto::JoinRequest::default()
         };
         wishes(&mut request);
-        let signals = dial(engine, &ticket(&room, &identity), &packed(&request)).await?;
+        let signals = dial(engine, &ticket(&room, &identity, kind), &packed(&request)).await?;
         let state = Arc::new(Mutex::new(state));
         let (news, work) = (Arc::<Notify>::default(), Arc::<Notify>::default());
         let carried = carry(state.clone(), (signals, said), socket, news.clone(), work.clone());
@@ -321,6 +326,7 @@ impl State {
             sent: Vec::new(),
             is_talking: false,
             packets: HashMap::new(),
+            numbers: HashMap::new(),
             tracks: HashMap::new(),
             channels: HashMap::new(),
             mail: Vec::new(),
@@ -409,7 +415,7 @@ impl State {
     }
 
     /// The section that a track comes by.
-    fn section(&self, sid: &str) -> Option<Mid> {
+    pub fn section(&self, sid: &str) -> Option<Mid> {
         self.tracks.iter().find(|(_, track)| *track == sid).map(|(mid, _)| Mid::from(mid.as_str()))
     }
 
@@ -539,6 +545,8 @@ impl State {
                 let mid = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
                 if let Some(mid) = mid.filter(|_| !packet.payload.is_empty()) {
                     *self.packets.entry(mid).or_default() += 1;
+                    let number = *packet.seq_no;
+                    self.numbers.entry(mid).or_insert((number, number)).1 = number;
                 }
             }
             _ => (),

@@ -1,0 +1,126 @@
+//! What participants are told of each other while they are in a call.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+#[path = "support/caller.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod caller;
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod support;
+
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::data_packet::Value;
+use proto::data_stream::Header;
+use proto::data_stream::header::ContentHeader;
+use proto::signal_request::Message as Ask;
+use proto::signal_response::Message as Told;
+use str0m::media::MediaKind;
+
+use caller::{Call, Caller, State};
+use support::start;
+
+const ROOM: &str = "r";
+
+/// The participants whose quality of connection somebody was told of.
+fn qualities(state: &State) -> Vec<String> {
+    let told = state.heard.iter().filter_map(|told| match told {
+        Told::ConnectionQuality(quality) => Some(&quality.updates),
+        _ => None,
+    });
+    told.flatten().map(|info| info.participant_sid.clone()).collect()
+}
+
+#[tokio::test]
+async fn how_well_a_publisher_is_connected_is_told_to_whoever_comes_to_be_sent_its_track() {
+    let engine = start();
+    let join = |identity| Caller::join(engine.address(), ROOM, identity);
+    let (ann, ben) = tokio::join!(join("ann"), join("ben"));
+    for who in [&ann, &ben] {
+        who.until("is told of its own connection", |state| (qualities(state).len() == 1).then_some(())).await;
+    }
+    let sid = ann.act(|state| qualities(state).remove(0));
+    assert!(!ben.act(|state| qualities(state).contains(&sid)));
+    let track = ann.publish(MediaKind::Audio).await;
+    ben.sees(&[track]).await;
+    ben.until("is told of ann's connection", |state| qualities(state).contains(&sid).then_some(())).await;
+}
+
+/// A text in pieces that begins, said to be of that one.
+fn words(of: &str) -> Vec<u8> {
+    let content_header = Some(ContentHeader::TextHeader(proto::data_stream::TextHeader::default()));
+    let value = Some(Value::StreamHeader(Header { content_header, ..Header::default() }));
+    proto::DataPacket { participant_identity: of.to_owned(), value, ..Default::default() }.encode_to_vec()
+}
+
+/// Of whom a text that has come is, and whether it is marked as generated.
+fn author(state: &mut State) -> Option<(String, bool)> {
+    let packet = state.mail.pop()?;
+    let Some(Value::StreamHeader(Header { content_header: Some(ContentHeader::TextHeader(text)), .. })) = packet.value
+    else {
+        return None;
+    };
+    Some((packet.participant_identity, text.generated))
+}
+
+#[tokio::test]
+async fn a_text_is_of_whom_an_agent_says_and_of_its_sender_whatever_others_say() {
+    let engine = start();
+    let ben = Caller::join(engine.address(), ROOM, "ben").await;
+    for (kind, said, expected) in
+        [("agent", "ann", ("ann", true)), ("agent", "", ("writer", false)), ("standard", "ann", ("writer", false))]
+    {
+        let writer = Caller::call(engine.address(), Call { kind, ..Call::new(ROOM, "writer") }).await.unwrap();
+        tokio::join!(ben.has_channels(), writer.has_channels());
+        writer.act(|state| state.write(&words(said), true));
+        let (identity, is_generated) = ben.until("receives a text", author).await;
+        assert_eq!((identity.as_str(), is_generated), expected, "{kind} says {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_chosen_thousands_of_tracks_that_are_gone_can_choose_another() {
+    let engine = start();
+    let ann = Caller::join(engine.address(), ROOM, "ann").await;
+    let sid = ann.publish(MediaKind::Audio).await;
+    let wishes = Box::new(|request: &mut proto::JoinRequest| {
+        request.connection_settings.get_or_insert_default().auto_subscribe = false;
+    });
+    let ben = Caller::call(engine.address(), Call { wishes, ..Call::new(ROOM, "ben") }).await.unwrap();
+    for track_sids in [(0..5000).map(|number| format!("TR_{number}")).collect(), vec![sid.clone()]] {
+        ben.say(Ask::Subscription(proto::UpdateSubscription { track_sids, subscribe: true, ..Default::default() }));
+    }
+    ben.sees(&[sid]).await;
+}
+
+#[tokio::test]
+async fn a_muted_track_goes_on_where_it_was_when_it_is_unmuted() {
+    let engine = start();
+    let join = |identity| Caller::join(engine.address(), ROOM, identity);
+    let (ann, ben) = tokio::join!(join("ann"), join("ben"));
+    let sid = ann.publish(MediaKind::Audio).await;
+    ben.sees(std::slice::from_ref(&sid)).await;
+    let mute = |muted| ann.say(Ask::Mute(proto::MuteTrackRequest { sid: sid.clone(), muted }));
+    let is_muted = |state: &mut State, muted: bool| {
+        let told = state.heard.iter().rev().find_map(|told| match told {
+            Told::Update(update) => update.participants.iter().find(|info| info.identity == "ann"),
+            _ => None,
+        });
+        told.is_some_and(|info| info.tracks.iter().any(|track| track.muted == muted)).then_some(())
+    };
+    mute(true);
+    ben.until("is told of the mute", |state| is_muted(state, true)).await;
+    let sent = |state: &mut State| state.sent[0].next;
+    let before = ann.act(sent);
+    ann.until("has sent more", |state| (sent(state) > before + 50).then_some(())).await;
+    mute(false);
+    ben.until("is told of the unmute", |state| is_muted(state, false)).await;
+    ben.sees(std::slice::from_ref(&sid)).await;
+    let (packets, (first, last)) = ben.act(|state| {
+        let mid = state.section(&sid).unwrap();
+        (state.packets[&mid], state.numbers[&mid])
+    });
+    assert!(last - first < packets as u64 + 5, "{packets} packets have come, numbered from {first} to {last}");
+}
