@@ -24,7 +24,7 @@ const isAskedFor = ({ displayName }) => process.argv.slice(2).some((argument) =>
 /** Files right in __test__ need the addon alone; those in __test__/server start real servers. */
 module.exports = {
   maxWorkers: 2,
-  testTimeout: 30_000,
+  testTimeout: 60_000,
   projects: [
     { ...shared, displayName: 'fast', testMatch: ['<rootDir>/__test__/*.test.js'] },
     {

@@ -26,11 +26,11 @@ const steps = {
   'generated files': generatedFilesUnchanged,
   addon: ensureAddon,
   clippy: () => cargo('clippy', '--locked', '--workspace', '--all-targets', '--profile', profile, '--', '-D', 'warnings'),
-  'cargo test': () => cargoTest('--workspace'),
   programs: async () => {
     await ensurePrograms();
     await ensureServers();
   },
+  'cargo test': () => cargoTest('--workspace'),
   'cargo unit tests': () => cargoTest('--workspace', '--lib', '--', '--skip', 'behaviour'),
   jest: () => jest(),
   'jest, without servers': () => jest(['--selectProjects', 'fast']),

@@ -179,6 +179,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
       const camera = await ann.publish('camera');
       const sound = await ann.publish('screen_share_audio');
       void ann.publish('microphone').catch(() => {});
+      await until(async () => (await media.listParticipants('sources'))[0].tracks.length >= 2);
       await pause(GRACE_MS);
       const [{ tracks }] = await media.listParticipants('sources');
       expect(tracks).toHaveLength(2);

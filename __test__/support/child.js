@@ -14,7 +14,7 @@ const entry = path.join(root, 'index.js');
  * @param {{ env?: Record<string, string>, cwd?: string, flags?: string[], module?: boolean, entry?: string, limitMs?: number }} [options]
  * @returns {Promise<{ code: number | null, signal: string | null, stdout: string, stderr: string, tookMs: number }>}
  */
-function runNode(script, { env = {}, cwd = root, flags = [], module = false, entry: path = entry, limitMs = 20_000 } = {}) {
+function runNode(script, { env = {}, cwd = root, flags = [], module = false, entry: path = entry, limitMs = 50_000 } = {}) {
   const started = performance.now();
   const constant = `const entry = ${JSON.stringify(path)};\n`;
   const type = `--input-type=${module ? 'module' : 'commonjs'}`;

@@ -3,14 +3,13 @@
 // What pictures and sound are coded in: each codec that the browsers have arrives, and in the way that was asked for.
 
 const { eventually } = require('../support/eventually.js');
-const { camera, sound } = require('../support/participant.js');
+const { camera, inThreeSizes, sound } = require('../support/participant.js');
 const { setStage } = require('../support/stage.js');
 
 const { join, newRoom } = setStage();
 const CODECS_MS = 60_000;
 /** AV1 is a heavy load for two cores. */
 const SLOW = { within: 30_000 };
-const large = { resolution: { width: 960, height: 540, frameRate: 10 } };
 
 test.each(['vp8', 'h264', 'vp9', 'av1'])(
   'Chromium sees what Chromium publishes in %s, also if it comes later',
@@ -30,9 +29,7 @@ test(
   'H264 comes in several sizes, too',
   async () => {
     const room = newRoom();
-    // Else Chromium itself takes a smaller picture where the processor is busy.
-    const degradationPreference = 'maintain-resolution';
-    await join({ room, identity: 'ann', publish: [camera({ videoCodec: 'h264', simulcast: true, degradationPreference }, large)] });
+    await join({ room, identity: 'ann', publish: [inThreeSizes({ videoCodec: 'h264' })] });
     const ben = await join({ room, identity: 'ben' });
     for (const [quality, width] of [
       [0, 320],

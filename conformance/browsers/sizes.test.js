@@ -2,25 +2,14 @@
 
 // Of a track that is published in several sizes everyone gets the one that they ask for.
 
-const { camera } = require('../support/participant.js');
+const { inThreeSizes } = require('../support/participant.js');
 const { setStage } = require('../support/stage.js');
 
 const { join, newRoom } = setStage();
 const SIZES_MS = 90_000;
 /** Upwards a size comes once the publisher's bandwidth estimate has grown. */
 const GROWS = { within: 30_000 };
-const large = { resolution: { width: 960, height: 540, frameRate: 10 } };
-/** An estimate grows by 8 % a second, and begins anew whenever a busy machine sends late: all sizes together need little more than its beginning. */
-const encoding = (/** @type {number} */ maxBitrate) => ({ maxBitrate, maxFramerate: 10 });
-const bitrates = {
-  videoEncoding: encoding(250_000),
-  videoSimulcastLayers: [
-    { width: 320, height: 180, encoding: encoding(60_000) },
-    { width: 640, height: 360, encoding: encoding(120_000) },
-  ],
-};
-/** With another preference Chromium itself takes a smaller picture where the processor is busy. */
-const threeSizes = camera({ simulcast: true, degradationPreference: 'maintain-resolution', ...bitrates }, large);
+const threeSizes = inThreeSizes();
 const [LOW, MEDIUM, HIGH] = [
   { quality: 0, width: 320 },
   { quality: 1, width: 640 },

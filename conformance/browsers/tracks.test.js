@@ -2,7 +2,7 @@
 
 // Tracks come and go, by who publishes them and by who wants them.
 
-const { camera, paint, sound } = require('../support/participant.js');
+const { AS_LARGE, camera, paint, sound } = require('../support/participant.js');
 const { setStage } = require('../support/stage.js');
 
 const { join, newRoom } = setStage();
@@ -157,7 +157,7 @@ test(
   'a camera that is exchanged while it is on is seen on the same track',
   async () => {
     const room = newRoom();
-    const ann = await join({ room, identity: 'ann', publish: [camera()] });
+    const ann = await join({ room, identity: 'ann', publish: [camera(AS_LARGE)] });
     const ben = await join({ room, identity: 'ben' });
     await ben.seesVideoOf('ann');
     await ann.run((here) => here.of('ann', 'camera').track.restartTrack({ resolution: { width: 480, height: 270, frameRate: 10 } }));

@@ -4,6 +4,7 @@
 
 const { experienceOf } = require('../deviations.js');
 const { digest } = require('../support/caller.js');
+const { eventually } = require('../support/eventually.js');
 const { RpcError } = require('../support/rtc.js');
 const { send } = require('../support/server.js');
 const { setSession } = require('../support/session.js');
@@ -16,11 +17,21 @@ let ann, ben, cleo;
 
 beforeAll(async () => {
   [ann, ben, cleo] = await gather(room, 'ann', 'ben', 'cleo');
-}, 30_000);
+  for (const who of [ann, ben, cleo]) await isReached(who);
+}, 60_000);
 
 const base64 = (/** @type {string | Buffer} */ data) => Buffer.from(data).toString('base64');
 /** @param {string} topic @param {string | Buffer} data @param {Record<string, any>} [message] */
 const sends = (topic, data, message) => ask('SendData', { room, topic, data: base64(data), kind: 'RELIABLE', ...message });
+
+/** What the server sends may be lost until it knows that somebody is connected. @param {import('../support/caller.js').Caller} who */
+async function isReached(who) {
+  const look = async () => {
+    await sends('knock', 'hello', { destination_identities: [who.identity] });
+    return who.inbox.length;
+  };
+  await eventually(`${who.identity} is reached`, look, (count) => expect(count).toBeGreaterThan(0));
+}
 
 describe('SendData', () => {
   test.each(['RELIABLE', 'LOSSY'])('reaches everybody, %s, from nobody', async (kind) => {
@@ -43,6 +54,7 @@ describe('SendData', () => {
 
   test('reaches those who may send nothing', async () => {
     const dan = await join({ room, identity: 'dan', grants: { canPublish: false, canSubscribe: false } });
+    await isReached(dan);
     await sends('mute', 'hello');
     await dan.receives('mute', ['hello']);
   });
@@ -99,6 +111,7 @@ describe('PerformRpc', () => {
         return new Promise(() => {});
       });
     });
+    await isReached(dan);
     const answer = performs('leave', { destination_identity: 'dan', response_timeout_ms: 4_000 });
     await isCalled;
     await dan.leaves();

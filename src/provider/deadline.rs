@@ -73,11 +73,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_extension_holds_while_it_is_waited_for() {
-        let deadline = Deadline::after(Duration::from_millis(10));
+        let deadline = Deadline::after(Duration::from_millis(500));
         let waiting = deadline.clone();
         let waiter = tokio::spawn(async move { waiting.passed().await });
         tokio::task::yield_now().await;
-        let later = Deadline::after(Duration::from_millis(60));
+        let later = Deadline::after(Duration::from_millis(700));
         deadline.extend_to(&later);
         waiter.await.unwrap();
         assert!(later.remaining().is_zero());

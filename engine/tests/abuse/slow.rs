@@ -11,7 +11,7 @@ use crate::Watched;
 use crate::support::{Client, PATIENCE, admin, call, call_head};
 
 /// Longer than a busy machine keeps a quick client waiting.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(2);
 
 /// Says one byte after the other, until the server has enough of it.
 fn trickle(client: &mut Client) {

@@ -150,7 +150,8 @@ async fn an_engine_that_ends_in_the_middle_of_a_call_leaves_nothing() {
         ben.sees(&[track]).await;
         if number % 2 == 0 {
             engine.close().await;
-            assert_eq!(held().0, 0, "a thread is left when all is closed");
+            // The system shows a thread for a moment after it has been joined.
+            until(|| "a thread is left when all is closed".to_owned(), || held().0 == 0).await;
         } else {
             drop(engine);
         }
@@ -179,7 +180,7 @@ async fn whoever_closes_media_first_has_a_moment_to_say_what_for() {
         ann.has_channels().await;
         ann.act(|state| state.rtc.close()).unwrap();
         // Signalling may be slower than the last packet of media.
-        let early = timeout(Duration::from_millis(400), ann.is_gone()).await;
+        let early = timeout(Duration::from_millis(100), ann.is_gone()).await;
         assert!(early.is_err(), "it is let go before it could say anything");
         if says {
             let scenario = Some(Scenario::SwitchCandidateProtocol(CandidateProtocol::Tcp.into()));

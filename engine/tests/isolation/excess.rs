@@ -55,12 +55,10 @@ async fn lists_without_end_cost_the_others_nothing() {
     for which in 0..lists("").len() {
         let enemy = party.connected_enemy().await;
         let own = enemy.publish(MediaKind::Audio).await;
+        let (name, ask) = lists(&own).swap_remove(which);
         let (before, begun) = (MEMORY.current_usage(), Instant::now());
-        let mut name = "";
         for _ in 0..4 {
-            let (what, ask) = lists(&own).swap_remove(which);
-            name = what;
-            enemy.say(ask);
+            enemy.say(ask.clone());
             // What others are told of it is told.
             enemy.say(Ask::Mute(proto::MuteTrackRequest { sid: own.clone(), muted: number % 2 == 0 }));
             number += 1;
