@@ -9,7 +9,7 @@ const { ask, dials, gather, join, newRoom } = setSession();
 
 // As the protocol numbers them.
 const [DATA, AUDIO, VIDEO] = [2, 0, 1];
-const [CAMERA, MICROPHONE, SCREEN_SHARE] = [1, 2, 3];
+const [UNKNOWN, CAMERA, MICROPHONE, SCREEN_SHARE] = [0, 1, 2, 3];
 const [OK, NOT_FOUND, NOT_ALLOWED, LIMIT_EXCEEDED, UNSUPPORTED_TYPE] = [0, 1, 2, 3, 5];
 const ALL = { can_subscribe: true, can_publish: true, can_publish_data: true };
 
@@ -29,7 +29,8 @@ describe('a track', () => {
     { grants: { canPublish: false }, may: [], mayNot: [CAMERA, MICROPHONE, SCREEN_SHARE] },
     { grants: { canPublish: false, canPublishSources: ['camera'] }, may: [], mayNot: [CAMERA] },
     { grants: { canPublishSources: ['microphone'] }, may: [MICROPHONE], mayNot: [CAMERA, SCREEN_SHARE] },
-    { grants: { canPublishSources: ['MICROPHONE', 'mic'] }, may: [], mayNot: [CAMERA, MICROPHONE, SCREEN_SHARE] },
+    { grants: { canPublishSources: ['MICROPHONE', 'mic'] }, may: [], mayNot: [UNKNOWN, CAMERA, MICROPHONE, SCREEN_SHARE] },
+    { grants: { canPublishSources: ['camera', 'mic'] }, may: [CAMERA], mayNot: [UNKNOWN, MICROPHONE] },
     { grants: {}, may: [CAMERA, MICROPHONE, SCREEN_SHARE], mayNot: [] },
   ])('is published only with $grants, though the client asks for it', async ({ grants, may, mayNot }) => {
     const ann = await dials({ room: newRoom(), identity: 'ann', grants });

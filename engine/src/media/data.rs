@@ -219,8 +219,8 @@ impl Peer {
     }
 }
 
-/// Writes who has sent it, whatever the sender says; of a hidden one, nobody learns. Text of an agent's may be another's,
-/// whose words it writes down, and is marked so.
+/// Writes who has sent it, whatever the sender says; of a hidden one, nobody learns. An agent may send text in another's
+/// name, as in a transcript; it is then marked as generated.
 #[expect(deprecated, reason = "older clients read the sender in the inner message")]
 fn sign(packet: &mut proto::DataPacket, sender: &Peer) {
     let (sid, identity) =

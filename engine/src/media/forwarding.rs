@@ -202,7 +202,8 @@ impl Room {
         self.ask_for_keyframes(context, id);
     }
 
-    /// Tells the publishers of what a participant is sent, unless it is hidden, that now somebody is: some wait for that.
+    /// Tells the publishers of the tracks that a participant is sent that somebody receives them now: some clients wait for
+    /// that. A hidden participant is nobody.
     pub(super) fn tell_publishers(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.is_hidden() || !peer.media_sink().is_connected() {
@@ -211,7 +212,9 @@ impl Room {
         let ready = peer.subscriptions.iter().filter(|each| each.is_ready);
         let ready: Vec<_> = ready.map(|each| (each.publisher, each.track)).collect();
         for (publisher, track) in ready {
-            let Some(publisher) = self.peers.get_mut(&publisher) else { continue };
+            // While it has no signalling connection it is told nothing; it is when it resumes.
+            let publisher = self.peers.get_mut(&publisher).filter(|publisher| publisher.link.is_some());
+            let Some(publisher) = publisher else { continue };
             let first = publisher.tracks.iter_mut().find(|each| each.id == track && !each.was_subscribed);
             let Some(track) = first else { continue };
             track.was_subscribed = true;

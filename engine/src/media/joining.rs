@@ -154,10 +154,12 @@ impl Room {
     ) {
         if let Some(replaced) = joined.replaced {
             let replaced = self.peers.values().find(|peer| peer.info.sid == replaced.sid).map(|peer| peer.id);
-            // Whoever comes back hidden has gone for the others.
-            let is_seen = joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden);
-            let farewell = Farewell { is_seen, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
+            let farewell = Farewell { is_seen: false, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
             if let Some(replaced) = replaced {
+                // Whoever comes back hidden has gone for the others.
+                if joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
+                    self.vanish(replaced);
+                }
                 self.remove(context, replaced, farewell);
             }
         }
@@ -252,7 +254,11 @@ impl Room {
             peer.hang_up();
             return;
         }
-        // First, since it may have to join anew with it.
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.tell_publishers(id);
+        }
+        // Before what may make it join anew, with that token.
         self.refresh_token(context, id);
         self.restart_ice(context, id);
         if let Some(state) = joining.request.sync_state {

@@ -343,8 +343,8 @@ impl Peer {
         true
     }
 
-    /// Sends an offer once more that was under way, or its answer, when the connection broke by which it went. Another one
-    /// would name the sections anew that the client may know by now, which it would not take.
+    /// Sends the pending offer again after a resume: the offer or its answer may be lost. A new offer would give new names to
+    /// sections that the client may know already.
     fn offer_again(&mut self, now: Instant) {
         if let Some(pending) = &mut self.negotiation.pending {
             pending.sent = now;

@@ -35,7 +35,7 @@ pub(super) struct Peer {
     pub(super) closed: Option<Instant>,
     pub(super) publisher: Transport,
     pub(super) subscriber: Option<Transport>,
-    /// Whether its client connects the second one first; else it may never connect it.
+    /// Whether its client connects the second connection first; else it may never connect that.
     pub(super) is_subscriber_primary: bool,
     pub(super) negotiation: Negotiation,
     pub(super) tracks: Vec<Track>,

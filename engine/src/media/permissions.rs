@@ -20,7 +20,7 @@ const MOST_SID_BYTES: usize = 64;
 /// The most permissions that a publisher may give, of tracks and participants.
 const MOST_PERMISSIONS: usize = 4096;
 
-/// A source by its name in a token.
+/// What a token calls a source.
 fn name_of(source: TrackSource) -> String {
     source.as_str_name().to_ascii_lowercase()
 }
@@ -28,16 +28,19 @@ fn name_of(source: TrackSource) -> String {
 /// What a token's grants allow in a room.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
 pub(super) fn read(grants: &VideoGrants) -> proto::ParticipantPermission {
-    // A name that is none allows nothing; were it left out, an empty list would allow all.
     let source = |name: &String| {
         let known = TrackSource::from_str_name(&name.to_ascii_uppercase());
-        known.filter(|known| name_of(*known) == *name).unwrap_or_default().into()
+        known.filter(|known| name_of(*known) == *name).map(i32::from)
     };
+    let named = &grants.can_publish_sources;
+    let sources: Vec<i32> = named.iter().filter_map(source).collect();
+    // An empty list would allow all; names that nobody knows allow nothing.
+    let can_publish = grants.can_publish() && (named.is_empty() || !sources.is_empty());
     proto::ParticipantPermission {
         can_subscribe: grants.can_subscribe(),
-        can_publish: grants.can_publish(),
+        can_publish,
         can_publish_data: grants.can_publish_data(),
-        can_publish_sources: grants.can_publish_sources.iter().map(source).collect(),
+        can_publish_sources: sources,
         hidden: grants.hidden,
         recorder: grants.recorder,
         can_update_metadata: grants.can_update_own_metadata(),
@@ -88,18 +91,25 @@ impl Peer {
 impl Room {
     /// Notes what a participant wants, or another wants for it.
     pub(super) fn choose(&mut self, id: PeerId, track_sids: impl IntoIterator<Item = String>, wanted: bool) {
-        let Some(mut peer) = self.peers.remove(&id) else { return };
-        for sid in track_sids.into_iter().filter(|sid| sid.len() <= MOST_SID_BYTES) {
-            if peer.choices.len() >= MOST_CHOICES {
-                let tracks = self.peers.values().flat_map(|publisher| &publisher.tracks);
-                let there: HashSet<&String> = tracks.map(|track| &track.info.sid).collect();
-                peer.choices.retain(|known, _| there.contains(known));
-            }
-            if peer.choices.len() < MOST_CHOICES {
+        let track_sids: Vec<String> = track_sids.into_iter().filter(|sid| sid.len() <= MOST_SID_BYTES).collect();
+        if self.peers.get(&id).is_some_and(|peer| peer.choices.len() + track_sids.len() > MOST_CHOICES) {
+            self.forget_choices(id);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        for sid in track_sids {
+            if peer.choices.len() < MOST_CHOICES || peer.choices.contains_key(&sid) {
                 peer.choices.insert(sid, wanted);
             }
         }
-        self.peers.insert(id, peer);
+    }
+
+    /// Those among tracks that are gone.
+    fn forget_choices(&mut self, id: PeerId) {
+        let tracks = self.peers.values().flat_map(|publisher| &publisher.tracks);
+        let there: HashSet<String> = tracks.map(|track| track.info.sid.clone()).collect();
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.choices.retain(|known, _| there.contains(known));
+        }
     }
 
     /// Brings what everybody is sent in line with what is there, wanted and allowed.
@@ -174,7 +184,7 @@ impl Room {
     }
 
     /// The others see it go, while it stays.
-    fn vanish(&mut self, id: PeerId) {
+    pub(super) fn vanish(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get(&id) else { return };
         let mut info =
             proto::ParticipantInfo { tracks: Vec::new(), version: peer.info.version + 1, ..peer.info.clone() };

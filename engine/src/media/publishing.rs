@@ -41,7 +41,7 @@ pub(super) struct Track {
     pub(super) mid: Option<Mid>,
     /// Whether the others see it.
     pub(super) is_public: bool,
-    /// Whether anybody has ever been sent it.
+    /// Whether its publisher was told that somebody receives it.
     pub(super) was_subscribed: bool,
     pub(super) layers: Layered,
 }

@@ -77,6 +77,7 @@ fn score(quality: ConnectionQuality) -> f32 {
 impl Room {
     /// What has to be said now and then.
     pub(super) fn look_around(&mut self, context: &mut Context<'_>) {
+        self.announce_counts(context.shared);
         self.tell_quality();
         self.tell_speakers(context.io.now);
     }
@@ -90,15 +91,17 @@ impl Room {
                 changed.push(peer.id);
             }
         }
-        let all: Vec<(PeerId, proto::ConnectionQualityInfo)> =
-            self.peers.values().filter_map(|peer| Some((peer.id, peer.quality_info()?))).collect();
-        for peer in self.peers.values_mut() {
-            let concerns = |id: PeerId| id == peer.id || peer.subscriptions.iter().any(|each| each.publisher == id);
-            let concerning: Vec<_> = all.iter().filter(|(id, _)| concerns(*id)).collect();
-            let is_news = |id: &PeerId| changed.contains(id) || !peer.quality.told_of.contains(id);
-            let updates: Vec<_> =
-                concerning.iter().filter(|(id, _)| is_news(id)).map(|(_, info)| info.clone()).collect();
-            peer.quality.told_of = concerning.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            let Some(peer) = self.peers.get(&id) else { continue };
+            let own_and_others = peer.subscriptions.iter().map(|each| each.publisher).chain([id]);
+            let is_known = |id: &PeerId| self.peers.get(id).is_some_and(|peer| peer.quality.told.is_some());
+            let concerning: BTreeSet<PeerId> = own_and_others.filter(is_known).collect();
+            let is_news = |id: &&PeerId| changed.contains(id) || !peer.quality.told_of.contains(id);
+            let news = concerning.iter().filter(is_news).filter_map(|id| self.peers.get(id)?.quality_info());
+            let updates: Vec<_> = news.collect();
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            peer.quality.told_of = concerning;
             if !updates.is_empty() {
                 peer.send(Message::ConnectionQuality(proto::ConnectionQualityUpdate { updates }));
             }

@@ -40,6 +40,8 @@ pub(super) struct Room {
     pub(super) over_tcp: HashSet<String>,
     /// The last who left for all to see, and when.
     departed: VecDeque<(Instant, proto::ParticipantInfo)>,
+    /// Whether somebody has begun or ceased to publish since all were told how many do.
+    is_counted_anew: bool,
 }
 
 /// How a participant goes.
@@ -78,6 +80,7 @@ impl Room {
             speakers: Speakers::default(),
             over_tcp: HashSet::new(),
             departed: VecDeque::new(),
+            is_counted_anew: false,
         }
     }
 
@@ -91,11 +94,6 @@ impl Room {
         for peer in self.peers.values_mut().filter(|peer| peer.id != than) {
             peer.send_shared(&signal);
         }
-    }
-
-    pub(super) fn tell_all(&mut self, message: Message) {
-        let signal = Signal::new(message);
-        self.peers.values_mut().for_each(|peer| peer.send_shared(&signal));
     }
 
     /// Publishes a participant's state as it is now: to the server API, to the others unless it is hidden, and to itself
@@ -118,8 +116,13 @@ impl Room {
                 peer.send_shared(&signal);
             }
         }
-        if is_counted_anew {
-            self.announce_room(context.shared);
+        self.is_counted_anew |= is_counted_anew;
+    }
+
+    /// Tells how many publish, if that has changed, whoever takes it.
+    pub(super) fn announce_counts(&mut self, shared: &Shared) {
+        if std::mem::take(&mut self.is_counted_anew) {
+            self.tell_room(shared, |peer| !peer.is_behind());
         }
     }
 
@@ -140,10 +143,14 @@ impl Room {
 
     /// Tells everybody the room's metadata and how many are in it.
     pub(super) fn announce_room(&mut self, shared: &Shared) {
+        self.tell_room(shared, |_| true);
+    }
+
+    fn tell_room(&mut self, shared: &Shared, is_told: impl Fn(&Peer) -> bool) {
         let room = shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::rooms::Room::snapshot));
-        if let Some(room) = room.map(crate::rooms::Snapshot::describe).filter(|room| room.sid == self.sid) {
-            self.tell_all(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }));
-        }
+        let Some(room) = room.map(crate::rooms::Snapshot::describe).filter(|room| room.sid == self.sid) else { return };
+        let signal = Signal::new(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }));
+        self.peers.values_mut().filter(|peer| is_told(peer)).for_each(|peer| peer.send_shared(&signal));
     }
 
     /// Those that a participant sees.
