@@ -153,11 +153,13 @@ impl Room {
         joined: crate::rooms::Joined,
     ) {
         if let Some(replaced) = joined.replaced {
-            let replaced = self.peers.values().find(|peer| peer.info.sid == replaced.sid).map(|peer| peer.id);
+            let replaced = self.peers.values().find(|peer| peer.info.sid == replaced.sid);
+            let replaced = replaced.map(|peer| (peer.id, peer.is_hidden()));
             let farewell = Farewell { is_seen: false, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
-            if let Some(replaced) = replaced {
+            let is_hidden = joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden);
+            if let Some((replaced, was_hidden)) = replaced {
                 // Whoever comes back hidden has gone for the others.
-                if joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
+                if is_hidden && !was_hidden {
                     self.vanish(replaced);
                 }
                 self.remove(context, replaced, farewell);
