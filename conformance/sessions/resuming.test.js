@@ -13,6 +13,9 @@ const RESUME_MS = 60_000;
 const RECONNECT = 2;
 const { SIMULATE_SIGNAL_RECONNECT, SIMULATE_FULL_RECONNECT, SIMULATE_SERVER_LEAVE } = SimulateScenarioKind;
 
+/** What the sections of an offer are called. @param {{ sdp: string }} offer */
+const names = ({ sdp }) => sdp.match(/^a=mid:\S+/gm);
+
 /** @param {string} title @param {() => Promise<void>} work */
 const slow = (title, work) => test(title, work, RESUME_MS);
 
@@ -60,6 +63,15 @@ slow('a participant that believes to publish what is not there has to join anew'
   const resumed = await dials({ ...who, dialling: { join: { reconnect: true, participantSid: participant.sid } } });
   resumed.says('syncState', { publishTracks: [{ cid: 'lost', track: { sid: 'TR_AMlost' } }] });
   await resumed.hears('leave', { action: RECONNECT });
+});
+
+slow('what a client was offered before its connection broke keeps its name, over two peer connections', async () => {
+  const who = { room: newRoom(), identity: 'ann' };
+  const ann = await dials({ ...who, dialling: { path: '/rtc' } });
+  const { participant } = await ann.hears('join');
+  const offer = await ann.hears('offer');
+  const resumed = await dials({ ...who, dialling: { path: '/rtc', query: { reconnect: '1', sid: participant.sid } } });
+  expect(names(await resumed.hears('offer'))).toEqual(names(offer));
 });
 
 slow('nothing that is sent around a resume is lost, doubled or out of order', async () => {

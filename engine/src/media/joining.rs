@@ -152,18 +152,15 @@ impl Room {
         joining: Joining,
         joined: crate::rooms::Joined,
     ) {
-        if let Some(replaced) = joined.replaced {
-            let replaced = self.peers.values().find(|peer| peer.info.sid == replaced.sid);
-            let replaced = replaced.map(|peer| (peer.id, peer.is_hidden()));
-            let farewell = Farewell { is_seen: false, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
-            let is_hidden = joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden);
-            if let Some((replaced, was_hidden)) = replaced {
-                // Whoever comes back hidden has gone for the others.
-                if is_hidden && !was_hidden {
-                    self.vanish(replaced);
-                }
-                self.remove(context, replaced, farewell);
+        let sid = joined.replaced.map(|replaced| replaced.sid);
+        if let Some(replaced) = self.peers.values().find(|peer| Some(&peer.info.sid) == sid.as_ref()) {
+            let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());
+            // Whoever comes back hidden has gone for the others.
+            if !was_hidden && joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
+                self.vanish(replaced);
             }
+            let farewell = Farewell { is_seen: false, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
+            self.remove(context, replaced, farewell);
         }
         let Joining { claims, grants, is_single, request, outbox } = joining;
         let wished = request.connection_settings.unwrap_or_else(|| proto::ConnectionSettings {

@@ -100,6 +100,11 @@ impl Negotiation {
         self.free = free.filter_map(|section| Some((section.mid, section.kind?))).collect();
     }
 
+    /// Whether the client has left our offer unanswered for too long.
+    pub(super) fn is_unanswered(&self, now: Instant) -> bool {
+        self.pending.as_ref().is_some_and(|pending| now.saturating_duration_since(pending.sent) >= UNANSWERED)
+    }
+
     /// How many sections the client is to be asked to add, none of them where it is only to offer again; None where it
     /// need not be asked. `unplaced` are the tracks that have no section.
     fn ask(&mut self, unplaced: PerKind, now: Instant) -> Option<PerKind> {
@@ -240,13 +245,6 @@ impl Room {
             peer.negotiation.asked = None;
         }
         self.negotiate(context, id);
-    }
-
-    /// Whether a participant leaves an offer unanswered.
-    pub(super) fn is_unanswered(&self, id: PeerId, now: Instant) -> bool {
-        let peer = self.peers.get(&id).filter(|peer| peer.link.is_some());
-        let pending = peer.and_then(|peer| peer.negotiation.pending.as_ref());
-        pending.is_some_and(|pending| now.saturating_duration_since(pending.sent) >= UNANSWERED)
     }
 }
 
@@ -390,6 +388,19 @@ mod tests {
         let audio = (0..sections.audio).map(|index| section(MediaKind::Audio, index));
         let video = (0..sections.video).map(|index| section(MediaKind::Video, index));
         negotiation.note_offer(&audio.chain(video).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn our_own_offer_is_unanswered_after_its_time() {
+        let (mut negotiation, now) = (Negotiation::default(), Instant::now());
+        assert!(!negotiation.is_unanswered(now + UNANSWERED), "without an offer there is no answer");
+        let mut rtc = str0m::Rtc::builder().build(now);
+        let mut changes = rtc.sdp_api();
+        changes.add_channel("_reliable".to_owned());
+        let (text, offer) = changes.apply().unwrap();
+        negotiation.pending = Some(Pending { offer, text: text.to_sdp_string(), sent: now });
+        assert!(!negotiation.is_unanswered(now));
+        assert!(negotiation.is_unanswered(now + UNANSWERED));
     }
 
     #[test]

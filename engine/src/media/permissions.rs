@@ -103,7 +103,7 @@ impl Room {
         }
     }
 
-    /// Those among tracks that are gone.
+    /// Forgets what a participant has chosen of tracks that are gone.
     fn forget_choices(&mut self, id: PeerId) {
         let tracks = self.peers.values().flat_map(|publisher| &publisher.tracks);
         let there: HashSet<String> = tracks.map(|track| track.info.sid.clone()).collect();

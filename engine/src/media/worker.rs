@@ -394,7 +394,7 @@ impl Room {
             return;
         }
         peer.give_up_calls(now);
-        if self.is_unanswered(id, now) {
+        if peer.link.is_some() && peer.negotiation.is_unanswered(now) {
             self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
             return;
         }
