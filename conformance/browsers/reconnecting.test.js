@@ -96,6 +96,7 @@ test(
     await resumes(ann, sid);
     await ann.seesVideoOf('ben', 'paint', BACK);
     await goOn(ann, ben);
+    expect(await ann.state()).toMatchObject({ me: { sid } });
   },
   BREAK_MS,
 );
