@@ -50,7 +50,7 @@ fn held() -> (usize, usize) {
 
 /// Whether a thread has done all it does: the system shows it for a moment after it has been joined.
 fn is_exiting(stat: &str) -> bool {
-    /// `PF_EXITING` of Linux's flags, the ninth field (proc_pid_stat(5)).
+    /// `PF_EXITING` of Linux's flags, the ninth field (`proc_pid_stat(5)`).
     const EXITING: u32 = 4;
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     fields.split(' ').nth(6).unwrap().parse::<u32>().unwrap() & EXITING != 0
