@@ -1,11 +1,13 @@
 // What every script needs: the root folder, a word to the reader, and a child process.
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = path.resolve(fileURLToPath(import.meta.url), '../..');
-export const cache = path.join(root, '.cache');
+const cacheFolder = path.join(root, '.cache');
+/** Tools and downloads. A link is resolved, because cargo recompiles everything when the linker's path changes. */
+export const cache = existsSync(cacheFolder) ? realpathSync(cacheFolder) : cacheFolder;
 
 export function say(text) {
   console.log(`-- ${text}`);
