@@ -15,6 +15,8 @@ mod generators;
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
 
+#[expect(dead_code, reason = "the scenarios come with what they need")]
+mod attack;
 mod data;
 mod excess;
 mod harm;
@@ -23,6 +25,9 @@ mod offers;
 mod packets;
 mod signals;
 mod stalled;
+#[expect(dead_code, reason = "the scenarios come with what they need")]
+mod wire;
+mod witness;
 
 use std::net::SocketAddr;
 use std::panic;
