@@ -1,6 +1,7 @@
 //! Participants and what they send each other. All of it happens on one thread of its own, which starts with the first
 //! participant: signalling is read and written elsewhere, and server calls hand their work over.
 
+mod bucket;
 #[cfg(test)]
 #[path = "../../tests/support/caller.rs"]
 #[expect(clippy::allow_attributes, reason = "each suite uses another part")]
@@ -8,6 +9,7 @@
 mod caller;
 mod calls;
 mod data;
+mod demux;
 mod dtls;
 mod forwarding;
 mod joining;
@@ -27,6 +29,9 @@ mod rewrite;
 mod room;
 mod sdp;
 mod signal;
+#[cfg(test)]
+mod strangers;
+mod stun;
 mod transport;
 mod udp;
 mod worker;

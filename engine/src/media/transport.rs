@@ -168,6 +168,11 @@ impl Transport {
         &self.rtc
     }
 
+    /// The ICE username fragment that requests for this connection name.
+    pub(super) fn ufrag(&mut self) -> String {
+        self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
     pub(super) fn input(&mut self, io: &mut Io<'_>, received: &Received) {
         let now = io.now;
         if let Some(input) = datagram(received, now) {
@@ -313,12 +318,6 @@ fn datagram(received: &Received, now: Instant) -> Option<Input<'_>> {
     let Received { protocol, source, destination, bytes } = received;
     let contents = bytes.as_slice().try_into().ok()?;
     Some(Input::Receive(now, Receive { proto: *protocol, source: *source, destination: *destination, contents }))
-}
-
-/// Whether it may be the first thing that a client sends from an address: STUN (RFC 5389, section 6).
-pub(super) fn is_stun(received: &Received) -> bool {
-    let bytes = &received.bytes;
-    bytes.len() >= 20 && bytes[0] < 4 && bytes[4..8] == [0x21, 0x12, 0xa4, 0x42]
 }
 
 /// A header extension that is handed on as it came.

@@ -1,7 +1,6 @@
 //! The thread that carries all participants of an engine.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +12,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::demux::{ConnectionId, Demux};
 use super::joining::{Joining, refuse_resume};
 use super::network::{Network, Received};
 use super::room::{Context, Farewell, Room};
-use super::transport::{Happening, Happenings, Io, Transport, is_stun};
+use super::stun::is_stun;
+use super::transport::{Happening, Happenings, Io, Transport};
 use super::{Command, LinkId, PeerId, Side};
 use crate::clock::Now;
 use crate::engine::Shared;
@@ -26,8 +27,6 @@ use crate::refusal::Refusal;
 const TICK: Duration = Duration::from_millis(200);
 /// How many datagrams are taken in before anything else is looked at.
 const MOST_AT_ONCE: usize = 64;
-/// The most addresses that are remembered for the connections.
-const MOST_ADDRESSES: usize = 16 * 1024;
 /// Whoever has not connected its media by then has failed to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Whoever was not heard for so long is gone. Clients are heard several times in it.
@@ -43,9 +42,6 @@ const LATELY: Duration = Duration::from_secs(5);
 /// How often participants get a new token.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 
-/// A connection of somebody.
-type Owner = (PeerId, Side);
-
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     network: Network,
@@ -55,8 +51,7 @@ pub(crate) struct Worker {
     /// The room of each participant.
     homes: HashMap<PeerId, String>,
     links: HashMap<LinkId, PeerId>,
-    /// Whose an address is, and when something last came from there.
-    addresses: HashMap<SocketAddr, (Owner, Instant)>,
+    demux: Demux,
     gone: Vec<PeerId>,
     ticked: Instant,
 }
@@ -79,7 +74,7 @@ pub(super) async fn run(
         rooms: HashMap::new(),
         homes: HashMap::new(),
         links: HashMap::new(),
-        addresses: HashMap::new(),
+        demux: Demux::default(),
         gone: Vec::new(),
         ticked: Instant::now(),
     };
@@ -165,6 +160,7 @@ impl Worker {
             Command::Signal(link, request) => {
                 if let (Some(id), Some(asked)) = (self.links.get(&link).copied(), request.message) {
                     self.with(id, |room, context| room.asked(context, id, asked));
+                    self.register(id);
                 }
             }
             Command::Lost(link) => self.lose(link),
@@ -190,6 +186,7 @@ impl Worker {
         self.links.insert(link, id);
         self.rooms.entry(sid.clone()).or_insert_with(|| Room::new(name, sid));
         self.with(id, |room, context| room.join(context, (id, link), joining, joined));
+        self.register(id);
         Ok(link)
     }
 
@@ -248,15 +245,16 @@ impl Worker {
         }
     }
 
-    fn hand_over(&mut self, received: &Received) {
+    pub(super) fn hand_over(&mut self, received: &Received) {
         let now = Instant::now();
-        let known = self.addresses.get(&received.source).copied();
-        let owner = if is_stun(received) { self.named(known, received, now) } else { known.map(|(owner, _)| owner) };
-        let Some(owner) = owner else { return };
-        if known.is_some() || self.addresses.len() < MOST_ADDRESSES {
-            self.addresses.insert(received.source, (owner, now));
+        let source = (received.protocol, received.source);
+        let Some(connection) = self.demux.route(source, &received.bytes, now) else { return };
+        let is_verified = |transport: &mut Transport| !is_stun(&received.bytes) || transport.is_named_by(received, now);
+        if !self.transport(connection).is_some_and(is_verified) {
+            return;
         }
-        let (id, side) = owner;
+        self.demux.accept(source, connection, now);
+        let (id, side) = connection;
         self.with(id, |room, context| {
             if let Some(transport) = room.peers.get_mut(&id).and_then(|peer| peer.transport(side)) {
                 transport.input(&mut context.io, received);
@@ -264,27 +262,19 @@ impl Worker {
         });
     }
 
-    /// The connection that a STUN message is for.
-    fn named(&mut self, known: Option<(Owner, Instant)>, received: &Received, now: Instant) -> Option<Owner> {
-        if let Some((owner, heard)) = known {
-            if self.transport(owner).is_some_and(|transport| transport.is_named_by(received, now)) {
-                return Some(owner);
-            }
-            // An address changes hands when a client has left it, but anybody can claim to write from one.
-            if now.saturating_duration_since(heard) < LATELY {
-                return None;
-            }
-        }
-        self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).find_map(|peer| {
-            let id = peer.id;
-            let side = peer.transports().find(|(_, transport)| transport.is_named_by(received, now))?.0;
-            Some((id, side))
-        })
-    }
-
-    fn transport(&mut self, (id, side): Owner) -> Option<&mut Transport> {
+    fn transport(&mut self, (id, side): ConnectionId) -> Option<&mut Transport> {
         let room = self.homes.get(&id).and_then(|sid| self.rooms.get_mut(sid));
         room.and_then(|room| room.peers.get_mut(&id)).and_then(|peer| peer.transport(side))
+    }
+
+    /// Registers the ICE credentials of a participant's connections. Only what a client signals can have changed them.
+    fn register(&mut self, id: PeerId) {
+        let room = self.homes.get(&id).and_then(|sid| self.rooms.get_mut(sid));
+        let Some(peer) = room.and_then(|room| room.peers.get_mut(&id)) else { return };
+        let now = Instant::now();
+        for (side, transport) in peer.transports() {
+            self.demux.register((id, side), transport.ufrag(), now);
+        }
     }
 
     /// When there is something to do though nothing comes in; never while nobody is there.
@@ -330,7 +320,7 @@ impl Worker {
                 self.rooms.remove(&sid);
             }
             self.links.retain(|_, known| *known != id);
-            self.addresses.retain(|_, ((known, _), _)| *known != id);
+            self.demux.remove(id);
         }
     }
 

@@ -92,6 +92,36 @@ async fn nobody_gets_the_address_of_one_who_is_there() {
     party.check().await;
 }
 
+#[tokio::test]
+async fn a_participant_that_writes_from_many_addresses_gets_few_of_them_and_others_connect() {
+    let party = Party::start().await;
+    let (enemy, request) = enemy_and_request(&party).await;
+    let media = party.media();
+    let mut sockets = Vec::new();
+    for _ in 0..300 {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&request, media).await.unwrap();
+        sockets.push(socket);
+    }
+    party.check().await;
+    // All of them are handled by now, since the others were served after them.
+    let answered = sockets.iter().filter(|socket| socket.try_recv(&mut [0; 1500]).is_ok()).count();
+    assert!((1..150).contains(&answered), "{answered} of 300 addresses are accepted");
+    // The client moves to another address later: it is let through again, if not with the first request.
+    let moved = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let answer = timeout(PATIENCE, async {
+        let mut answer = [0; 1500];
+        loop {
+            moved.send_to(&request, media).await.unwrap();
+            if timeout(Duration::from_millis(100), moved.recv(&mut answer)).await.is_ok() {
+                return;
+            }
+        }
+    });
+    assert!(answer.await.is_ok(), "an address is accepted again after a while");
+    assert!(!enemy.act(|state| state.is_closed));
+}
+
 /// An enemy that is connected, and a good request of its: STUN with its credentials.
 async fn enemy_and_request(party: &Party) -> (Caller, Vec<u8>) {
     let enemy = party.enemy(|_| ()).await.unwrap();
