@@ -1,11 +1,12 @@
 // The embedded engine beside livekit-server, in one run.
 import { readFileSync } from 'node:fs';
 import { startEngine } from '../scripts/engine.mjs';
+import { LIVEKIT_VERSION } from '../scripts/livekit-server.js';
 import { ROOMS, Table, contest, mb, ms, rate, times, us } from './measure.mjs';
 import { peers } from './peers.mjs';
 
 /** The columns. */
-export const SERVERS = ['Work', 'embedded engine', 'livekit-server 1.13.5', 'ratio', 'bar'];
+export const SERVERS = ['Work', 'embedded engine', `livekit-server ${LIVEKIT_VERSION}`, 'ratio', 'bar'];
 
 /** @param {object} livekit A server with {@link ROOMS} rooms, for the listing. */
 export async function engineTable(livekit) {

@@ -2,12 +2,14 @@
 // Starts real servers on loopback, on ports the system gives: LiveKit's, its mock of four regions, and Redis.
 // CommonJS, because jest loads it inside its sandbox. `ensureServers` of setup.mjs builds the binaries.
 const { randomBytes } = require('node:crypto');
+const { readFileSync } = require('node:fs');
 const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 const { HOST, answersHttp, freeTcpPorts, freeUdpPort, launch, startOnFreePorts, untilReady } = require('./processes.js');
 
-const LIVEKIT_VERSION = '1.13.5';
+const moduleFolder = path.join(__dirname, 'livekit-server');
+const [, LIVEKIT_VERSION] = /\/livekit-server v(\S+)/.exec(readFileSync(path.join(moduleFolder, 'go.mod'), 'utf8'));
 const binaryFolder = path.join(__dirname, '../.cache/bin');
 const suffix = `${LIVEKIT_VERSION}${process.platform === 'win32' ? '.exe' : ''}`;
 const serverBinary = path.join(binaryFolder, `livekit-server-${suffix}`);
@@ -130,6 +132,7 @@ module.exports = {
   EVERYWHERE,
   LIVEKIT_VERSION,
   binaryFolder,
+  moduleFolder,
   serverBinary,
   testServerBinary,
   startServer,

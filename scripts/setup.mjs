@@ -1,5 +1,5 @@
 // Installs what a command needs and the machine lacks, and says so. Run by itself, it installs everything.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { build } from './build.mjs';
 import server from './livekit-server.js';
@@ -56,12 +56,28 @@ export async function ensureServers() {
   const work = mkdtempSync(path.join(server.binaryFolder, 'building-'));
   try {
     say(`building LiveKit's server and its mock, ${server.LIVEKIT_VERSION} (up to 4 minutes)`);
-    const modules = missing.map(([name]) => `github.com/livekit/livekit-server/cmd/${name}@v${server.LIVEKIT_VERSION}`);
-    await run(['go', 'install', ...modules], { env: { GOBIN: work }, quiet: true });
+    await prepareServerModule(work);
+    const commands = missing.map(([name]) => `github.com/livekit/livekit-server/cmd/${name}`);
+    await run(['go', 'build', '-o', work, ...commands], { cwd: work, quiet: true });
     for (const [name, binary] of missing) renameSync(path.join(work, name), binary);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/**
+ * Writes the module that livekit-server is built in. livekit-server replaces three pion modules by LiveKit's forks, which the Go module
+ * proxy does not have, so `go install` fails; upstream's webrtc lacks one method of the fork, which is added to a copy of it.
+ */
+async function prepareServerModule(folder) {
+  for (const name of ['go.mod', 'go.sum']) cpSync(path.join(server.moduleFolder, name), path.join(folder, name));
+  const webrtc = 'github.com/pion/webrtc/v4';
+  const download = await run(['go', 'mod', 'download', '-json', webrtc], { cwd: folder, quiet: true });
+  const copy = path.join(folder, 'webrtc');
+  cpSync(JSON.parse(download).Dir, copy, { recursive: true });
+  chmodSync(copy, 0o755); // The module cache is read-only.
+  cpSync(path.join(server.moduleFolder, 'webrtc/sped.go'), path.join(copy, 'sped.go'));
+  await run(['go', 'mod', 'edit', `-replace=${webrtc}=./webrtc`], { cwd: folder, quiet: true });
 }
 
 /** {@link loadClient}, newer than what it is made from. */
