@@ -21,9 +21,9 @@ const { eventually } = require('./eventually.js');
 
 const DIAL_MS = 15_000;
 const POLL_MS = 20;
-const CLIENT = { sdk: 1, version: '2.22.0', protocol: 17, clientProtocol: 2 };
+const CLIENT = { sdk: 1, version: '2.23.0', protocol: 17, clientProtocol: 2 };
 /** As clients say it on /rtc. */
-const PARAMETERS = { sdk: 'js', version: '2.22.0', protocol: '17', auto_subscribe: '1' };
+const PARAMETERS = { sdk: 'js', version: '2.23.0', protocol: '17', auto_subscribe: '1' };
 
 /** A join request as it stands in the address. @param {Record<string, any>} join @param {'GZIP' | 'NONE'} [compression] */
 function packed(join, compression = 'GZIP') {
