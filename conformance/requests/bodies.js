@@ -3,7 +3,7 @@
 // What is and what is not a message.
 
 const { deviates } = require('../deviations.js');
-const { denied, gives, malformedJson, malformedProtobuf, noParticipant, room } = require('../support/answers.js');
+const { denied, gives, malformedJson, malformedProtobuf, noParticipant, room, text } = require('../support/answers.js');
 const { admin } = require('./calls.js');
 
 /** @typedef {import('../support/server.js').Request} Request */
@@ -109,7 +109,7 @@ const protobufs = [
 ];
 
 const LIMIT = 10 * 1024 * 1024;
-const tooLong = deviates('a body of more than 10 MiB', 'is not read');
+const tooLong = text(413, 'request body too large');
 /** @param {number} bytes */
 const longJson = (bytes) => () => Buffer.concat([Buffer.from('{"names":["none"]'), Buffer.alloc(bytes - 18, ' '), Buffer.from('}')]);
 /** An unknown field of as many bytes. @param {number} bytes */
@@ -119,6 +119,9 @@ const longProtobuf = (bytes) => () => {
   return Buffer.concat([Buffer.from([0xfa, 0x3f, ...length, rest >> 21]), Buffer.alloc(rest)]);
 };
 
+/** Of untold length, livekit-server resets the connection while it is written to: what a client reads then is not the same each time. @type {Request} */
+const byteMore = { title: 'JSON: a byte more of told length', body: longJson(LIMIT + 1), expected: tooLong, method: 'ListRooms', token: admin };
+
 const lengths = [false, true].flatMap((chunked) => {
   const how = chunked ? 'of untold length' : 'of told length';
   /** @type {Partial<Request>} */
@@ -126,7 +129,6 @@ const lengths = [false, true].flatMap((chunked) => {
   /** @type {Request[]} */
   const requests = [
     { title: `JSON: 10 MiB ${how}`, body: longJson(LIMIT), expected: gives({ rooms: [] }), ...listRooms },
-    { title: `JSON: a byte more ${how}`, body: longJson(LIMIT + 1), expected: tooLong, ...listRooms },
     {
       title: `protobuf: 10 MiB ${how}`,
       body: longProtobuf(LIMIT),
@@ -139,4 +141,4 @@ const lengths = [false, true].flatMap((chunked) => {
   return requests;
 });
 
-module.exports = [...goodJson, ...badJson, ...otherBadJson, ...protobufs, ...lengths];
+module.exports = [...goodJson, ...badJson, ...otherBadJson, ...protobufs, ...lengths, byteMore];

@@ -3,7 +3,7 @@
 // The methods of a room's administrator, while nobody is in a room.
 
 const { deviates } = require('../deviations.js');
-const { denied, gives, invalid, noParticipant, noRoom, refuses, worded } = require('../support/answers.js');
+const { denied, gives, invalid, noParticipant, noRoom, refuses } = require('../support/answers.js');
 const { ADMIN, admin, inBoth } = require('./calls.js');
 
 /** @typedef {import('../support/server.js').Request} Request */
@@ -148,7 +148,7 @@ const limits = [
     'PerformRpc',
     'refuses to call nobody',
     { method: 'greet' },
-    refuses(400, 'invalid_argument', worded('destination identity is required')),
+    refuses(400, 'invalid_argument', 'destination identity is required'),
     { room: {} },
   ),
 ];

@@ -46,7 +46,7 @@ slow('a resumed participant learns what has changed meanwhile', async () => {
   await ask('UpdateRoomMetadata', { room, metadata: 'about us' });
   // Its signalling is taken over from its client, which takes it back at once.
   const resumed = await dials({ room, identity: 'ann', dialling: { join } });
-  await resumed.hears('reconnect', { serverInfo: { version: '1.13.5' } });
+  await resumed.hears('reconnect', { serverInfo: experienceOf('the version of the server', 'is reported', session.kind) });
   expect(resumed.kinds[0]).toBe('reconnect');
   await resumed.isTold('ben', { sid: ben.me.sid, state: 2 });
   await resumed.hears('roomUpdate', { room: { name: room, metadata: 'about us' } });

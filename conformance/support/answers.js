@@ -28,8 +28,14 @@ const empty = (status, headers) => ({ status, type: undefined, text: '', headers
 /** @param {number} status @param {string} code @param {string | RegExp} msg @param {Record<string, string>} [meta] @returns {Answer} */
 const refuses = (status, code, msg, meta) => ({ status, type: 'application/json', error: { code, msg, ...(meta && { meta }) } });
 
-/** What livekit-server words with a prefix or without one, as its version has it; the deviation says how ours does. @param {string} msg */
-const worded = (msg) => new RegExp(`^(twirp error unknown: )?${msg}$`);
+/** Why a token is refused, by the reason. */
+const invalidToken = {
+  signature: text(401, 'invalid authorization token: token signature is invalid: signature is invalid'),
+  expired: text(401, 'invalid authorization token: token has invalid claims: token is expired'),
+  notYetValid: text(401, 'invalid authorization token: token has invalid claims: token is not valid yet'),
+  noExpiry: text(401, 'invalid authorization token: token has invalid claims: token is missing required claim: exp claim is required'),
+  unknownKey: text(401, 'invalid API key'),
+};
 
 /** Of an argument that is past its limit. @param {string} what @param {string} limit */
 const invalid = (what, limit) => refuses(400, 'invalid_argument', `${what} ${limit}`, { argument: what });
@@ -73,8 +79,8 @@ const room = (fields) => ({
 const denied = refuses(401, 'unauthenticated', 'permissions denied');
 const malformedJson = refuses(400, 'malformed', 'the json request could not be decoded');
 const malformedProtobuf = refuses(400, 'malformed', 'the protobuf request could not be decoded');
-const noRoom = refuses(404, 'not_found', worded('requested room does not exist'));
-const noParticipant = refuses(404, 'not_found', worded('participant does not exist'));
+const noRoom = refuses(404, 'not_found', 'requested room does not exist');
+const noParticipant = refuses(404, 'not_found', 'participant does not exist');
 
 module.exports = {
   TEXT,
@@ -90,5 +96,5 @@ module.exports = {
   refuses,
   room,
   text,
-  worded,
+  invalidToken,
 };

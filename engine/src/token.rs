@@ -84,7 +84,7 @@ impl Claims {
     }
 }
 
-/// Why a token is not taken. It never tells the token.
+/// Why a token is refused, in livekit-server's words. Never contains the token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenFault {
     /// It is no JSON Web Token with HS256.
@@ -94,7 +94,7 @@ pub enum TokenFault {
     #[error("invalid API key")]
     UnknownKey,
     /// Signature, times or claims are wrong.
-    #[error("invalid token, error: {0}")]
+    #[error("invalid authorization token: {0}")]
     Refused(&'static str),
 }
 
@@ -170,14 +170,16 @@ struct Issuer {
     iss: String,
 }
 
-const NOT_YET: &str = "it is not valid yet";
-const UNREADABLE: &str = "its claims cannot be read";
+const NOT_YET: &str = "token has invalid claims: token is not valid yet";
+const UNREADABLE: &str = "token is malformed: could not JSON decode claim";
 
 fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::InvalidSignature => "the signature does not fit the secret",
-        ErrorKind::ExpiredSignature => "it has expired",
-        ErrorKind::MissingRequiredClaim(_) => "it has no exp",
+        ErrorKind::InvalidSignature => "token signature is invalid: signature is invalid",
+        ErrorKind::ExpiredSignature => "token has invalid claims: token is expired",
+        ErrorKind::MissingRequiredClaim(_) => {
+            "token has invalid claims: token is missing required claim: exp claim is required"
+        }
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "its algorithm is not HS256",
         _ => UNREADABLE,
     }
