@@ -12,12 +12,13 @@ const { certificates } = require('./support/certificates.js');
 const { resultOf, root, runNode } = require('./support/child.js');
 const failures = require('./support/failure.js');
 const {
-  FaultServer, PROTOBUF, end, endless, halfBody, halfHead, healthy, held, html, inTurn, protobuf, reset, roomOf, silence, twirp, whole,
+  FaultServer, PROTOBUF, end, endless, halfBody, halfHead, healthy, held, html, inTurn, livekit, protobuf, reset, roomOf, silence, twirp, whole,
 } = require('./support/fault-server.js');
 const { apiKey, apiSecret, mediaAt, roomCalls } = require('./support/media.js');
 const { startProxy } = require('./support/proxy.js');
 const { cleanUp, serve, serveMedia } = require('./support/serve.js');
 
+const MIB = 1024 * 1024;
 const SECRETS = [apiSecret, 'eyJ'];
 
 /** Every failure that this file has seen, for the search for secrets at its end. */
@@ -389,6 +390,42 @@ describe('an answer', () => {
   ])('of %s is not LiveKit', async (_, banner) => {
     const { media } = await serveMedia(({ socket }) => socket.end(banner));
     expect(await failureOf(media.createRoom('room'))).toMatchObject({ code: 'BAD_RESPONSE', retryable: false });
+  });
+});
+
+describe('an answer that takes more memory than its size', () => {
+  // An element of two bytes: a room or participant without any field.
+  const emptyElements = (bytes) => whole(200, PROTOBUF, Buffer.alloc(bytes, '\n\0'));
+
+  test.each(['listRooms()', "listParticipants('room')"])('%s rejects 8 MiB of empty elements before they are decoded', async (call) => {
+    const server = await serve(emptyElements(8 * MIB));
+    const { code, retryable, grownMib } = await resultOf(
+      `const { media } = require(entry).createPlatform(${JSON.stringify({ url: server.url, apiKey, apiSecret })});
+      const peak = () => process.resourceUsage().maxRSS / 1024;
+      const before = peak();
+      media.${call}.catch(({ code, retryable }) => console.log(JSON.stringify({ code, retryable, grownMib: peak() - before })));`,
+    );
+    expect({ code, retryable }).toEqual({ code: 'BAD_RESPONSE', retryable: false });
+    expect(grownMib).toBeLessThan(100);
+  });
+
+  test.each(['deleteRoom', 'removeParticipant'])('%s, whose answer is empty, rejects more than 64 KiB', async (method) => {
+    const { media } = await serveMedia(emptyElements(64 * 1024 + 2));
+    expect(await failureOf(roomCalls[method](media))).toMatchObject({ code: 'BAD_RESPONSE', retryable: false });
+  });
+
+  test('a result longer than 64 MiB of JSON is LIMIT_EXCEEDED', async () => {
+    // A control character is six bytes of JSON.
+    const participant = new livekit.ParticipantInfo({ identity: 'ann', metadata: '\0'.repeat(11 * MIB) });
+    const { media } = await serveMedia(protobuf(new livekit.ListParticipantsResponse({ participants: [participant] })));
+    expect(await failureOf(media.listParticipants('room'))).toMatchObject({ code: 'LIMIT_EXCEEDED', retryable: false });
+  });
+
+  test('more long lists than are decoded at a time are all answered', async () => {
+    const rooms = Array.from({ length: 10_000 }, (_, i) => roomOf(`room-${i}`, { metadata: 'm'.repeat(200) }));
+    const { media } = await serveMedia(protobuf(new livekit.ListRoomsResponse({ rooms })));
+    const lists = await Promise.all(Array.from({ length: 12 }, () => media.listRooms({ timeoutMs: 60_000 })));
+    expect(lists.map((list) => list.length)).toEqual(Array(12).fill(10_000));
   });
 });
 

@@ -1,6 +1,7 @@
 //! Rooms on a LiveKit server, a cluster or LiveKit Cloud, over the Twirp API.
 
 mod answer;
+mod decode;
 mod network;
 mod regions;
 mod rooms;

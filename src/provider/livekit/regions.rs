@@ -10,6 +10,8 @@ use crate::media::Secret;
 
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(2);
 const MOST_LIST_BYTES: usize = 256 * 1024;
+/// Maximum number of regions of a project. The farthest are left out.
+const MAX_REGIONS: usize = 32;
 
 static CACHE: LazyLock<RegionCache> = LazyLock::new(|| RegionCache::new(RegionCache::DEFAULT_TTL));
 
@@ -63,7 +65,7 @@ async fn fetch(base: &Url, client: &Client, token: &Secret, request_id: &str, wi
         }
     }
     let list: RegionsResponse = serde_json::from_slice(&body).ok()?;
-    let urls: Vec<String> = list.regions.into_iter().map(|region| region.url).collect();
+    let urls: Vec<String> = list.regions.into_iter().take(MAX_REGIONS).map(|region| region.url).collect();
     // An age of zero asks not to be kept.
     if max_age != Some(Duration::ZERO) {
         CACHE.insert(host(base), urls.clone(), max_age);

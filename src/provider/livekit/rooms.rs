@@ -6,6 +6,7 @@ use livekit_protocol as proto;
 
 use super::LiveKitConfig;
 use super::answer::Failure;
+use super::decode;
 use super::turns::{self, Key};
 use super::twirp::{Answer, Method, Twirp};
 use crate::media::{
@@ -14,12 +15,14 @@ use crate::media::{
 };
 use crate::provider::{Deadline, Provider, Work, convert};
 
-const MIB: usize = 1024 * 1024;
-const CREATE_ROOM: Method = Method { name: "CreateRoom", most_bytes: 4 * MIB };
-const DELETE_ROOM: Method = Method { name: "DeleteRoom", most_bytes: 4 * MIB };
-const LIST_ROOMS: Method = Method { name: "ListRooms", most_bytes: 64 * MIB };
-const LIST_PARTICIPANTS: Method = Method { name: "ListParticipants", most_bytes: 64 * MIB };
-const REMOVE_PARTICIPANT: Method = Method { name: "RemoveParticipant", most_bytes: 4 * MIB };
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const CREATE_ROOM: Method = Method { name: "CreateRoom", max_bytes: 4 * MIB, shape: &decode::ROOM };
+const DELETE_ROOM: Method = Method { name: "DeleteRoom", max_bytes: 64 * KIB, shape: &decode::EMPTY };
+const LIST_ROOMS: Method = Method { name: "ListRooms", max_bytes: 64 * MIB, shape: &decode::ROOMS };
+const LIST_PARTICIPANTS: Method =
+    Method { name: "ListParticipants", max_bytes: 64 * MIB, shape: &decode::PARTICIPANTS };
+const REMOVE_PARTICIPANT: Method = Method { name: "RemoveParticipant", max_bytes: 64 * KIB, shape: &decode::EMPTY };
 
 /// Rooms on a LiveKit server, a cluster or LiveKit Cloud.
 pub struct LiveKit {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use livekit_api::access_token::VideoGrants;
 use prost::Message;
 use reqwest::{Client, Response, StatusCode, Url, header};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use super::answer::{Failure, broken, refusal};
+use super::decode::{Shape, decode};
 use super::{LiveKitConfig, network, regions};
 use crate::media::{ConfigFault, MediaError, Mismatch, Secret, Upstream};
 use crate::provider::Deadline;
@@ -21,6 +22,11 @@ pub(super) const REQUEST_ID: &str = "X-Livekit-Request-Id";
 /// More would only queue in the server, and take sockets from the app. Later calls wait in order of arrival.
 const MOST_IN_FLIGHT: usize = 64;
 const MOST_REFUSAL_BYTES: usize = 16 * 1024;
+/// An answer with more bytes than this is large.
+const LARGE_ANSWER_BYTES: usize = 1024 * 1024;
+/// Maximum number of large answers that are read and decoded at a time in the process. Others wait within their budget,
+/// so that the memory of many long lists does not add up.
+const MAX_LARGE_ANSWERS: usize = 4;
 const PROTOBUF: &str = "application/protobuf";
 
 /// Failover, as LiveKit's own SDKs do it.
@@ -32,8 +38,10 @@ const LEAST_BUDGET: Duration = Duration::from_secs(5);
 /// One method of `livekit.RoomService`.
 pub(super) struct Method {
     pub(super) name: &'static str,
-    /// The most bytes a right answer can have.
-    pub(super) most_bytes: usize,
+    /// Maximum size of the answer's body, in bytes. A longer one is `BAD_RESPONSE`.
+    pub(super) max_bytes: usize,
+    /// What is decoded of the answer.
+    pub(super) shape: &'static Shape,
 }
 
 /// The server API of one LiveKit server or project.
@@ -57,6 +65,14 @@ struct Call<'a> {
     grants: VideoGrants,
     request_id: String,
     body: Vec<u8>,
+}
+
+/// The body of an answer.
+#[derive(Default)]
+struct Body {
+    bytes: Vec<u8>,
+    /// Held by a large answer until it is decoded.
+    permit: Option<SemaphorePermit<'static>>,
 }
 
 impl Twirp {
@@ -95,9 +111,9 @@ impl Twirp {
             () = deadline.passed() => return Err(call.timed_out(deadline).into()),
         };
         let upstream = call.upstream(200);
-        match A::decode(body.as_slice()) {
+        match decode(&body.bytes, method.shape) {
             Ok(message) => Ok(Answer { message, upstream }),
-            Err(_) => Err(bad(Mismatch::Undecodable, upstream).into()),
+            Err(mismatch) => Err(bad(mismatch, upstream).into()),
         }
     }
 }
@@ -112,7 +128,7 @@ fn places(base: Option<&Url>) -> Arc<Semaphore> {
 
 impl Call<'_> {
     /// Fails over to other regions where there are any; else tries once more what broke on the way.
-    async fn attempt_all(&self, base: &Url, deadline: &Deadline) -> Result<Vec<u8>, Failure> {
+    async fn attempt_all(&self, base: &Url, deadline: &Deadline) -> Result<Body, Failure> {
         let has_regions = regions::has_regions(base);
         let mut regions_left = has_regions;
         let mut list = None;
@@ -185,7 +201,7 @@ impl Call<'_> {
     }
 
     /// One request and its whole answer.
-    async fn attempt(&self, base: &Url, client: &Client) -> Result<Vec<u8>, Failure> {
+    async fn attempt(&self, base: &Url, client: &Client) -> Result<Body, Failure> {
         let url = format!("{}/twirp/livekit.RoomService/{}", base.as_str().trim_end_matches('/'), self.method.name);
         let sent = client
             .post(url)
@@ -201,12 +217,12 @@ impl Call<'_> {
         if status != StatusCode::OK {
             // Status alone tells most; a body that breaks off tells no more.
             let body = read(&mut response, MOST_REFUSAL_BYTES).await.ok().flatten().unwrap_or_default();
-            return Err(refusal(status.as_u16(), &body, &self.request_id));
+            return Err(refusal(status.as_u16(), &body.bytes, &self.request_id));
         }
         if !is_protobuf(&response) {
             return Err(bad(Mismatch::NotTwirp, self.upstream(200)).into());
         }
-        let body = read(&mut response, self.method.most_bytes).await.map_err(lost)?;
+        let body = read(&mut response, self.method.max_bytes).await.map_err(lost)?;
         body.ok_or_else(|| bad(Mismatch::TooLarge, self.upstream(200)).into())
     }
 
@@ -229,18 +245,24 @@ fn is_protobuf(response: &Response) -> bool {
     kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.starts_with(PROTOBUF))
 }
 
-/// The body, or `None` if it has more than `most` bytes; the rest of it is not read.
-async fn read(response: &mut Response, most: usize) -> reqwest::Result<Option<Vec<u8>>> {
+/// The body, or `None` if it has more than `max` bytes; the rest of it is not read.
+async fn read(response: &mut Response, max: usize) -> reqwest::Result<Option<Body>> {
+    static LARGE: Semaphore = Semaphore::const_new(MAX_LARGE_ANSWERS);
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    if announced > most {
+    if announced > max {
         return Ok(None);
     }
-    let mut body = Vec::with_capacity(announced);
+    let mut body = Body { bytes: Vec::with_capacity(announced.min(LARGE_ANSWER_BYTES)), permit: None };
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > most {
+        let length = body.bytes.len() + chunk.len();
+        if length > max {
             return Ok(None);
         }
-        body.extend_from_slice(&chunk);
+        if length > LARGE_ANSWER_BYTES && body.permit.is_none() {
+            // Fails only if it is closed, which it never is.
+            body.permit = LARGE.acquire().await.ok();
+        }
+        body.bytes.extend_from_slice(&chunk);
     }
     Ok(Some(body))
 }
