@@ -2,6 +2,9 @@ use napi_derive::napi;
 
 use crate::media::MediaError;
 
+/// Maximum size of an error's message, in bytes; the rest is cut off. A host that a server named can be of any length.
+const MAX_MESSAGE_BYTES: usize = 2048;
+
 /// The codes of the public `MediaError`.
 #[napi(string_enum = "UPPER_SNAKE")]
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +64,7 @@ impl From<&MediaError> for MediaErrorCode {
             MediaError::PermissionDenied(_) | MediaError::RegionRefused(_) => Self::PermissionDenied,
             MediaError::RoomNotFound { .. } => Self::RoomNotFound,
             MediaError::ParticipantNotFound { .. } => Self::ParticipantNotFound,
-            MediaError::LimitExceeded(_) => Self::LimitExceeded,
+            MediaError::LimitExceeded(_) | MediaError::ResultTooLarge { .. } => Self::LimitExceeded,
             MediaError::Unreachable { .. } | MediaError::Unavailable(_) | MediaError::Starved | MediaError::Closed => {
                 Self::Unavailable
             }
@@ -79,10 +82,33 @@ impl From<MediaError> for Failure {
         let upstream = error.upstream();
         Self {
             code: (&error).into(),
-            message: error.to_string(),
+            message: cut(error.to_string()),
             retryable: error.is_retryable(),
             upstream_status: upstream.and_then(|upstream| upstream.status),
             request_id: upstream.and_then(|upstream| upstream.request_id.clone()),
         }
+    }
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE_BYTES {
+        let end = (0..=MAX_MESSAGE_BYTES).rev().find(|&end| message.is_char_boundary(end));
+        message.truncate(end.unwrap_or_default());
+        message.push('…');
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_a_long_message_between_characters() {
+        let room = "é".repeat(MAX_MESSAGE_BYTES);
+        let failure = Failure::from(MediaError::RoomNotFound { room, upstream: crate::media::Upstream::default() });
+        assert!((MAX_MESSAGE_BYTES - 1..MAX_MESSAGE_BYTES + 4).contains(&failure.message.len()));
+        assert!(failure.message.ends_with("é…"));
+        assert_eq!(cut("short".into()), "short");
     }
 }

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 
@@ -10,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::calls::Cancellable;
 use super::failure::Failure;
 use crate::media::MediaError;
-use crate::provider::{Deadline, Work, attend};
+use crate::provider::{Deadline, MAX_RESULT_BYTES, Work, attend};
 
 /// JSON text, what went wrong, or a promise of either.
 pub type Settled<'env> = Either3<String, Failure, Object<'env>>;
@@ -40,11 +41,14 @@ pub fn settle<T: Serialize + Send + 'static>(
 ) -> Result<Settled<'_>> {
     let Work { future, until_told } = work;
     let future = match future {
-        future::Either::Left(done) => return Ok(settled(answer_with(done.into_inner()))),
+        future::Either::Left(done) => {
+            return Ok(settled(answer_with(done.into_inner().and_then(|value| to_json(&value)))));
+        }
         future::Either::Right(waits) => waits,
     };
     let call = Cancellable::new(*env, call)?;
-    let mut answer = async move { answer_with(attend(future, deadline, call.cancelled.clone()).await) }.boxed();
+    let json = async { to_json(&future.await?) };
+    let mut answer = async move { answer_with(attend(json, deadline, call.cancelled.clone()).await) }.boxed();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return Ok(Settled::B(error.into())),
@@ -76,10 +80,56 @@ fn settled<'env>(answer: Answer) -> Settled<'env> {
     }
 }
 
-fn answer_with<T: Serialize>(outcome: std::result::Result<T, MediaError>) -> Answer {
-    let json = outcome.and_then(|value| serde_json::to_string(&value).map_err(|_| MediaError::Internal));
+fn answer_with(json: std::result::Result<String, MediaError>) -> Answer {
     match json {
         Ok(json) => Answer::A(json),
         Err(error) => Answer::B(error.into()),
+    }
+}
+
+fn to_json(value: &impl Serialize) -> std::result::Result<String, MediaError> {
+    let mut text = Text(Vec::with_capacity(128));
+    serde_json::to_writer(&mut text, value).map_err(|error| match error.io_error_kind() {
+        Some(_) => MediaError::ResultTooLarge { max: MAX_RESULT_BYTES },
+        None => MediaError::Internal,
+    })?;
+    String::from_utf8(text.0).map_err(|_| MediaError::Internal)
+}
+
+/// The text of a result, which takes up to [`MAX_RESULT_BYTES`].
+struct Text(Vec<u8>);
+
+impl io::Write for Text {
+    #[inline]
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.write_all(part)?;
+        Ok(part.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, part: &[u8]) -> io::Result<()> {
+        if part.len() > MAX_RESULT_BYTES - self.0.len() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(part);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_a_result_longer_than_the_limit() {
+        let largest = "x".repeat(MAX_RESULT_BYTES - 2);
+        assert!(to_json(&largest).is_ok());
+        let expected = Err(MediaError::ResultTooLarge { max: MAX_RESULT_BYTES });
+        assert_eq!(to_json(&(largest + "x")), expected);
+        assert_eq!(to_json(&"\0".repeat(MAX_RESULT_BYTES / 2)), expected);
     }
 }

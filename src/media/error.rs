@@ -82,6 +82,14 @@ pub enum MediaError {
         /// The answer.
         upstream: Upstream,
     },
+    /// The result is longer than one call gives.
+    #[error(
+        "the result is longer than {max} bytes: a list of fewer rooms or participants, or less metadata, would fit"
+    )]
+    ResultTooLarge {
+        /// Maximum size, in bytes.
+        max: usize,
+    },
     /// The system has no thread, socket or memory left for it.
     #[error(
         "this machine has no thread or socket left for it: raise the limit of open files, or close what is not needed"
@@ -122,6 +130,7 @@ impl MediaError {
             | Self::ParticipantNotFound { .. }
             | Self::Aborted
             | Self::BadResponse { .. }
+            | Self::ResultTooLarge { .. }
             | Self::Refused { .. }
             | Self::Internal => false,
         }
@@ -145,6 +154,7 @@ impl MediaError {
             Self::InvalidArgument { .. }
             | Self::InvalidConfig(_)
             | Self::UrlNotConfigured
+            | Self::ResultTooLarge { .. }
             | Self::Starved
             | Self::Closed
             | Self::Aborted

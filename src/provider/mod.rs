@@ -23,6 +23,10 @@ pub use deadline::Deadline;
 
 use crate::media::{Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret};
 
+/// Maximum size of a result as JSON text, in bytes. A larger one is `LIMIT_EXCEEDED`. JavaScript parses it on its own
+/// thread, which does nothing else meanwhile, and cannot hold a text of 512 MiB at all.
+pub const MAX_RESULT_BYTES: usize = 64 * 1024 * 1024;
+
 /// How a call ends.
 pub type Outcome<T> = Result<T, MediaError>;
 

@@ -8,7 +8,7 @@ use super::engines::{self, Running};
 use crate::media::{
     Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream, by_name,
 };
-use crate::provider::{Deadline, Provider, Work, convert};
+use crate::provider::{Deadline, MAX_RESULT_BYTES, Provider, Work, convert};
 
 /// Rooms in an engine of this process, which starts at the first call.
 pub struct Embedded {
@@ -100,10 +100,10 @@ impl Provider for Embedded {
 
     fn list_participants(&self, room: RoomName, _: &Deadline) -> Work<Vec<Participant>> {
         self.at_once(|running| {
-            let mut listed: Vec<Participant> = running.engine.rooms(|rooms, now| {
-                let found = rooms.get(room.on_server(), now).map(|room| room.participants().cloned());
-                found.into_iter().flatten().map(convert::participant).collect()
-            });
+            let mut listed = running.engine.rooms(|rooms, now| match rooms.get(room.on_server(), now) {
+                Some(room) => participants(room),
+                None => Ok(Vec::new()),
+            })?;
             listed.sort_by(|a, b| by_name(&a.identity, &b.identity));
             Ok(listed)
         })
@@ -145,6 +145,19 @@ fn refused(refusal: &Refusal) -> MediaError {
 }
 
 /// What the same refusal would look like from a server; no request was made.
+/// The participants of a room, copied up to the size of a result: the rooms are locked, and participants can have
+/// metadata of half a megabyte each.
+fn participants(room: &maravilla_engine::rooms::Room) -> Result<Vec<Participant>, MediaError> {
+    let mut left = MAX_RESULT_BYTES;
+    let copied = room.participants().map(|info| {
+        let attributes: usize = info.attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let size = info.metadata.len() + attributes;
+        left = left.checked_sub(size).ok_or(MediaError::ResultTooLarge { max: MAX_RESULT_BYTES })?;
+        Ok(convert::participant(info.clone()))
+    });
+    copied.collect()
+}
+
 fn upstream(refusal: &Refusal) -> Upstream {
     let (_, status) = refusal.code();
     Upstream { request_id: None, status: Some(status) }
