@@ -197,7 +197,7 @@ impl Call<'_> {
 
     /// Signed for each attempt: a call may wait longer than a token is good for.
     fn token(&self) -> Result<Secret, MediaError> {
-        self.signer.call(self.grants.clone())
+        self.signer.call(&self.grants)
     }
 
     /// One request and its whole answer.
