@@ -64,10 +64,10 @@ function createMedia(binding, operation, config) {
       const operation = 'createRoom';
       readText(operation, 'roomId', roomId);
       const { maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata } = readSettings(operation, 'settings', settings) ?? NO_SETTINGS;
-      const fields = await run(operation, options, (timeoutMs, call) =>
+      const fields = run(operation, options, (timeoutMs, call) =>
         binding.createRoom(provider, roomId, maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata, timeoutMs, call),
       );
-      return roomOf(roomId, fields, 0);
+      return roomOf(roomId, Array.isArray(fields) ? fields : await fields, 0);
     },
     async deleteRoom(roomId, options) {
       const operation = 'deleteRoom';
