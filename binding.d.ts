@@ -48,6 +48,9 @@ export interface EmbeddedOptions {
   timeoutMs: number
 }
 
+/** The port that the provider's engine listens on; `null` if it has none, or none that runs yet. */
+export declare function enginePort(provider: number): number | null
+
 /** What the facade makes a `MediaError` of. */
 export interface Failure {
   /** What kind of failure. */

@@ -840,6 +840,7 @@ module.exports.closeProvider = nativeBinding.closeProvider
 module.exports.configureNetwork = nativeBinding.configureNetwork
 module.exports.createRoom = nativeBinding.createRoom
 module.exports.deleteRoom = nativeBinding.deleteRoom
+module.exports.enginePort = nativeBinding.enginePort
 module.exports.generateToken = nativeBinding.generateToken
 module.exports.listParticipants = nativeBinding.listParticipants
 module.exports.listRooms = nativeBinding.listRooms

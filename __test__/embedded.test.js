@@ -4,6 +4,7 @@
 
 require('./support/environment.js');
 const { once } = require('node:events');
+const http = require('node:http');
 const path = require('node:path');
 const { inspect } = require('node:util');
 const { Worker } = require('node:worker_threads');
@@ -104,6 +105,41 @@ describe('the port', () => {
       const other = execFileSync(process.execPath, ['-e', 'require(process.argv[1]).getPlatform({ provider: "embedded", host: "${host}" }).media.mediaUrl().then(console.log)', entry], { encoding: 'utf8' });
       tell([portOf(url), portOf(other)]);`;
     expect(await told(script)).toEqual([7880, 7881]);
+  });
+
+  /** The codes of the warnings of two platforms on the shared engine, after what holds port 7880 has been asked. */
+  const warnings = (host) =>
+    told(
+      `const codes = [];
+      process.on('warning', ({ code }) => codes.push(code));
+      for (let i = 0; i < 2; i += 1) {
+        const { media } = platform.getPlatform({ provider: 'embedded', host: '${host}' });
+        await media.createRoom('room');
+        await fetch('http://${host}:7880', { method: 'POST' });
+        await new Promise(setImmediate);
+        platform.clearPlatformCache();
+      }
+      tell(codes);`,
+    );
+
+  test('of the shared engine leads to one warning where an engine of another process has 7880', async () => {
+    const host = '127.0.78.6';
+    await openEmbedded({ host, port: 7880 }).media.mediaUrl();
+    expect(await warnings(host)).toEqual(['MARAVILLA_SEVERAL_ENGINES']);
+  });
+
+  test('of the shared engine leads to no warning where another server has 7880', async () => {
+    const host = '127.0.78.7';
+    const asked = [];
+    const server = http.createServer((request, response) => {
+      asked.push(request.method);
+      response.end();
+    });
+    server.listen(7880, host);
+    cleanUp(() => server.close());
+    await once(server, 'listening');
+    expect(await warnings(host)).toEqual([]);
+    expect(asked).toContain('GET');
   });
 
   test('of an own engine is any free one', async () => {

@@ -14,10 +14,21 @@ function createMedia(binding, operation, config) {
   // The engine is in this process: no proxy and no certificate is on the way to it.
   let networkRead = isEmbedded;
   let ending;
+  let portChecked = !isEmbedded || !config.shared || config.port !== undefined;
 
   function urlNow(operation) {
-    if (url === undefined) url = askUrl(binding, operation, provider);
+    if (url === undefined) {
+      url = askUrl(binding, operation, provider);
+      if (!portChecked) checkPort();
+    }
     return url;
+  }
+
+  function checkPort() {
+    const port = binding.enginePort(provider);
+    if (port === null) return;
+    portChecked = true;
+    require('./default-port.js').checkDefaultPort(port, config.host);
   }
 
   /**
@@ -35,6 +46,7 @@ function createMedia(binding, operation, config) {
       const call = signal === undefined ? undefined : binding.newCall();
       forget = signal && onAbort(operation, signal, () => binding.cancelCall(call));
       const answer = start(timeoutMs, call);
+      if (!portChecked) checkPort();
       if (typeof answer !== 'string') return waitFor(operation, answer, signal, forget);
       forget?.();
       return JSON.parse(answer);

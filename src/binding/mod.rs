@@ -92,6 +92,12 @@ pub fn media_url(provider: u32) -> Either3<String, Null, Failure> {
     }
 }
 
+/// The port that the provider's engine listens on; `null` if it has none, or none that runs yet.
+#[napi(catch_unwind)]
+pub fn engine_port(provider: u32) -> Option<u16> {
+    service(provider).ok()?.provider.engine_port()
+}
+
 /// Ends an engine of the provider's own, with its rooms, and then gives `null`. Later calls find the provider closed.
 #[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
 pub fn close_provider(env: &Env, provider: u32) -> Result<Settled<'_>> {

@@ -78,6 +78,9 @@ pub trait Provider: Send + Sync {
     /// What keeps an engine of ours from starting.
     fn media_url(&self) -> Result<Option<String>, MediaError>;
 
+    /// The port that the engine in this process listens on; `None` if there is no engine, or none yet.
+    fn engine_port(&self) -> Option<u16>;
+
     /// Mints a signed token to join one room. Local work.
     ///
     /// # Errors

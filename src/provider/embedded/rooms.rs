@@ -57,6 +57,13 @@ impl Provider for Embedded {
         Ok(Some(self.config.public_url.clone().unwrap_or_else(own)))
     }
 
+    fn engine_port(&self) -> Option<u16> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Running(running) => Some(running.engine.address().port()),
+            State::NotStarted | State::Closed => None,
+        }
+    }
+
     fn generate_token(&self, join: &Join) -> Result<Secret, MediaError> {
         let running = self.running()?;
         let mark = running.engine.rooms(|rooms, _| rooms.mark());
@@ -138,13 +145,6 @@ impl Provider for Embedded {
     }
 }
 
-/// The error that a livekit-server's refusal of the same call becomes.
-fn refused(refusal: &Refusal) -> MediaError {
-    let (code, _) = refusal.code();
-    MediaError::Refused { code: code.to_owned(), upstream: upstream(refusal) }
-}
-
-/// What the same refusal would look like from a server; no request was made.
 /// The participants of a room, copied up to the size of a result: the rooms are locked, and participants can have
 /// metadata of half a megabyte each.
 fn participants(room: &maravilla_engine::rooms::Room) -> Result<Vec<Participant>, MediaError> {
@@ -158,6 +158,13 @@ fn participants(room: &maravilla_engine::rooms::Room) -> Result<Vec<Participant>
     copied.collect()
 }
 
+/// The error that a livekit-server's refusal of the same call becomes.
+fn refused(refusal: &Refusal) -> MediaError {
+    let (code, _) = refusal.code();
+    MediaError::Refused { code: code.to_owned(), upstream: upstream(refusal) }
+}
+
+/// What the same refusal would look like from a server; no request was made.
 fn upstream(refusal: &Refusal) -> Upstream {
     let (_, status) = refusal.code();
     Upstream { request_id: None, status: Some(status) }

@@ -54,6 +54,10 @@ impl Provider for LiveKit {
         Ok(self.url.clone())
     }
 
+    fn engine_port(&self) -> Option<u16> {
+        None
+    }
+
     fn generate_token(&self, join: &Join) -> Result<Secret, MediaError> {
         if self.url.is_none() {
             return Err(MediaError::UrlNotConfigured);

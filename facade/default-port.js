@@ -1,0 +1,37 @@
+'use strict';
+
+// Each process has an embedded engine of its own, and participants of one engine are in no room of another. With
+// `cluster`, PM2 or a forking dev server that goes unnoticed, because the second engine takes the next free port.
+
+const DEFAULT_PORT = 7880;
+const CODE = 'MARAVILLA_SEVERAL_ENGINES';
+/** Milliseconds for an answer from whatever holds the default port. */
+const TIMEOUT_MS = 1000;
+
+/** Warns once in the process if the engine is not on the default port because an engine of another process is. */
+function checkDefaultPort(port, host = '127.0.0.1') {
+  if (port === DEFAULT_PORT) return;
+  const reached = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
+  const request = require('node:http').get({ host: reached, port: DEFAULT_PORT, path: '/', agent: false, timeout: TIMEOUT_MS });
+  // The check must not keep the process alive.
+  request.on('socket', (socket) => socket.unref());
+  request.on('timeout', () => request.destroy());
+  request.on('error', () => {});
+  request.on('response', (response) => {
+    response.destroy();
+    if (String(response.headers.server).startsWith('maravilla-media/')) warnOnce(port);
+  });
+}
+
+function warnOnce(port) {
+  const { getEnvironmentData, setEnvironmentData } = require('node:worker_threads');
+  if (getEnvironmentData(CODE)) return;
+  setEnvironmentData(CODE, true);
+  const message =
+    `the embedded media engine listens on port ${port}, because an engine of another process has port ${DEFAULT_PORT}: ` +
+    'the two share no rooms, so that participants may miss each other. Run the engine in one process only ' +
+    '(MARAVILLA_MEDIA_PORT makes every further one fail), or use a LiveKit server';
+  process.emitWarning(message, { type: 'MaravillaWarning', code: CODE });
+}
+
+module.exports = { checkDefaultPort };
