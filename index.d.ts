@@ -88,7 +88,7 @@ export interface MediaTrack {
 }
 
 /** A participant in a room, as the server has it now. */
-export interface MediaParticipant {
+export interface MediaRoomParticipant {
   identity: string;
   /** The name that others see; may be `''`. */
   name: string;
@@ -150,7 +150,7 @@ export interface MediaService {
   /** Where browsers connect (ws or wss), or `null` while no URL is configured; the embedded engine always has one. */
   mediaUrl(options?: MediaCallOptions): Promise<string | null>;
   /** Those in the room, sorted by identity; none for a room that is not there. */
-  listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaParticipant[]>;
+  listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaRoomParticipant[]>;
   /**
    * Disconnects a participant; `PARTICIPANT_NOT_FOUND` if there is none of that identity.
    * Their token stays valid: they can join again until it expires.

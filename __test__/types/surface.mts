@@ -5,7 +5,7 @@ import type {
   MediaCallOptions,
   MediaErrorCode,
   MediaErrorDetails,
-  MediaParticipant,
+  MediaRoomParticipant,
   MediaParticipantInfo,
   MediaRoomInfo,
   MediaRoomInfoSettings,
@@ -39,7 +39,7 @@ export type Results = [
   Expect<Equal<MediaTokenResult, { token: string; url: string; expiresAt: number }>>,
   Expect<
     Equal<
-      MediaParticipant,
+      MediaRoomParticipant,
       {
         identity: string;
         name: string;
@@ -150,7 +150,7 @@ export type Methods = Expect<
         options?: MediaCallOptions,
       ): Promise<MediaTokenResult>;
       mediaUrl(options?: MediaCallOptions): Promise<string | null>;
-      listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaParticipant[]>;
+      listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaRoomParticipant[]>;
       removeParticipant(roomId: string, identity: string, options?: MediaCallOptions): Promise<void>;
     }
   >
