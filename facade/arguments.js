@@ -3,33 +3,38 @@
 // The shapes of JavaScript values. What a value must say (lengths, ranges) is checked in Rust.
 
 const { MediaError } = require('./errors.js');
+const { findMisspelt, guard } = require('./misspelling.js');
+const { isPolluted, unlessPolluted } = require('./properties.js');
 
 const SOURCES = ['camera', 'microphone', 'screen_share', 'screen_share_audio'];
 
-const text = (value) =>
-  typeof value !== 'string' ? 'must be a string' : value.isWellFormed() ? '' : 'holds half a surrogate pair';
-const number = (value) => (typeof value === 'number' ? '' : 'must be a number');
-const boolean = (value) => (typeof value === 'boolean' ? '' : 'must be true or false');
+// Each check gives what was expected where the value is something else.
+const text = (value) => (typeof value !== 'string' ? 'a string' : value.isWellFormed() ? '' : 'a string without half a surrogate pair');
+const number = (value) => (typeof value === 'number' ? '' : 'a number');
+const boolean = (value) => (typeof value === 'boolean' ? '' : 'true or false');
 
 /** The named sources, copied: an array of getters could answer otherwise the second time. */
 function sourcesOf(operation, parameter, value) {
   if (value === undefined) return undefined;
-  if (!Array.isArray(value)) throw invalid(operation, parameter, 'must be an array');
+  if (!Array.isArray(value)) throw unexpected(operation, parameter, 'an array', value);
   const sources = Array.from(value);
   // LiveKit takes an empty list for "all sources": the opposite of what it looks like.
-  if (sources.length === 0) throw invalid(operation, parameter, 'must name at least one source; to allow none, set canPublish to false');
-  if (sources.every((source) => SOURCES.includes(source))) return sources;
-  throw invalid(operation, parameter, `may hold only ${SOURCES.join(', ')}`);
+  if (sources.length === 0) throw invalid(operation, parameter, 'expected at least one source, got none; to allow none, set canPublish to false');
+  const wrong = sources.find((source) => !SOURCES.includes(source));
+  if (wrong === undefined && !sources.includes(undefined)) return sources;
+  const got = typeof wrong === 'string' ? JSON.stringify(wrong.slice(0, MAX_SHOWN)) : describe(wrong);
+  throw invalid(operation, parameter, `expected only ${SOURCES.join(', ')}, got ${got}`);
 }
 
 /** Keys and values one after the other, as the core takes them. */
 function attributesOf(operation, parameter, value) {
-  if (value === undefined) return undefined;
+  if (value === undefined || value === null) return undefined;
   // A Map has no keys of its own, so that all it holds would be lost.
-  const isPlain = Object.prototype.toString.call(value) === '[object Object]';
-  const flat = isPlain ? Object.entries(value).flat() : [];
-  if (isPlain && flat.every((entry) => text(entry) === '')) return flat;
-  throw invalid(operation, parameter, 'must be an object whose keys and values are well-formed strings');
+  if (Object.prototype.toString.call(value) !== '[object Object]') throw unexpected(operation, parameter, 'an object', value);
+  const flat = Object.entries(value).flat();
+  const wrong = flat.findIndex((entry) => text(entry) !== '');
+  if (wrong < 0) return flat;
+  throw unexpected(operation, parameter, 'keys and values that are well-formed strings', flat[wrong]);
 }
 
 const signal = (value) =>
@@ -39,28 +44,39 @@ const signal = (value) =>
   typeof value.addEventListener === 'function' &&
   typeof value.removeEventListener === 'function'
     ? ''
-    : 'must be an AbortSignal';
+    : 'an AbortSignal';
 
-const MOST_TIMEOUT_MS = 2_147_483_647;
+const MAX_TIMEOUT_MS = 2_147_483_647;
 const budget = (value) =>
-  Number.isInteger(value) && value >= 1 && value <= MOST_TIMEOUT_MS ? '' : `must be a whole number from 1 to ${MOST_TIMEOUT_MS}`;
+  Number.isInteger(value) && value >= 1 && value <= MAX_TIMEOUT_MS ? '' : `a whole number from 1 to ${MAX_TIMEOUT_MS}`;
 
-const SETTINGS = new Set(['maxParticipants', 'emptyTimeoutSecs', 'departureTimeoutSecs', 'metadata']);
-const PARTICIPANT = new Set([
-  'identity',
-  'name',
-  'canPublish',
-  'canSubscribe',
-  'canPublishData',
-  'canPublishSources',
-  'canUpdateOwnMetadata',
-  'hidden',
-  'metadata',
-  'attributes',
-  'ttlSecs',
-  'roomSettings',
-]);
-const CALL = new Set(['signal', 'timeoutMs']);
+/** Characters of a caller's text that a message shows; the rest is cut. */
+const MAX_SHOWN = 40;
+
+// For each object argument its fields, and those whose misspelling is refused because it would lift a restriction. In a
+// participant nothing else is compared: all columns of a user's record have to pass.
+const SETTINGS = {
+  fields: new Set(['maxParticipants', 'emptyTimeoutSecs', 'departureTimeoutSecs', 'metadata']),
+  guarded: guard({ maxParticipants: 2, emptyTimeoutSecs: 2, departureTimeoutSecs: 2 }),
+};
+const PARTICIPANT = {
+  fields: new Set([
+    'identity',
+    'name',
+    'canPublish',
+    'canSubscribe',
+    'canPublishData',
+    'canPublishSources',
+    'canUpdateOwnMetadata',
+    'hidden',
+    'metadata',
+    'attributes',
+    'ttlSecs',
+    'roomSettings',
+  ]),
+  guarded: guard({ canPublish: 2, canSubscribe: 2, canPublishData: 2, canPublishSources: 2, hidden: 1, ttlSecs: 1 }),
+};
+const CALL = { fields: new Set(['signal', 'timeoutMs']), guarded: guard({ signal: 1, timeoutMs: 2 }) };
 
 function isRecord(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -69,30 +85,66 @@ function isRecord(value) {
 function invalid(operation, parameter, problem, cause) {
   const details = { operation };
   if (cause !== undefined) details.cause = cause;
-  return new MediaError('INVALID_ARGUMENT', `${parameter} ${problem}`, details);
+  return new MediaError('INVALID_ARGUMENT', `${parameter}: ${problem}`, details);
+}
+
+function unexpected(operation, parameter, expected, value) {
+  return invalid(operation, parameter, `expected ${expected}, got ${describe(value)}`);
+}
+
+/** What a value is, for a message. The content of a text stays out: it may be secret. */
+function describe(value) {
+  switch (typeof value) {
+    case 'number':
+    case 'boolean':
+    case 'undefined':
+      return String(value);
+    case 'string':
+      return value.isWellFormed() ? 'a string' : 'half a surrogate pair';
+    case 'bigint':
+      return 'a BigInt';
+    case 'object':
+      return value === null ? 'null' : isArray(value) ? 'an array' : 'an object';
+    default:
+      return `a ${typeof value}`;
+  }
+}
+
+function isArray(value) {
+  try {
+    return Array.isArray(value);
+  } catch {
+    // A revoked proxy.
+    return false;
+  }
 }
 
 /** A string argument, as it is. */
 function readText(operation, parameter, value) {
-  const problem = text(value);
-  if (problem) throw invalid(operation, parameter, problem);
+  const expected = text(value);
+  if (expected) throw unexpected(operation, parameter, expected, value);
   return value;
 }
 
-/** An optional field, as it is. */
-function field(operation, parameter, name, value, check) {
-  if (value === undefined) return undefined;
-  const problem = check(value);
-  if (problem) throw invalid(operation, `${parameter}.${name}`, problem);
+/** A field that may be absent, as it is; `null` is a wrong value. */
+function field(operation, parameter, record, name, value, check) {
+  if (value === undefined || isPolluted(record, name)) return undefined;
+  const expected = check(value);
+  if (expected) throw unexpected(operation, `${parameter}.${name}`, expected, value);
   return value;
 }
 
-/** What `read` makes of an object argument; a near miss of a known name is refused. `read` reads each field once. */
-function readFields(operation, parameter, value, known, read) {
+/** A field that grants nothing: `null` is absent, as in a row of a database. */
+function nullableField(operation, parameter, record, name, value, check) {
+  return value === null ? undefined : field(operation, parameter, record, name, value, check);
+}
+
+/** What `read` makes of an object argument, whose misspelt restrictions are refused. `read` reads each field once. */
+function readFields(operation, parameter, value, { fields, guarded }, read) {
   try {
-    if (!isRecord(value)) throw invalid(operation, parameter, 'must be an object');
+    if (!isRecord(value)) throw unexpected(operation, parameter, 'an object', value);
     for (const key in value) {
-      if (!known.has(key)) refuseNearMiss(operation, parameter, key, known);
+      if (!fields.has(key)) refuseMisspelling(operation, parameter, value, key, guarded);
     }
     return read(operation, parameter, value);
   } catch (error) {
@@ -101,12 +153,12 @@ function readFields(operation, parameter, value, known, read) {
   }
 }
 
-/** A mistyped permission must not grant it. Other keys, of a whole user record, are none of ours. */
-function refuseNearMiss(operation, parameter, key, known) {
-  const near = nearest(key, [...known]);
-  if (near === undefined && !key.startsWith('can')) return;
-  const problem = near === undefined ? 'is not a known permission' : `is not known: did you mean ${near}?`;
-  throw invalid(operation, `${parameter}.${key.slice(0, 40)}`, problem);
+/** A mistyped restriction must not lift it. Other keys, of a whole user record, are ignored. */
+function refuseMisspelling(operation, parameter, record, key, guarded) {
+  const near = findMisspelt(key, guarded);
+  if (near === undefined || isPolluted(record, key)) return;
+  // As JSON shows it: a request's body may have put a line break into it.
+  throw invalid(operation, `${parameter}.${JSON.stringify(key.slice(0, MAX_SHOWN)).slice(1, -1)}`, `no such field; did you mean ${near}?`);
 }
 
 function readSettings(operation, parameter, value) {
@@ -115,10 +167,10 @@ function readSettings(operation, parameter, value) {
 
 function settingsOf(operation, parameter, value) {
   return {
-    maxParticipants: field(operation, parameter, 'maxParticipants', value.maxParticipants, number),
-    emptyTimeoutSecs: field(operation, parameter, 'emptyTimeoutSecs', value.emptyTimeoutSecs, number),
-    departureTimeoutSecs: field(operation, parameter, 'departureTimeoutSecs', value.departureTimeoutSecs, number),
-    metadata: field(operation, parameter, 'metadata', value.metadata, text),
+    maxParticipants: nullableField(operation, parameter, value, 'maxParticipants', value.maxParticipants, number),
+    emptyTimeoutSecs: nullableField(operation, parameter, value, 'emptyTimeoutSecs', value.emptyTimeoutSecs, number),
+    departureTimeoutSecs: nullableField(operation, parameter, value, 'departureTimeoutSecs', value.departureTimeoutSecs, number),
+    metadata: nullableField(operation, parameter, value, 'metadata', value.metadata, text),
   };
 }
 
@@ -129,18 +181,18 @@ function readParticipant(operation, value) {
 // Spelled out, field by field: reading by computed names takes a quarter of the time of a whole token.
 function participantOf(operation, parameter, value) {
   return {
-    identity: readText(operation, 'participant.identity', value.identity),
-    name: field(operation, parameter, 'name', value.name, text),
-    canPublish: field(operation, parameter, 'canPublish', value.canPublish, boolean),
-    canSubscribe: field(operation, parameter, 'canSubscribe', value.canSubscribe, boolean),
-    canPublishData: field(operation, parameter, 'canPublishData', value.canPublishData, boolean),
-    canPublishSources: sourcesOf(operation, 'participant.canPublishSources', value.canPublishSources),
-    canUpdateOwnMetadata: field(operation, parameter, 'canUpdateOwnMetadata', value.canUpdateOwnMetadata, boolean),
-    hidden: field(operation, parameter, 'hidden', value.hidden, boolean),
-    metadata: field(operation, parameter, 'metadata', value.metadata, text),
-    attributes: attributesOf(operation, 'participant.attributes', value.attributes),
-    ttlSecs: field(operation, parameter, 'ttlSecs', value.ttlSecs, number),
-    roomSettings: readSettings(operation, 'participant.roomSettings', value.roomSettings),
+    identity: readText(operation, 'participant.identity', unlessPolluted(value, 'identity', value.identity)),
+    name: nullableField(operation, parameter, value, 'name', value.name, text),
+    canPublish: field(operation, parameter, value, 'canPublish', value.canPublish, boolean),
+    canSubscribe: field(operation, parameter, value, 'canSubscribe', value.canSubscribe, boolean),
+    canPublishData: field(operation, parameter, value, 'canPublishData', value.canPublishData, boolean),
+    canPublishSources: sourcesOf(operation, 'participant.canPublishSources', unlessPolluted(value, 'canPublishSources', value.canPublishSources)),
+    canUpdateOwnMetadata: field(operation, parameter, value, 'canUpdateOwnMetadata', value.canUpdateOwnMetadata, boolean),
+    hidden: field(operation, parameter, value, 'hidden', value.hidden, boolean),
+    metadata: nullableField(operation, parameter, value, 'metadata', value.metadata, text),
+    attributes: attributesOf(operation, 'participant.attributes', unlessPolluted(value, 'attributes', value.attributes)),
+    ttlSecs: nullableField(operation, parameter, value, 'ttlSecs', value.ttlSecs, number),
+    roomSettings: readSettings(operation, 'participant.roomSettings', unlessPolluted(value, 'roomSettings', value.roomSettings)),
   };
 }
 
@@ -152,34 +204,9 @@ const NO_OPTIONS = { signal: undefined, timeoutMs: undefined };
 
 function callOptionsOf(operation, parameter, value) {
   return {
-    signal: field(operation, parameter, 'signal', value.signal, signal),
-    timeoutMs: field(operation, parameter, 'timeoutMs', value.timeoutMs, budget),
+    signal: field(operation, parameter, value, 'signal', value.signal, signal),
+    timeoutMs: field(operation, parameter, value, 'timeoutMs', value.timeoutMs, budget),
   };
 }
 
-/** The known name within that edit distance of `key`, the nearest one. */
-function nearest(key, known, most = 2) {
-  let best;
-  let least = most + 1;
-  for (const name of known) {
-    if (Math.abs(name.length - key.length) >= least) continue;
-    const distance = editDistance(key, name);
-    if (distance < least) [best, least] = [name, distance];
-  }
-  return best;
-}
-
-function editDistance(a, b) {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const substituted = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substituted, row[j] + 1, next[j - 1] + 1));
-    }
-    row = next;
-  }
-  return row[b.length];
-}
-
-module.exports = { SOURCES, invalid, isRecord, nearest, readCallOptions, readParticipant, readSettings, readText };
+module.exports = { SOURCES, describe, invalid, isRecord, readCallOptions, readParticipant, readSettings, readText };

@@ -1,12 +1,14 @@
 'use strict';
 
-const { isRecord, nearest } = require('./arguments.js');
+const { isRecord } = require('./arguments.js');
 const { MediaError } = require('./errors.js');
+const { findMisspelt, guard } = require('./misspelling.js');
 const { PROVIDERS, RANGES } = require('./providers.js');
 
 const FIELDS = ['provider', ...new Set(Object.values(PROVIDERS).flatMap(({ variables }) => Object.keys(variables)))];
 const OPTIONS = [...FIELDS, 'env', 'devServerUrl', 'tenant'];
-const LONG_OPTIONS = OPTIONS.filter((name) => name.length > 5);
+// Short names are near to too much that an app may well pass, such as `ttl` and `dev`.
+const MISSPELT_OPTIONS = guard(Object.fromEntries(OPTIONS.map((name) => [name, name.length > 5 ? 2 : 1])));
 
 /**
  * What options and environment say, before it is judged: for each field its value, whether code gave it, and its name
@@ -15,8 +17,7 @@ const LONG_OPTIONS = OPTIONS.filter((name) => name.length > 5);
 function readOptions(operation, options = {}, environment = undefined, known = 'livekit') {
   if (!isRecord(options)) throw invalid(operation, 'options must be an object');
   for (const key in options) {
-    // Short names are near to too much that an app may well pass, such as `ttl` and `dev`.
-    const near = OPTIONS.includes(key) ? undefined : (nearest(key, LONG_OPTIONS) ?? nearest(key, OPTIONS, 1));
+    const near = OPTIONS.includes(key) ? undefined : findMisspelt(key, MISSPELT_OPTIONS);
     if (near !== undefined) throw invalid(operation, `option ${key} is not known: did you mean ${near}?`);
   }
   if (options.env !== undefined && !isRecord(options.env)) throw invalid(operation, 'option env must be an object');

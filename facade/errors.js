@@ -4,9 +4,11 @@
 const BRAND = Symbol.for('@maravilla-labs/platform.MediaError');
 
 class MediaError extends Error {
-  constructor(code, message, details = {}) {
-    const { operation = '', retryable = false, upstreamStatus, requestId } = details;
-    super(message, 'cause' in details ? { cause: details.cause } : undefined);
+  constructor(code, message, details) {
+    // Without a prototype, so that a polluted Object.prototype supplies no detail.
+    const own = { __proto__: null, ...details };
+    const { operation = '', retryable = false, upstreamStatus, requestId } = own;
+    super(message, 'cause' in own ? { cause: own.cause } : undefined);
     this.code = code;
     this.operation = operation;
     this.retryable = retryable;

@@ -136,7 +136,7 @@ function createMedia(binding, operation, config) {
   return { media, close };
 }
 
-const NO_SETTINGS = {};
+const NO_SETTINGS = { __proto__: null };
 
 /** The room of that name, with the three fields from `at` on. The server tells of no room that is not open. */
 function roomOf(name, fields, at) {
@@ -254,8 +254,7 @@ function checkLocal(operation, options) {
 function unwrap(operation, answer, signal) {
   if (typeof answer === 'string') return answer;
   if (answer.code === 'ABORTED' && signal !== undefined) throw aborted(operation, signal);
-  const { code, message, retryable, upstreamStatus, requestId } = answer;
-  throw new MediaError(code, message, { operation, retryable, upstreamStatus, requestId });
+  throw new MediaError(answer.code, answer.message, { ...answer, operation });
 }
 
 function aborted(operation, signal) {
