@@ -530,64 +530,6 @@ describe('a stack', () => {
   });
 });
 
-describe('without an addon for this platform', () => {
-  const configured = { LIVEKIT_URL: 'ws://rooms.example', LIVEKIT_API_KEY: 'k', LIVEKIT_API_SECRET: 's' };
-
-  test.each(['none', 'broken'])('a configured provider is INVALID_CONFIG, and the message says what to type (addon: %s)', async (addon) => {
-    const copy = installCopy(temporaryFolder(), addon);
-    const { version } = require('../package.json');
-    const failure = await resultOf(
-      `const { getPlatform, isMediaError } = require(entry);
-      const failures = [1, 2].map(() => { try { getPlatform(); } catch (error) { return { is: isMediaError(error), code: error.code, operation: error.operation, retryable: error.retryable, message: error.message, cause: error.cause instanceof Error }; } });
-      console.log(JSON.stringify(failures));`,
-      { entry: copy, env: configured },
-    );
-    const glibc = process.report.getReport().header.glibcVersionRuntime !== undefined;
-    const target = { linux: `linux-${process.arch}-${glibc ? 'gnu' : 'musl'}`, win32: `win32-${process.arch}-msvc` }[process.platform] ?? `${process.platform}-${process.arch}`;
-    expect(failure[0]).toMatchObject({ is: true, code: 'INVALID_CONFIG', operation: 'getPlatform', retryable: false, cause: true });
-    expect(failure[0].message).toContain(`npm install @maravilla-labs/platform-${target}@${version}`);
-    expect(failure[1]).toEqual(failure[0]);
-  });
-
-  test('everything runs where no provider is configured', async () => {
-    const copy = installCopy(temporaryFolder(), 'none');
-    const result = await resultOf(
-      `const { getPlatform, createPlatform, clearPlatformCache, MediaError, isMediaError } = require(entry);
-      const results = [getPlatform(), createPlatform(), createPlatform({ provider: 'none', apiKey: 'k' })].map(({ media }) => media === undefined);
-      clearPlatformCache();
-      globalThis.platform = { media: {} };
-      results.push(getPlatform() === globalThis.platform, isMediaError(new MediaError('INTERNAL', 'x')));
-      createPlatform().close().then(() => console.log(JSON.stringify(results)));`,
-      { entry: copy },
-    );
-    expect(result).toEqual([true, true, true, true, true]);
-  });
-
-  test('a wrong configuration is told before the missing addon', async () => {
-    const copy = installCopy(temporaryFolder(), 'none');
-    const { code, message } = await resultOf(
-      `try { require(entry).createPlatform({ apiKey: 'k', apiSecret: 's', url: 'not a url' }); } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`,
-      { entry: copy },
-    );
-    expect(code).toBe('INVALID_CONFIG');
-    expect(message).not.toContain('npm install');
-  });
-
-  test('the addon is found in the package of its platform', async () => {
-    const folder = temporaryFolder();
-    const copy = installCopy(folder, 'none');
-    const [addon] = addons().filter((name) => name.includes(`${process.platform}-${process.arch}`));
-    const target = /^platform\.(.+)\.node$/.exec(addon)[1];
-    const { version } = require('../package.json');
-    const home = path.join(folder, `node_modules/@maravilla-labs/platform-${target}`);
-    fs.mkdirSync(home);
-    fs.copyFileSync(path.join(root, addon), path.join(home, addon));
-    fs.writeFileSync(path.join(home, 'package.json'), JSON.stringify({ name: `@maravilla-labs/platform-${target}`, version, main: addon }));
-    const url = await resultOf(`require(entry).getPlatform().media.mediaUrl().then((url) => console.log(JSON.stringify(url)));`, { entry: copy, env: configured });
-    expect(url).toBe('ws://rooms.example');
-  });
-});
-
 describe('the addon for Linux with glibc', () => {
   const gnu = addons().filter((name) => name.includes('linux') && name.includes('gnu'));
 

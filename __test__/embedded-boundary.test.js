@@ -135,13 +135,13 @@ test('hot reload keeps the rooms: Vite SSR runs the same engine on', async () =>
   expect(result).toEqual({ anew: true, rooms: ['kept'], same: true });
 });
 
-test('an addon that is missing is told of when the platform is made, naming the package to install', async () => {
+test('an addon that is missing is told of when the platform is made, with the remedy', async () => {
   const copy = installCopy(temporaryFolder(), 'none');
   const failure = await resultOf(
     `try { require(entry).createPlatform({ provider: 'embedded' }); } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`,
     { entry: copy },
   );
   expect(failure.code).toBe('INVALID_CONFIG');
-  expect(failure.message).toContain('npm install @maravilla-labs/platform-');
+  expect(failure.message).toContain('npm run pack');
   expect(createPlatform({ provider: 'none' }).media).toBeUndefined();
 });

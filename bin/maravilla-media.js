@@ -6,6 +6,7 @@
 const { BlockList, isIP } = require('node:net');
 const { constants } = require('node:os');
 const { parseArgs } = require('node:util');
+const { requireNode } = require('../facade/native.js');
 const { createPlatform, isMediaError } = require('../index.js');
 const { version } = require('../package.json');
 
@@ -114,6 +115,7 @@ async function dev(args) {
   if (values.help) return void process.stdout.write(DEV_HELP);
   if (positionals.length > 0) throw new Misuse('dev takes options only');
   const wanted = readWanted(values, process.env);
+  requireNode('createPlatform');
   const platform = open(wanted);
   endOnRequest(platform);
   const url = await platform.media.mediaUrl();

@@ -3,6 +3,7 @@
 const { isRecord } = require('./arguments.js');
 const { MediaError } = require('./errors.js');
 const { findMisspelt, guard } = require('./misspelling.js');
+const { requireNode } = require('./native.js');
 const { PROVIDERS, RANGES } = require('./providers.js');
 
 const FIELDS = ['provider', ...new Set(Object.values(PROVIDERS).flatMap(({ variables }) => Object.keys(variables)))];
@@ -65,7 +66,9 @@ function chooseProvider(operation, { settings, isProduction }) {
     faults.push({ message, inCode: fields.some((field) => settings[field]?.inCode === true) });
   };
   const name = chosenName(settings, fault);
-  const config = providerOf(name).read(settings, fault);
+  const provider = providerOf(name);
+  if (provider !== PROVIDERS.none) requireNode(operation);
+  const config = provider.read(settings, fault);
   if (faults.length === 0) {
     if (name === 'embedded' && isProduction) warnOfProduction();
     return config;

@@ -8,9 +8,6 @@ declare module 'node:tls' {
 }
 
 declare global {
-  namespace NodeJS {
-    interface ProcessReport {
-      getReport(): { header: { glibcVersionRuntime?: string } };
-    }
-  }
+  /** The edge entry looks whether it runs in a browser. */
+  const document: unknown;
 }

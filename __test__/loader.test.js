@@ -1,0 +1,229 @@
+'use strict';
+
+// The addon that is missing, damaged or made for another machine, and the runtimes that do not let it load.
+
+require('./support/environment.js');
+const fs = require('node:fs');
+const path = require('node:path');
+const { resultOf, root, runNode } = require('./support/child.js');
+const { addons, installCopy, temporaryFolder } = require('./support/package-copy.js');
+
+const { engines, version } = require('../package.json');
+const configured = { LIVEKIT_URL: 'ws://rooms.example', LIVEKIT_API_KEY: 'k', LIVEKIT_API_SECRET: 's' };
+
+const glibc = process.report.getReport().header.glibcVersionRuntime !== undefined;
+const target = { linux: `linux-${process.arch}-${glibc ? 'gnu' : 'musl'}`, win32: `win32-${process.arch}-msvc` }[process.platform] ?? `${process.platform}-${process.arch}`;
+const addon = `platform.${target}.node`;
+const tarball = `maravilla-labs-platform-${target}-${version}.tgz`;
+
+const REMEDY = ['npm run pack', tarball, 'npm install', 'npm run build'];
+
+/** What `getPlatform()` throws in a process of its own, after `before` has run there. */
+function failureAfter(before, { entry, env = configured, flags = [] }) {
+  return resultOf(
+    `${before}
+    const { getPlatform, isMediaError } = require(entry);
+    try {
+      getPlatform();
+      console.log('null');
+    } catch (error) {
+      console.log(JSON.stringify({ is: isMediaError(error), code: error.code, operation: error.operation, retryable: error.retryable, message: error.message, cause: error.cause instanceof Error }));
+    }`,
+    { entry, env, flags },
+  );
+}
+
+/** Puts a package of the addon beside a copy of this one. */
+function installAddon(folder, bytes, of = target) {
+  const home = path.join(folder, `node_modules/@maravilla-labs/platform-${of}`);
+  const file = path.join(home, `platform.${of}.node`);
+  fs.mkdirSync(home, { recursive: true });
+  fs.writeFileSync(path.join(home, 'package.json'), JSON.stringify({ name: `@maravilla-labs/platform-${of}`, version, main: path.basename(file) }));
+  if (bytes !== undefined) fs.writeFileSync(file, bytes);
+  return file;
+}
+
+const library = () => fs.readFileSync(path.join(root, addon));
+
+/** The library with other bytes at a place. */
+function patched(offset, ...bytes) {
+  const copy = library();
+  copy.set(bytes, offset);
+  return copy;
+}
+
+/** The library as if it had been linked on a system whose glibc is newer than any. */
+function fromTheFuture() {
+  const copy = library();
+  const newest = [...new Set(copy.toString('latin1').match(/GLIBC_\d+\.\d\d/g))].sort().at(-1);
+  copy.write('GLIBC_9.99', copy.indexOf(`${newest}\0`));
+  return copy;
+}
+
+test('an addon that is not installed is INVALID_CONFIG, and the message says where to get it, each time', async () => {
+  const entry = installCopy(temporaryFolder(), 'none');
+  const failure = await failureAfter('', { entry });
+  expect(failure).toMatchObject({ is: true, code: 'INVALID_CONFIG', operation: 'getPlatform', retryable: false, cause: true });
+  for (const part of [target, 'is not installed', ...REMEDY]) expect(failure.message).toContain(part);
+  expect(failure.message).not.toContain('only for');
+  expect(await failureAfter(`try { require(entry).getPlatform(); } catch {}`, { entry })).toEqual(failure);
+});
+
+test('an addon that is installed for other platforms only is told so', async () => {
+  const folder = temporaryFolder();
+  const entry = installCopy(folder, 'none');
+  const others = ['darwin-arm64', 'linux-x64-musl'].filter((other) => other !== target);
+  for (const other of others) installAddon(folder, 'no library', other);
+  const { message } = await failureAfter('', { entry });
+  for (const part of ['is not installed', ...others, tarball]) expect(message).toContain(part);
+});
+
+test('a platform that there is no addon for is told which there are', async () => {
+  const entry = installCopy(temporaryFolder(), 'none');
+  const { message } = await failureAfter(`Object.defineProperty(process, 'arch', { value: 'riscv64' });`, { entry });
+  for (const part of ['riscv64', 'linux-x64-gnu', 'darwin-arm64', 'win32-x64-msvc', 'npm run build']) expect(message).toContain(part);
+  expect(message).not.toContain('npm run pack');
+});
+
+const onLinux = process.platform === 'linux' ? describe : describe.skip;
+onLinux('an addon that is found but does not load', () => {
+  /** @type {Record<string, [bytes: () => string | Buffer, reason: RegExp]>} */
+  const DAMAGES = {
+    'an empty file': [() => '', /too short/],
+    'its first page': [() => library().subarray(0, 4096), /truncated/],
+    'half of it': [() => library().subarray(0, library().length / 2), /truncated/],
+    'all of it but a byte': [() => library().subarray(0, -1), /truncated/],
+    'no library': [() => '<!doctype html>'.repeat(100), /invalid ELF header/],
+    // Bytes 4 and 18 of the file say for which word size and which processor it is.
+    'one for 32 bits': [() => patched(4, 1), /wrong ELF class/],
+    'one for another processor': [() => patched(18, process.arch === 'x64' ? 0xb7 : 0x3e, 0), /./],
+    'one for a newer glibc': [fromTheFuture, /GLIBC_9\.99' not found/],
+  };
+
+  test.each(Object.entries(DAMAGES))("is told with the system's reason: %s", async (_, [bytes, reason]) => {
+    const folder = temporaryFolder();
+    const entry = installCopy(folder, 'none');
+    const file = installAddon(folder, bytes());
+    const failure = await failureAfter('', { entry });
+    expect(failure).toMatchObject({ code: 'INVALID_CONFIG', cause: true });
+    for (const part of ['is found but does not load', file, ...REMEDY]) expect(failure.message).toContain(part);
+    expect(failure.message).not.toContain('is not installed');
+    expect(failure.message.split(`${file}: `)[1]).toMatch(reason);
+    expect(failure.message).not.toContain('\n');
+  });
+
+  test('is told where it lies beside the package', async () => {
+    const entry = installCopy(temporaryFolder(), 'broken');
+    const { message } = await failureAfter('', { entry });
+    for (const part of ['does not load', path.join(path.dirname(entry), addon), ...REMEDY]) expect(message).toContain(part);
+  });
+
+  test('is told where a variable names it', async () => {
+    const folder = temporaryFolder();
+    const file = path.join(folder, 'named.node');
+    fs.writeFileSync(file, '');
+    const { message } = await failureAfter('', { entry: installCopy(folder, 'linked'), env: { ...configured, NAPI_RS_NATIVE_LIBRARY_PATH: file } });
+    for (const part of ['does not load', `${file}: `, 'too short']) expect(message).toContain(part);
+  });
+
+  test('is told where the process may load no addons', async () => {
+    const entry = installCopy(temporaryFolder(), 'linked');
+    const flag = Number(process.versions.node.split('.')[0]) < 23 ? '--experimental-permission' : '--permission';
+    const { message } = await failureAfter('', { entry, flags: ['--no-warnings', flag, '--allow-fs-read=*'] });
+    expect(message).toMatch(/does not load: .*addons? /);
+  });
+
+  test('is told as such where its package has no library', async () => {
+    const folder = temporaryFolder();
+    const entry = installCopy(folder, 'none');
+    installAddon(folder);
+    const { code, message } = await failureAfter('', { entry });
+    expect(code).toBe('INVALID_CONFIG');
+    for (const part of REMEDY) expect(message).toContain(part);
+  });
+});
+
+describe('what the runtime does not tell or allow', () => {
+  const denied = `() => { throw Object.assign(new Error('denied'), { code: 'ERR_ACCESS_DENIED' }); }`;
+  const noLdd = `const { readFileSync } = require('fs'); require('fs').readFileSync = (file, ...rest) => { if (file === '/usr/bin/ldd') throw new Error('denied'); return readFileSync(file, ...rest); };`;
+
+  test.each([
+    ['no report', `Object.defineProperty(process, 'report', { value: undefined });`],
+    ['a report that throws', `process.report.getReport = ${denied};`],
+    ['a report without a header', `process.report.getReport = () => ({});`],
+  ])('leaves the message as it is: %s', async (_, before) => {
+    const entry = installCopy(temporaryFolder(), 'none');
+    const failure = await failureAfter(`${noLdd} require('child_process').execSync = ${denied}; ${before}`, { entry });
+    expect(failure).toMatchObject({ code: 'INVALID_CONFIG' });
+    for (const part of [process.platform === 'linux' ? `linux-${process.arch}-gnu` : target, 'is not installed', 'npm run pack']) expect(failure.message).toContain(part);
+  });
+});
+
+describe('Node.js that is too old', () => {
+  const oldNode = (node) => `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${node}' } }); delete String.prototype.isWellFormed;`;
+
+  test.each(['18.20.8', '20.16.0', '16.0.0'])('%s is INVALID_CONFIG, and the message says which is needed', async (node) => {
+    const env = { ...configured, MARAVILLA_MEDIA_ROOM_PREFIX: 'app:' };
+    const { code, message } = await failureAfter(oldNode(node), { entry: path.join(root, 'index.js'), env });
+    expect(code).toBe('INVALID_CONFIG');
+    expect(engines.node).toBe('>=20.17');
+    for (const part of ['20.17', node]) expect(message).toContain(part);
+  });
+
+  test('runs an app without a provider', async () => {
+    expect(await failureAfter(oldNode('18.20.8'), { entry: path.join(root, 'index.js'), env: { MARAVILLA_MEDIA_PROVIDER: 'none' } })).toBeNull();
+  });
+
+  test.each(['20.17.0', '20.20.2', '22.0.0', '100.0.0'])('is not %s', async (node) => {
+    const before = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${node}' } });`;
+    expect(await failureAfter(before, { entry: path.join(root, 'index.js') })).toBeNull();
+  });
+
+  test.each(['bun', 'deno'])('is not what %s imitates', async (runtime) => {
+    const before = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.0.0', ${runtime}: '1.0.0' } });`;
+    expect(await failureAfter(before, { entry: path.join(root, 'index.js') })).toBeNull();
+  });
+
+  test('is told by the command line, as a failure and not as a misuse', async () => {
+    const program = path.join(root, 'bin/maravilla-media.js');
+    const { code, stderr } = await runNode(`${oldNode('18.20.8')} process.argv = [process.argv[0], '', 'dev', '--port', '0']; require(${JSON.stringify(program)});`);
+    expect(code).toBe(1);
+    expect(stderr).toContain('20.17');
+    expect(stderr).not.toContain('Usage');
+  });
+});
+
+describe('without an addon', () => {
+  test('everything runs where no provider is configured', async () => {
+    const copy = installCopy(temporaryFolder(), 'none');
+    const result = await resultOf(
+      `const { getPlatform, createPlatform, clearPlatformCache, MediaError, isMediaError } = require(entry);
+      const results = [getPlatform(), createPlatform(), createPlatform({ provider: 'none', apiKey: 'k' })].map(({ media }) => media === undefined);
+      clearPlatformCache();
+      globalThis.platform = { media: {} };
+      results.push(getPlatform() === globalThis.platform, isMediaError(new MediaError('INTERNAL', 'x')));
+      createPlatform().close().then(() => console.log(JSON.stringify(results)));`,
+      { entry: copy },
+    );
+    expect(result).toEqual([true, true, true, true, true]);
+  });
+
+  test('a wrong configuration is told before the missing addon', async () => {
+    const copy = installCopy(temporaryFolder(), 'none');
+    const { code, message } = await resultOf(
+      `try { require(entry).createPlatform({ apiKey: 'k', apiSecret: 's', url: 'not a url' }); } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`,
+      { entry: copy },
+    );
+    expect(code).toBe('INVALID_CONFIG');
+    expect(message).toContain('URL');
+  });
+});
+
+test('the addon is found in the package of its platform', async () => {
+  const folder = temporaryFolder();
+  const entry = installCopy(folder, 'none');
+  expect(addons()).toContain(addon);
+  installAddon(folder, library());
+  const url = await resultOf(`require(entry).getPlatform().media.mediaUrl().then((url) => console.log(JSON.stringify(url)));`, { entry, env: configured });
+  expect(url).toBe('ws://rooms.example');
+});
