@@ -396,13 +396,6 @@ describe('getPlatform', () => {
     expect(getPlatform({ ...WHOLE })).toBe(platform);
   });
 
-  test('gives the same object also where the environment has changed since', () => {
-    const platform = getPlatform();
-    setEnv(WHOLE);
-    expect(getPlatform()).toBe(platform);
-    expect(platform.media).toBeUndefined();
-  });
-
   const changed = {
     provider: 'none',
     url: 'wss://other.example',
@@ -428,16 +421,6 @@ describe('getPlatform', () => {
     const { message } = failureIn(() => getPlatform({ ...WHOLE, tokenTtlSecs: 5, url: 'wss://other.example' }));
     expect(message).toContain('url');
     expect(message).not.toContain('tokenTtlSecs');
-  });
-
-  test('tells a difference in env too', () => {
-    setEnv(WHOLE);
-    getPlatform();
-    const env = variables({ ...WHOLE, apiSecret: 'another-secret-than-that' });
-    const error = failureIn(() => getPlatform({ env }));
-    expect(error.code).toBe('INVALID_CONFIG');
-    expect(error.message).toContain('apiSecret');
-    expect(error.message).not.toContain('another-secret-than-that');
   });
 
   test('can try again after it threw', async () => {
@@ -491,6 +474,113 @@ describe('getPlatform', () => {
       thrown: [true, true, 'INVALID_CONFIG'],
       rejection: [true, true, 'INVALID_ARGUMENT'],
     });
+  });
+});
+
+describe('a changed environment', () => {
+  const OTHER = { ...WHOLE, url: 'wss://other.example' };
+
+  test('makes a new platform, and leaves the old one as it was', async () => {
+    const before = getPlatform();
+    expect(before.media).toBeUndefined();
+    setEnv(WHOLE);
+    const first = getPlatform();
+    expect(first).not.toBe(before);
+    setEnv(OTHER);
+    const second = getPlatform();
+    expect(second).not.toBe(first);
+    expect(getPlatform()).toBe(second);
+    expect([before.media, await first.media.mediaUrl(), await second.media.mediaUrl()]).toEqual([undefined, WHOLE.url, OTHER.url]);
+    expect(warnings()).toEqual([]);
+  });
+
+  test('in env does so too, and getPlatform() without env reads the same env from then on', async () => {
+    getPlatform({ env: variables(WHOLE) });
+    const platform = getPlatform({ env: variables(OTHER) });
+    expect(await platform.media.mediaUrl()).toBe(OTHER.url);
+    setEnv({ ...WHOLE, url: 'wss://third.example' });
+    expect(getPlatform()).toBe(platform);
+    expect(getPlatform({})).toBe(platform);
+  });
+
+  test.each(Object.keys({ ...WHOLE, provider: 0, roomPrefix: 0, tokenTtlSecs: 0 }))('makes a new platform where %s is no longer in it', (field) => {
+    const env = variables({ ...WHOLE, provider: 'livekit', roomPrefix: 'a:', tokenTtlSecs: 5 });
+    const platform = getPlatform({ env });
+    const { [VARIABLES[field]]: _, ...rest } = env;
+    expect(getPlatform({ env: rest })).not.toBe(platform);
+    expect(getPlatform()).not.toBe(platform);
+  });
+
+  test('is looked at once in production, unless env is passed', () => {
+    setEnv(WHOLE);
+    process.env.NODE_ENV = 'production';
+    try {
+      const platform = getPlatform();
+      setEnv(OTHER);
+      expect(getPlatform()).toBe(platform);
+      expect(getPlatform({ env: variables(OTHER) })).not.toBe(platform);
+    } finally {
+      process.env.NODE_ENV = 'test';
+    }
+  });
+
+  test('that concerns none of the variables read is no change', () => {
+    setEnv(WHOLE);
+    const platform = getPlatform();
+    setEnv({ host: '127.0.0.1', port: 1, apiKey: 'other' }, 'embedded');
+    process.env.SOMETHING_ELSE = 'changed';
+    expect(getPlatform()).toBe(platform);
+    delete process.env.SOMETHING_ELSE;
+  });
+
+  test('changes nothing that code has set, at whichever call', async () => {
+    setEnv(WHOLE);
+    const platform = getPlatform({ url: 'wss://code.example', roomPrefix: 'code:' });
+    setEnv({ ...OTHER, roomPrefix: 'env:' });
+    expect(getPlatform()).toBe(platform);
+    expect(getPlatform({ url: 'wss://code.example' })).toBe(platform);
+    setEnv({ ...OTHER, tokenTtlSecs: 77 });
+    const changed = getPlatform();
+    expect(changed).not.toBe(platform);
+    const { url, video, nbf, exp } = await claimsOf(changed.media);
+    expect([url, video.room, exp - nbf]).toEqual(['wss://code.example', 'code:room', 77]);
+  });
+
+  test('excuses no option in code that differs', () => {
+    setEnv(WHOLE);
+    getPlatform({ roomPrefix: 'a:' });
+    setEnv(OTHER);
+    const error = failureIn(() => getPlatform({ roomPrefix: 'b:' }));
+    expect(error.code).toBe('INVALID_CONFIG');
+    expect(error.message).toContain('roomPrefix');
+  });
+
+  test('shows no secret', () => {
+    getPlatform({ env: variables(WHOLE) });
+    const platform = getPlatform({ env: variables({ ...WHOLE, apiSecret: 'another-secret-than-that' }) });
+    const kept = globalThis[Symbol.for('@maravilla-labs/platform')];
+    expect(inspect([platform, kept], { depth: Infinity, showHidden: true, getters: true })).not.toContain('another-secret-than-that');
+  });
+
+  test('that is wrong switches media off with a warning, and once it is right again media is there', async () => {
+    setEnv(WHOLE);
+    getPlatform();
+    setEnv({ ...WHOLE, url: 'not a url' });
+    expect([getPlatform().media, getPlatform().media]).toEqual([undefined, undefined]);
+    expect(warnings()).toHaveLength(1);
+    setEnv(OTHER);
+    expect(await getPlatform().media.mediaUrl()).toBe(OTHER.url);
+  });
+
+  test('gives an injected platform the new media', async () => {
+    const injected = (globalThis.platform = { kv: 1 });
+    setEnv(WHOLE);
+    expect(getPlatform()).toBe(injected);
+    setEnv(OTHER);
+    expect(getPlatform()).toBe(injected);
+    expect(await injected.media.mediaUrl()).toBe(OTHER.url);
+    clearPlatformCache();
+    expect(injected).toEqual({ kv: 1 });
   });
 });
 
@@ -615,6 +705,82 @@ describe.each(['platform', '__maravilla_platform'])('a platform injected as glob
     }
     inject(new Injected());
     expect(getPlatform(WHOLE).get()).toBe('value');
+  });
+
+  describe.each([
+    ['in code', (provider) => getPlatform({ provider, env: variables(WHOLE) })],
+    ['by MARAVILLA_MEDIA_PROVIDER', (provider) => getPlatform({ env: variables({ ...WHOLE, provider }) })],
+  ])('that has media, where a provider is named %s', (_, open) => {
+    const own = { own: true };
+    class Injected {
+      kv = 1;
+      get media() {
+        return own;
+      }
+    }
+
+    test.each([
+      ['a field', () => ({ kv: 1, media: own })],
+      ["its class's getter", () => new Injected()],
+      ['a getter of its own', () => ({ kv: 1, get media() { return own; } })],
+      ['fixed', () => Object.defineProperty({ kv: 1 }, 'media', { value: own })],
+      ['frozen', () => Object.freeze({ kv: 1, media: own })],
+    ])('has the media of that provider, and its own again once the cache is cleared: %s', async (__, make) => {
+      const injected = inject(make());
+      const platform = open('livekit');
+      expect(await platform.media.mediaUrl()).toBe(WHOLE.url);
+      expect(platform.kv).toBe(1);
+      expect(open('livekit')).toBe(platform);
+      expect(getPlatform().media).toBe(platform.media);
+      clearPlatformCache();
+      expect(injected.media).toBe(own);
+      expect(getPlatform()).toBe(injected);
+      expect(getPlatform().media).toBe(own);
+    });
+
+    test('has none where the provider is none', () => {
+      const injected = inject({ kv: 1, media: own });
+      expect(open('none').media).toBeUndefined();
+      expect(getPlatform().kv).toBe(1);
+      clearPlatformCache();
+      expect(injected).toEqual({ kv: 1, media: own });
+    });
+  });
+
+  test('that has media has none where the provider that is named is misspelt, and a warning says so', () => {
+    inject({ media: { own: true } });
+    setEnv({ ...WHOLE, provider: 'livekitt' });
+    expect(getPlatform().media).toBeUndefined();
+    expect(warnings()).toHaveLength(1);
+  });
+
+  test('that is replaced by the host is replaced here, too, with the options given before', async () => {
+    inject({ name: 'first' });
+    const first = getPlatform(WHOLE);
+    inject({ name: 'second' });
+    const second = getPlatform();
+    expect([first.name, second.name]).toEqual(['first', 'second']);
+    expect(await second.media.mediaUrl()).toBe(WHOLE.url);
+    expect(getPlatform()).toBe(second);
+    expect(first).toEqual({ name: 'first' });
+  });
+
+  test('that is injected after the first call is returned from then on', () => {
+    expect(getPlatform()).toEqual({});
+    const injected = inject({ kv: 1 });
+    expect(getPlatform()).toBe(injected);
+    delete globalThis[name];
+    expect(getPlatform()).toEqual({});
+  });
+
+  test('that is the very one given here changes nothing', () => {
+    setEnv(WHOLE);
+    const platform = inject(getPlatform());
+    const { media } = platform;
+    expect(getPlatform()).toBe(platform);
+    expect(getPlatform().media).toBe(media);
+    setEnv({ ...WHOLE, url: 'wss://other.example' });
+    expect(getPlatform().media).not.toBe(media);
   });
 
   test('has no media of ours once the cache is cleared', () => {
@@ -771,6 +937,68 @@ describe('in a process of its own', () => {
     expect(loud.stderr).toContain('LIVEKIT_API_SECRET');
     const silent = await runNode(script, { env, flags: ['--no-warnings'] });
     expect([silent.code, silent.stderr]).toEqual([0, '']);
+  });
+
+  describe('where no provider is set', () => {
+    const told = (body, env = {}) =>
+      resultOf(
+        `const told = [];
+        process.on('warning', ({ name, code, message }) => told.push({ name, code, message }));
+        const { clearPlatformCache, createPlatform, getPlatform } = require(entry);
+        ${body}
+        setImmediate(() => console.log(JSON.stringify(told)));`,
+        { env },
+      );
+
+    test.each([{}, { NODE_ENV: 'development' }, { NODE_ENV: 'test' }])('one warning says which variable selects one: %j', async (env) => {
+      const [warned, ...more] = await told('for (let i = 0; i < 3; i += 1) { getPlatform(); getPlatform({ env: { A: String(i) } }); clearPlatformCache(); }', env);
+      expect(more).toEqual([]);
+      expect(warned).toMatchObject({ name: 'MaravillaWarning', code: 'MARAVILLA_NO_PROVIDER' });
+      for (const part of ['MARAVILLA_MEDIA_PROVIDER=embedded', 'LIVEKIT_URL', 'LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'MARAVILLA_MEDIA_PROVIDER=none', '.env']) expect(warned.message).toContain(part);
+    });
+
+    test.each([
+      ['in production', 'getPlatform();', { NODE_ENV: 'production' }],
+      ['where env says that this is production', `getPlatform({ env: { NODE_ENV: 'production' } });`, {}],
+      ['where the provider is none', 'getPlatform();', { MARAVILLA_MEDIA_PROVIDER: 'none' }],
+      ['where code says none', `getPlatform({ provider: 'none' });`, {}],
+      ['where one is configured', 'getPlatform();', variables(WHOLE)],
+      ['where a platform is injected', 'globalThis.platform = { kv: 1 }; getPlatform();', {}],
+      ['for a platform of its own', 'createPlatform(); createPlatform({ env: {} });', {}],
+    ])('nothing is said %s', async (_, body, env) => {
+      expect(await told(body, env)).toEqual([]);
+    });
+
+    test('half a configuration is one warning, not two', async () => {
+      expect((await told('getPlatform();', { LIVEKIT_URL: WHOLE.url })).map(({ code }) => code)).toEqual(['MARAVILLA_INVALID_CONFIG']);
+    });
+  });
+
+  test.each([
+    ['embeded', 'embedded'],
+    ['LiveKit', 'livekit'],
+    ['Embedded', 'embedded'],
+    ['zoom', undefined],
+  ])('a provider that is misspelt is shown, with the one that is meant: %s', async (provider, near) => {
+    const warned = await resultOf(
+      `process.on('warning', ({ message }) => console.log(JSON.stringify(message)));
+      require(entry).getPlatform();`,
+      { env: variables({ provider }) },
+    );
+    expect(warned).toContain(`"${provider}"`);
+    if (near) expect(warned).toContain(`did you mean ${near}?`);
+    else expect(warned).not.toContain('did you mean');
+  });
+
+  test('a secret in the place of a provider is not shown', async () => {
+    const secret = 'Zq7secretOfTheSuiteThatMustNeverShow9xK';
+    const warned = await resultOf(
+      `process.on('warning', ({ message }) => console.log(JSON.stringify(message)));
+      require(entry).getPlatform();`,
+      { env: variables({ provider: secret }) },
+    );
+    expect(warned).toContain('MARAVILLA_MEDIA_PROVIDER');
+    for (let i = 0; i < secret.length - 6; i += 1) expect(warned).not.toContain(secret.slice(i, i + 6));
   });
 
   test('the environment is read at the call, not at import', async () => {

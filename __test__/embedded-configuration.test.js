@@ -267,11 +267,12 @@ describe('getPlatform', () => {
     expect(getPlatform()).toBe(platform);
   });
 
-  test('tells a difference in its own variables, and none in those of LiveKit', () => {
-    setEnv({ ...EMBEDDED, port: 0 }, 'embedded');
+  test('makes a new platform where its own variables have changed, and none where those of LiveKit have', () => {
+    const env = { ...EMBEDDED, port: 0 };
+    setEnv(env, 'embedded');
     const platform = getPlatform();
-    expect(getPlatform({ env: { ...variables({ port: 0 }, 'embedded'), LIVEKIT_URL: 'wss://other.example' } })).toBe(platform);
-    expect(failureIn(() => getPlatform({ env: variables({ port: 1 }, 'embedded') })).message).toContain('port');
+    expect(getPlatform({ env: { ...variables(env, 'embedded'), LIVEKIT_URL: 'wss://other.example' } })).toBe(platform);
+    expect(getPlatform({ env: variables({ ...env, port: 1 }, 'embedded') })).not.toBe(platform);
   });
 });
 

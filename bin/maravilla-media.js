@@ -7,6 +7,7 @@ const { BlockList, isIP } = require('node:net');
 const { constants } = require('node:os');
 const { parseArgs } = require('node:util');
 const { requireNode } = require('../facade/native.js');
+const { readProperty } = require('../facade/properties.js');
 const { createPlatform, isMediaError } = require('../index.js');
 const { version } = require('../package.json');
 
@@ -124,12 +125,13 @@ async function dev(args) {
 
 /** What options and environment ask for; an option beats its variable. */
 function readWanted(values, env) {
-  const host = values.host || env.MARAVILLA_MEDIA_HOST || '127.0.0.1';
+  const read = (name) => readProperty(env, name);
+  const host = values.host || read('MARAVILLA_MEDIA_HOST') || '127.0.0.1';
   if (isIP(host) === 0 && host !== 'localhost') throw new Misuse('--host (MARAVILLA_MEDIA_HOST) must be an IP address such as 127.0.0.1, or localhost');
-  const port = values.port || env.MARAVILLA_MEDIA_PORT || '7880';
+  const port = values.port || read('MARAVILLA_MEDIA_PORT') || '7880';
   if (!/^\d+$/.test(port) || Number(port) > 65_535) throw new Misuse('--port (MARAVILLA_MEDIA_PORT) must be a whole number from 0 to 65535');
-  const key = values.key || env.MARAVILLA_MEDIA_API_KEY;
-  const secret = values.secret || env.MARAVILLA_MEDIA_API_SECRET;
+  const key = values.key || read('MARAVILLA_MEDIA_API_KEY');
+  const secret = values.secret || read('MARAVILLA_MEDIA_API_SECRET');
   if (!key !== !secret) {
     const [has, lacks] = key ? ['--key', '--secret (MARAVILLA_MEDIA_API_SECRET)'] : ['--secret', '--key (MARAVILLA_MEDIA_API_KEY)'];
     throw new Misuse(`${has} needs ${lacks} as well: give both, or neither`);

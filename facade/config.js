@@ -1,59 +1,77 @@
 'use strict';
 
-const { isRecord } = require('./arguments.js');
+const { describe, isRecord } = require('./arguments.js');
+const { readEnvironment } = require('./environment.js');
 const { MediaError } = require('./errors.js');
 const { findMisspelt, guard } = require('./misspelling.js');
 const { requireNode } = require('./native.js');
-const { PROVIDERS, RANGES } = require('./providers.js');
+const { isPolluted, readProperty } = require('./properties.js');
+const { PROVIDERS, RANGES, show } = require('./providers.js');
 
 const FIELDS = ['provider', ...new Set(Object.values(PROVIDERS).flatMap(({ variables }) => Object.keys(variables)))];
 const OPTIONS = [...FIELDS, 'env', 'devServerUrl', 'tenant'];
 // Short names are near to too much that an app may well pass, such as `ttl` and `dev`.
 const MISSPELT_OPTIONS = guard(Object.fromEntries(OPTIONS.map((name) => [name, name.length > 5 ? 2 : 1])));
+const MISSPELT_PROVIDERS = guard({ livekit: 2, embedded: 2, none: 1 });
 
 /**
- * What options and environment say, before it is judged: for each field its value, whether code gave it, and its name
- * as the reader knows it. `known` is the provider where neither names one.
+ * Reads options and environment, unvalidated: for each field its value, whether code gave it, and the name its user knows
+ * it by. Where `options` name none, the environment and the fields that code gave in an `earlier` reading still hold.
  */
-function readOptions(operation, options = {}, environment = undefined, known = 'livekit') {
-  if (!isRecord(options)) throw invalid(operation, 'options must be an object');
+function readOptions(operation, options = {}, environment = {}, earlier = undefined) {
+  if (!isRecord(options)) throw invalid(operation, `options: expected an object, got ${describe(options)}`);
   for (const key in options) {
     const near = OPTIONS.includes(key) ? undefined : findMisspelt(key, MISSPELT_OPTIONS);
-    if (near !== undefined) throw invalid(operation, `option ${key} is not known: did you mean ${near}?`);
+    if (near !== undefined && !isPolluted(options, key)) throw invalid(operation, `option ${JSON.stringify(key).slice(1, -1)}: no such option; did you mean ${near}?`);
   }
-  if (options.env !== undefined && !isRecord(options.env)) throw invalid(operation, 'option env must be an object');
-  const env = options.env ?? environment ?? {};
-  const settings = {};
-  let variables = { provider: 'MARAVILLA_MEDIA_PROVIDER' };
+  const given = readProperty(options, 'env');
+  if (given !== undefined && !isRecord(given)) throw invalid(operation, `option env: expected an object, got ${describe(given)}`);
+  const env = given ?? earlier?.env ?? environment;
+  // Without a prototype: a field that is not set must not be found in a polluted Object.prototype.
+  const settings = { __proto__: null };
+  let variables = { __proto__: null, provider: 'MARAVILLA_MEDIA_PROVIDER' };
   for (const field of FIELDS) {
-    const setting = readSetting(operation, field, options[field], variables[field], env);
+    const setting = readOption(operation, field, readProperty(options, field)) ?? fromCode(earlier?.settings[field]) ?? readVariable(operation, env, variables[field]);
     if (setting !== undefined) settings[field] = setting;
     // The first field says whose variables are read for all others.
-    if (field === 'provider') ({ variables } = providerOf(setting?.value ?? known));
+    if (field === 'provider') ({ variables } = providerOf(setting?.value ?? 'livekit'));
   }
   // Where no environment is read, whether this is production is still a fact of the process.
-  const { NODE_ENV } = options.env ?? process.env;
-  return { settings, isProduction: NODE_ENV === 'production' };
+  const named = given ?? earlier?.env;
+  const mode = named === undefined ? readEnvironment('NODE_ENV') : readFrom(operation, named, 'NODE_ENV');
+  return { settings, env, isProduction: mode === 'production' };
 }
 
-function readSetting(operation, field, option, variable, env) {
-  if (option !== undefined && option !== '') {
-    const type = field in RANGES ? 'number' : 'string';
-    if (typeof option !== type) throw invalid(operation, `option ${field} must be a ${type}`);
-    return { value: option, inCode: true, label: `option ${field}` };
-  }
-  const value = variable === undefined ? undefined : env[variable];
+function readOption(operation, field, value) {
+  if (value === undefined || value === '') return undefined;
+  const type = Object.hasOwn(RANGES, field) ? 'number' : 'string';
+  if (typeof value !== type) throw invalid(operation, `option ${field}: expected a ${type}, got ${describe(value)}`);
+  return { value, inCode: true, label: `option ${field}` };
+}
+
+const fromCode = (setting) => (setting?.inCode ? setting : undefined);
+
+function readVariable(operation, env, variable) {
+  const value = variable === undefined ? undefined : readFrom(operation, env, variable);
   return value === undefined || value === '' ? undefined : { value: String(value), inCode: false, label: variable };
+}
+
+function readFrom(operation, env, variable) {
+  try {
+    return readProperty(env, variable);
+  } catch (error) {
+    // Deno without --allow-env, say.
+    throw new MediaError('INVALID_CONFIG', `${variable} could not be read: ${error?.message}`, { operation, cause: error });
+  }
 }
 
 function providerOf(name) {
   return Object.hasOwn(PROVIDERS, name) ? PROVIDERS[name] : PROVIDERS.none;
 }
 
-/** The first field that `options` give and an earlier reading has differently, or `undefined`. */
-function difference(operation, { settings: before }, options) {
-  const { settings: after } = readOptions(operation, options, undefined, before.provider?.value);
-  return Object.keys(after).find((field) => String(before[field]?.value ?? '') !== String(after[field].value));
+/** The fields in which two readings differ, in the order of {@link FIELDS}. */
+function differences({ settings: before }, { settings: after }) {
+  return FIELDS.filter((field) => String(before[field]?.value ?? '') !== String(after[field]?.value ?? ''));
 }
 
 /**
@@ -79,24 +97,48 @@ function chooseProvider(operation, { settings, isProduction }) {
   return undefined;
 }
 
-function chosenName({ provider, ...settings }, fault) {
+function chosenName(settings, fault) {
+  const { provider } = settings;
   if (provider !== undefined) {
-    if (!Object.hasOwn(PROVIDERS, provider.value)) fault(`${provider.label} must be livekit, embedded or none`, 'provider');
+    if (!Object.hasOwn(PROVIDERS, provider.value)) {
+      const near = findMisspelt(provider.value, MISSPELT_PROVIDERS);
+      const remedy = near === undefined ? '' : `; did you mean ${near}?`;
+      fault(`${provider.label}: expected livekit, embedded or none, got ${show(provider.value)}${remedy}`, 'provider');
+    }
     return provider.value;
   }
-  if (settings.url || settings.apiUrl || settings.apiKey || settings.apiSecret) return 'livekit';
+  if (namesLiveKit(settings)) return 'livekit';
   const stray = ['host', 'port', 'publicUrl'].find((field) => settings[field]);
   if (stray !== undefined) fault(`option ${stray} is for the embedded engine: set option provider to 'embedded' as well`, stray);
   return 'none';
 }
 
-/** Once in the process: this outlives hot reload, and threads that are started later know it. */
+const namesLiveKit = ({ url, apiUrl, apiKey, apiSecret }) => [url, apiUrl, apiKey, apiSecret].some((setting) => setting !== undefined);
+
+/** Outside production, says once in the process that nothing selects a provider: otherwise media is off in silence. */
+function warnIfUnconfigured({ settings, isProduction }) {
+  if (isProduction || settings.provider !== undefined || namesLiveKit(settings)) return;
+  warnOnce(
+    'media is off, because no provider is set: set MARAVILLA_MEDIA_PROVIDER=embedded for rooms in this process, or LIVEKIT_URL, LIVEKIT_API_KEY and ' +
+      'LIVEKIT_API_SECRET for a LiveKit server; MARAVILLA_MEDIA_PROVIDER=none ends this warning. A .env file counts only where your framework puts it ' +
+      'into process.env, or you pass it as getPlatform({ env })',
+    'MARAVILLA_NO_PROVIDER',
+  );
+}
+
 function warnOfProduction() {
+  warnOnce(
+    'the embedded media engine runs in production: its rooms live and die with this process, and no other process sees them',
+    'MARAVILLA_EMBEDDED_IN_PRODUCTION',
+  );
+}
+
+/** Once in the process: this outlives hot reload, and threads that are started later know it. */
+function warnOnce(message, code) {
   const { getEnvironmentData, setEnvironmentData } = require('node:worker_threads');
-  const code = 'MARAVILLA_EMBEDDED_IN_PRODUCTION';
   if (getEnvironmentData(code)) return;
   setEnvironmentData(code, true);
-  warn('the embedded media engine runs in production: its rooms live and die with this process, and no other process sees them', code);
+  warn(message, code);
 }
 
 function warn(message, code) {
@@ -107,4 +149,4 @@ function invalid(operation, message) {
   return new MediaError('INVALID_CONFIG', message, { operation });
 }
 
-module.exports = { chooseProvider, difference, readOptions };
+module.exports = { chooseProvider, differences, readOptions, warnIfUnconfigured };

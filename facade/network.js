@@ -1,17 +1,18 @@
 'use strict';
 
+const { readEnvironment } = require('./environment.js');
+
 /**
  * How this process reaches other hosts: Node's own proxies and, for https, the certificate authorities Node trusts.
  * Read at the first call, since the authorities are 200 kB of text.
  */
 function readNetwork(apiUrl) {
-  const { env } = process;
   return {
     // A CGI script's HTTP_PROXY is the visitor's `Proxy` header (CVE-2016-5385).
-    httpProxy: (env.http_proxy || (env.REQUEST_METHOD ? '' : env.HTTP_PROXY)) || undefined,
-    httpsProxy: env.https_proxy || env.HTTPS_PROXY || undefined,
-    noProxy: env.no_proxy || env.NO_PROXY || undefined,
-    authorities: apiUrl?.startsWith('https:') ? readAuthorities(env.NODE_EXTRA_CA_CERTS) : undefined,
+    httpProxy: readEnvironment('http_proxy') || (readEnvironment('REQUEST_METHOD') ? '' : readEnvironment('HTTP_PROXY')) || undefined,
+    httpsProxy: readEnvironment('https_proxy') || readEnvironment('HTTPS_PROXY') || undefined,
+    noProxy: readEnvironment('no_proxy') || readEnvironment('NO_PROXY') || undefined,
+    authorities: apiUrl?.startsWith('https:') ? readAuthorities(readEnvironment('NODE_EXTRA_CA_CERTS')) : undefined,
   };
 }
 

@@ -1,45 +1,74 @@
 'use strict';
 
 const { MediaError } = require('./errors.js');
+const { findInjected } = require('./injected.js');
+const { readProperty } = require('./properties.js');
 
 // Registered, so that hot reload and a second copy of the package in one realm find the same platform.
 const CACHE = Symbol.for('@maravilla-labs/platform');
 
+/**
+ * The cached platform, unless the environment or the injected platform has changed since. Options in code that differ from
+ * earlier ones throw.
+ */
 function getPlatform(options) {
+  const operation = 'getPlatform';
   const cached = globalThis[CACHE];
-  if (cached !== undefined) {
-    const field = options === undefined ? undefined : cached.difference(options);
-    if (field === undefined) return cached.platform;
+  const injected = findInjected(cached?.injected === undefined ? cached?.platform : undefined);
+  if (cached === undefined) return cache(make(operation, readAgain(operation, options), injected));
+  const earlier = cached.read();
+  const isSameHost = injected === cached.injected;
+  // In production nothing restarts within the process, and to read the environment takes longer than to mint a token.
+  if (options === undefined && earlier.isProduction && isSameHost) return cached.platform;
+  const reading = readAgain(operation, options, earlier);
+  const changed = require('./config.js').differences(earlier, reading);
+  const field = changed.find((name) => reading.settings[name]?.inCode);
+  if (field !== undefined) {
     const message = `option ${field} differs from the first call's: pass the same options each time, or call clearPlatformCache() first`;
-    throw new MediaError('INVALID_CONFIG', message, { operation: 'getPlatform' });
+    throw new MediaError('INVALID_CONFIG', message, { operation });
   }
-  const made = make(options);
+  if (changed.length === 0 && isSameHost) return cached.platform;
+  clearPlatformCache();
+  return cache(make(operation, reading, injected));
+}
+
+const readAgain = (operation, options, earlier) => require('./config.js').readOptions(operation, options, process.env, earlier);
+
+function cache(made) {
   globalThis[CACHE] = made;
   return made.platform;
 }
 
-function make(options) {
-  const { difference, readOptions } = require('./config.js');
-  const operation = 'getPlatform';
-  const reading = readOptions(operation, options, process.env);
-  const injected = findInjected();
+function make(operation, reading, injected) {
   const made = {
     platform: injected ?? {},
+    injected,
     // A closure: what was read holds a secret, and a global can be inspected.
-    difference: (later) => difference(operation, reading, later),
+    read: () => reading,
     forget: () => {},
   };
-  if (injected?.media !== undefined && injected.media !== null) return made;
+  const theirs = injected && (readProperty(injected, 'media') ?? undefined);
+  // A provider that is named beats the injected media; one that key and secret merely imply does not.
+  if (theirs !== undefined && reading.settings.provider === undefined) return made;
   const { media } = openMedia(operation, reading, true);
-  if (media === undefined) return made;
+  if (media === theirs) {
+    if (injected === undefined) require('./config.js').warnIfUnconfigured(reading);
+    return made;
+  }
+  const before = Object.getOwnPropertyDescriptor(made.platform, 'media');
   const added = { value: media, writable: true, enumerable: true, configurable: true };
-  if (!Reflect.defineProperty(made.platform, 'media', added)) made.platform = withMedia(injected, media);
+  if (!Reflect.defineProperty(made.platform, 'media', added)) {
+    made.platform = withMedia(injected, media);
+    return made;
+  }
   made.forget = () => {
-    if (injected?.media === media) delete injected.media;
+    // An app keeps its own platform as it is; so does a host that has put another media there since.
+    if (injected === undefined || Object.getOwnPropertyDescriptor(injected, 'media')?.value !== media) return;
+    delete injected.media;
+    if (before !== undefined) Reflect.defineProperty(injected, 'media', before);
   };
   return made;
 }
-
 /** A platform that takes no new property, with ours; its methods run on the platform itself. */
 function withMedia(injected, media) {
   const bound = new WeakMap();
@@ -83,17 +112,14 @@ function clearPlatformCache() {
   delete globalThis[CACHE];
 }
 
+const NO_MEDIA = { media: undefined, close: undefined };
+
 /** `shared`: an embedded engine is the process's one, not the platform's own. */
 function openMedia(operation, reading, shared) {
   const config = require('./config.js').chooseProvider(operation, reading);
-  if (config === undefined) return {};
+  if (config === undefined) return NO_MEDIA;
   const { loadBinding } = require('./native.js');
-  return require('./media.js').createMedia(loadBinding(operation), operation, { ...config, shared });
-}
-
-function findInjected() {
-  const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
-  return [globalThis.platform, globalThis.__maravilla_platform].find(isObject);
+  return require('./media.js').createMedia(loadBinding(operation), operation, { __proto__: null, ...config, shared });
 }
 
 module.exports = { clearPlatformCache, createPlatform, getPlatform };

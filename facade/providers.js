@@ -7,7 +7,9 @@ const VARIABLES = {
   tokenTtlSecs: 'MARAVILLA_MEDIA_TOKEN_TTL_SECS',
   timeoutMs: 'MARAVILLA_MEDIA_TIMEOUT_MS',
 };
+// Without prototypes, so that no variable's name comes from a polluted Object.prototype.
 const LIVEKIT = {
+  __proto__: null,
   url: 'LIVEKIT_URL',
   apiUrl: 'LIVEKIT_API_URL',
   apiKey: 'LIVEKIT_API_KEY',
@@ -15,6 +17,7 @@ const LIVEKIT = {
   ...VARIABLES,
 };
 const EMBEDDED = {
+  __proto__: null,
   host: 'MARAVILLA_MEDIA_HOST',
   port: 'MARAVILLA_MEDIA_PORT',
   publicUrl: 'MARAVILLA_MEDIA_PUBLIC_URL',
@@ -25,11 +28,15 @@ const EMBEDDED = {
 const PROVIDERS = {
   livekit: { variables: LIVEKIT, read: readLiveKit },
   embedded: { variables: EMBEDDED, read: readEmbedded },
-  none: { variables: {}, read: () => undefined },
+  none: { variables: { __proto__: null }, read: () => undefined },
 };
 
-/** The least and the most of each number. */
+/** The smallest and the largest value of each number. */
 const RANGES = { tokenTtlSecs: [1, 2_592_000], timeoutMs: [1, 2_147_483_647], port: [0, 65_535] };
+
+/** Characters of a value from the environment that a message shows. Longer ones may be secrets in the wrong place. */
+const MAX_SHOWN = 24;
+const show = (value) => (value.length > MAX_SHOWN ? `a text of ${value.length} characters` : JSON.stringify(value));
 
 function readLiveKit(settings, fault) {
   readCredentials(settings, LIVEKIT, 'LiveKit needs both key and secret', fault, ['provider', 'url', 'apiUrl']);
@@ -81,6 +88,7 @@ function readCredentials(settings, variables, why, fault, causes = []) {
 function readUrl(settings, field, fault) {
   const setting = settings[field];
   if (setting === undefined) return undefined;
+  // The URL itself is not shown, because it may hold a password.
   const wrong = (why) => fault(`${setting.label} ${why}: give it like wss://example.livekit.cloud or http://127.0.0.1:7880`, field);
   if (!URL.canParse(setting.value)) return wrong('is not a URL');
   const url = new URL(setting.value);
@@ -98,7 +106,7 @@ function readHost(setting, fault) {
   const { isIP } = require('node:net');
   // A zone (`fe80::1%eth0`) means something on this machine only, so that no URL can hold it.
   if (isIP(host) === 0 || host.includes('%')) {
-    fault(`${setting.label} must be an IP address such as 127.0.0.1, or localhost`, 'host');
+    fault(`${setting.label}: expected an IP address such as 127.0.0.1, or localhost, got ${show(setting.value)}`, 'host');
     return {};
   }
   const advertised = { '0.0.0.0': () => outerAddress('IPv4'), '[::]': () => outerAddress('IPv6') }[inUrl(host)];
@@ -127,14 +135,14 @@ function readPrefix(setting, fault) {
   return prefix;
 }
 
-function readNumber(settings, field, standard, fault) {
+function readNumber(settings, field, byDefault, fault) {
   const setting = settings[field];
-  if (setting === undefined) return standard;
-  const [least, most] = RANGES[field];
+  if (setting === undefined) return byDefault;
+  const [min, max] = RANGES[field];
   const value = typeof setting.value === 'number' ? setting.value : /^\d+$/.test(setting.value) ? Number(setting.value) : NaN;
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  fault(`${setting.label} must be a whole number from ${least} to ${most}`, field);
-  return standard;
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  fault(`${setting.label}: expected a whole number from ${min} to ${max}, got ${show(String(setting.value))}`, field);
+  return byDefault;
 }
 
-module.exports = { PROVIDERS, RANGES };
+module.exports = { PROVIDERS, RANGES, show };

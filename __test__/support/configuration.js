@@ -2,7 +2,11 @@
 
 // For tests of options and environment: each test gets the environment as it was, and a spy on the process's warnings.
 
+const { setEnvironmentData } = require('node:worker_threads');
 const { clearPlatformCache } = require('../../index.js');
+
+// That no provider is set is said once in a process; the tests of it have processes of their own.
+setEnvironmentData('MARAVILLA_NO_PROVIDER', true);
 
 const SHARED = {
   provider: 'MARAVILLA_MEDIA_PROVIDER',
