@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" />
 
+// Needs TypeScript 5.2 or newer, for `AsyncDisposable`.
 // Everything handed out is plain data: numbers, texts, objects and arrays. Times are milliseconds since the epoch,
 // durations say their unit in their name.
 
@@ -17,7 +18,10 @@ export interface MediaRoomInfo {
   active: boolean;
 }
 
-/** What a new room is made with; numbers are whole, 0 to 4,294,967,295. A room that is already live keeps what it has. */
+/**
+ * What a new room is made with; numbers are whole, 0 to 4,294,967,295. A room that is already live keeps what it has.
+ * At run time `null` in a field counts as absent.
+ */
 export interface MediaRoomInfoSettings {
   /** Most participants at once; default `0`: no limit. */
   maxParticipants?: number | undefined;
@@ -37,7 +41,8 @@ export type MediaTrackSource = 'camera' | 'microphone' | 'screen_share' | 'scree
 
 /**
  * Whom a token is for and what it allows. Other keys (those of a whole user record) are ignored and never enter the
- * token; one that looks like a misspelt field is refused.
+ * token; a misspelt restriction, such as `canPublsh`, is `INVALID_ARGUMENT`. At run time `null` counts as absent in
+ * `name`, `metadata`, `attributes` and `ttlSecs`; in a permission it is `INVALID_ARGUMENT`.
  */
 export interface MediaParticipantInfo {
   /** Unique within the room: a second join with the same identity removes the first. 1 to 256 bytes of UTF-8, no control characters. */
@@ -211,16 +216,18 @@ export interface PlatformOptions {
   timeoutMs?: number | undefined;
   /** Read in place of `process.env`: pass SvelteKit's `$env/dynamic/private`, which keeps `.env` out of `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** Accepted for compatibility; no effect. */
+  /** Of the hosted platform; accepted so that existing code compiles. No effect. */
   devServerUrl?: string | undefined;
-  /** Accepted for compatibility; no effect. */
+  /** Of the hosted platform; accepted so that existing code compiles. No effect. */
   tenant?: string | undefined;
 }
 
 /**
  * The process's platform: the injected one where there is one, else one made from options and environment.
- * The same object at each call. Options that differ from the first call's, or a provider that cannot run: throws `INVALID_CONFIG`.
- * There is one embedded engine in the process, for all threads.
+ * The same object at each call, unless the environment has changed since. Options that differ from the first call's, or a
+ * provider that cannot run: throws `INVALID_CONFIG`. There is one embedded engine in the process, for all threads.
+ * An injected platform keeps its own `media`, unless `provider` or `MARAVILLA_MEDIA_PROVIDER` names one.
+ * In bundles for workers, edge runtimes and browsers: the injected platform or an empty one.
  */
 export declare function getPlatform(options?: PlatformOptions): Platform;
 
@@ -232,6 +239,12 @@ export declare function clearPlatformCache(): void;
  * certificate authorities are the process's own. An embedded engine is its own too. Throws `INVALID_CONFIG`.
  */
 export declare function createPlatform(options?: PlatformOptions): OwnedPlatform;
+
+/** Calls `fn` and gives what it gives. For development tools of the hosted platform; `request` has no effect. */
+export declare function runWithRequest<T>(request: unknown, fn: () => T): T;
+
+/** Always `undefined`. For development tools of the hosted platform. */
+export declare function getCurrentRequestStore(): undefined;
 
 /** Why a call failed; what each means and how to mend it stands in the README. */
 export type MediaErrorCode =

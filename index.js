@@ -17,4 +17,13 @@ function createPlatform(options) {
   return platform().createPlatform(options);
 }
 
-module.exports = { MediaError, clearPlatformCache, createPlatform, getPlatform, isMediaError };
+/** For development tools that know the hosted platform. There is no store of a request here. */
+function runWithRequest(_request, fn) {
+  return fn();
+}
+
+function getCurrentRequestStore() {
+  return undefined;
+}
+
+module.exports = { MediaError, clearPlatformCache, createPlatform, getCurrentRequestStore, getPlatform, isMediaError, runWithRequest };

@@ -17,7 +17,7 @@ const { serve, serveMedia } = require('./support/serve.js');
 const ann = { identity: 'ann', name: 'Ann' };
 const optionsFor = (server, more = {}) => JSON.stringify({ url: server.url, apiKey, apiSecret, ...more });
 const vite = require.resolve('vite').replace(/index\.cjs$/, 'dist/node/index.js');
-const nameExported = 'MediaError,clearPlatformCache,createPlatform,getPlatform,isMediaError';
+const nameExported = 'MediaError,clearPlatformCache,createPlatform,getCurrentRequestStore,getPlatform,isMediaError,runWithRequest';
 
 describe('the package', () => {
   test('is imported without loading an addon, opening, starting or printing anything', async () => {

@@ -14,7 +14,7 @@ const { BUILT_ORIGIN } = examples;
 
 /** What tools make in an app's folder. */
 const MADE = new Set(['node_modules', 'build', '.react-router', '.svelte-kit']);
-const PACKED = ['package.json', 'index.js', 'index.d.ts', 'binding.js', 'binding.d.ts', 'bin', 'facade'];
+const PACKED = ['package.json', 'index.js', 'index.d.ts', 'edge.js', 'binding.js', 'binding.d.ts', 'bin', 'facade'];
 
 /**
  * What a build finds in its environment: none of it may come to be in what browsers get.

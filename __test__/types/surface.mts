@@ -1,14 +1,22 @@
 // An ES module's view of the package: what must compile, and what must not. Needs neither DOM nor Node types.
-import { MediaError, clearPlatformCache, createPlatform, getPlatform, isMediaError } from '@maravilla-labs/platform';
+import {
+  MediaError,
+  clearPlatformCache,
+  createPlatform,
+  getCurrentRequestStore,
+  getPlatform,
+  isMediaError,
+  runWithRequest,
+} from '@maravilla-labs/platform';
 import type {
   AbortSignalLike,
   MediaCallOptions,
   MediaErrorCode,
   MediaErrorDetails,
-  MediaRoomParticipant,
   MediaParticipantInfo,
   MediaRoomInfo,
   MediaRoomInfoSettings,
+  MediaRoomParticipant,
   MediaService,
   MediaTokenResult,
   MediaTrack,
@@ -24,7 +32,13 @@ import type { Equal, Expect } from './equal.mjs';
 export type Values = Expect<
   Equal<
     Exclude<keyof typeof everything, 'default' | 'module.exports'>,
-    'MediaError' | 'clearPlatformCache' | 'createPlatform' | 'getPlatform' | 'isMediaError'
+    | 'MediaError'
+    | 'clearPlatformCache'
+    | 'createPlatform'
+    | 'getCurrentRequestStore'
+    | 'getPlatform'
+    | 'isMediaError'
+    | 'runWithRequest'
   >
 >;
 
@@ -159,6 +173,8 @@ export type Functions = [
   Expect<Equal<typeof getPlatform, (options?: PlatformOptions) => Platform>>,
   Expect<Equal<typeof createPlatform, (options?: PlatformOptions) => OwnedPlatform>>,
   Expect<Equal<typeof clearPlatformCache, () => void>>,
+  Expect<Equal<typeof runWithRequest, <T>(request: unknown, fn: () => T) => T>>,
+  Expect<Equal<typeof getCurrentRequestStore, () => undefined>>,
   Expect<Equal<Platform['media'], MediaService | undefined>>,
   Expect<Equal<ReturnType<OwnedPlatform['close']>, Promise<void>>>,
 ];

@@ -1,5 +1,6 @@
 // The facade's JavaScript gives what index.d.ts promises, as far as its types can be inferred.
 import type * as contract from '@maravilla-labs/platform';
+import edgeEntry = require('../../../edge.js');
 import errors = require('../../../facade/errors.js');
 import media = require('../../../facade/media.js');
 import platform = require('../../../facade/platform.js');
@@ -10,3 +11,4 @@ export const isMediaError: (value: unknown) => boolean = errors.isMediaError;
 export const getPlatform: typeof contract.getPlatform = platform.getPlatform;
 export const clearPlatformCache: typeof contract.clearPlatformCache = platform.clearPlatformCache;
 export const createPlatform: (options?: contract.PlatformOptions) => contract.Platform = platform.createPlatform;
+export const edge: Omit<typeof contract, 'MediaError' | 'getPlatform' | 'isMediaError' | 'createPlatform'> = edgeEntry;
