@@ -7,6 +7,7 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
+const { parseEnv } = require('node:util');
 const { RoomServiceClient } = require('livekit-server-sdk');
 const { createPlatform } = require('../index.js');
 const { root } = require('./support/child.js');
@@ -158,6 +159,21 @@ describe('maravilla-media dev', () => {
     for (const part of [`LIVEKIT_URL=${url}`, 'LIVEKIT_API_KEY=devkey', 'LIVEKIT_API_SECRET', 'the development secret "secret"', 'generateToken', 'livekit-server-sdk', 'livekit-client', 'from this machine']) {
       expect(text).toContain(part);
     }
+  });
+
+  /** What a reader takes from the text into a file .env. */
+  const pasted = (text) => parseEnv(/^(?:[A-Z_]+=.*\n)+/m.exec(text)[0]);
+
+  test.each([
+    ['the known pair', [], {}],
+    ['a pair of one’s own', ['--key', 'a#b', '--secret', secret], { LIVEKIT_API_SECRET: secret }],
+  ])('prints lines for .env, and an app that has them works on it: %s', async (_, args, more) => {
+    const { printed } = start(['dev', '--port', '0', ...args]);
+    const env = { ...pasted(await printed(/Ctrl-C/)), ...more };
+    expect(Object.keys(env).sort()).toEqual(['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'LIVEKIT_URL']);
+    const { media } = createPlatform({ env });
+    await media.createRoom('room');
+    expect(await media.listRooms()).toMatchObject([{ name: 'room' }]);
   });
 
   test.each([[[]], [['--json']]])('never tells a secret that is given: %j', async (more) => {

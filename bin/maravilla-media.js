@@ -176,14 +176,17 @@ function factsOf(url, { host, key }) {
 }
 
 function describe(url, { key, secret }) {
-  const named = secret === KNOWN.secret ? 'the development secret "secret"' : 'the secret you gave';
+  // A secret that was given is not printed: terminals and logs keep what they show.
+  const isKnown = secret === KNOWN.secret;
+  const quoted = /^[\w.:/-]*$/.test(key) ? key : `'${key}'`;
   return `The embedded engine serves on ${url}
-Its API key is ${key}, its secret ${named}.
+Its API key is ${key}, its secret ${isKnown ? 'the development secret "secret"' : 'the one you gave'}.
 
-To point an app at it, set these, and LIVEKIT_API_SECRET to that secret:
+To point an app at it, paste these lines into its .env${isKnown ? '' : ', and put that secret into the last one'}:
 
-  LIVEKIT_URL=${url}
-  LIVEKIT_API_KEY=${key}
+LIVEKIT_URL=${url}
+LIVEKIT_API_KEY=${quoted}
+LIVEKIT_API_SECRET=${isKnown ? secret : ''}
 
 To join a room, mint a token with getPlatform().media.generateToken or
 livekit-server-sdk, and connect with it and livekit-client.
