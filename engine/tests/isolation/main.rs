@@ -15,7 +15,6 @@ mod generators;
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
 
-#[expect(dead_code, reason = "the scenarios come with what they need")]
 mod attack;
 mod data;
 mod excess;
@@ -23,9 +22,11 @@ mod harm;
 mod inside;
 mod offers;
 mod packets;
+mod requests;
+mod resubscribing;
 mod signals;
 mod stalled;
-#[expect(dead_code, reason = "the scenarios come with what they need")]
+mod strangers;
 mod wire;
 mod witness;
 

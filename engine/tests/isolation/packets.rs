@@ -123,7 +123,7 @@ async fn a_participant_that_writes_from_many_addresses_gets_few_of_them_and_othe
 }
 
 /// An enemy that is connected, and a good request of its: STUN with its credentials.
-async fn enemy_and_request(party: &Party) -> (Caller, Vec<u8>) {
+pub async fn enemy_and_request(party: &Party) -> (Caller, Vec<u8>) {
     let enemy = party.enemy(|_| ()).await.unwrap();
     let first = Arc::new(Mutex::new(None));
     let sent = first.clone();

@@ -26,6 +26,8 @@ const PING_INTERVAL: Duration = Duration::from_millis(10);
 const MIN_PINGS: usize = 200;
 /// The longest 99th percentile of the round trips that counts as undisturbed.
 const MAX_P99: Duration = Duration::from_millis(50);
+/// A witness that hears nothing for so long has lost its connection.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The prefix of the names of the engine's threads, as the system cuts them.
 const ENGINE_THREAD: &str = "maravilla-";
 
@@ -44,17 +46,17 @@ pub struct Watch {
     is_answered: Arc<AtomicBool>,
     sent: JoinHandle<Vec<Instant>>,
     answers: JoinHandle<Vec<Instant>>,
-    control: JoinHandle<Vec<Stall>>,
+    control: JoinHandle<Vec<Slot>>,
     before: usize,
 }
 
-/// What the machine, not the engine, has cost until some time.
-struct Stall {
-    at: Instant,
-    /// By how much a thread that slept woke too late.
-    late: Duration,
-    /// How long each thread of the engine has been ready to run, and had no processor.
-    waited: HashMap<String, Duration>,
+/// What the machine did in a time that ends then and begins where the one before ends.
+struct Slot {
+    end: Instant,
+    /// How long the engine's threads have been ready to run, and had no processor: the one that had to wait longest.
+    waited: Duration,
+    /// How long the engine's threads have run: the one that ran longest.
+    ran: Duration,
 }
 
 /// What a witness has measured.
@@ -71,6 +73,7 @@ pub struct Report {
 impl Watch {
     fn start(engine: SocketAddr, identity: &str) -> Self {
         let mut wire = Wire::open(engine, &plain_join(&ticket("elsewhere", identity, "standard"))).unwrap();
+        wire.socket().set_read_timeout(Some(MAX_WAIT)).unwrap();
         let writer = wire.writer();
         let (is_over, is_answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let (over, done) = (is_over.clone(), is_answered.clone());
@@ -98,9 +101,9 @@ impl Watch {
             let (sent, answers) = (self.sent.join().unwrap(), self.answers.join().unwrap());
             let peak = MEMORY.peak_usage().saturating_sub(self.before);
             self.is_answered.store(true, Ordering::Relaxed);
-            let stalls = self.control.join().unwrap();
+            let slots = self.control.join().unwrap();
             assert_eq!(sent.len(), answers.len(), "the witness has lost its connection");
-            Report::new(sent.into_iter().zip(answers).collect(), &stalls, peak)
+            Report::new(sent.into_iter().zip(answers).collect(), &slots, peak)
         })
         .await
         .unwrap()
@@ -122,54 +125,66 @@ fn send_pings(mut writer: TcpStream, is_over: &AtomicBool) -> Vec<Instant> {
     sent
 }
 
-fn observe_machine(is_over: &AtomicBool) -> Vec<Stall> {
-    let mut stalls = Vec::new();
+fn observe_machine(is_over: &AtomicBool) -> Vec<Slot> {
+    let mut slots = vec![Slot { end: Instant::now(), waited: Duration::ZERO, ran: Duration::ZERO }];
+    let mut before = engine_threads();
     while !is_over.load(Ordering::Relaxed) {
         let begun = Instant::now();
         thread::sleep(PING_INTERVAL);
-        let at = Instant::now();
-        stalls.push(Stall { at, late: (at - begun).saturating_sub(PING_INTERVAL), waited: waited() });
+        let (end, now) = (Instant::now(), engine_threads());
+        let since = |time: fn(&Usage) -> Duration| {
+            let each = now
+                .iter()
+                .map(|(task, usage)| time(usage).saturating_sub(before.get(task).map(time).unwrap_or_default()));
+            each.max().unwrap_or_default()
+        };
+        // This thread, too, has waited for a processor if it woke late; so have the ones of the witness.
+        let late = (end - begun).saturating_sub(PING_INTERVAL);
+        slots.push(Slot { end, waited: since(|usage| usage.waited).max(late), ran: since(|usage| usage.ran) });
+        before = now;
     }
-    stalls
+    slots
 }
 
-/// How long each of the engine's threads has waited for a processor; nothing where the system does not tell.
-fn waited() -> HashMap<String, Duration> {
+/// What a thread has had of the processors, ever.
+struct Usage {
+    ran: Duration,
+    waited: Duration,
+}
+
+/// The engine's threads; none where the system does not tell.
+fn engine_threads() -> HashMap<String, Usage> {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let of_engine = tasks
         .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with(ENGINE_THREAD)));
-    let waits = of_engine.filter_map(|task| {
+    let usages = of_engine.filter_map(|task| {
         let stats = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        let nanoseconds = stats.split(' ').nth(1)?.parse().ok()?;
-        Some((task.file_name().to_string_lossy().into_owned(), Duration::from_nanos(nanoseconds)))
+        let mut nanoseconds = stats.split(' ').map(|count| count.parse().map(Duration::from_nanos));
+        let (ran, waited) = (nanoseconds.next()?.ok()?, nanoseconds.next()?.ok()?);
+        Some((task.file_name().to_string_lossy().into_owned(), Usage { ran, waited }))
     });
-    waits.collect()
+    usages.collect()
 }
 
-/// What the machine has cost in a time: the longest wait of one of the engine's threads, and the lateness of our own.
-fn cost_of_machine(stalls: &[Stall], from: Instant, to: Instant) -> Duration {
-    let first = stalls.partition_point(|stall| stall.at <= from);
-    let last = stalls.partition_point(|stall| stall.at < to).min(stalls.len().saturating_sub(1));
-    let Some(within) = stalls.get(first.saturating_sub(1)..=last) else { return Duration::ZERO };
-    let [begin, .., end] = within else { return Duration::ZERO };
-    let late = within[1..].iter().map(|stall| stall.late).sum::<Duration>();
-    let waits = end
-        .waited
-        .iter()
-        .map(|(task, waited)| waited.saturating_sub(begin.waited.get(task).copied().unwrap_or_default()));
-    late + waits.max().unwrap_or_default()
+/// What a round trip would have taken on a machine that does nothing else. It is at least the time that the engine has run
+/// meanwhile: threads that wait for a processor may wait for each other.
+fn adjusted(slots: &[Slot], from: Instant, to: Instant) -> Duration {
+    let took = to - from;
+    let (mut waited, mut ran) = (Duration::ZERO, Duration::ZERO);
+    for pair in slots.windows(2) {
+        let [Slot { end: begin, .. }, Slot { end, .. }] = pair else { continue };
+        let overlap = to.min(*end).saturating_duration_since(from.max(*begin));
+        let share = overlap.as_secs_f64() / (*end - *begin).as_secs_f64();
+        waited += pair[1].waited.min(*end - *begin).mul_f64(share);
+        ran += pair[1].ran.mul_f64(share);
+    }
+    took.saturating_sub(waited).max(ran).min(took)
 }
 
 impl Report {
-    fn new(round_trips: Vec<(Instant, Instant)>, stalls: &[Stall], peak: usize) -> Self {
+    fn new(round_trips: Vec<(Instant, Instant)>, slots: &[Slot], peak: usize) -> Self {
         let max_with_stalls = round_trips.iter().map(|(from, to)| *to - *from).max().unwrap();
-        let cost = |from: Instant, to: Instant| {
-            let took = to - from;
-            // The cost of the machine is known to the interval of the control, no closer.
-            let adjusted = took.saturating_sub(cost_of_machine(stalls, from, to));
-            took.min(adjusted.max(PING_INTERVAL))
-        };
-        let mut took: Vec<Duration> = round_trips.into_iter().map(|(from, to)| cost(from, to)).collect();
+        let mut took: Vec<Duration> = round_trips.into_iter().map(|(from, to)| adjusted(slots, from, to)).collect();
         took.sort_unstable();
         let at = |percentile: usize| took[(took.len() - 1) * percentile / 100];
         Self { median: at(50), p99: at(99), max: at(100), peak, max_with_stalls }

@@ -119,6 +119,8 @@ pub struct State {
     pub is_closed: bool,
     /// Reads nothing from its signalling connection.
     pub is_deaf: bool,
+    /// Keeps nothing in `heard` but answers to pings: a flood would fill the memory that is measured.
+    pub is_forgetful: bool,
     pub tamper: Option<Tamper>,
     /// Which datagrams are read; the others are lost.
     pub reads: fn(&[u8]) -> bool,
@@ -333,6 +335,7 @@ impl State {
             is_connected: false,
             is_closed: false,
             is_deaf: false,
+            is_forgetful: false,
             tamper: None,
             reads: |_| true,
         }
@@ -484,6 +487,7 @@ impl State {
                 self.due = (audios.max(required.num_audios.max(1)), videos.max(required.num_videos.max(1)));
                 self.negotiate();
             }
+            told if self.is_forgetful && !matches!(told, Told::PongResp(_)) => (),
             told => self.heard.push(told),
         }
     }
