@@ -379,6 +379,17 @@ impl Rooms {
         self.revocations.mark()
     }
 
+    /// The mark for a token that a participant is given now; `None` if the participant or its room is gone.
+    ///
+    /// Both are compared by `sid`, because a room or a participant of the same name may have taken the place of this one, and
+    /// a deletion that came between would otherwise not revoke the token.
+    #[must_use]
+    pub fn mark_for(&self, name: &str, room_sid: &str, participant: &proto::ParticipantInfo, now: Now) -> Option<Mark> {
+        let room = self.get(name, now).filter(|room| room.info.sid == room_sid)?;
+        let known = room.participant(&participant.identity)?;
+        (known.sid == participant.sid).then(|| self.mark())
+    }
+
     /// Closes every room.
     pub fn clear(&mut self) {
         self.live.clear();
@@ -552,6 +563,45 @@ mod tests {
         assert!(lives_at(&mut rooms, later(now, 7)), "the first room's timer does not close the second");
         assert!(!takes(&rooms, &before, now));
         assert!(takes(&rooms, &rooms.mark(), now));
+    }
+
+    #[test]
+    fn gives_a_mark_to_participants_that_are_in_their_room_only() {
+        let (mut rooms, now) = (rooms(), Now::read());
+        let sid = |rooms: &Rooms| rooms.get("r", now).unwrap().info().sid.clone();
+        let ann = join(&mut rooms, participant("ann"), now).unwrap().participant;
+        let first = sid(&rooms);
+        assert_eq!(rooms.mark_for("r", &first, &ann, now), Some(rooms.mark()));
+        let again = join(&mut rooms, participant("ann"), now).unwrap().participant;
+        assert_eq!(rooms.mark_for("r", &first, &ann, now), None, "another one has its identity");
+        assert_eq!(rooms.mark_for("r", &first, &again, now), Some(rooms.mark()));
+        rooms.remove("r", "ann", now).unwrap();
+        assert_eq!(rooms.mark_for("r", &first, &again, now), None, "it was removed");
+        let ben = join(&mut rooms, participant("ben"), now).unwrap().participant;
+        rooms.delete("r", now);
+        assert_eq!(rooms.mark_for("r", &first, &ben, now), None, "the room was deleted");
+        let third = rooms.join(
+            "r",
+            &Settings::default(),
+            participant("ben"),
+            Minted { mark: Some(&rooms.mark()), not_before: None },
+            now,
+        );
+        let (ben, third) = (third.unwrap().participant, sid(&rooms));
+        assert_eq!(rooms.mark_for("r", &first, &ben, now), None, "another room has the name");
+        assert_eq!(rooms.mark_for("r", &third, &ben, now), Some(rooms.mark()));
+    }
+
+    #[test]
+    fn gives_no_mark_to_a_participant_of_a_room_whose_time_is_over() {
+        let (mut rooms, now) = (rooms(), Now::read());
+        rooms.create("r", &timeouts(7, 7), now).unwrap();
+        let agent = join(&mut rooms, agent(), now).unwrap();
+        let mark = |rooms: &Rooms, now| rooms.mark_for("r", agent.room.sid(), &agent.participant, now);
+        assert!(mark(&rooms, now).is_some());
+        assert_eq!(mark(&rooms, later(now, 7)), None);
+        rooms.create("r", &timeouts(7, 7), later(now, 7)).unwrap();
+        assert_eq!(mark(&rooms, later(now, 7)), None);
     }
 
     #[test]

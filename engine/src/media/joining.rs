@@ -21,6 +21,7 @@ use super::transport::{Transport, Ways};
 use super::{LinkId, PeerId, Side};
 use crate::engine::Shared;
 use crate::refusal::Refusal;
+use crate::revocation::Mark;
 use crate::rooms::{Minted, Settings};
 use crate::token::Claims;
 
@@ -55,8 +56,9 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// A token that is good for ten minutes from now on, with what the participant is by now.
-    fn refreshed(&self, shared: &Shared, info: &proto::ParticipantInfo) -> Option<String> {
+    /// A token that is good for ten minutes from now on, with what the participant is by now. `mark` says that the participant
+    /// was in its room when the token was made.
+    fn refreshed(&self, shared: &Shared, info: &proto::ParticipantInfo, mark: Mark) -> Option<String> {
         let mut claims = self.claims.clone();
         claims.name.clone_from(&info.name);
         claims.metadata.clone_from(&info.metadata);
@@ -66,7 +68,7 @@ impl Credentials {
             permissions::write(permission, &mut grants);
         }
         claims.video = Some(grants);
-        claims.mark = Some(shared.rooms(|rooms, _| rooms.mark()));
+        claims.mark = Some(mark);
         shared.keys.sign(claims)
     }
 }
@@ -265,11 +267,14 @@ impl Room {
         }
     }
 
-    /// Gives a participant the token that it will come back with.
+    /// Gives a participant the token that it will come back with; none if the participant or the room is gone by now.
     pub(super) fn refresh_token(&mut self, context: &mut Context<'_>, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.refreshed = context.io.now;
-        if let Some(token) = peer.credentials.refreshed(context.shared, &peer.info) {
+        // A room is deleted on another thread, and its participants go later. Marked with the deletions so far, a token that is
+        // made meanwhile would be one from after the deletion.
+        let mark = context.shared.rooms(|rooms, now| rooms.mark_for(&self.name, &self.sid, &peer.info, now));
+        if let Some(token) = mark.and_then(|mark| peer.credentials.refreshed(context.shared, &peer.info, mark)) {
             peer.send(Message::RefreshToken(token));
         }
     }

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "../support/caller.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod caller;
 #[path = "../support/mod.rs"]
 #[expect(clippy::allow_attributes, reason = "each suite uses another part")]
 #[allow(dead_code, reason = "each suite uses another part")]
@@ -10,6 +14,7 @@ mod support;
 mod claims;
 mod headers;
 mod junk;
+mod revocation;
 
 use std::fmt::Write as _;
 
