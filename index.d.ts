@@ -145,7 +145,7 @@ export interface MediaService {
   /**
    * Disconnects everyone and removes the room; a room that is not there is success.
    * On LiveKit an unexpired token creates the room anew by joining, unless the server has `room.auto_create: false`.
-   * The embedded engine revokes: no token minted before joins a room of that name again, one minted afterwards does.
+   * On the embedded engine it also revokes: no token minted before joins a room of that name again, one minted afterwards does.
    */
   deleteRoom(roomId: string, options?: MediaCallOptions): Promise<void>;
   /** The rooms on the server, sorted by name; with a `roomPrefix`, only those that bear it. */

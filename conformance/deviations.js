@@ -60,15 +60,6 @@ const deviations = {
     why: 'As for a participant: the engine need not ask whether some node has the room.',
     cases: { 'is answered for at once': { livekit: silence, engine: { ...noRoom, withinMs: AT_ONCE_MS } } },
   },
-  'a room that was deleted': {
-    why: 'deleteRoom revokes: no token minted before opens the room again. livekit-server makes it anew for whoever comes.',
-    cases: {
-      'takes no older token': {
-        livekit: text(200, 'success'),
-        engine: text(401, 'invalid token, error: it was minted before its room was deleted'),
-      },
-    },
-  },
   'the TURN password of a room': {
     why: 'It is a secret that livekit-server tells everyone who may list rooms. The engine has no TURN server, and so no password for one.',
     cases: { 'is told': { livekit: gives(room({ turn_password: /^[0-9A-Za-z]{40,}$/ })), engine: gives(room({ turn_password: '' })) } },

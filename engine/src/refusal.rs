@@ -49,8 +49,8 @@ pub enum Refusal {
     /// What livekit-server has not either.
     #[error("not implemented")]
     NotImplemented,
-    /// The token is older than the last deletion of its room.
-    #[error("invalid token, error: it was minted before its room was deleted")]
+    /// The token is older than the last deletion of its room that revokes, or does not say that it is not.
+    #[error("invalid authorization token: it was minted before its room was deleted, or has no nbf from after that")]
     Revoked,
     /// Who was muted unmutes itself.
     #[error("remote unmute not enabled")]

@@ -1,4 +1,4 @@
-//! Which tokens a deleted room still takes: none minted before it was deleted.
+//! Which tokens a room still takes after a deletion that revokes: none minted before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

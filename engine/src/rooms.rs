@@ -222,16 +222,20 @@ impl Rooms {
         Ok(room)
     }
 
-    /// Removes the room with all in it; also where there is no such room, no token minted until now opens it again.
+    /// Removes the room with all in it, as LiveKit does: tokens stay good, and create the room anew by joining.
     pub fn delete(&mut self, name: &str, now: Now) -> Option<Box<Room>> {
-        if name.len() > MOST_NAME_BYTES {
-            // There never was such a room, and each deletion is remembered.
-            return None;
-        }
-        self.revocations.revoke(name.into(), now);
         let room = self.live.remove(name)?;
         self.evicted.extend(room.evict(proto::DisconnectReason::RoomDeleted));
         Some(room).filter(|room| !room.is_over(now))
+    }
+
+    /// Removes the room with all in it, and revokes every token minted for it until now, also where there is no such room.
+    pub fn delete_and_revoke(&mut self, name: &str, now: Now) -> Option<Box<Room>> {
+        // A longer name is none of a room, and each deletion is remembered.
+        if name.len() <= MOST_NAME_BYTES {
+            self.revocations.revoke(name.into(), now);
+        }
+        self.delete(name, now)
     }
 
     /// Lets go of the rooms whose time is over. They can be seen no more in any case; this gives their memory back.
@@ -552,13 +556,34 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_revokes_nothing_unless_it_is_meant_to() {
+        let (mut rooms, now) = (rooms(), Now::read());
+        let before = rooms.mark();
+        let revoked = |rooms: &Rooms, not_before| {
+            let minted = Minted { mark: None, not_before };
+            rooms.check("r", &participant("ann"), minted, now) == Err(Refusal::Revoked)
+        };
+        rooms.create("r", &timeouts(7, 0), now).unwrap();
+        assert!(rooms.delete("r", now).is_some());
+        assert!(rooms.delete("r", now).is_none());
+        assert!(takes(&rooms, &before, now) && !revoked(&rooms, None) && !revoked(&rooms, Some(0)));
+        join(&mut rooms, participant("ann"), now).unwrap();
+        assert!(rooms.delete_and_revoke("r", now).is_some());
+        // A later deletion of LiveKit's kind takes nothing back.
+        rooms.create("r", &timeouts(7, 0), now).unwrap();
+        assert!(rooms.delete("r", now).is_some());
+        assert!(!takes(&rooms, &before, now) && revoked(&rooms, None) && revoked(&rooms, Some(0)));
+        assert!(takes(&rooms, &rooms.mark(), now));
+    }
+
+    #[test]
     fn a_deleted_room_is_gone_with_its_timer_and_takes_no_older_token() {
         let (mut rooms, now) = (rooms(), Now::read());
         let before = rooms.mark();
         rooms.create("r", &timeouts(7, 0), now).unwrap();
         assert!(takes(&rooms, &before, now));
-        assert!(rooms.delete("r", now).is_some());
-        assert!(rooms.delete("r", now).is_none());
+        assert!(rooms.delete_and_revoke("r", now).is_some());
+        assert!(rooms.delete_and_revoke("r", now).is_none());
         rooms.create("r", &timeouts(99, 0), now).unwrap();
         assert!(lives_at(&mut rooms, later(now, 7)), "the first room's timer does not close the second");
         assert!(!takes(&rooms, &before, now));
@@ -578,7 +603,7 @@ mod tests {
         rooms.remove("r", "ann", now).unwrap();
         assert_eq!(rooms.mark_for("r", &first, &again, now), None, "it was removed");
         let ben = join(&mut rooms, participant("ben"), now).unwrap().participant;
-        rooms.delete("r", now);
+        rooms.delete_and_revoke("r", now);
         assert_eq!(rooms.mark_for("r", &first, &ben, now), None, "the room was deleted");
         let third = rooms.join(
             "r",

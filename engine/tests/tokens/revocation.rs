@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::HS256;
 use crate::caller::{dial, packed};
-use crate::support::{Client, KEY, SECRET, now, sign, start};
+use crate::support::{Answer, Client, KEY, SECRET, admin, now, sign, start};
 
 const DEFAULT_TRIES: usize = 40;
 /// Participants that update their metadata, resume and join again in each room.
@@ -50,11 +50,15 @@ fn join_request() -> proto::JoinRequest {
     proto::JoinRequest { client_info, ..Default::default() }
 }
 
-/// The HTTP status of a join with that token.
-fn status(engine: &Engine, token: &str) -> u16 {
+/// The answer to whether that token joins.
+fn validate(engine: &Engine, token: &str) -> Answer {
     let request = packed(&join_request()).replace('=', "%3D");
     let path = format!("/rtc/v1/validate?access_token={token}&join_request={request}");
-    Client::connect(engine.address()).ask(format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n")).status
+    Client::connect(engine.address()).ask(format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n"))
+}
+
+fn status(engine: &Engine, token: &str) -> u16 {
+    validate(engine, token).status
 }
 
 /// One participant's signalling, without media, and every token that it was given.
@@ -185,7 +189,7 @@ async fn delete_under_load(engine: &Engine, number: usize) -> (usize, usize) {
             tokio::task::yield_now().await;
         }
         sleep(Duration::from_micros(rand::random_range(0..3000))).await;
-        engine.rooms(|rooms, now| rooms.delete(&room, now));
+        engine.rooms(|rooms, now| rooms.delete_and_revoke(&room, now));
         progress.deleted.store(1, Ordering::SeqCst);
     };
     let all = |list: Vec<Vec<String>>| list.into_iter().flatten().collect::<Vec<_>>();
@@ -203,6 +207,40 @@ async fn delete_under_load(engine: &Engine, number: usize) -> (usize, usize) {
     assert!(still_good > 0 || !is_live, "{room} is open, though nobody has a token for it");
     assert_eq!(status(engine, &minted(engine, &room, "ann")), 200, "a token from after the deletion is refused");
     (tokens.len(), still_good)
+}
+
+/// LiveKit's clients delete a room and join it again with the token they have.
+#[tokio::test]
+async fn a_token_joins_again_at_once_after_a_deletion_by_the_server_api() {
+    let engine = start();
+    let undated = [json!({}), json!({ "nbf": 0 }), json!({ "nbf": now() - 30 })];
+    let foreign = undated.iter().map(|more| token("r", "ann", more));
+    for token in foreign.chain([minted(&engine, "r", "ann")]) {
+        let mut participant = Participant { tokens: vec![token], ..Participant::new(&engine, "r", "ann") };
+        assert!(participant.join().await && participant.reads_a_token().await);
+        let delete = json!({ "room": "r" });
+        assert_eq!(Client::connect(engine.address()).call("DeleteRoom", &admin(), &delete).status, 200);
+        for token in participant.tokens.clone() {
+            participant.tokens.push(token);
+            assert!(participant.join().await, "{:?}", participant.tokens.last());
+        }
+    }
+}
+
+#[test]
+fn a_foreign_token_without_a_usable_nbf_is_refused_once_its_room_was_deleted_and_says_why() {
+    let engine = start();
+    let tokens = [json!({}), json!({ "nbf": 0 }), json!({ "nbf": now() })].map(|more| token("r", "ann", &more));
+    assert!(tokens.iter().all(|token| status(&engine, token) == 200));
+    engine.rooms(|rooms, now| rooms.delete_and_revoke("r", now));
+    for token in &tokens {
+        let answer = validate(&engine, token);
+        let reason =
+            "invalid authorization token: it was minted before its room was deleted, or has no nbf from after that";
+        assert_eq!((answer.status, answer.text().as_str()), (401, reason));
+    }
+    assert_eq!(status(&engine, &token("other", "ann", &json!({ "nbf": 0 }))), 200);
+    assert_eq!(status(&engine, &token("r", "ann", &json!({ "nbf": now() + 2 }))), 200);
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ impl Provider for Embedded {
 
     fn delete_room(&self, room: RoomName, _: &Deadline) -> Work<()> {
         self.at_once(|running| {
-            running.engine.rooms(|rooms, now| rooms.delete(room.on_server(), now));
+            running.engine.rooms(|rooms, now| rooms.delete_and_revoke(room.on_server(), now));
             Ok(())
         })
     }
