@@ -18,6 +18,7 @@ use proto::data_stream::header::ContentHeader;
 use proto::signal_request::Message as Ask;
 use proto::signal_response::Message as Told;
 use str0m::media::MediaKind;
+use tokio_tungstenite::tungstenite::Message;
 
 use caller::{Call, Caller, State};
 use support::start;
@@ -123,4 +124,77 @@ async fn a_muted_track_goes_on_where_it_was_when_it_is_unmuted() {
         (state.packets[&mid], state.numbers[&mid])
     });
     assert!(last - first < packets as u64 + 5, "{packets} packets have come, numbered from {first} to {last}");
+}
+
+/// The answers to requests that somebody has got: reason, number, request and message.
+fn responses(state: &State) -> Vec<proto::RequestResponse> {
+    let answers = state.heard.iter().filter_map(|told| match told {
+        Told::RequestResponse(answer) => Some(answer.clone()),
+        _ => None,
+    });
+    answers.collect()
+}
+
+#[tokio::test]
+#[expect(deprecated, reason = "older clients still tell their layers")]
+async fn rejects_a_request_for_an_unsupported_feature_at_once() {
+    use proto::request_response::Request;
+    use proto::simulate_scenario::Scenario;
+    let publish =
+        proto::PublishDataTrackRequest { pub_handle: 7, name: "n".into(), encryption: 9, ..Default::default() };
+    let echo = proto::PublishDataTrackRequest { pub_handle: 7, ..Default::default() };
+    let unpublish = proto::UnpublishDataTrackRequest { pub_handle: 7 };
+    let simulate = |scenario| Ask::Simulate(proto::SimulateScenario { scenario });
+    let cases = [
+        (Ask::PublishDataTrackRequest(publish), 0, Some(Request::PublishDataTrack(echo))),
+        (Ask::UnpublishDataTrackRequest(unpublish), 0, Some(Request::UnpublishDataTrack(unpublish))),
+        (Ask::UpdateDataSubscription(proto::UpdateDataSubscription::default()), 0, None),
+        (Ask::StoreDataBlobRequest(proto::StoreDataBlobRequest { request_id: 8, ..Default::default() }), 8, None),
+        (Ask::GetDataBlobRequest(proto::GetDataBlobRequest { request_id: 9, ..Default::default() }), 9, None),
+        (Ask::UpdateLayers(proto::UpdateVideoLayers::default()), 0, None),
+        (simulate(Some(Scenario::SubscriberBandwidth(1))), 0, None),
+        (simulate(Some(Scenario::LeaveRequestFullReconnect(true))), 0, None),
+        (simulate(None), 0, None),
+    ];
+    let engine = start();
+    let ann = Caller::call(engine.address(), Call::new(ROOM, "ann")).await.unwrap();
+    let answered = async |what: &str| {
+        let answer = ann.until("is answered", |state| responses(state).pop()).await;
+        ann.act(|state| state.heard.clear());
+        assert_eq!(answer.reason(), proto::request_response::Reason::UnsupportedType, "{what}");
+        assert!(answer.message.ends_with(": not supported by this server"), "{what}: {}", answer.message);
+        (answer.request_id, answer.request)
+    };
+    for (request, number, echo) in cases {
+        let what = format!("{request:?}");
+        ann.say(request);
+        assert_eq!(answered(&what).await, (number, echo), "{what}");
+    }
+    // A request of field 99, which no version of the protocol has yet, in both encodings.
+    for unknown in [Message::binary(vec![0x9a, 0x06, 0x00]), Message::text(r#"{"requestOfTomorrow":{}}"#)] {
+        ann.act(|state| state.say_raw(unknown.clone()));
+        assert_eq!(answered("a request of tomorrow").await, (0, None));
+    }
+}
+
+#[tokio::test]
+async fn shows_the_dimensions_that_a_publisher_reports_for_its_track() {
+    let engine = start();
+    let join = |identity| Caller::join(engine.address(), ROOM, identity);
+    let (ann, ben) = tokio::join!(join("ann"), join("ben"));
+    let track_sid = ann.publish(MediaKind::Video).await;
+    let update = |track_sid: &str| proto::UpdateLocalVideoTrack { track_sid: track_sid.into(), width: 12, height: 34 };
+    ann.say(Ask::UpdateVideoTrack(update(&track_sid)));
+    let is_shown = |told: &Told| match told {
+        Told::Update(update) => {
+            let mut tracks = update.participants.iter().flat_map(|participant| &participant.tracks);
+            tracks.any(|track| track.sid == track_sid && (track.width, track.height) == (12, 34))
+        }
+        _ => false,
+    };
+    ben.until("sees the dimensions", |state| state.heard.iter().any(is_shown).then_some(())).await;
+    ann.say(Ask::UpdateVideoTrack(update("TR_none")));
+    let answer = ann.until("is answered", |state| responses(state).pop()).await;
+    assert_eq!(answer.reason(), proto::request_response::Reason::NotFound);
+    assert_eq!(answer.request, Some(proto::request_response::Request::UpdateVideoTrack(update("TR_none"))));
 }

@@ -19,7 +19,7 @@ const MOST_TRACKS: usize = 64;
 /// The most bytes of a track's names.
 const MOST_NAME_BYTES: usize = 1024;
 /// The most layers, codecs or features of a track.
-pub(super) const MOST_ITEMS: usize = 32;
+const MOST_ITEMS: usize = 32;
 
 /// What clients may publish in: what str0m can negotiate.
 const CODECS: [&str; 6] = ["audio/opus", "audio/red", "video/VP8", "video/H264", "video/VP9", "video/AV1"];

@@ -1,5 +1,6 @@
 //! What clients say over their signalling connections.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use livekit_protocol as proto;
@@ -8,10 +9,10 @@ use proto::signal_request::Message as Asked;
 use proto::signal_response::Message;
 use proto::simulate_scenario::Scenario;
 use proto::{CandidateProtocol, DisconnectReason};
+use str0m::media::MediaKind;
 
 use super::PeerId;
 use super::peer::BreaksResume;
-use super::publishing::MOST_ITEMS;
 use super::room::{Context, Farewell, Room};
 use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata};
 
@@ -19,13 +20,16 @@ use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata}
 const HEARS_OF_SUCCESS: i32 = 15;
 /// The most participants of a room who are remembered to want TCP.
 const MOST_OVER_TCP: usize = 1024;
+/// What a rejected request for a data track asks for.
+const DATA_TRACKS: &str = "data tracks";
 /// How loud a simulated speaker is.
 const SIMULATED_LEVEL: f32 = 0.9;
 
 impl Room {
-    /// Does what a client asks for.
+    /// Handles a client's request, or rejects it. `None` is a request of a newer protocol, which cannot be decoded.
     #[expect(deprecated, reason = "older clients still tell their layers")]
-    pub(super) fn asked(&mut self, context: &mut Context<'_>, id: PeerId, request: Asked) {
+    pub(super) fn asked(&mut self, context: &mut Context<'_>, id: PeerId, request: Option<Asked>) {
+        let Some(request) = request else { return self.reject(id, 0, None, "this signal request") };
         match request {
             Asked::Offer(offer) => self.take_offer(context, id, &offer),
             Asked::Answer(answer) => self.take_answer(context, id, &answer),
@@ -43,18 +47,37 @@ impl Room {
                 self.pong(id, Message::PongResp(answer));
             }
             Asked::Simulate(simulated) => self.simulate(context, id, simulated.scenario),
-            Asked::UpdateAudioTrack(request) => self.set_audio_features(context, id, &request),
-            // Clients are told the way to us in the description, and their own tries tell us the way to them.
-            Asked::Trickle(_)
-            // Deprecated, or of features that this engine has not.
-            | Asked::UpdateLayers(_)
-            | Asked::UpdateVideoTrack(_)
-            | Asked::PublishDataTrackRequest(_)
-            | Asked::UnpublishDataTrackRequest(_)
-            | Asked::UpdateDataSubscription(_)
-            | Asked::StoreDataBlobRequest(_)
-            | Asked::GetDataBlobRequest(_) => (),
+            Asked::UpdateAudioTrack(request) => self.set_audio_features(context, id, request),
+            Asked::UpdateVideoTrack(request) => self.set_dimensions(context, id, &request),
+            // Not needed: the engine is an ICE lite agent, and learns a client's addresses from its connectivity checks.
+            Asked::Trickle(_) => (),
+            Asked::UpdateLayers(_) => self.reject(id, 0, None, "changing the layers of a published track"),
+            Asked::PublishDataTrackRequest(proto::PublishDataTrackRequest { pub_handle, .. }) => {
+                // The client finds the publication that it waits for by its handle.
+                let request = proto::PublishDataTrackRequest { pub_handle, ..Default::default() };
+                self.reject(id, 0, Some(Request::PublishDataTrack(request)), DATA_TRACKS);
+            }
+            Asked::UnpublishDataTrackRequest(request) => {
+                self.reject(id, 0, Some(Request::UnpublishDataTrack(request)), DATA_TRACKS);
+            }
+            Asked::UpdateDataSubscription(_) => self.reject(id, 0, None, DATA_TRACKS),
+            Asked::StoreDataBlobRequest(proto::StoreDataBlobRequest { request_id, .. })
+            | Asked::GetDataBlobRequest(proto::GetDataBlobRequest { request_id, .. }) => {
+                self.reject(id, request_id, None, "storing data blobs");
+            }
         }
+    }
+
+    /// Rejects a request for a feature that the engine does not have. `request_id` is the client's number for it, or 0; `request`
+    /// goes back where the client recognises it by that.
+    fn reject(&mut self, id: PeerId, request_id: u32, request: Option<Request>, feature: &str) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.send(Message::RequestResponse(proto::RequestResponse {
+            request_id,
+            reason: Reason::UnsupportedType.into(),
+            message: format!("{feature}: not supported by this server"),
+            request,
+        }));
     }
 
     fn pong(&mut self, id: PeerId, message: Message) {
@@ -153,16 +176,32 @@ impl Room {
         self.mute(context, id, &request.sid, request.muted);
     }
 
-    fn set_audio_features(&mut self, context: &mut Context<'_>, id: PeerId, request: &proto::UpdateLocalAudioTrack) {
+    fn set_audio_features(&mut self, context: &mut Context<'_>, id: PeerId, mut request: proto::UpdateLocalAudioTrack) {
+        let mut seen = HashSet::new();
+        // JSON, which some clients read, has no word for unknown features.
+        let is_known = |feature: &i32| proto::AudioTrackFeature::try_from(*feature).is_ok();
+        request.features.retain(|feature| is_known(feature) && seen.insert(*feature));
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(track) = peer.track(&request.track_sid) else {
-            peer.respond(0, Reason::NotFound, "", Request::UpdateAudioTrack(request.clone()));
+            peer.respond(0, Reason::NotFound, "", Request::UpdateAudioTrack(request));
             return;
         };
-        let is_known = |feature: &i32| proto::AudioTrackFeature::try_from(*feature).is_ok();
-        let is_sane = request.features.len() <= MOST_ITEMS && request.features.iter().all(is_known);
-        if is_sane && track.info.audio_features != request.features {
-            track.info.audio_features.clone_from(&request.features);
+        if track.info.audio_features != request.features {
+            track.info.audio_features = request.features;
+            self.announce(context, id, false);
+        }
+    }
+
+    /// Takes the dimensions in which a client sends a video track by now.
+    fn set_dimensions(&mut self, context: &mut Context<'_>, id: PeerId, request: &proto::UpdateLocalVideoTrack) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(track) = peer.track(&request.track_sid) else {
+            peer.respond(0, Reason::NotFound, "", Request::UpdateVideoTrack(request.clone()));
+            return;
+        };
+        let dimensions = (request.width, request.height);
+        if track.kind == MediaKind::Video && (track.info.width, track.info.height) != dimensions {
+            (track.info.width, track.info.height) = dimensions;
             self.announce(context, id, false);
         }
     }
@@ -199,8 +238,10 @@ impl Room {
             Some(Scenario::DisconnectSignalOnResumeNoMessages(_)) => {
                 peer.breaks_resume = Some(BreaksResume::BeforeMessages);
             }
-            // Nothing estimates bandwidth here, and livekit-server ignores the last one, too.
-            Some(Scenario::SubscriberBandwidth(_) | Scenario::LeaveRequestFullReconnect(_)) | None => (),
+            // Nothing estimates bandwidth here, and livekit-server does not do the last one either.
+            Some(Scenario::SubscriberBandwidth(_) | Scenario::LeaveRequestFullReconnect(_)) | None => {
+                self.reject(id, 0, None, "this simulated scenario");
+            }
         }
     }
 }

@@ -158,8 +158,8 @@ impl Worker {
             // Whoever asked may have gone; the participant is then as good as lost, and treated so.
             Command::Join(joining, reply) => drop(reply.send(self.join(*joining))),
             Command::Signal(link, request) => {
-                if let (Some(id), Some(asked)) = (self.links.get(&link).copied(), request.message) {
-                    self.with(id, |room, context| room.asked(context, id, asked));
+                if let Some(id) = self.links.get(&link).copied() {
+                    self.with(id, |room, context| room.asked(context, id, request.message));
                     self.register(id);
                 }
             }
