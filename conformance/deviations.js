@@ -89,10 +89,39 @@ const deviations = {
       },
     },
   },
-  'a service of another purpose': {
-    why: 'Recording, ingress, telephony and agents need servers of their own beside livekit-server. The engine has none of them.',
+  'a service that the engine does not have': {
+    why: 'Recording, ingress, telephony and agents need servers or workers of their own. The engine says so at once, whatever the token.',
     cases: {
-      'is not found': { livekit: refuses(401, 'unauthenticated', 'permissions denied'), engine: text(404, '404 page not found\n') },
+      'is not implemented': {
+        livekit: refuses(401, 'unauthenticated', 'permissions denied'),
+        engine: refuses(501, 'unimplemented', /^\/twirp\/livekit\.\w+\/\w+: not supported by this server$/),
+      },
+      'is not implemented, if livekit-server has none of that name either': {
+        livekit: text(404, '404 page not found\n'),
+        engine: refuses(501, 'unimplemented', /^\/twirp\/livekit\.\w+\/\w+: not supported by this server$/),
+      },
+    },
+  },
+  'a room with what the engine does not have': {
+    why: 'livekit-server takes agents without a worker and a playout delay; egress fails there without a recorder. The engine has none of them: a room that lacks what it was asked for helps nobody.',
+    cases: {
+      'is not made, with agents': { livekit: gives(room({})), engine: refuses(501, 'unimplemented', 'agents: not supported by this server') },
+      'is not made, with a playout delay': {
+        livekit: gives(room({})),
+        engine: refuses(501, 'unimplemented', 'a playout delay: not supported by this server'),
+      },
+      'is not made, with synchronized streams': {
+        livekit: gives(room({})),
+        engine: refuses(501, 'unimplemented', 'synchronized streams: not supported by this server'),
+      },
+      'is not joined, with agents': { livekit: text(200, 'success'), engine: text(403, 'agents: not supported by this server') },
+      'is not joined, with a playout delay': { livekit: text(200, 'success'), engine: text(403, 'a playout delay: not supported by this server') },
+    },
+  },
+  'a join that livekit-server refuses later': {
+    why: 'livekit-server answers "success", and then ends the connection without a reason. The engine checks before, so that a user sees the reason.',
+    cases: {
+      'is refused, for its preset': { livekit: text(200, 'success'), engine: text(403, 'unknown room configuration in create room request') },
     },
   },
   'who answers': {

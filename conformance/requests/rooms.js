@@ -29,14 +29,9 @@ const create = (title, message, expected, more) =>
   });
 
 const everySetting = { empty_timeout: 7, departure_timeout: 8, max_participants: 9, metadata: 'über <&>' };
-const unseenSettings = {
-  min_playout_delay: 100,
-  max_playout_delay: 200,
-  sync_streams: true,
-  tags: { a: 'b' },
-  node_id: 'ND_none',
-  agents: [{ agent_name: 'none', metadata: 'm', attributes: { a: 'b' } }],
-};
+const unseenSettings = { tags: { a: 'b' }, node_id: 'ND_none' };
+/** @param {string} feature */
+const unsupported = (feature) => deviates('a room with what the engine does not have', `is not made, with ${feature}`);
 
 const creating = [
   ...create('gives the room it has made', {}, gives(room({}))),
@@ -52,6 +47,10 @@ const creating = [
   ),
   ...create('takes settings that it does not tell', unseenSettings, gives(room({}))),
   ...create('takes an egress without a recorder', { egress: {} }, gives(room({}))),
+  ...create('with agents', { agents: [{ agent_name: 'none', metadata: 'm', attributes: { a: 'b' } }] }, unsupported('agents')),
+  ...create('with a shortest playout delay', { min_playout_delay: 100 }, unsupported('a playout delay')),
+  ...create('with a longest playout delay', { max_playout_delay: 200 }, unsupported('a playout delay')),
+  ...create('with synchronized streams', { sync_streams: true }, unsupported('synchronized streams')),
   ...create(
     'gives a live room unchanged',
     { empty_timeout: 1, max_participants: 1, metadata: 'second' },

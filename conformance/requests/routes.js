@@ -51,8 +51,6 @@ const unknownPaths = [
   '/none',
   '/twirp',
   '/twirp/',
-  '/twirp/livekit.None/ListRooms',
-  '/twirp/livekit.roomservice/ListRooms',
   '/Twirp/livekit.RoomService/ListRooms',
   '/livekit.RoomService/ListRooms',
   '/settings/regions',
@@ -61,16 +59,27 @@ const unknownPaths = [
   '/rtc/validate/',
 ].flatMap((path) => ['GET', 'POST'].map((verb) => ({ title: `${verb} ${path} is not found`, verb, path, expected: notFound })));
 
-const otherServices = ['Egress/ListEgress', 'Ingress/ListIngress', 'SIP/ListSIPInboundTrunk', 'AgentDispatchService/ListDispatch'].map(
-  (method) => ({
-    title: `${method} is not for an administrator of rooms`,
-    path: `/twirp/livekit.${method}`,
-    headers: JSON_TYPE,
-    token,
-    body: '{}',
-    expected: deviates('a service of another purpose', 'is not found'),
-  }),
-);
+const SERVICES = ['Egress/ListEgress', 'Ingress/ListIngress', 'SIP/ListSIPInboundTrunk', 'AgentDispatchService/ListDispatch'];
+const UNKNOWN_SERVICES = ['None/ListRooms', 'roomservice/ListRooms'];
+
+const otherServices = [...SERVICES, ...UNKNOWN_SERVICES].map((method) => ({
+  title: `POST /twirp/livekit.${method}`,
+  path: `/twirp/livekit.${method}`,
+  headers: JSON_TYPE,
+  token,
+  body: '{}',
+  expected: deviates(
+    'a service that the engine does not have',
+    SERVICES.includes(method) ? 'is not implemented' : 'is not implemented, if livekit-server has none of that name either',
+  ),
+}));
+
+const otherVerbs = UNKNOWN_SERVICES.map((method) => ({
+  title: `GET /twirp/livekit.${method} is not found`,
+  verb: 'GET',
+  path: `/twirp/livekit.${method}`,
+  expected: notFound,
+}));
 
 const rtc = ['/rtc', '/rtc/v1'].flatMap((path) =>
   ['GET', 'POST'].map((verb) => ({
@@ -275,4 +284,4 @@ const preflights = [
   ),
 ];
 
-module.exports = [...plain, ...unknownPaths, ...otherServices, ...rtc, ...verbs, ...methods, ...paths, ...types, ...origins, ...preflights];
+module.exports = [...plain, ...unknownPaths, ...otherServices, ...otherVerbs, ...rtc, ...verbs, ...methods, ...paths, ...types, ...origins, ...preflights];

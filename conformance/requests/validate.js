@@ -63,13 +63,21 @@ const both = (title, token, expected, more) => [ask(title, V0, '', token, expect
 const long = (/** @type {number} */ bytes) => 'n'.repeat(bytes);
 const longRoom = (/** @type {number} */ bytes) => `$room${long(bytes - ROOM_BYTES)}`;
 
+/** @param {string} what */
+const refusedLater = (what) => deviates('a join that livekit-server refuses later', `is refused, for its ${what}`);
+/** @param {string} feature */
+const unsupported = (feature) => deviates('a room with what the engine does not have', `is not joined, with ${feature}`);
+
 const tokens = [
   ...both('lets in', { video: join }, success, { room: {} }),
   ...both('lets into a room that is not there yet', { video: join }, success),
   ...both('takes a token in the address', { video: join }, success, { tokenIn: 'query' }),
   ...both('lets in whose subject is in jti', { video: join, claims: { sub: undefined, jti: 'ann' } }, success),
   ...both('lets in with a room configuration', { video: join, claims: { roomConfig: { emptyTimeout: 5, metadata: 'm' } } }, success),
-  ...both('lets in with a preset', { video: join, claims: { roomPreset: 'none' } }, success),
+  ...both('lets into a live room with a preset', { video: join, claims: { roomPreset: 'none' } }, success, { room: {} }),
+  ...both('with an unknown preset', { video: join, claims: { roomPreset: 'none' } }, refusedLater('preset')),
+  ...both('with agents', { video: join, claims: { roomConfig: { agents: [{ agentName: 'none' }] } } }, unsupported('agents')),
+  ...both('with a playout delay', { video: join, claims: { roomConfig: { minPlayoutDelay: 100 } } }, unsupported('a playout delay')),
   ...both('lets in who may not publish', { video: { ...join, canPublish: false } }, success),
   ...both('lets in who may publish what nobody knows', { video: { ...join, canPublishSources: ['none'] } }, success),
   ...both('lets in with a long name', { video: join, claims: { name: long(1_000) } }, success),

@@ -46,6 +46,9 @@ pub enum Refusal {
     /// A nonce is a UUID.
     #[error("nonce should be 16-bytes or not present, got: {0} bytes")]
     Nonce(usize),
+    /// A feature that the engine does not have.
+    #[error("{0}: not supported by this server")]
+    Unsupported(&'static str),
     /// What livekit-server has not either.
     #[error("not implemented")]
     NotImplemented,
@@ -85,6 +88,7 @@ impl Refusal {
             | Self::SameRoom
             | Self::Nonce(_) => ("invalid_argument", 400),
             Self::RoomFull => ("permission_denied", 403),
+            Self::Unsupported(_) => ("unimplemented", 501),
             Self::NotImplemented => ("unknown", 500),
             Self::RemoteUnmute => ("failed_precondition", 412),
             Self::Overloaded | Self::NoNetwork => ("unavailable", 503),
@@ -105,7 +109,8 @@ impl Refusal {
     }
 }
 
-/// Refuses what a room may not be created with, as far as [`crate::rooms`] does not look at it.
+/// Refuses what a room may not be created with, as far as [`crate::rooms`] does not look at it. A feature that the engine does
+/// not have is refused also for a live room, because the caller would wait for what never comes.
 pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), Refusal> {
     if request.name.len() > MOST_NAME_BYTES {
         return Err(Refusal::RoomName);
@@ -115,7 +120,19 @@ pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), R
         check_metadata(&agent.metadata)?;
         check_attributes(agent.attributes.iter())?;
     }
-    Ok(())
+    let records =
+        |egress: &proto::RoomEgress| egress.room.is_some() || egress.participant.is_some() || egress.tracks.is_some();
+    let unsupported = [
+        ("agents", !request.agents.is_empty()),
+        ("egress", request.egress.as_ref().is_some_and(records)),
+        ("a playout delay", request.min_playout_delay > 0 || request.max_playout_delay > 0),
+        ("synchronized streams", request.sync_streams),
+        ("replay", request.replay_enabled),
+    ];
+    match unsupported.into_iter().find(|(_, is_wanted)| *is_wanted) {
+        Some((feature, _)) => Err(Refusal::Unsupported(feature)),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn check_metadata(metadata: &str) -> Result<(), Refusal> {

@@ -64,6 +64,9 @@ pub struct Claims {
     /// What the room is made with if joining creates it.
     #[serde(default)]
     pub room_config: Option<proto::RoomConfiguration>,
+    /// The named configuration of that room; there are none here.
+    #[serde(default)]
+    pub room_preset: String,
     /// When it was minted, if an engine of ours did.
     #[serde(default, rename = "maravilla")]
     pub mark: Option<Mark>,

@@ -106,6 +106,7 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
         }
         _ => match path.strip_prefix(ROOM_SERVICE).and_then(|rest| rest.strip_prefix('/')) {
             Some(method) => room_service(shared, request, path, method, claims.as_ref()).await,
+            None if is_other_service(request.method(), path) => unimplemented(path),
             None => no_page(),
         },
     }
@@ -114,6 +115,18 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
 /// The path without percent signs. An encoded slash stays what it is: a proxy in front takes it for none.
 fn plain_path(raw: &str) -> Cow<'_, str> {
     if raw.to_ascii_lowercase().contains("%2f") { raw.into() } else { percent_decode_str(raw).decode_utf8_lossy() }
+}
+
+/// Whether a path is one of a service that the engine does not have: another Twirp service, WHIP, or that for agent workers.
+fn is_other_service(verb: &Method, path: &str) -> bool {
+    let twirp = path.strip_prefix("/twirp/").and_then(|path| path.split_once('/'));
+    let is_twirp = twirp.is_some_and(|(service, method)| !service.is_empty() && !method.is_empty());
+    (is_twirp && verb == Method::POST) || path == "/agent" || path.starts_with("/whip/")
+}
+
+fn unimplemented(path: &str) -> Answer {
+    let text = format!("{path}: not supported by this server");
+    answer::twirp(StatusCode::NOT_IMPLEMENTED, &TwirpError::new("unimplemented", &text))
 }
 
 fn no_page() -> Answer {

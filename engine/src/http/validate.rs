@@ -15,7 +15,7 @@ use proto::wrapped_join_request::Compression;
 
 use crate::engine::Shared;
 use crate::media;
-use crate::refusal::{MOST_NAME_BYTES, Refusal};
+use crate::refusal::{MOST_NAME_BYTES, Refusal, check_creation};
 use crate::rooms::Minted;
 use crate::token::Claims;
 
@@ -62,9 +62,15 @@ pub(super) fn check(
         return Err(NO_ACCESS);
     }
     let Wishes { is_single, request, .. } = wishes;
+    check_creation(&creation(&claims)).map_err(|refusal| fault(&refusal))?;
     let participant = media::participant(&claims, &grants, &request);
     let minted = Minted { mark: claims.mark.as_ref(), not_before: claims.not_before() };
-    let checked = shared.rooms(|rooms, now| rooms.check(&grants.room, &participant, minted, now));
+    let checked = shared.rooms(|rooms, now| {
+        rooms.check(&grants.room, &participant, minted, now)?;
+        // As for the server API, a live room is not asked what it was made with.
+        let has_preset = !claims.room_preset.is_empty() && rooms.get(&grants.room, now).is_none();
+        if has_preset { Err(Refusal::RoomPreset) } else { Ok(()) }
+    });
     // Whoever comes back has its place.
     if let Err(refusal) = checked
         && !(request.reconnect && refusal == Refusal::RoomFull)
@@ -74,9 +80,27 @@ pub(super) fn check(
     Ok(Admission { claims, grants, is_single, request })
 }
 
+/// What the room is made with that a token names, as a request of the server API.
+fn creation(claims: &Claims) -> proto::CreateRoomRequest {
+    let configured = claims.room_config.clone().unwrap_or_default();
+    proto::CreateRoomRequest {
+        metadata: configured.metadata,
+        egress: configured.egress,
+        min_playout_delay: configured.min_playout_delay,
+        max_playout_delay: configured.max_playout_delay,
+        sync_streams: configured.sync_streams,
+        agents: configured.agents,
+        ..proto::CreateRoomRequest::default()
+    }
+}
+
 /// What a client that may not join is told.
 pub(super) fn fault(refusal: &Refusal) -> Fault {
-    let (_, status) = refusal.code();
+    let status = match refusal {
+        // livekit-client shows a user the reason of a join that was refused with 401 or 403 only.
+        Refusal::Unsupported(_) | Refusal::RoomPreset | Refusal::Name | Refusal::Metadata | Refusal::Attributes => 403,
+        refusal => refusal.code().1,
+    };
     (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), refusal.to_string().into())
 }
 

@@ -288,6 +288,8 @@ fn old_and_odd_requests_are_answered() {
         ("GET /%2e%2e/%00%ff%zz HTTP/1.1\r\nhost: t\r\n\r\n", 404),
         ("GET /?%00=%ff&&&===&access_token HTTP/1.1\r\nhost: t\r\n\r\n", 200),
         ("CONNECT t:1 HTTP/1.1\r\nhost: t\r\n\r\n", 404),
+        ("GET /twirp/livekit.Egress/ListEgress HTTP/1.1\r\nhost: t\r\n\r\n", 404),
+        ("POST /twirp//ListEgress HTTP/1.1\r\nhost: t\r\n\r\n", 404),
     ] {
         let answer = Client::connect(engine.address()).ask(request);
         assert_eq!(answer.status, status, "{request}");
@@ -297,4 +299,49 @@ fn old_and_odd_requests_are_answered() {
     let mut whole = String::new();
     client.socket().try_clone().unwrap().read_to_string(&mut whole).unwrap();
     assert!(whole.contains("200 OK") && whole.ends_with("\r\n\r\n"), "{whole}");
+}
+
+#[test]
+fn a_service_that_the_engine_does_not_have_is_unimplemented() {
+    let engine = Watched::start();
+    for (verb, path) in [
+        ("POST", "/twirp/livekit.AgentDispatchService/CreateDispatch"),
+        ("POST", "/twirp/livekit.Egress/StartRoomCompositeEgress"),
+        ("POST", "/twirp/livekit.Ingress/CreateIngress"),
+        ("POST", "/twirp/livekit.SIP/CreateSIPParticipant"),
+        ("POST", "/twirp/livekit.Connector/DialWhatsAppCall"),
+        ("POST", "/twirp/livekit.None/None"),
+        ("POST", "/whip/v1"),
+        ("DELETE", "/whip/v1/PA_none"),
+        ("GET", "/agent"),
+    ] {
+        let answer = Client::connect(engine.address()).ask(format!("{verb} {path} HTTP/1.1\r\nhost: t\r\n\r\n"));
+        assert_eq!((answer.status, answer.header("content-type")), (501, Some("application/json")), "{path}");
+        let error = json!({ "code": "unimplemented", "msg": format!("{path}: not supported by this server") });
+        assert_eq!(answer.json(), error);
+    }
+}
+
+#[test]
+fn a_room_with_what_the_engine_does_not_support_is_not_made() {
+    let engine = Watched::start();
+    let mut client = Client::connect(engine.address());
+    for (more, feature) in [
+        (json!({ "agents": [{ "agentName": "a" }] }), "agents"),
+        (json!({ "egress": { "room": {} } }), "egress"),
+        (json!({ "egress": { "participant": {} } }), "egress"),
+        (json!({ "egress": { "tracks": {} } }), "egress"),
+        (json!({ "minPlayoutDelay": 1 }), "a playout delay"),
+        (json!({ "maxPlayoutDelay": 1 }), "a playout delay"),
+        (json!({ "syncStreams": true }), "synchronized streams"),
+        (json!({ "replayEnabled": true }), "replay"),
+    ] {
+        let mut room = json!({ "name": "r" });
+        room.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = client.call("CreateRoom", &admin(), &room);
+        let error = json!({ "code": "unimplemented", "msg": format!("{feature}: not supported by this server") });
+        assert_eq!((answer.status, answer.json()), (501, error));
+        let listed = client.call("ListRooms", &admin(), &json!({ "names": ["r"] })).json();
+        assert_eq!(listed, json!({ "rooms": [] }));
+    }
 }

@@ -13,6 +13,7 @@ mod support;
 
 mod claims;
 mod headers;
+mod joining;
 mod junk;
 mod revocation;
 

@@ -32,7 +32,7 @@ const JOINERS: usize = 3;
 const ATTEMPTS_AFTER_DELETION: usize = 3;
 
 /// A token to join with. `mark` is the engine's private claim, `None` for a token of a foreign library.
-fn token(room: &str, identity: &str, more: &Value) -> String {
+pub fn token(room: &str, identity: &str, more: &Value) -> String {
     let video = json!({ "roomJoin": true, "room": room, "canUpdateOwnMetadata": true });
     let mut claims = json!({ "iss": KEY, "sub": identity, "exp": now() + 600, "video": video });
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
