@@ -11,6 +11,7 @@ mod caller;
 mod support;
 
 use livekit_protocol as proto;
+use maravilla_engine::Limits;
 use prost::Message as _;
 use proto::data_packet::Value;
 use proto::data_stream::Header;
@@ -21,7 +22,7 @@ use str0m::media::MediaKind;
 use tokio_tungstenite::tungstenite::Message;
 
 use caller::{Call, Caller, State};
-use support::start;
+use support::{start, start_with};
 
 const ROOM: &str = "r";
 
@@ -197,4 +198,17 @@ async fn shows_the_dimensions_that_a_publisher_reports_for_its_track() {
     let answer = ann.until("is answered", |state| responses(state).pop()).await;
     assert_eq!(answer.reason(), proto::request_response::Reason::NotFound);
     assert_eq!(answer.request, Some(proto::request_response::Request::UpdateVideoTrack(update("TR_none"))));
+}
+
+#[tokio::test]
+async fn a_participant_can_rejoin_at_the_participant_limit_but_no_other_can_join() {
+    let engine = start_with(Limits { participants: 1, ..Limits::default() });
+    let ann = Caller::join(engine.address(), ROOM, "ann").await;
+    assert!(Caller::call(engine.address(), Call::new(ROOM, "ben")).await.is_none());
+    assert!(Caller::call(engine.address(), Call::new("another", "ann")).await.is_none());
+    let again = Caller::join(engine.address(), ROOM, "ann").await;
+    ann.is_gone().await;
+    assert!(Caller::call(engine.address(), Call::new(ROOM, "ben")).await.is_none());
+    again.leave().await;
+    Caller::join(engine.address(), ROOM, "ben").await;
 }

@@ -176,7 +176,7 @@ impl Worker {
             self.resume(link, joining);
             return Ok(link);
         }
-        if self.homes.len() >= self.shared.limits.participants {
+        if self.homes.len() >= self.shared.limits.participants && !self.replaces(&joining) {
             return Err(Refusal::Overloaded);
         }
         let joined = joining.admit(&self.shared)?;
@@ -188,6 +188,11 @@ impl Worker {
         self.with(id, |room, context| room.join(context, (id, link), joining, joined));
         self.register(id);
         Ok(link)
+    }
+
+    /// Whether a join takes the place of a participant of the same identity, so that there are no more than before.
+    fn replaces(&mut self, joining: &Joining) -> bool {
+        self.room(&joining.grants.room).is_some_and(|room| room.by_identity(joining.claims.identity()).is_some())
     }
 
     fn resume(&mut self, link: LinkId, joining: Joining) {
