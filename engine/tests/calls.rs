@@ -10,6 +10,10 @@ mod caller;
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
 
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use livekit_protocol as proto;
 use maravilla_engine::Limits;
 use prost::Message as _;
@@ -211,4 +215,49 @@ async fn a_participant_can_rejoin_at_the_participant_limit_but_no_other_can_join
     assert!(Caller::call(engine.address(), Call::new(ROOM, "ben")).await.is_none());
     again.leave().await;
     Caller::join(engine.address(), ROOM, "ben").await;
+}
+
+/// The names in the tokens that somebody was sent.
+fn names_in_tokens(state: &State) -> Vec<String> {
+    let tokens = state.heard.iter().filter_map(|told| match told {
+        Told::RefreshToken(token) => token.split('.').nth(1),
+        _ => None,
+    });
+    let claims = tokens.map(|claims| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap());
+    claims.map(|claims: serde_json::Value| claims["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn set_name(caller: &Caller, name: impl Into<String>) {
+    let update = proto::UpdateParticipantMetadata { name: name.into(), ..Default::default() };
+    caller.say(Ask::UpdateMetadata(update));
+}
+
+#[tokio::test]
+async fn sends_at_most_one_token_a_second_for_changes_and_the_last_one_has_them_all() {
+    let engine = start();
+    let ann = Caller::call(engine.address(), Call::new(ROOM, "ann")).await.unwrap();
+    let begun = Instant::now();
+    for number in 0..=200 {
+        set_name(&ann, number.to_string());
+    }
+    ann.until("has its last name", |state| names_in_tokens(state).iter().any(|name| name == "200").then_some(())).await;
+    // One at the join, one for the first change, and one for each second since.
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    let names = ann.act(|state| names_in_tokens(state));
+    assert_eq!(names[..2], ["", "0"]);
+    assert!(names.len() <= 2 + seconds, "{names:?} within {seconds} s");
+}
+
+#[tokio::test]
+async fn a_token_that_waits_is_sent_before_a_participant_is_told_to_rejoin() {
+    use proto::simulate_scenario::Scenario;
+    let engine = start();
+    let ann = Caller::call(engine.address(), Call::new(ROOM, "ann")).await.unwrap();
+    for name in ["first", "second"] {
+        set_name(&ann, name);
+    }
+    let scenario = Some(Scenario::SwitchCandidateProtocol(proto::CandidateProtocol::Tcp.into()));
+    ann.say(Ask::Simulate(proto::SimulateScenario { scenario }));
+    ann.is_gone().await;
+    assert_eq!(ann.act(|state| names_in_tokens(state)), ["", "first", "second"]);
 }

@@ -30,6 +30,7 @@ impl Media {
                 if let Some(permission) = request.permission {
                     room.permit(context, id, permission);
                 }
+                room.token_changed(context, id);
                 room.peers.get(&id).map(|peer| peer.info.clone()).ok_or(ABSENT)
             });
             // Whoever asked may have gone; here and below.

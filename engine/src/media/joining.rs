@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use livekit_token::VideoGrants;
@@ -28,6 +29,11 @@ use crate::token::Claims;
 /// How often a client says that it is there, and how long it waits for an answer, in seconds.
 const PING_INTERVAL_SECS: i32 = 5;
 const PING_TIMEOUT_SECS: i32 = 15;
+/// Time after which a connected participant gets a new token though nothing has changed: half of what a token is good for.
+const TOKEN_REFRESH: Duration = Duration::from_secs(5 * 60);
+/// Minimum time between two tokens of one participant for changes of what a token says; later changes share the next one. A
+/// token repeats the metadata, so one small update would otherwise cost a signature over up to 512 KiB.
+const MIN_TOKEN_INTERVAL: Duration = Duration::from_secs(1);
 /// The server that clients take this one for. They ask it what it can do by its version.
 const SERVER_VERSION: &str = "1.13.5";
 const PROTOCOL: i32 = 17;
@@ -193,7 +199,7 @@ impl Room {
             denied: Vec::new(),
             mail: Mail::default(),
             quality: Quality::default(),
-            refreshed: context.io.now,
+            token: TokenState::new(context.io.now),
             breaks_resume: None,
         };
         peer.send(Message::Join(proto::JoinResponse {
@@ -267,16 +273,64 @@ impl Room {
         }
     }
 
-    /// Gives a participant the token that it will come back with; none if the participant or the room is gone by now.
+    /// Sends a participant the token that it will come back with; none if the participant or the room is gone by now.
     pub(super) fn refresh_token(&mut self, context: &mut Context<'_>, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.refreshed = context.io.now;
+        peer.token.sent_at = context.io.now;
+        peer.token.is_stale = false;
         // A room is deleted on another thread, and its participants go later. Marked with the deletions so far, a token that is
         // made meanwhile would be one from after the deletion.
         let mark = context.shared.rooms(|rooms, now| rooms.mark_for(&self.name, &self.sid, &peer.info, now));
         if let Some(token) = mark.and_then(|mark| peer.credentials.refreshed(context.shared, &peer.info, mark)) {
             peer.send(Message::RefreshToken(token));
         }
+    }
+
+    /// Sends a participant a token with what has changed about it, at once or within [`MIN_TOKEN_INTERVAL`].
+    pub(super) fn token_changed(&mut self, context: &mut Context<'_>, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.token.is_stale = true;
+            self.tick_token(context, id);
+        }
+    }
+
+    /// Sends a participant a new token if it is time for one.
+    pub(super) fn tick_token(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let now = context.io.now;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.token.is_stale && peer.token.may_change(now) && !peer.is_behind() {
+            peer.token.changed_at = Some(now);
+        } else if now.saturating_duration_since(peer.token.sent_at) < TOKEN_REFRESH {
+            return;
+        }
+        self.refresh_token(context, id);
+    }
+
+    /// Sends a participant the token that waits, before it is told to join anew.
+    pub(super) fn flush_token(&mut self, context: &mut Context<'_>, id: PeerId) {
+        if self.peers.get(&id).is_some_and(|peer| peer.token.is_stale) {
+            self.refresh_token(context, id);
+        }
+    }
+}
+
+/// Which token a participant was sent last.
+#[derive(Debug)]
+pub(super) struct TokenState {
+    sent_at: Instant,
+    /// When the last one was sent because something had changed.
+    changed_at: Option<Instant>,
+    /// Whether something has changed since.
+    is_stale: bool,
+}
+
+impl TokenState {
+    fn new(sent_at: Instant) -> Self {
+        Self { sent_at, changed_at: None, is_stale: false }
+    }
+
+    fn may_change(&self, now: Instant) -> bool {
+        self.changed_at.is_none_or(|at| now.saturating_duration_since(at) >= MIN_TOKEN_INTERVAL)
     }
 }
 

@@ -9,7 +9,7 @@ use proto::signal_response::Message;
 
 use super::data::Mail;
 use super::forwarding::Subscription;
-use super::joining::Credentials;
+use super::joining::{Credentials, TokenState};
 use super::negotiation::Negotiation;
 use super::outbox::{Outbox, Signal};
 use super::publishing::Track;
@@ -50,7 +50,7 @@ pub(super) struct Peer {
     pub(super) denied: Vec<(String, String)>,
     pub(super) mail: Mail,
     pub(super) quality: Quality,
-    pub(super) refreshed: Instant,
+    pub(super) token: TokenState,
     /// What it has asked to be simulated on its next resume.
     pub(super) breaks_resume: Option<BreaksResume>,
 }

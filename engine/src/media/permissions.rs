@@ -179,7 +179,6 @@ impl Room {
             self.vanish(id);
         }
         self.announce(context, id, true);
-        self.refresh_token(context, id);
         self.reconcile_all(context);
     }
 

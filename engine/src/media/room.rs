@@ -169,6 +169,9 @@ impl Room {
 
     /// Lets a participant go. The rooms of the server API must have let it go already, or it goes there, too.
     pub(super) fn remove(&mut self, context: &mut Context<'_>, id: PeerId, farewell: Farewell) {
+        if farewell.action == Some(Action::Reconnect) {
+            self.flush_token(context, id);
+        }
         let Some(mut peer) = self.peers.remove(&id) else { return };
         context.gone.push(id);
         if let Some(action) = farewell.action {

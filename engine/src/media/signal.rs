@@ -127,6 +127,9 @@ impl Room {
             attributes: request.attributes.clone(),
         };
         let outcome = self.set_description(context, id, change);
+        if outcome.is_ok() {
+            self.token_changed(context, id);
+        }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (reason, text) = match outcome {
             Err(Refusal::Name) => (Reason::LimitExceeded, "exceeds name length limit"),
@@ -163,7 +166,6 @@ impl Room {
             peer.info.metadata = change.metadata;
         }
         self.announce(context, id, true);
-        self.refresh_token(context, id);
         Ok(())
     }
 

@@ -39,8 +39,6 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(15);
 const LONGEST_RESUME_TIMEOUT: Duration = Duration::from_secs(60);
 /// What counts as still heard.
 const LATELY: Duration = Duration::from_secs(5);
-/// How often participants get a new token.
-const REFRESH: Duration = Duration::from_secs(5 * 60);
 
 pub(crate) struct Worker {
     shared: Arc<Shared>,
@@ -394,9 +392,7 @@ impl Room {
             return;
         }
         self.catch_up(id);
-        if self.peers.get(&id).is_some_and(|peer| since(peer.refreshed) >= REFRESH) {
-            self.refresh_token(context, id);
-        }
+        self.tick_token(context, id);
         self.ask_for_keyframes(context, id);
         self.negotiate(context, id);
     }
