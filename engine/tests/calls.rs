@@ -261,3 +261,20 @@ async fn a_token_that_waits_is_sent_before_a_participant_is_told_to_rejoin() {
     ann.is_gone().await;
     assert_eq!(ann.act(|state| names_in_tokens(state)), ["", "first", "second"]);
 }
+
+#[tokio::test]
+async fn shows_each_capability_of_a_client_once_however_often_it_comes() {
+    let engine = start();
+    let ben = Caller::join(engine.address(), ROOM, "ben").await;
+    let known = proto::client_info::Capability::CapPacketTrailer.into();
+    let wishes = Box::new(move |request: &mut proto::JoinRequest| {
+        request.client_info.get_or_insert_default().capabilities = [known, 99].repeat(10_000);
+    });
+    Caller::call(engine.address(), Call { wishes, ..Call::new(ROOM, "ann") }).await.unwrap();
+    let shown = |told: &Told| match told {
+        Told::Update(update) => update.participants.iter().find(|other| other.identity == "ann").cloned(),
+        _ => None,
+    };
+    let ann = ben.until("sees ann", |state| state.heard.iter().find_map(shown)).await;
+    assert_eq!(ann.capabilities, [known]);
+}

@@ -89,6 +89,8 @@ pub(crate) fn participant(
     let mut attributes = claims.attributes.clone();
     attributes.extend(request.participant_attributes.clone());
     let client = request.client_info.as_ref();
+    // Each known one once, however often it comes: they are repeated in every update of the participant.
+    let capabilities: BTreeSet<_> = client.into_iter().flat_map(proto::ClientInfo::capabilities).collect();
     proto::ParticipantInfo {
         identity: claims.identity().to_owned(),
         state: State::Joined.into(),
@@ -98,7 +100,7 @@ pub(crate) fn participant(
         kind: kind(&claims.kind).into(),
         attributes,
         client_protocol: client.map_or(0, |client| client.client_protocol),
-        capabilities: client.into_iter().flat_map(proto::ClientInfo::capabilities).map(Into::into).collect(),
+        capabilities: capabilities.into_iter().map(Into::into).collect(),
         ..proto::ParticipantInfo::default()
     }
 }
