@@ -122,7 +122,13 @@ const deviations = {
     why: 'livekit-server answers "success", and then ends the connection without a reason. The engine checks before, so that a user sees the reason.',
     cases: {
       'is refused, for its preset': { livekit: text(200, 'success'), engine: text(403, 'unknown room configuration in create room request') },
+      'is refused, for its metadata': { livekit: text(200, 'success'), engine: text(403, 'metadata size exceeds limits 524288') },
+      'is refused, for its attributes': { livekit: text(200, 'success'), engine: text(403, 'attribute size exceeds limits 65536') },
     },
+  },
+  'a long name in a token': {
+    why: 'livekit-server limits the name in an update to 256 bytes, but not in a token. Each participant of the room is sent it either way.',
+    cases: { 'is refused': { livekit: text(200, 'success'), engine: text(403, 'name length exceeds limits 256') } },
   },
   'who answers': {
     why: 'The engine says who it is, so that nobody takes it for the server that it stands in for.',

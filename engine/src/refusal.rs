@@ -135,6 +135,15 @@ pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), R
     }
 }
 
+/// Refuses a participant with a longer name, metadata or attributes than an update could give it.
+pub(crate) fn check_participant(participant: &proto::ParticipantInfo) -> Result<(), Refusal> {
+    if participant.name.len() > MOST_NAME_BYTES {
+        return Err(Refusal::Name);
+    }
+    check_metadata(&participant.metadata)?;
+    check_attributes(participant.attributes.iter())
+}
+
 pub(crate) fn check_metadata(metadata: &str) -> Result<(), Refusal> {
     if metadata.len() > MOST_METADATA_BYTES { Err(Refusal::Metadata) } else { Ok(()) }
 }

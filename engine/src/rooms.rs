@@ -9,7 +9,7 @@ use livekit_protocol as proto;
 use rand::Rng as _;
 
 use crate::clock::Now;
-use crate::refusal::{MOST_NAME_BYTES, Refusal, check_metadata};
+use crate::refusal::{MOST_NAME_BYTES, Refusal, check_metadata, check_participant};
 use crate::revocation::{Cut, Mark, Revocations};
 
 const EMPTY_TIMEOUT_SECS: u32 = 300;
@@ -268,7 +268,7 @@ impl Rooms {
     /// identity has to go. The room sets `sid` and times.
     ///
     /// # Errors
-    /// [`Refusal::Revoked`], [`Refusal::RoomFull`], or what [`Rooms::create`] refuses.
+    /// What [`Rooms::check`] or [`Rooms::create`] refuses.
     pub fn join(
         &mut self,
         name: &str,
@@ -297,7 +297,7 @@ impl Rooms {
     /// Whether [`Rooms::join`] would let that participant in.
     ///
     /// # Errors
-    /// [`Refusal::Revoked`] or [`Refusal::RoomFull`]
+    /// [`Refusal::Revoked`], [`Refusal::RoomFull`], or what is too long about the participant.
     pub fn check(
         &self,
         name: &str,
@@ -305,6 +305,7 @@ impl Rooms {
         minted: Minted<'_>,
         now: Now,
     ) -> Result<(), Refusal> {
+        check_participant(participant)?;
         let live = self.get(name, now);
         let cut = live.map_or_else(|| self.revocations.cut(name), |live| live.cut);
         if !self.revocations.allows(cut, minted.mark, minted.not_before) {

@@ -87,7 +87,9 @@ pub(crate) fn participant(
 ) -> proto::ParticipantInfo {
     let or = |wished: &str, told: &str| if wished.is_empty() { told } else { wished }.to_owned();
     let mut attributes = claims.attributes.clone();
-    attributes.extend(request.participant_attributes.clone());
+    // A client deletes no attribute of its token by joining.
+    let own = request.participant_attributes.iter().filter(|(_, value)| !value.is_empty());
+    attributes.extend(own.map(|(key, value)| (key.clone(), value.clone())));
     let client = request.client_info.as_ref();
     // Each known one once, however often it comes: they are repeated in every update of the participant.
     let capabilities: BTreeSet<_> = client.into_iter().flat_map(proto::ClientInfo::capabilities).collect();

@@ -8,6 +8,10 @@ use crate::caller::packed;
 use crate::revocation::token;
 use crate::support::{Client, start};
 
+const MAX_NAME_BYTES: usize = 256;
+const MAX_METADATA_BYTES: usize = 512 * 1024;
+const MAX_ATTRIBUTES_BYTES: usize = 64 * 1024;
+
 /// The status and the reason with which a join is refused or admitted, which is the same for `validate` and the upgrade.
 fn join(engine: &Engine, claims: &Value, request: &proto::JoinRequest) -> (u16, String) {
     let token = token("r", "ann", claims);
@@ -30,6 +34,62 @@ fn join(engine: &Engine, claims: &Value, request: &proto::JoinRequest) -> (u16, 
 fn request() -> proto::JoinRequest {
     let client_info = Some(proto::ClientInfo { protocol: 17, ..Default::default() });
     proto::JoinRequest { client_info, ..Default::default() }
+}
+
+#[test]
+fn refuses_a_participant_with_more_than_an_update_could_give_it() {
+    let engine = start();
+    let long = |bytes: usize| "m".repeat(bytes);
+    let attributes = |bytes: usize| json!({ "k": long(bytes - 1) });
+    let cases = [
+        (json!({ "name": long(MAX_NAME_BYTES) }), json!({ "name": long(MAX_NAME_BYTES + 1) }), "name length"),
+        (
+            json!({ "metadata": long(MAX_METADATA_BYTES) }),
+            json!({ "metadata": long(MAX_METADATA_BYTES + 1) }),
+            "metadata size",
+        ),
+        (
+            json!({ "attributes": attributes(MAX_ATTRIBUTES_BYTES) }),
+            json!({ "attributes": attributes(MAX_ATTRIBUTES_BYTES + 1) }),
+            "attribute size",
+        ),
+        (
+            json!({ "roomConfig": { "metadata": long(MAX_METADATA_BYTES) } }),
+            json!({ "roomConfig": { "metadata": long(MAX_METADATA_BYTES + 1) } }),
+            "metadata size",
+        ),
+    ];
+    for (fits, does_not, what) in cases {
+        assert_eq!(join(&engine, &fits, &request()).0, 200, "{what}");
+        let (status, text) = join(&engine, &does_not, &request());
+        assert_eq!(status, 403, "{what}");
+        assert!(text.starts_with(&format!("{what} exceeds limits ")), "{text}");
+    }
+}
+
+#[test]
+fn refuses_a_join_request_that_brings_a_participant_past_a_limit() {
+    let engine = start();
+    // Of one byte each, so that it fits into the address once it is packed.
+    let attributes = |count: usize| (0..count).map(|number| (format!("{number:07}"), "v".into())).collect();
+    let with = |participant_attributes| proto::JoinRequest { participant_attributes, ..request() };
+    let claims = json!({ "attributes": { "k": "m".repeat(MAX_ATTRIBUTES_BYTES - 8_001) } });
+    assert_eq!(join(&engine, &claims, &with(attributes(1_000))).0, 200);
+    assert_eq!(join(&engine, &claims, &with(attributes(1_001))).0, 403);
+}
+
+#[test]
+fn a_client_sets_its_attributes_by_joining_but_deletes_none_of_its_token() {
+    let engine = start();
+    let own = [("kept", ""), ("changed", "new"), ("added", "a"), ("empty", "")];
+    let participant_attributes = own.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let claims = json!({ "attributes": { "kept": "k", "changed": "old" } });
+    assert_eq!(join(&engine, &claims, &proto::JoinRequest { participant_attributes, ..request() }).0, 200);
+    let attributes = engine.rooms(|rooms, now| rooms.get("r", now)?.participant("ann").cloned()).unwrap().attributes;
+    assert_eq!(
+        attributes,
+        [("kept", "k"), ("changed", "new"), ("added", "a")].map(|(k, v)| (k.into(), v.into())).into()
+    );
 }
 
 #[test]
