@@ -241,6 +241,7 @@ impl Room {
     pub(super) fn resume(&mut self, context: &mut Context<'_>, (id, link): (PeerId, LinkId), joining: Joining) {
         let others = self.others(id);
         let Some(departed) = self.peers.get(&id).map(|peer| self.departed_since(peer.joined)) else { return };
+        let room = self.to_proto(context.shared);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let breaks = peer.breaks_resume.take();
         peer.hang_up();
@@ -258,8 +259,6 @@ impl Room {
         }));
         let known: Vec<_> = departed.into_iter().chain(others).chain([peer.info.clone()]).collect();
         peer.send_shared(&update(known));
-        let room = context.shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::rooms::Room::snapshot));
-        let room = room.map(crate::rooms::Snapshot::describe);
         peer.send(Message::RoomUpdate(proto::RoomUpdate { room }));
         if breaks == Some(BreaksResume::AfterMessages) {
             peer.hang_up();

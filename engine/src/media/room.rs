@@ -147,10 +147,15 @@ impl Room {
     }
 
     fn tell_room(&mut self, shared: &Shared, is_told: impl Fn(&Peer) -> bool) {
-        let room = shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::rooms::Room::snapshot));
-        let Some(room) = room.map(crate::rooms::Snapshot::describe).filter(|room| room.sid == self.sid) else { return };
+        let Some(room) = self.to_proto(shared) else { return };
         let signal = Signal::new(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }));
         self.peers.values_mut().filter(|peer| is_told(peer)).for_each(|peer| peer.send_shared(&signal));
+    }
+
+    /// The room as the server API shows it; `None` if it is gone, though another one may have its name.
+    pub(super) fn to_proto(&self, shared: &Shared) -> Option<proto::Room> {
+        let room = shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::rooms::Room::snapshot));
+        room.filter(|room| room.sid() == self.sid).map(crate::rooms::Snapshot::describe)
     }
 
     /// Those that a participant sees.
