@@ -229,7 +229,7 @@ impl Room {
             self.offer_channels(context, id);
         }
         match request.publisher_offer.filter(|offer| !offer.sdp.is_empty()) {
-            Some(offer) => self.take_offer(context, id, &offer),
+            Some(offer) => self.take_first_offer(context, id, offer),
             None => self.negotiate(context, id),
         }
         self.refresh_token(context, id);

@@ -13,10 +13,11 @@ use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
 
 use super::PeerId;
+use super::bucket::TokenBucket;
 use super::forwarding::Subscription;
 use super::peer::Peer;
 use super::room::{Context, Farewell, Room};
-use super::sdp::{self, Plan, Role, Section};
+use super::sdp::{self, MAX_NEW_SECTIONS, Plan, Role, Section};
 use super::transport::Transport;
 
 /// A client that has been asked to offer is asked again after that time: as long as LiveKit's clients wait for a
@@ -24,12 +25,18 @@ use super::transport::Transport;
 const ASKED_AGAIN: Duration = Duration::from_secs(15);
 /// A client that does not answer our offer for so long has to join anew: it would never be sent anything new.
 const UNANSWERED: Duration = Duration::from_secs(30);
-/// The most lines of a section of an offer. Browsers write up to 150, and one for each of their addresses.
-const MOST_LINES: usize = 400;
-/// The most bytes of an offer's line.
-const MOST_LINE_BYTES: usize = 4096;
-/// The most sections of an offer: a client that takes and drops tracks all day has to join anew.
-const MOST_SECTIONS: usize = 1000;
+/// The part of the media thread's time that a participant's descriptions may take: one of them, and each of its sections, counts
+/// for so long,
+const DESCRIPTION_COST: Duration = Duration::from_millis(10);
+const SECTION_COST: Duration = Duration::from_millis(2);
+/// and so much may be used up at once. Further offers wait for the next tick; of those that a client sends meanwhile, the last one
+/// counts.
+const DESCRIPTION_BURST: Duration = Duration::from_millis(1200);
+
+/// Maximum number of sections of a kind that a client is asked to add in one offer; it is asked for further ones afterwards.
+const MAX_REQUESTED_SECTIONS: usize = 16;
+/// Maximum number of sections of an offer in a join request; past it, the participant is not let in. LiveKit's clients offer seven.
+const MAX_JOIN_SECTIONS: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Negotiation {
@@ -48,6 +55,10 @@ pub(super) struct Negotiation {
     stopped: Vec<Mid>,
     wants_channels: bool,
     wants_restart: bool,
+    /// What its descriptions may cost; `None` before the first.
+    budget: Option<TokenBucket>,
+    /// The client's last offer, while it waits.
+    waiting: Option<proto::SessionDescription>,
 }
 
 /// An offer that is not answered yet.
@@ -65,6 +76,11 @@ struct PerKind {
 }
 
 impl PerKind {
+    /// Not more than that of either kind.
+    fn at_most(self, max: usize) -> Self {
+        Self { audio: self.audio.min(max), video: self.video.min(max) }
+    }
+
     fn count(count: impl Fn(MediaKind) -> usize) -> Self {
         Self { audio: count(MediaKind::Audio), video: count(MediaKind::Video) }
     }
@@ -87,6 +103,18 @@ struct Asked {
 }
 
 impl Negotiation {
+    /// Whether to deal with a description of so many sections now.
+    fn admits(&mut self, sections: usize, now: Instant) -> bool {
+        let sections = u32::try_from(sections.min(sdp::MAX_SECTIONS)).unwrap_or_default();
+        let cost = DESCRIPTION_COST + SECTION_COST * sections;
+        let budget = self.budget.get_or_insert_with(|| TokenBucket::new(now));
+        let is_admitted = budget.has(cost, DESCRIPTION_BURST, now);
+        if is_admitted {
+            budget.take(cost, now);
+        }
+        is_admitted
+    }
+
     /// Notes a client's offer. One that was under way when the client was asked for more has less than that.
     fn note_offer(&mut self, sections: &[Section]) {
         let placeholders = || sections.iter().filter(|section| section.is_placeholder());
@@ -105,6 +133,12 @@ impl Negotiation {
         self.pending.as_ref().is_some_and(|pending| now.saturating_duration_since(pending.sent) >= UNANSWERED)
     }
 
+    /// Whether there is something to offer.
+    fn has_news(&self, subscriptions: &[Subscription]) -> bool {
+        let has_changes = self.wants_channels || self.wants_restart || !self.stopped.is_empty();
+        has_changes || subscriptions.iter().any(|each| each.mid.is_none())
+    }
+
     /// How many sections the client is to be asked to add, none of them where it is only to offer again; None where it
     /// need not be asked. `unplaced` are the tracks that have no section.
     fn ask(&mut self, unplaced: PerKind, now: Instant) -> Option<PerKind> {
@@ -115,7 +149,7 @@ impl Negotiation {
         }
         let free = PerKind::count(|kind| self.free.iter().filter(|(_, free)| *free == kind).count());
         let due = self.asked.map(|asked| asked.sections).unwrap_or_default();
-        let missing = unplaced.less(free).less(due);
+        let missing = unplaced.less(free).at_most(MAX_REQUESTED_SECTIONS).less(due);
         let is_asked = self.asked.is_some_and(|asked| now.saturating_duration_since(asked.at) < ASKED_AGAIN);
         if is_asked && missing.is_none() {
             return None;
@@ -124,13 +158,6 @@ impl Negotiation {
         self.asked = Some(Asked { at: now, sections });
         Some(missing)
     }
-}
-
-/// Whether an offer of so many sections may be looked at: everybody else waits for as long as that takes.
-fn is_sane(sdp: &str, sections: usize) -> bool {
-    sections <= MOST_SECTIONS
-        && sdp.lines().count() <= MOST_LINES * (sections + 1)
-        && sdp.lines().all(|line| line.len() <= MOST_LINE_BYTES)
 }
 
 impl Peer {
@@ -158,12 +185,39 @@ impl Peer {
 }
 
 impl Room {
-    /// Answers a client's offer.
-    pub(super) fn take_offer(&mut self, context: &mut Context<'_>, id: PeerId, offer: &proto::SessionDescription) {
+    /// Answers a client's offer, unless it has offered so much lately that the offer has to wait.
+    pub(super) fn take_offer(&mut self, context: &mut Context<'_>, id: PeerId, offer: proto::SessionDescription) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let sections = sdp::sections(&offer.sdp);
-        let answer = is_sane(&offer.sdp, sections.len()).then(|| SdpOffer::from_sdp_string(&offer.sdp).ok()).flatten();
-        let answer = answer.and_then(|offer| {
+        if peer.negotiation.admits(sdp::count_sections(&offer.sdp), context.io.now) {
+            peer.negotiation.waiting = None;
+            self.answer_offer(context, id, &offer);
+        } else {
+            peer.negotiation.waiting = Some(offer);
+        }
+    }
+
+    /// Answers the offer of a join request.
+    pub(super) fn take_first_offer(&mut self, context: &mut Context<'_>, id: PeerId, offer: proto::SessionDescription) {
+        if sdp::count_sections(&offer.sdp) > MAX_JOIN_SECTIONS {
+            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+        } else {
+            self.take_offer(context, id, offer);
+        }
+    }
+
+    /// Answers an offer that has waited, if it is its time.
+    pub(super) fn take_waiting_offer(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let waiting = self.peers.get_mut(&id).and_then(|peer| peer.negotiation.waiting.take());
+        if let Some(offer) = waiting {
+            self.take_offer(context, id, offer);
+        }
+    }
+
+    fn answer_offer(&mut self, context: &mut Context<'_>, id: PeerId, offer: &proto::SessionDescription) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let reduced = peer.publisher.reduce(&offer.sdp).unwrap_or_default();
+        let sections = sdp::sections(&reduced);
+        let answer = SdpOffer::from_sdp_string(&reduced).ok().and_then(|offer| {
             let accepted = peer.publisher.drive(&mut context.io, |rtc| rtc.sdp_api().accept_offer(offer));
             accepted?.ok()
         });
@@ -214,7 +268,11 @@ impl Room {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let is_due = answer.id == 0 || answer.id == peer.negotiation.offer_id;
         let Some(pending) = is_due.then(|| peer.negotiation.pending.take()).flatten() else { return };
-        let accepted = SdpAnswer::from_sdp_string(&answer.sdp).ok().zip(peer.subscriber.as_mut());
+        let subscriber = peer.subscriber.as_mut();
+        let accepted = subscriber.and_then(|subscriber| {
+            let answer = SdpAnswer::from_sdp_string(&subscriber.reduce(&answer.sdp)?).ok()?;
+            Some((answer, subscriber))
+        });
         let accepted = accepted.and_then(|(answer, subscriber)| {
             subscriber.drive(&mut context.io, |rtc| rtc.sdp_api().accept_answer(pending.offer, answer))?.ok()
         });
@@ -301,15 +359,16 @@ impl Peer {
     fn offer(&mut self, context: &mut Context<'_>) -> bool {
         let negotiation = &mut self.negotiation;
         let Some(subscriber) = self.subscriber.as_mut() else { return true };
-        if negotiation.pending.is_some() {
+        if negotiation.pending.is_some() || !negotiation.has_news(&self.subscriptions) {
+            return true;
+        }
+        if !negotiation.admits(self.subscriptions.len(), context.io.now) {
+            // The next tick tries again.
             return true;
         }
         let (channels, restart) = (negotiation.wants_channels, negotiation.wants_restart);
         let stopped = std::mem::take(&mut negotiation.stopped);
         let subscriptions = &mut self.subscriptions;
-        if !channels && !restart && stopped.is_empty() && subscriptions.iter().all(|each| each.mid.is_some()) {
-            return true;
-        }
         // Their section comes first, and stays. The client would give up the connection with the section that it is named for.
         let channels = channels || negotiation.offer_id == 0;
         let offered = subscriber.drive(&mut context.io, |rtc| {
@@ -322,7 +381,7 @@ impl Peer {
             for mid in stopped {
                 changes.stop_media(mid);
             }
-            for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()) {
+            for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()).take(MAX_NEW_SECTIONS) {
                 let (stream, track) = (Some(each.stream()), Some(each.track_sid.clone()));
                 each.mid = Some(changes.add_media(each.kind, Direction::SendOnly, stream, track, None));
             }
@@ -384,6 +443,8 @@ mod tests {
             direction: Direction::RecvOnly,
             track: None,
             is_rejected: false,
+            rids: Vec::new(),
+            sources: Vec::new(),
         };
         let audio = (0..sections.audio).map(|index| section(MediaKind::Audio, index));
         let video = (0..sections.video).map(|index| section(MediaKind::Video, index));

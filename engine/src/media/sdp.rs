@@ -3,10 +3,19 @@
 //! str0m has no say for us in an answer's msids, directions and codec order. It never reads its answer again, so the
 //! text may be changed as long as it asks for nothing that str0m does not do.
 
+#[cfg(test)]
+mod cost;
+mod reduce;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use str0m::media::{Direction, MediaKind, Mid};
+use str0m::media::{Direction, MediaKind, Mid, Rid};
+use str0m::rtp::Ssrc;
+
+pub(crate) use reduce::{MAX_NEW_SECTIONS, MAX_RIDS, MAX_SECTIONS, Meanings, reduce};
 
 /// An `m=` section of an offer; directions are the client's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +28,10 @@ pub(crate) struct Section {
     pub(crate) track: Option<String>,
     /// The client has stopped it for good.
     pub(crate) is_rejected: bool,
+    /// The layers that the client sends by name.
+    pub(crate) rids: Vec<Rid>,
+    /// The sources that the client sends from, as far as it has declared them.
+    pub(crate) sources: Vec<Ssrc>,
 }
 
 impl Section {
@@ -56,6 +69,11 @@ pub(crate) enum Role {
 /// The roles of an answer's sections. Those not named are left as they are.
 pub(crate) type Plan = HashMap<Mid, Role>;
 
+/// The number of sections of a description.
+pub(crate) fn count_sections(description: &str) -> usize {
+    description.lines().filter(|line| line.starts_with("m=")).count()
+}
+
 /// The sections of an offer, in its order; without those that have no mid, which str0m refuses.
 pub(crate) fn sections(offer: &str) -> Vec<Section> {
     let (head, parts) = split(offer);
@@ -74,7 +92,17 @@ pub(crate) fn sections(offer: &str) -> Vec<Section> {
         let direction = part.lines().find_map(direction_of).unwrap_or(Direction::SendRecv);
         let names = part.lines().find_map(|line| line.strip_prefix("a=msid:"));
         let track = names.and_then(|names| names.split_whitespace().nth(1)).filter(|track| *track != "-");
-        Some(Section { mid, kind, direction, track: track.map(str::to_owned), is_rejected })
+        let rids = attributes(part, "a=rid:").filter(|(_, rest)| rest.starts_with("send")).map(|(rid, _)| rid.into());
+        let sources = attributes(part, "a=ssrc:").filter_map(|(ssrc, _)| Some(ssrc.parse::<u32>().ok()?.into()));
+        Some(Section {
+            mid,
+            kind,
+            direction,
+            track: track.map(str::to_owned),
+            is_rejected,
+            rids: rids.collect(),
+            sources: sources.collect(),
+        })
     };
     parts.into_iter().filter_map(section).collect()
 }
@@ -269,6 +297,3 @@ fn attribute<'a>(line: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
 fn token(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -31,7 +31,7 @@ impl Room {
     pub(super) fn asked(&mut self, context: &mut Context<'_>, id: PeerId, request: Option<Asked>) {
         let Some(request) = request else { return self.reject(id, 0, None, "this signal request") };
         match request {
-            Asked::Offer(offer) => self.take_offer(context, id, &offer),
+            Asked::Offer(offer) => self.take_offer(context, id, offer),
             Asked::Answer(answer) => self.take_answer(context, id, &answer),
             Asked::AddTrack(request) => self.add_track(context, id, request),
             Asked::Mute(request) => self.mute_own(context, id, request),

@@ -15,6 +15,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::dtls::crypto_provider;
 use super::network::{Network, Received};
+use super::sdp::{self, Meanings};
 use super::{PeerId, Side};
 
 /// How much may be under way in data channels to one client. More waits in a queue of ours.
@@ -82,6 +83,7 @@ pub(super) struct Transport {
     heard: Instant,
     sources: HashMap<Ssrc, (Mid, Option<Rid>)>,
     channels: HashMap<ChannelId, bool>,
+    meanings: Meanings,
 }
 
 impl Transport {
@@ -112,6 +114,7 @@ impl Transport {
             heard: io.now,
             sources: HashMap::new(),
             channels: HashMap::new(),
+            meanings: Meanings::default(),
         };
         let is_open = |candidate: &&Candidate| ways == Ways::All || candidate.proto() == Protocol::Tcp;
         let candidates: Vec<_> = io.network.candidates().iter().filter(is_open).cloned().collect();
@@ -188,6 +191,13 @@ impl Transport {
         if self.deadline <= now {
             self.drive(io, |rtc| drop(rtc.handle_input(Input::Timeout(now))));
         }
+    }
+
+    /// A client's description, as far as str0m reads it. `None` if it is too large.
+    pub(super) fn reduce(&mut self, description: &str) -> Option<String> {
+        // Once the payload types of a section are known, they stay.
+        let is_known = |mid| self.rtc.media(mid).is_some_and(|media| !media.remote_pts().is_empty());
+        sdp::reduce(description, &mut self.meanings, is_known)
     }
 
     /// Whether the client can send Opus with its redundancy (RFC 2198): once it has offered, those are left that it has, too.

@@ -394,6 +394,7 @@ impl Room {
         self.catch_up(id);
         self.tick_token(context, id);
         self.ask_for_keyframes(context, id);
+        self.take_waiting_offer(context, id);
         self.negotiate(context, id);
     }
 }

@@ -10,7 +10,7 @@ use str0m::media::{Direction, MediaKind, Mid};
 use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
 use str0m::{Candidate, Rtc};
 
-use super::{Pending, Plan, Role, Section, assign, rewrite, sections};
+use super::{Meanings, Pending, Plan, Role, Section, assign, reduce, rewrite, sections};
 
 const DEPENDENCY_DESCRIPTOR: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
@@ -96,6 +96,8 @@ fn a_section_is_read_whatever_is_missing() {
         direction: Direction::SendRecv,
         track: None,
         is_rejected: false,
+        rids: Vec::new(),
+        sources: Vec::new(),
     };
     assert_eq!(read("m=audio 9\na=mid:a"), Some(plain()));
     assert_eq!(read("v=0\nm=audio 9\r\na=mid:a\r\na=msid:stream -\r\n"), Some(plain()));
@@ -223,6 +225,18 @@ proptest! {
     fn any_text_is_read_and_rewritten(text: String, (_, roles) in case()) {
         sections(&text);
         holds(&text, &roles)?;
+    }
+
+    #[test]
+    fn a_mutilated_offer_makes_str0m_panic_nowhere((text, _) in case(), (other, _) in case()) {
+        let (mut rtc, mut meanings) = (rtc(true), Meanings::default());
+        for text in [text, other] {
+            let is_known = |mid| rtc.media(mid).is_some_and(|media| !media.remote_pts().is_empty());
+            let Some(reduced) = reduce(&text, &mut meanings, is_known) else { continue };
+            if let Ok(offer) = SdpOffer::from_sdp_string(&reduced) {
+                let _ = rtc.sdp_api().accept_offer(offer);
+            }
+        }
     }
 
     #[test]
@@ -375,7 +389,7 @@ fn formats_of(text: &str, mid: &str) -> String {
     first.splitn(4, ' ').nth(3).unwrap().to_owned()
 }
 
-fn rtc(red: bool) -> Rtc {
+pub(super) fn rtc(red: bool) -> Rtc {
     let mut rtc = Rtc::builder()
         .set_ice_lite(true)
         .set_rtp_mode(true)
@@ -392,11 +406,13 @@ fn rtc(red: bool) -> Rtc {
 }
 
 fn answer(rtc: &mut Rtc, offer: &str) -> String {
-    let offer = SdpOffer::from_sdp_string(offer).unwrap();
+    let is_known = |mid| rtc.media(mid).is_some_and(|media| !media.remote_pts().is_empty());
+    let reduced = reduce(offer, &mut Meanings::default(), is_known).unwrap();
+    let offer = SdpOffer::from_sdp_string(&reduced).unwrap();
     rtc.sdp_api().accept_offer(offer).unwrap().to_sdp_string()
 }
 
-fn offer(browser: &str, name: &str) -> String {
+pub(super) fn offer(browser: &str, name: &str) -> String {
     read(&format!("{browser}/{name}.offer"))
 }
 

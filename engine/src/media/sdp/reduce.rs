@@ -1,0 +1,359 @@
+//! Reduces a client's session description to the lines that str0m reads, before str0m parses it.
+//!
+//! str0m compares candidates, sources and payload types with each other, so that the cost of a description grows with the
+//! square of its length, or faster. Here each kind of line has a maximum that no client reaches. Lines past it, and lines that
+//! str0m does not read, are left out.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use str0m::media::Mid;
+
+use super::{mid_of, split};
+
+/// Maximum number of sections. A description with more is rejected.
+pub(crate) const MAX_SECTIONS: usize = 512;
+/// Maximum number of sections that one description may add. A description with more is rejected. A client's own
+/// 64 tracks and the sections that it is asked for at once are as many.
+pub(crate) const MAX_NEW_SECTIONS: usize = 96;
+/// Maximum number of lines of a section, candidates not counted; further ones are left out. Chromium writes 190.
+const MAX_LINES: usize = 400;
+/// Maximum number of payload types of a section; further ones are left out. Chromium offers 34 for video.
+const MAX_PAYLOAD_TYPES: usize = 48;
+/// Maximum number of header extensions of a section; further ones are left out. One-byte headers have 14 identifiers.
+const MAX_EXTENSIONS: usize = 14;
+/// Maximum number of simulcast layers of a section; further ones are left out. LiveKit's clients send three.
+pub(crate) const MAX_RIDS: usize = 4;
+/// Maximum number of sources of a section; further ones are left out. Chromium sends two: media and RTX.
+const MAX_SOURCES: usize = 9;
+/// Maximum number of parameters of a payload type; further ones are left out. Opus has eight.
+const MAX_PARAMETERS: usize = 12;
+/// Maximum length of a line in bytes, but for the list of all sections; longer lines are left out.
+const MAX_LINE_BYTES: usize = 512;
+
+/// The codecs that the engine enables in str0m.
+const CODECS: [&str; 7] = ["opus", "red", "VP8", "VP9", "H264", "AV1", "rtx"];
+/// The lines about a payload type.
+const FORMAT_LINES: [&str; 3] = ["a=rtcp-fb:", "a=rtpmap:", "a=fmtp:"];
+/// Stands for the payload types of a section that str0m knows already: PCMU, which needs no further line (RFC 3551).
+const KNOWN_PAYLOAD_TYPES: &str = "0";
+
+/// A set of payload types.
+type PayloadTypes = [bool; 128];
+
+/// What each payload type of a connection means: its codec, and the parameters of that. A section that gives it another meaning is
+/// against BUNDLE (RFC 9143, section 9.1), and makes str0m panic.
+#[derive(Debug, Default)]
+pub(crate) struct Meanings {
+    known: HashMap<u8, (String, Option<String>)>,
+}
+
+impl Meanings {
+    /// Whether the payload type means this, or has meant nothing yet.
+    fn agree(&mut self, payload_type: &PayloadType<'_>) -> bool {
+        let PayloadType { number, codec, parameters } = *payload_type;
+        let (known_codec, known_parameters) =
+            self.known.entry(number).or_insert_with(|| (codec.to_owned(), parameters.map(str::to_owned)));
+        known_codec == codec && known_parameters.as_deref() == parameters
+    }
+}
+
+/// The description without the lines that str0m does not need. `None` if it has too many sections.
+///
+/// `is_known` tells the sections whose payload types str0m has already, and does not read again.
+pub(crate) fn reduce(description: &str, meanings: &mut Meanings, is_known: impl Fn(Mid) -> bool) -> Option<String> {
+    let (head, parts) = split(description);
+    if parts.len() > MAX_SECTIONS {
+        return None;
+    }
+    let is_known: Vec<bool> = parts.iter().map(|part| mid_of(part).is_some_and(&is_known)).collect();
+    if is_known.iter().filter(|is_known| !**is_known).count() > MAX_NEW_SECTIONS {
+        return None;
+    }
+    let mut out = String::with_capacity(description.len() / 2);
+    reduce_head(head, parts.len(), &mut out);
+    let mut has_feedback = [false; 128];
+    for (part, is_known) in parts.into_iter().zip(is_known) {
+        let mut section = Section::read(part, is_known);
+        section.payload_types.retain(|payload_type| meanings.agree(payload_type));
+        section.write(&mut has_feedback, &mut out);
+    }
+    Some(out)
+}
+
+fn write_line(line: &str, out: &mut String) {
+    out.push_str(line);
+    out.push_str("\r\n");
+}
+
+/// Writes what str0m reads of the part before the first section.
+fn reduce_head(head: &str, sections: usize, out: &mut String) {
+    // str0m reads 16 letters of a section's name.
+    let max_group_bytes = 32 + 17 * sections;
+    let mut once = vec!["v=", "o=", "s=", "t=", "a=group:BUNDLE"];
+    let mut counts = Counts::default();
+    for line in head.lines().take(MAX_LINES) {
+        let kind = once.iter().position(|kind| line.starts_with(kind)).map(|index| once.remove(index));
+        let is_kept = match kind {
+            Some("a=group:BUNDLE") => line.len() <= max_group_bytes,
+            Some(_) => line.len() <= MAX_LINE_BYTES,
+            None => line.len() <= MAX_LINE_BYTES && counts.keeps(name_of(line)),
+        };
+        if is_kept {
+            write_line(line, out);
+        }
+    }
+}
+
+/// The name of an attribute, such as `a=mid`.
+fn name_of(line: &str) -> &str {
+    line.split_once(':').map_or(line, |(name, _)| name)
+}
+
+/// Counts lines that are kept as they are.
+#[derive(Default)]
+struct Counts {
+    single: [bool; 7],
+    fingerprints: usize,
+    setups: usize,
+}
+
+impl Counts {
+    /// Whether to keep a line of that name. Of those that str0m rejects when they are doubled, two are kept.
+    fn keeps(&mut self, name: &str) -> bool {
+        let count = |counted: &mut usize, max| {
+            *counted += 1;
+            *counted <= max
+        };
+        let index = match name {
+            "a=fingerprint" => return count(&mut self.fingerprints, 4),
+            "a=setup" => return count(&mut self.setups, 2),
+            "a=ice-ufrag" => 0,
+            "a=ice-pwd" => 1,
+            "a=msid" => 2,
+            "a=sctp-port" => 3,
+            "a=max-message-size" => 4,
+            "a=ice-lite" => 5,
+            "a=rtcp-mux" => 6,
+            _ => return false,
+        };
+        !std::mem::replace(&mut self.single[index], true)
+    }
+}
+
+/// A section of a description, as far as it is kept.
+struct Section<'a> {
+    first: &'a str,
+    lines: Vec<&'a str>,
+    is_media: bool,
+    is_known: bool,
+    mids: Vec<&'a str>,
+    /// At most two: str0m rejects a second one.
+    directions: Vec<&'a str>,
+    simulcast: Option<&'a str>,
+    payload_types: Vec<PayloadType<'a>>,
+}
+
+/// A payload type that str0m can use.
+struct PayloadType<'a> {
+    number: u8,
+    /// With its clock rate and channels.
+    codec: &'a str,
+    parameters: Option<&'a str>,
+}
+
+impl<'a> Section<'a> {
+    fn read(part: &'a str, is_known: bool) -> Self {
+        let mut lines = part.lines();
+        let first = lines.next().unwrap_or_default();
+        let is_media = first.starts_with("m=audio ") || first.starts_with("m=video ");
+        let is_about_format = |line: &str| FORMAT_LINES.iter().any(|name| line.starts_with(name));
+        let is_read = |line: &&str| {
+            line.len() <= MAX_LINE_BYTES && !line.starts_with("a=candidate:") && !(is_known && is_about_format(line))
+        };
+        let kept = lines.filter(is_read);
+        let mut section = Self {
+            first,
+            lines: kept.take(MAX_LINES).collect(),
+            is_media,
+            is_known,
+            mids: Vec::new(),
+            directions: Vec::new(),
+            simulcast: None,
+            payload_types: Vec::new(),
+        };
+        let mut is_listed = listed(first);
+        let mut parameters: HashMap<u8, &str> = HashMap::new();
+        for line in &section.lines {
+            match name_of(line) {
+                "a=mid" if section.mids.len() < 2 => section.mids.push(line),
+                "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive" if section.directions.len() < 2 => {
+                    section.directions.push(line);
+                }
+                "a=simulcast" if section.simulcast.is_none() => section.simulcast = Some(line),
+                "a=rtpmap" if is_media && section.payload_types.len() < MAX_PAYLOAD_TYPES => {
+                    section.payload_types.extend(supported(line, &mut is_listed));
+                }
+                "a=fmtp" if parameters.len() < 2 * MAX_PAYLOAD_TYPES => {
+                    if let Some((number, of_it)) = parameters_of(line) {
+                        parameters.entry(number).or_insert(of_it);
+                    }
+                }
+                _ => (),
+            }
+        }
+        for payload_type in &mut section.payload_types {
+            payload_type.parameters = parameters.remove(&payload_type.number);
+        }
+        section
+    }
+
+    fn write(&self, has_feedback: &mut PayloadTypes, out: &mut String) {
+        write_line(&self.first_line(), out);
+        // str0m looks for the name from the start of a section, once for every other one.
+        self.mids.iter().chain(&self.directions).for_each(|line| write_line(line, out));
+        for PayloadType { number, codec, parameters } in &self.payload_types {
+            write_line(&format!("a=rtpmap:{number} {codec}"), out);
+            if let Some(parameters) = parameters {
+                write_line(&format!("a=fmtp:{number} {parameters}"), out);
+            }
+        }
+        let is_dual = |simulcast: &&str| simulcast.split([';', ',']).count() <= 2 * MAX_RIDS;
+        self.simulcast.filter(is_dual).into_iter().for_each(|line| write_line(line, out));
+        let mut kept = Kept::default();
+        for line in &self.lines {
+            if let Some(line) = kept.reduce(self, line, has_feedback) {
+                write_line(&line, out);
+            }
+        }
+    }
+
+    fn first_line(&self) -> Cow<'a, str> {
+        if !self.is_media {
+            return self.first.get(..MAX_LINE_BYTES).unwrap_or(self.first).into();
+        }
+        let mut words = self.first.split(' ');
+        let mut line = words.by_ref().take(3).collect::<Vec<_>>().join(" ");
+        let supported = self.payload_types.iter().map(|payload_type| payload_type.number.to_string());
+        let mut formats: Vec<String> =
+            if self.is_known { vec![KNOWN_PAYLOAD_TYPES.to_owned()] } else { supported.collect() };
+        if formats.is_empty() {
+            // A section has at least one, though str0m can use none of them. A static one needs no line of its own.
+            formats.extend(words.next().map(|_| KNOWN_PAYLOAD_TYPES.to_owned()));
+        }
+        for format in &formats {
+            line.extend([" ", format]);
+        }
+        line.into()
+    }
+
+    fn has(&self, number: u8) -> bool {
+        self.payload_types.iter().any(|known| known.number == number)
+    }
+
+    /// str0m reads the sources only of a client that sends without simulcast.
+    fn has_sources(&self) -> bool {
+        matches!(self.directions.first(), Some(&("a=sendrecv" | "a=sendonly"))) && self.simulcast.is_none()
+    }
+}
+
+/// The payload types that a section's first line lists.
+fn listed(first: &str) -> PayloadTypes {
+    let mut listed = [false; 128];
+    for format in first.split(' ').skip(3) {
+        if let Some(listed) = format.parse().ok().and_then(|format: usize| listed.get_mut(format)) {
+            *listed = true;
+        }
+    }
+    listed
+}
+
+/// The payload type that the line maps to a codec that str0m can use, if it is listed, which it is then no more.
+fn supported<'a>(line: &'a str, is_listed: &mut PayloadTypes) -> Option<PayloadType<'a>> {
+    let (number, codec) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+    let number: u8 = number.parse().ok()?;
+    let name = codec.split('/').next()?;
+    let is_supported = CODECS.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let is_listed = is_listed.get_mut(usize::from(number)).filter(|_| is_supported)?;
+    std::mem::take(is_listed).then_some(PayloadType { number, codec, parameters: None })
+}
+
+/// The parameters of a payload type, as many as are kept.
+fn parameters_of(line: &str) -> Option<(u8, &str)> {
+    let (number, parameters) = line.strip_prefix("a=fmtp:")?.split_once(' ')?;
+    let end = parameters.match_indices(';').nth(MAX_PARAMETERS - 1).map_or(parameters.len(), |(end, _)| end);
+    Some((number.parse().ok()?, &parameters[..end]))
+}
+
+/// What has been kept of a section's lines.
+#[derive(Default)]
+struct Kept<'a> {
+    counts: Counts,
+    extensions: Vec<&'a str>,
+    rids: usize,
+    sources: Vec<&'a str>,
+    groups: usize,
+}
+
+impl<'a> Kept<'a> {
+    /// The line, or what of it is kept.
+    fn reduce(
+        &mut self,
+        section: &Section<'_>,
+        line: &'a str,
+        has_feedback: &mut PayloadTypes,
+    ) -> Option<Cow<'a, str>> {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        if self.counts.keeps(name) {
+            return Some(line.into());
+        }
+        let is_kept = match name {
+            _ if !section.is_media => false,
+            "a=extmap" => self.extension(value),
+            "a=rtcp-fb" => feedback(section, value, has_feedback),
+            "a=rid" => return self.rid(value),
+            "a=ssrc" => section.has_sources() && self.source(value),
+            "a=ssrc-group" => {
+                self.groups += 1;
+                section.has_sources() && self.groups <= MAX_SOURCES && value.split(' ').count() == 3
+            }
+            _ => false,
+        };
+        is_kept.then(|| line.into())
+    }
+
+    fn extension(&mut self, value: &'a str) -> bool {
+        let id = value.split([' ', '/']).next().unwrap_or_default();
+        let is_kept = self.extensions.len() < MAX_EXTENSIONS && !self.extensions.contains(&id);
+        if is_kept {
+            self.extensions.push(id);
+        }
+        is_kept
+    }
+
+    /// A layer without its restrictions, which str0m does not read.
+    fn rid(&mut self, value: &'a str) -> Option<Cow<'a, str>> {
+        let mut words = value.split(' ');
+        let (rid, direction) = (words.next()?, words.next()?);
+        self.rids += 1;
+        (self.rids <= MAX_RIDS).then(|| format!("a=rid:{rid} {direction}").into())
+    }
+
+    /// Whether this is the first line of a source: str0m needs no more of it.
+    fn source(&mut self, value: &'a str) -> bool {
+        let Some((source, attribute)) = value.split_once(' ') else { return false };
+        let is_kept = self.sources.len() < MAX_SOURCES && attribute.contains(':') && !self.sources.contains(&source);
+        if is_kept {
+            self.sources.push(source);
+        }
+        is_kept
+    }
+}
+
+/// Whether the line says, for the first time in the description, that a payload type has transport-wide feedback. Of other
+/// feedback str0m reads nothing.
+fn feedback(section: &Section<'_>, value: &str, has_feedback: &mut PayloadTypes) -> bool {
+    let Some(format) = value.strip_suffix(" transport-cc").and_then(|format| format.parse().ok()) else { return false };
+    let known = has_feedback.get_mut(usize::from(format)).filter(|_| section.has(format));
+    known.is_some_and(|known| !std::mem::replace(known, true))
+}
