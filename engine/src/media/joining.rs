@@ -15,7 +15,7 @@ use super::data::Mail;
 use super::negotiation::Negotiation;
 use super::outbox::Outbox;
 use super::peer::{BreaksResume, Peer};
-use super::permissions;
+use super::permissions::{self, Audience};
 use super::quality::Quality;
 use super::room::{Context, Farewell, Room, update};
 use super::transport::{Transport, Ways};
@@ -199,7 +199,7 @@ impl Room {
             subscriptions: Vec::new(),
             subscribes_to_all: wished.auto_subscribe,
             choices: HashMap::new(),
-            audience: proto::SubscriptionPermission { all_participants: true, ..Default::default() },
+            audience: Audience::everybody(),
             denied: Vec::new(),
             mail: Mail::default(),
             quality: Quality::default(),

@@ -12,6 +12,7 @@ use super::forwarding::Subscription;
 use super::joining::{Credentials, TokenState};
 use super::negotiation::Negotiation;
 use super::outbox::{Outbox, Signal};
+use super::permissions::Audience;
 use super::publishing::Track;
 use super::quality::Quality;
 use super::transport::Transport;
@@ -45,7 +46,7 @@ pub(super) struct Peer {
     /// The tracks, by `sid`, that it has asked for or does not want.
     pub(super) choices: HashMap<String, bool>,
     /// Who may subscribe to its tracks.
-    pub(super) audience: proto::SubscriptionPermission,
+    pub(super) audience: Audience,
     /// The tracks that it wants and was told it may not have: the `sid` of the publisher and its own.
     pub(super) denied: Vec<(String, String)>,
     pub(super) mail: Mail,

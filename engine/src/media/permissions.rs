@@ -1,16 +1,17 @@
 //! What participants may do, and who is sent what.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use livekit_protocol as proto;
 use livekit_token::VideoGrants;
-use proto::TrackSource;
 use proto::signal_response::Message;
+use proto::{DisconnectReason, TrackSource};
 
 use super::PeerId;
 use super::forwarding::{Subscription, TrackId};
 use super::peer::Peer;
-use super::room::{Context, Room};
+use super::room::{Context, Farewell, Room};
 
 /// The most tracks that a participant may have chosen or put aside one by one.
 const MOST_CHOICES: usize = 4096;
@@ -69,17 +70,54 @@ pub(super) fn may_publish(permission: &proto::ParticipantPermission, source: i32
     permission.can_publish && (sources.is_empty() || sources.contains(&source))
 }
 
-/// Whether a publisher lets somebody have one of its tracks.
-fn is_audience(audience: &proto::SubscriptionPermission, who: &proto::ParticipantInfo, track_sid: &str) -> bool {
-    audience.all_participants
-        || audience.track_permissions.iter().any(|permission| {
-            let is_named = if permission.participant_identity.is_empty() {
-                permission.participant_sid == who.sid
+/// Who may subscribe to a publisher's tracks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Audience {
+    all_participants: bool,
+    /// By `sid`, for permissions without an identity.
+    by_sid: HashMap<String, AllowedTracks>,
+    by_identity: HashMap<String, AllowedTracks>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct AllowedTracks {
+    all: bool,
+    sids: HashSet<String>,
+}
+
+impl Audience {
+    /// All participants may have all tracks.
+    pub(super) fn everybody() -> Self {
+        Self { all_participants: true, by_sid: HashMap::new(), by_identity: HashMap::new() }
+    }
+
+    /// What a publisher says of it.
+    fn new(permission: proto::SubscriptionPermission) -> Self {
+        let mut audience = Self { all_participants: permission.all_participants, ..Self::everybody() };
+        let named = permission.track_permissions.iter().map(|permission| 1 + permission.track_sids.len());
+        if permission.all_participants || named.sum::<usize>() > MOST_PERMISSIONS {
+            // Fewer than were meant may have the tracks; more never.
+            return audience;
+        }
+        for permission in permission.track_permissions {
+            let allowed = if permission.participant_identity.is_empty() {
+                audience.by_sid.entry(permission.participant_sid)
             } else {
-                permission.participant_identity == who.identity
+                audience.by_identity.entry(permission.participant_identity)
             };
-            is_named && (permission.all_tracks || permission.track_sids.iter().any(|sid| sid == track_sid))
-        })
+            let allowed = allowed.or_default();
+            allowed.all |= permission.all_tracks;
+            allowed.sids.extend(permission.track_sids);
+        }
+        audience
+    }
+
+    /// Whether that participant may have a track.
+    fn allows(&self, who: &proto::ParticipantInfo, track_sid: &str) -> bool {
+        let named = [self.by_sid.get(&who.sid), self.by_identity.get(&who.identity)];
+        let may = |allowed: &AllowedTracks| allowed.all || allowed.sids.contains(track_sid);
+        self.all_participants || named.into_iter().flatten().any(may)
+    }
 }
 
 impl Peer {
@@ -114,39 +152,62 @@ impl Room {
 
     /// Brings what everybody is sent in line with what is there, wanted and allowed.
     pub(super) fn reconcile_all(&mut self, context: &mut Context<'_>) {
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        self.reconcile_others(context, None);
+    }
+
+    /// Brings what everybody is sent in line; if a publisher is given, what it publishes. Whoever panics is lost alone.
+    fn reconcile_others(&mut self, context: &mut Context<'_>, publisher: Option<PeerId>) {
+        let ids: Vec<PeerId> = self.peers.keys().copied().filter(|id| Some(*id) != publisher).collect();
         for id in ids {
-            self.reconcile(context, id);
-            self.negotiate(context, id);
+            let reconciled = catch_unwind(AssertUnwindSafe(|| {
+                self.reconcile_with(id, publisher);
+                self.negotiate(context, id);
+            }));
+            if reconciled.is_err() {
+                self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+            }
         }
     }
 
     /// Brings what a participant is sent in line with what is there, wanted and allowed. It learns of it by the next
     /// [`Room::negotiate`].
     pub(super) fn reconcile(&mut self, _context: &mut Context<'_>, id: PeerId) {
-        let Some(mut peer) = self.peers.remove(&id) else { return };
+        self.reconcile_with(id, None);
+    }
+
+    /// As [`Room::reconcile`]; if a publisher is given, what it publishes.
+    fn reconcile_with(&mut self, id: PeerId, publisher: Option<PeerId>) {
+        let Some(peer) = self.peers.get(&id) else { return };
         let may_subscribe = peer.permission().can_subscribe;
+        let concerns = |one: PeerId| one != id && publisher.is_none_or(|publisher| publisher == one);
+        let subscribed: HashSet<TrackId> = peer.subscriptions.iter().map(|each| each.track).collect();
         let mut due: HashSet<TrackId> = HashSet::new();
-        let mut denied = Vec::new();
-        for publisher in self.peers.values().filter(|publisher| !publisher.is_hidden()) {
+        let (mut added, mut denied) = (Vec::new(), Vec::new());
+        let publishers = match publisher {
+            Some(publisher) => self.peers.range(publisher..=publisher),
+            None => self.peers.range(..),
+        };
+        for (_, publisher) in publishers.filter(|(one, publisher)| concerns(**one) && !publisher.is_hidden()) {
             for track in publisher.tracks.iter().filter(|track| track.is_public) {
                 let sid = &track.info.sid;
                 if !may_subscribe || !peer.wants(sid) {
                     continue;
                 }
-                if !is_audience(&publisher.audience, &peer.info, sid) {
+                if !publisher.audience.allows(&peer.info, sid) {
                     denied.push((publisher.info.sid.clone(), sid.clone()));
                     continue;
                 }
                 due.insert(track.id);
-                if !peer.subscriptions.iter().any(|subscription| subscription.track == track.id) {
-                    peer.subscriptions.push(Subscription::new(publisher, track));
+                if !subscribed.contains(&track.id) {
+                    added.push(Subscription::new(publisher, track));
                 }
             }
         }
-        peer.tell_denied(denied);
-        peer.drop_subscriptions(|subscription| !due.contains(&subscription.track));
-        self.peers.insert(id, peer);
+        let publisher_sid = publisher.and_then(|publisher| self.peers.get(&publisher)).map(|one| one.info.sid.clone());
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.subscriptions.extend(added);
+        peer.tell_denied(denied, publisher_sid.as_deref());
+        peer.drop_subscriptions(|each| concerns(each.publisher) && !due.contains(&each.track));
     }
 
     /// Takes what a participant says of who may have its tracks.
@@ -154,16 +215,14 @@ impl Room {
         &mut self,
         context: &mut Context<'_>,
         id: PeerId,
-        mut audience: proto::SubscriptionPermission,
+        permission: proto::SubscriptionPermission,
     ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let all = audience.track_permissions.iter().map(|permission| 1 + permission.track_sids.len());
-        if all.sum::<usize>() > MOST_PERMISSIONS {
-            // Fewer than were meant may have the tracks; more never.
-            audience.track_permissions.clear();
+        let audience = Audience::new(permission);
+        if peer.audience != audience {
+            peer.audience = audience;
+            self.reconcile_others(context, Some(id));
         }
-        peer.audience = audience;
-        self.reconcile_all(context);
     }
 
     /// Gives a participant other permissions, with effect at once.
@@ -193,26 +252,23 @@ impl Room {
 }
 
 impl Peer {
-    /// Tells the participant which tracks it wants and may not have, and which of those it may by now.
-    fn tell_denied(&mut self, denied: Vec<(String, String)>) {
-        let message = |participant_sid: String, track_sid: String, allowed| {
-            Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
-                participant_sid,
-                track_sid,
+    /// Tells the participant which tracks it wants and may not have, and which of those it may by now; if a publisher is given, of
+    /// that one's.
+    fn tell_denied(&mut self, denied: Vec<(String, String)>, publisher_sid: Option<&str>) {
+        let is_other = |(publisher, _): &(String, String)| publisher_sid.is_some_and(|sid| sid != publisher);
+        let (mut kept, before): (Vec<_>, Vec<_>) = std::mem::take(&mut self.denied).into_iter().partition(is_other);
+        let known: HashSet<&str> = before.iter().map(|(_, track)| track.as_str()).collect();
+        let still: HashSet<&str> = denied.iter().map(|(_, track)| track.as_str()).collect();
+        let begun = denied.iter().filter(|(_, track)| !known.contains(track.as_str())).map(|each| (each, false));
+        let ended = before.iter().filter(|(_, track)| !still.contains(track.as_str())).map(|each| (each, true));
+        for ((publisher, track), allowed) in begun.chain(ended) {
+            self.send(Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
+                participant_sid: publisher.clone(),
+                track_sid: track.clone(),
                 allowed,
-            })
-        };
-        let before = std::mem::take(&mut self.denied);
-        for (publisher, track) in denied {
-            if !before.iter().any(|(_, known)| *known == track) {
-                self.send(message(publisher.clone(), track.clone(), false));
-            }
-            self.denied.push((publisher, track));
+            }));
         }
-        for (publisher, track) in before {
-            if !self.denied.iter().any(|(_, known)| *known == track) {
-                self.send(message(publisher, track, true));
-            }
-        }
+        kept.extend(denied);
+        self.denied = kept;
     }
 }
