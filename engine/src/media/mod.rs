@@ -29,6 +29,7 @@ mod rewrite;
 mod room;
 mod sdp;
 mod signal;
+mod sources;
 #[cfg(test)]
 mod strangers;
 mod stun;

@@ -225,6 +225,7 @@ impl Room {
             self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
             return;
         };
+        peer.publisher.retire_sources(&mut context.io, &sections);
         peer.place_tracks(&sections);
         if peer.subscriber.is_none() {
             peer.place_subscriptions(&sections);

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
-use str0m::media::{KeyframeRequestKind, Mid, Rid};
+use str0m::media::{KeyframeRequestKind, Mid, Rid, Rids};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpPacket, Ssrc};
 use str0m::stats::PeerStats;
@@ -15,15 +15,14 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::dtls::crypto_provider;
 use super::network::{Network, Received};
-use super::sdp::{self, Meanings};
+use super::sdp::{self, Meanings, Section};
+use super::sources::{MAX_SOURCES, Sources};
 use super::{PeerId, Side};
 
 /// How much may be under way in data channels to one client. More waits in a queue of ours.
 const SCTP_BUFFER_BYTES: usize = 512 * 1024;
 /// At so few bytes under way, more are handed over.
 const SCTP_LOW_BYTES: usize = 128 * 1024;
-/// Sources that are remembered: simulcast takes three for each track.
-const MOST_SOURCES: usize = 512;
 const STATS_INTERVAL: Duration = Duration::from_secs(5);
 
 const DEPENDENCY_DESCRIPTOR: &str =
@@ -81,7 +80,12 @@ pub(super) struct Transport {
     connected: bool,
     /// When the client was last heard.
     heard: Instant,
-    sources: HashMap<Ssrc, (Mid, Option<Rid>)>,
+    /// The sources that packets come from.
+    sources: Sources,
+    /// The section and layer of each source that a packet came from.
+    origins: HashMap<Ssrc, (Mid, Option<Rid>)>,
+    /// The sources that the client has declared for its sections.
+    declared: HashMap<Mid, Vec<Ssrc>>,
     channels: HashMap<ChannelId, bool>,
     meanings: Meanings,
 }
@@ -112,7 +116,9 @@ impl Transport {
             over: false,
             connected: false,
             heard: io.now,
-            sources: HashMap::new(),
+            sources: Sources::default(),
+            origins: HashMap::new(),
+            declared: HashMap::new(),
             channels: HashMap::new(),
             meanings: Meanings::default(),
         };
@@ -178,7 +184,7 @@ impl Transport {
 
     pub(super) fn input(&mut self, io: &mut Io<'_>, received: &Received) {
         let now = io.now;
-        if let Some(input) = datagram(received, now) {
+        if let Some(input) = datagram(received, now).filter(|_| self.sources.admits(&received.bytes, now)) {
             self.heard = now;
             // What cannot be understood is dropped; it need not come from the client at all.
             self.drive(io, |rtc| drop(rtc.handle_input(input)));
@@ -198,6 +204,21 @@ impl Transport {
         // Once the payload types of a section are known, they stay.
         let is_known = |mid| self.rtc.media(mid).is_some_and(|media| !media.remote_pts().is_empty());
         sdp::reduce(description, &mut self.meanings, is_known)
+    }
+
+    /// Removes the streams of sources that a client's new description declares no more: str0m keeps them.
+    pub(super) fn retire_sources(&mut self, io: &mut Io<'_>, sections: &[Section]) {
+        let declared: HashMap<Mid, Vec<Ssrc>> =
+            sections.iter().map(|section| (section.mid, section.sources.clone())).collect();
+        let before = std::mem::take(&mut self.declared);
+        let is_declared = |mid: &Mid, ssrc: &Ssrc| declared.get(mid).is_some_and(|sources| sources.contains(ssrc));
+        let retired = before.iter().flat_map(|(mid, sources)| sources.iter().map(move |ssrc| (mid, ssrc)));
+        let retired: Vec<Ssrc> = retired.filter(|(mid, ssrc)| !is_declared(mid, ssrc)).map(|(_, ssrc)| *ssrc).collect();
+        self.declared = declared;
+        for ssrc in retired {
+            self.origins.remove(&ssrc);
+            self.drive(io, |rtc| rtc.direct_api().remove_stream_rx(ssrc));
+        }
     }
 
     /// Whether the client can send Opus with its redundancy (RFC 2198): once it has offered, those are left that it has, too.
@@ -305,22 +326,38 @@ impl Transport {
                 self.connected = true;
                 Some(Happening::Connected)
             }
-            Event::PeerStats(stats) => Some(Happening::Stats(stats)),
+            Event::PeerStats(stats) => {
+                self.remove_undeclared();
+                Some(Happening::Stats(stats))
+            }
             _ => None,
         }
     }
 
     /// Which section and layer a source belongs to.
     fn source(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
-        if let Some(known) = self.sources.get(&ssrc) {
+        if let Some(known) = self.origins.get(&ssrc) {
             return Some(*known);
         }
         let found = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))?;
-        if self.sources.len() >= MOST_SOURCES {
-            self.sources.clear();
+        if self.origins.len() >= MAX_SOURCES {
+            self.origins.clear();
         }
-        self.sources.insert(ssrc, found);
+        self.origins.insert(ssrc, found);
         Some(found)
+    }
+
+    /// Removes the streams of layers that were not declared. str0m makes one for any name while a section has declared none.
+    fn remove_undeclared(&mut self) {
+        for ssrc in self.sources.iter() {
+            let stream = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()));
+            let Some((mid, Some(_))) = stream else { continue };
+            let is_declared = self.rtc.media(mid).is_some_and(|media| matches!(media.rids_rx(), Rids::Specific(_)));
+            if !is_declared {
+                self.origins.remove(&ssrc);
+                self.rtc.direct_api().remove_stream_rx(ssrc);
+            }
+        }
     }
 }
 
