@@ -9,7 +9,8 @@ use str0m::media::{MediaKind, Mid, Pt, Rid};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, UserExtensionValues};
 
 use super::PeerId;
-use super::layers::{self, Keyframes, Layer, Wanted};
+use super::keyframes::{PliThrottle, is_keyframe};
+use super::layers::{LayerName, Layers, Wanted};
 use super::peer::Peer;
 use super::publishing::Track;
 use super::red;
@@ -19,8 +20,6 @@ use super::sdp::Role;
 use super::transport::{Io, Transport, passed_on};
 
 pub(super) type TrackId = u64;
-/// A layer by its name in simulcast; the only one of a track has none.
-type LayerName = Option<Rid>;
 
 /// How long a packet of Opus sounds, as browsers make them.
 const AUDIO_PACKET_MS: u32 = 20;
@@ -31,8 +30,8 @@ const MOST_PAYLOAD_BYTES: usize = 1600;
 
 /// A published track's layers, as they arrive.
 pub(super) struct Layered {
-    layers: Vec<Layer>,
-    keyframes: Vec<(Option<Rid>, Keyframes)>,
+    pub(super) layers: Layers,
+    pub(super) pli: PliThrottle,
     codec: Option<(Pt, Carried)>,
 }
 
@@ -45,8 +44,9 @@ struct Carried {
 }
 
 impl Layered {
-    pub(super) fn new(layers: &[proto::VideoLayer]) -> Self {
-        Self { layers: layers::published(layers), keyframes: Vec::new(), codec: None }
+    /// Those of a section with those names, of a track that was announced with some sizes.
+    pub(super) fn new(announced: &[proto::VideoLayer], rids: &[Rid]) -> Self {
+        Self { layers: Layers::declared(announced, rids), pli: PliThrottle::default(), codec: None }
     }
 
     /// What the packet is in.
@@ -61,14 +61,6 @@ impl Layered {
         let carried = Carried { spec: params.spec(), is_redundant: params.pt() != pt };
         self.codec = Some((pt, carried));
         Some(carried)
-    }
-
-    fn keyframes(&mut self, rid: Option<Rid>) -> &mut Keyframes {
-        let index = self.keyframes.iter().position(|(known, _)| *known == rid).unwrap_or_else(|| {
-            self.keyframes.push((rid, Keyframes::default()));
-            self.keyframes.len() - 1
-        });
-        &mut self.keyframes[index].1
     }
 }
 
@@ -85,7 +77,9 @@ pub(super) struct Subscription {
     pub(super) is_ready: bool,
     pub(super) wanted: Wanted,
     /// The layer that is sent.
-    current: Option<LayerName>,
+    pub(super) current: Option<LayerName>,
+    /// The client has asked for a keyframe, and was sent none since.
+    pub(super) lost_picture: bool,
     rewriter: Rewriter,
     vp8: Vp8,
     /// The payload type for that of the publisher; `None` if the client has no such codec.
@@ -105,6 +99,7 @@ impl Subscription {
             is_ready: false,
             wanted: Wanted::default(),
             current: None,
+            lost_picture: false,
             rewriter: Rewriter::new(clock_rate, FIRST_NUMBER),
             vp8: Vp8::default(),
             payload: None,
@@ -174,13 +169,15 @@ impl Room {
         if track.info.muted {
             return;
         }
-        layers::arrived(&mut track.layers.layers, rid.as_deref(), now);
-        let is_start = track.kind == MediaKind::Audio || layers::is_keyframe(codec.spec.codec, &packet.payload);
+        if !track.layers.layers.mark_active(rid, now) {
+            return;
+        }
+        let is_start = track.kind == MediaKind::Audio || is_keyframe(codec.spec.codec, &packet.payload);
         if let (MediaKind::Audio, Some(level)) = (track.kind, packet.header.ext_vals.audio_level) {
             // Of both it is told by how much it is below the loudest.
             self.speakers.observe((id, track.id), level.unsigned_abs(), AUDIO_PACKET_MS, now);
         }
-        let (track_id, layers) = (track.id, track.layers.layers.clone());
+        let (track_id, layers) = (track.id, track.layers.layers);
         let mut extensions = passed_on(&packet.header.ext_vals);
         if matches!(codec.spec.codec, Codec::Vp8 | Codec::H264) {
             // The dependency descriptor counts frames, which go on counting over a change of layers only in the payload.
@@ -199,7 +196,7 @@ impl Room {
             each.is_ready = true;
         }
         self.tell_publishers(id);
-        self.ask_for_keyframes(context, id);
+        self.request_keyframes(context, id);
     }
 
     /// Tells the publishers of the tracks that a participant is sent that somebody receives them now: some clients wait for
@@ -223,41 +220,6 @@ impl Room {
         }
     }
 
-    /// Asks the publishers of all that a participant cannot begin with yet, or not in the layer that it wants.
-    pub(super) fn ask_for_keyframes(&mut self, context: &mut Context<'_>, id: PeerId) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        let is_due = |each: &&Subscription| each.is_ready && each.kind == MediaKind::Video && !each.wanted.disabled;
-        let due: Vec<_> = peer
-            .subscriptions
-            .iter()
-            .filter(is_due)
-            .map(|each| (each.publisher, each.track, each.wanted, each.current))
-            .collect();
-        for (publisher, track, wanted, current) in due {
-            let now = context.io.now;
-            let Some(publisher) = self.peers.get_mut(&publisher) else { continue };
-            let Some(track) = publisher.tracks.iter().find(|each| each.id == track) else { continue };
-            let target = target(&track.layers.layers, &wanted, now);
-            if target.is_some() && target != current && !track.info.muted {
-                let track = track_at(track);
-                publisher.ask_for_keyframe(&mut context.io, track, target.flatten());
-            }
-        }
-    }
-
-    /// A subscriber needs a keyframe of what it is sent.
-    pub(super) fn pass_on_keyframe_request(&mut self, context: &mut Context<'_>, id: PeerId, mid: Mid) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        let Some(subscription) = peer.subscriptions.iter().find(|each| each.mid == Some(mid)) else { return };
-        let (publisher, track, current) = (subscription.publisher, subscription.track, subscription.current);
-        let Some(publisher) = self.peers.get_mut(&publisher) else { return };
-        let Some(track) = publisher.tracks.iter().find(|each| each.id == track) else { return };
-        if let Some(rid) = current {
-            let track = track_at(track);
-            publisher.ask_for_keyframe(&mut context.io, track, rid);
-        }
-    }
-
     /// A track is to be heard or seen again by all: what was left out of it is not to look like a loss.
     pub(super) fn begin_again(&mut self, context: &mut Context<'_>, id: PeerId, track: TrackId) {
         let mut subscribers = Vec::new();
@@ -268,7 +230,7 @@ impl Room {
             }
         }
         for subscriber in subscribers {
-            self.ask_for_keyframes(context, subscriber);
+            self.request_keyframes(context, subscriber);
         }
     }
 
@@ -278,41 +240,23 @@ impl Room {
         for each in peer.subscriptions.iter_mut().filter(|each| settings.track_sids.contains(&each.track_sid)) {
             each.wanted = Wanted::from(settings);
         }
-        self.ask_for_keyframes(context, id);
+        self.request_keyframes(context, id);
     }
-}
-
-/// Where a publisher's track comes in.
-fn track_at(track: &Track) -> (TrackId, Option<Mid>) {
-    (track.id, track.mid)
-}
-
-/// The layer to send, if there is any.
-fn target(layers: &[Layer], wanted: &Wanted, now: Instant) -> Option<LayerName> {
-    layers::target(layers, wanted, now).map(|layer| layer.rid.as_deref().map(Rid::from))
 }
 
 impl Peer {
-    /// Asks its client for a keyframe, unless that has just been done.
-    fn ask_for_keyframe(&mut self, io: &mut Io<'_>, (track, mid): (TrackId, Option<Mid>), rid: Option<Rid>) {
-        let Some(track) = self.tracks.iter_mut().find(|each| each.id == track) else { return };
-        let keyframes = track.layers.keyframes(rid);
-        if let Some(mid) = mid.filter(|_| keyframes.ask(io.now)) {
-            self.publisher.request_keyframe(io, mid, rid);
-        }
-    }
-
     /// Sends a packet, if it is of a track and layer that is due.
-    fn send_packet(&mut self, io: &mut Io<'_>, track: TrackId, layers: &[Layer], arrived: &Arrived<'_>) {
+    fn send_packet(&mut self, io: &mut Io<'_>, track: TrackId, layers: &Layers, arrived: &Arrived<'_>) {
         // Not by a method, which would take hold of the rest, too.
         let sink = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
         let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track && each.is_ready) else {
             return;
         };
         let (Some(mid), packet) = (each.mid, arrived.packet) else { return };
-        if !each.follows(arrived, target(layers, &each.wanted, arrived.now)) {
+        if !each.follows(arrived, layers.target(&each.wanted, arrived.now)) {
             return;
         }
+        each.lost_picture &= !arrived.is_start;
         // Padding is of use to the publisher's own connection only; and what is longer than any datagram may be would break
         // the receiver's.
         if packet.payload.is_empty() || packet.payload.len() > MOST_PAYLOAD_BYTES {

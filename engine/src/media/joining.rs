@@ -201,6 +201,7 @@ impl Room {
             choices: HashMap::new(),
             audience: Audience::everybody(),
             denied: Vec::new(),
+            plis: HashMap::new(),
             mail: Mail::default(),
             quality: Quality::default(),
             token: TokenState::new(context.io.now),

@@ -1,31 +1,47 @@
-//! The sizes that a track comes in, and which of them a subscriber gets.
+//! The layers that a track comes in, and which of them a subscriber gets.
 
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use proto::VideoQuality;
-use str0m::format::{Codec, detect_av1_keyframe, detect_h264_nalu, detect_vp8_keyframe, detect_vp9_keyframe};
+use str0m::media::Rid;
 
-/// Of a layer that nothing came of for so long nothing is expected.
-const LIVE: Duration = Duration::from_millis(1500);
-/// A keyframe is not asked for again before that: clients send none sooner, and each costs the room its bandwidth.
-const ASKED_AGAIN: Duration = Duration::from_millis(500);
-/// What H264 calls the part that tells the size of the picture (ITU-T H.264, table 7-1).
-const H264_SEQUENCE_PARAMETERS: u8 = 7;
+use super::sdp::MAX_RIDS;
+
+/// A layer that sent nothing for so long is not expected to send.
+const LAYER_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The names of simulcast's layers from the smallest on, as LiveKit's clients have them.
 const RIDS: [&str; 3] = ["q", "h", "f"];
 
-/// A size that a track comes in.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Layer {
-    /// Its name in simulcast; a track in one size has none.
-    pub(crate) rid: Option<String>,
+/// A layer by its name in simulcast; the only one of a track has none.
+pub(crate) type LayerName = Option<Rid>;
+
+/// A layer that a track comes in.
+#[derive(Debug, Clone, Copy, Default)]
+struct Layer {
+    name: LayerName,
     /// From 0 on.
     quality: i32,
     width: u32,
     height: u32,
-    /// When something came of it.
+    /// When a packet of it arrived last.
     seen: Option<Instant>,
+}
+
+impl Layer {
+    /// A layer as it was announced; if it was not, of that quality and an unknown size.
+    fn new(name: LayerName, quality: i32, announced: Option<&proto::VideoLayer>) -> Self {
+        let Some(announced) = announced else { return Self { name, quality, ..Self::default() } };
+        let &proto::VideoLayer { quality, width, height, .. } = announced;
+        Self { name, quality, width, height, seen: None }
+    }
+}
+
+/// The layers that a publisher has declared, from the smallest on. A packet of any other is dropped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layers {
+    layers: [Layer; MAX_RIDS],
+    count: usize,
 }
 
 /// What a subscriber wants of a track.
@@ -60,38 +76,57 @@ pub(crate) fn name(layers: &mut [proto::VideoLayer], is_simulcast: bool) {
     }
 }
 
-/// The layers that a client has told of.
-pub(crate) fn published(layers: &[proto::VideoLayer]) -> Vec<Layer> {
-    let layer = |layer: &proto::VideoLayer| Layer {
-        rid: Some(layer.rid.clone()).filter(|rid| !rid.is_empty()),
-        quality: layer.quality,
-        width: layer.width,
-        height: layer.height,
-        seen: None,
-    };
-    layers.iter().map(layer).collect()
-}
-
-/// Something of a layer has come.
-pub(crate) fn arrived(layers: &mut Vec<Layer>, rid: Option<&str>, now: Instant) {
-    if let Some(layer) = layers.iter_mut().find(|layer| layer.rid.as_deref() == rid) {
-        layer.seen = Some(now);
-        return;
+impl Layers {
+    /// The layers of a section with those names, of a track that was announced with some sizes.
+    pub(crate) fn declared(announced: &[proto::VideoLayer], rids: &[Rid]) -> Self {
+        let mut layers = [Layer::default(); MAX_RIDS];
+        if rids.is_empty() {
+            let best = announced.iter().max_by_key(|layer| layer.quality);
+            layers[0] = Layer::new(None, VideoQuality::High.into(), best);
+            return Self { layers, count: 1 };
+        }
+        for (index, (layer, rid)) in layers.iter_mut().zip(rids).enumerate() {
+            let named = announced.iter().find(|layer| layer.rid == **rid);
+            let usual = RIDS.iter().position(|known| **known == **rid).unwrap_or(index);
+            let usual = i32::try_from(usual).unwrap_or_default();
+            let announced = named.or_else(|| announced.iter().find(|layer| layer.quality == usual));
+            *layer = Layer::new(Some(*rid), usual, announced);
+        }
+        let count = rids.len().min(MAX_RIDS);
+        layers[..count].sort_by_key(|layer| layer.quality);
+        Self { layers, count }
     }
-    let best = layers.iter().map(|layer| layer.quality).max().unwrap_or(VideoQuality::High.into());
-    let by_name =
-        rid.and_then(|rid| RIDS.iter().position(|known| *known == rid)).and_then(|index| i32::try_from(index).ok());
-    let quality = by_name.unwrap_or(best);
-    layers.push(Layer { rid: rid.map(str::to_owned), quality, width: 0, height: 0, seen: Some(now) });
-}
 
-/// The layer to send: the best that comes and is not more than is wanted, else the smallest that comes.
-pub(crate) fn target<'a>(layers: &'a [Layer], wanted: &Wanted, now: Instant) -> Option<&'a Layer> {
-    let is_live = |layer: &&Layer| layer.seen.is_some_and(|seen| now.saturating_duration_since(seen) < LIVE);
-    let quality = wanted.quality(layers);
-    let fitting =
-        layers.iter().filter(is_live).filter(|layer| layer.quality <= quality).max_by_key(|layer| layer.quality);
-    fitting.or_else(|| layers.iter().filter(is_live).min_by_key(|layer| layer.quality))
+    fn all(&self) -> &[Layer] {
+        &self.layers[..self.count]
+    }
+
+    /// Notes that a packet of a layer has arrived; whether there is such a layer.
+    pub(crate) fn mark_active(&mut self, name: LayerName, now: Instant) -> bool {
+        let layer = self.layers[..self.count].iter_mut().find(|layer| layer.name == name);
+        layer.map(|layer| layer.seen = Some(now)).is_some()
+    }
+
+    /// The layer to send: the best that arrives and is not more than is wanted, else the smallest that arrives.
+    pub(crate) fn target(&self, wanted: &Wanted, now: Instant) -> Option<LayerName> {
+        let is_live =
+            |layer: &Layer| layer.seen.is_some_and(|seen| now.saturating_duration_since(seen) < LAYER_TIMEOUT);
+        self.best(wanted, is_live)
+    }
+
+    /// The layer to request a keyframe of: the one to send, or else one that has sent before, or may. A source that is still
+    /// sends nothing until it is asked.
+    pub(crate) fn request_target(&self, wanted: &Wanted, now: Instant) -> Option<LayerName> {
+        let seen = || self.best(wanted, |layer| layer.seen.is_some());
+        self.target(wanted, now).or_else(seen).or_else(|| self.best(wanted, |_| true))
+    }
+
+    fn best(&self, wanted: &Wanted, is_candidate: impl Fn(&Layer) -> bool) -> Option<LayerName> {
+        let quality = wanted.quality(self.all());
+        let candidates = || self.all().iter().filter(|layer| is_candidate(layer));
+        let fitting = candidates().rfind(|layer| layer.quality <= quality);
+        fitting.or_else(|| candidates().next()).map(|layer| layer.name)
+    }
 }
 
 impl Wanted {
@@ -102,38 +137,9 @@ impl Wanted {
             return self.quality;
         }
         // One more pixel on either side is nothing that anybody sees.
-        let covers = |layer: &&Layer| layer.width + 1 >= width && layer.height + 1 >= height;
-        let covering = layers.iter().filter(covers).map(|layer| layer.quality).min();
-        covering.unwrap_or(VideoQuality::High.into())
-    }
-}
-
-/// Whether a receiver can begin with that packet.
-pub(crate) fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
-    match codec {
-        Codec::Vp8 => detect_vp8_keyframe(payload),
-        Codec::Vp9 => detect_vp9_keyframe(payload),
-        // It comes in a packet of its own before the keyframe, which is of no use without.
-        Codec::H264 => detect_h264_nalu(payload, H264_SEQUENCE_PARAMETERS),
-        Codec::Av1 => detect_av1_keyframe(payload),
-        _ => true,
-    }
-}
-
-/// Whether a layer's keyframe is awaited, and when it was asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Keyframes {
-    asked: Option<Instant>,
-}
-
-impl Keyframes {
-    /// Whether to ask for one now, which is then taken for done.
-    pub(crate) fn ask(&mut self, now: Instant) -> bool {
-        let is_due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= ASKED_AGAIN);
-        if is_due {
-            self.asked = Some(now);
-        }
-        is_due
+        let covers = |side: u32, wanted: u32| side.saturating_add(1) >= wanted;
+        let covering = layers.iter().filter(|layer| covers(layer.width, width) && covers(layer.height, height));
+        covering.map(|layer| layer.quality).min().unwrap_or(VideoQuality::High.into())
     }
 }
 
@@ -141,20 +147,29 @@ impl Keyframes {
 mod tests {
     use super::*;
 
-    /// 320, 640 and 1280 pixels wide; those live that are named.
-    fn layers(live: &str, now: Instant) -> Vec<Layer> {
+    /// 320, 640 and 1280 pixels wide.
+    fn announced() -> Vec<proto::VideoLayer> {
         let size =
             |quality, width: u32| proto::VideoLayer { quality, width, height: width * 9 / 16, ..Default::default() };
-        let mut told = [size(2, 1280), size(0, 320), size(1, 640)];
-        name(&mut told, true);
-        let mut layers = published(&told);
-        live.split_terminator(' ').for_each(|rid| arrived(&mut layers, Some(rid), now));
+        let mut announced = vec![size(2, 1280), size(0, 320), size(1, 640)];
+        name(&mut announced, true);
+        announced
+    }
+
+    /// All that are announced, with packets of those that are named.
+    fn layers(live: &str, now: Instant) -> Layers {
+        let mut layers = Layers::declared(&announced(), &RIDS.map(Rid::from));
+        assert!(live.split_terminator(' ').all(|rid| layers.mark_active(Some(rid.into()), now)));
         layers
     }
 
     fn chosen(live: &str, wanted: Wanted) -> Option<String> {
         let now = Instant::now();
-        target(&layers(live, now), &wanted, now).and_then(|layer| layer.rid.clone())
+        layers(live, now).target(&wanted, now).map(text)
+    }
+
+    fn text(name: LayerName) -> String {
+        name.map(|name| name.to_string()).unwrap_or_default()
     }
 
     fn quality(quality: i32) -> Wanted {
@@ -166,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_says_nothing_gets_the_best_that_comes() {
+    fn a_subscriber_without_a_wish_gets_the_best_layer_that_arrives() {
         assert_eq!(chosen("q h f", Wanted::default()).as_deref(), Some("f"));
         assert_eq!(chosen("q h", Wanted::default()).as_deref(), Some("h"));
         assert_eq!(chosen("", Wanted::default()), None);
@@ -188,20 +203,69 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_any_number_are_compared() {
+        let most = proto::VideoLayer { width: u32::MAX, height: u32::MAX, ..announced()[0].clone() };
+        let mut layers = Layers::declared(&[most], &["q".into()]);
+        let now = Instant::now();
+        assert!(layers.mark_active(Some("q".into()), now));
+        assert!(layers.target(&size(u32::MAX, u32::MAX), now).is_some());
+    }
+
+    #[test]
     fn a_layer_that_stops_coming_is_left() {
         let then = Instant::now();
         let mut layers = layers("q h f", then);
-        let now = then + LIVE;
-        arrived(&mut layers, Some("q"), now);
-        assert_eq!(target(&layers, &Wanted::default(), now).unwrap().rid.as_deref(), Some("q"));
+        let now = then + LAYER_TIMEOUT;
+        assert!(layers.mark_active(Some("q".into()), now));
+        assert_eq!(layers.target(&Wanted::default(), now), Some(Some("q".into())));
+    }
+
+    #[test]
+    fn a_keyframe_of_a_still_source_is_requested_of_the_best_layer_that_was_seen_or_else_may_be() {
+        let then = Instant::now();
+        let requested = |live, wanted| layers(live, then).request_target(&wanted, then + 10 * LAYER_TIMEOUT).map(text);
+        assert_eq!(requested("q h", Wanted::default()).as_deref(), Some("h"));
+        assert_eq!(requested("q h f", quality(0)).as_deref(), Some("q"));
+        assert_eq!(requested("", Wanted::default()).as_deref(), Some("f"));
+        let only = Layers::declared(&[], &[]);
+        assert_eq!(only.request_target(&quality(0), then), Some(None));
+    }
+
+    #[test]
+    fn a_keyframe_is_requested_of_a_layer_that_arrives_before_any_other() {
+        let then = Instant::now();
+        let mut layers = layers("f", then);
+        let now = then + LAYER_TIMEOUT;
+        assert!(layers.mark_active(Some("q".into()), now));
+        assert_eq!(layers.request_target(&Wanted::default(), now).map(text).as_deref(), Some("q"));
     }
 
     #[test]
     fn a_track_in_one_size_is_sent_whatever_is_wanted() {
         let now = Instant::now();
-        let mut layers = published(&[]);
-        arrived(&mut layers, None, now);
-        assert_eq!(target(&layers, &quality(0), now).unwrap().rid, None);
+        let mut layers = Layers::declared(&announced(), &[]);
+        assert!(layers.mark_active(None, now));
+        assert_eq!(layers.target(&quality(0), now), Some(None));
+    }
+
+    #[test]
+    fn a_layer_that_was_not_declared_is_none() {
+        let now = Instant::now();
+        let mut layers = layers("q h f", now);
+        for name in [None, Some("x".into()), Some("2".into())] {
+            assert!(!layers.mark_active(name, now), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn layers_of_other_names_are_in_the_order_of_the_section() {
+        let now = Instant::now();
+        let rids = ["low", "mid", "best", "over", "many"].map(Rid::from);
+        let mut layers = Layers::declared(&announced(), &rids);
+        assert_eq!(layers.all().len(), MAX_RIDS);
+        assert!(rids[..MAX_RIDS].iter().all(|rid| layers.mark_active(Some(*rid), now)));
+        assert_eq!(layers.target(&size(320, 180), now).map(text).as_deref(), Some("low"));
+        assert_eq!(layers.target(&size(640, 360), now).map(text).as_deref(), Some("mid"));
     }
 
     #[test]
@@ -210,13 +274,5 @@ mod tests {
         assert!(Wanted::from(&settings(VideoQuality::Off.into(), false)).disabled);
         assert!(Wanted::from(&settings(0, true)).disabled);
         assert!(!Wanted::from(&settings(0, false)).disabled);
-    }
-
-    #[test]
-    fn a_keyframe_is_asked_for_twice_a_second_at_most() {
-        let (mut keyframes, now) = (Keyframes::default(), Instant::now());
-        assert!(keyframes.ask(now));
-        assert!(!keyframes.ask(now + ASKED_AGAIN / 2));
-        assert!(keyframes.ask(now + ASKED_AGAIN));
     }
 }

@@ -13,6 +13,7 @@ mod demux;
 mod dtls;
 mod forwarding;
 mod joining;
+mod keyframes;
 mod layers;
 mod levels;
 mod negotiation;

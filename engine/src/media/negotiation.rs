@@ -317,7 +317,8 @@ impl Peer {
         let has_redundant_audio = self.publisher.has_redundant_audio();
         for (index, mid) in unplaced.into_iter().zip(placed) {
             if let Some(mid) = mid {
-                self.tracks[index].place(mid, has_redundant_audio);
+                let rids = sections.iter().find(|section| section.mid == mid).map_or(&[][..], |section| &section.rids);
+                self.tracks[index].place(mid, rids, has_redundant_audio);
             }
         }
     }

@@ -7,8 +7,9 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 
+use super::bucket::TokenBucket;
 use super::data::Mail;
-use super::forwarding::Subscription;
+use super::forwarding::{Subscription, TrackId};
 use super::joining::{Credentials, TokenState};
 use super::negotiation::Negotiation;
 use super::outbox::{Outbox, Signal};
@@ -49,6 +50,8 @@ pub(super) struct Peer {
     pub(super) audience: Audience,
     /// The tracks that it wants and was told it may not have: the `sid` of the publisher and its own.
     pub(super) denied: Vec<(String, String)>,
+    /// How many PLIs it has caused, by track.
+    pub(super) plis: HashMap<TrackId, TokenBucket>,
     pub(super) mail: Mail,
     pub(super) quality: Quality,
     pub(super) token: TokenState,

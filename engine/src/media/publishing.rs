@@ -4,7 +4,7 @@ use livekit_protocol as proto;
 use proto::request_response::{Reason, Request};
 use proto::signal_response::Message;
 use proto::{TrackSource, TrackType};
-use str0m::media::{MediaKind, Mid};
+use str0m::media::{MediaKind, Mid, Rid};
 
 use super::PeerId;
 use super::forwarding::{Layered, TrackId};
@@ -83,7 +83,7 @@ impl Track {
             backup_codec_policy: request.backup_codec_policy,
             ..proto::TrackInfo::default()
         };
-        let layers = Layered::new(&layers);
+        let layers = Layered::new(&layers, &[]);
         Self { id, info, cid: request.cid, codec, kind, mid: None, is_public: false, was_subscribed: false, layers }
     }
 
@@ -91,9 +91,11 @@ impl Track {
         Pending { cid: &self.cid, kind: self.kind }
     }
 
-    /// It comes by that section, on a connection that may have redundant audio.
-    pub(super) fn place(&mut self, mid: Mid, has_redundant_audio: bool) {
+    /// It arrives by that section, in those layers, on a connection that may have redundant audio.
+    #[expect(deprecated, reason = "clients read and write the older fields, too")]
+    pub(super) fn place(&mut self, mid: Mid, rids: &[Rid], has_redundant_audio: bool) {
         self.mid = Some(mid);
+        self.layers = Layered::new(&self.info.layers, rids);
         self.info.mid = mid.to_string();
         self.info.codecs.iter_mut().for_each(|codec| codec.mid = mid.to_string());
         if self.kind == MediaKind::Audio {

@@ -339,7 +339,7 @@ impl Room {
     fn happened(&mut self, context: &mut Context<'_>, id: PeerId, side: Side, happening: Happening) {
         match happening {
             Happening::Packet { mid, rid, packet } => self.forward(context, id, (mid, rid), &packet),
-            Happening::KeyframeWanted(mid) => self.pass_on_keyframe_request(context, id, mid),
+            Happening::KeyframeWanted(mid) => self.on_picture_loss(context, id, mid),
             Happening::Data { reliable, bytes } => self.take_data(context, id, reliable, &bytes),
             Happening::Connected => self.connected(context, id),
             Happening::ChannelOpen | Happening::ChannelLow => {
@@ -393,7 +393,7 @@ impl Room {
         }
         self.catch_up(id);
         self.tick_token(context, id);
-        self.ask_for_keyframes(context, id);
+        self.request_keyframes(context, id);
         self.take_waiting_offer(context, id);
         self.negotiate(context, id);
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::format::{Codec, PayloadParams};
-use str0m::media::{Direction, MediaKind, Mid, Pt};
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
@@ -106,6 +106,8 @@ pub struct State {
     pub sent: Vec<Sent>,
     /// Whether the tracks are sent by themselves, a packet every 20 ms.
     pub is_talking: bool,
+    /// How many keyframes the engine has requested, by section.
+    pub keyframe_requests: HashMap<Mid, usize>,
     /// How many packets have come, by section.
     pub packets: HashMap<Mid, usize>,
     /// The numbers of the first and of the last of them.
@@ -327,6 +329,7 @@ impl State {
             placeholders: Vec::new(),
             sent: Vec::new(),
             is_talking: false,
+            keyframe_requests: HashMap::new(),
             packets: HashMap::new(),
             numbers: HashMap::new(),
             tracks: HashMap::new(),
@@ -430,19 +433,32 @@ impl State {
         params.find(|params| params.spec().codec == codec && offered.contains(&params.pt())).map(PayloadParams::pt)
     }
 
-    /// Sends a packet of each track.
+    /// Sends a packet of each track, unless they are still.
     fn talk(&mut self) {
         for index in 0..if self.is_talking { self.sent.len() } else { 0 } {
-            let Sent { mid, kind, next, .. } = self.sent[index];
-            let Some(pt) = self.payload_type(mid, kind) else { continue };
-            let (payload, ticks) = match kind {
-                MediaKind::Audio => (SILENCE.to_vec(), 960),
-                MediaKind::Video => (KEYFRAME.to_vec(), 1800),
-            };
-            let time = u32::try_from(next * ticks % (1 << 32)).unwrap();
-            self.write_rtp(mid, RtpWrite::new(pt, next.into(), time, Instant::now(), payload).marker(true));
-            self.sent[index].next += 1;
+            self.send_packet(index);
         }
+    }
+
+    /// Sends a packet of a track; if that is video, a keyframe.
+    pub fn send_packet(&mut self, index: usize) {
+        let Sent { mid, kind, next, .. } = self.sent[index];
+        let Some(pt) = self.payload_type(mid, kind) else { return };
+        let (payload, ticks) = match kind {
+            MediaKind::Audio => (SILENCE.to_vec(), 960),
+            MediaKind::Video => (KEYFRAME.to_vec(), 1800),
+        };
+        let time = u32::try_from(next * ticks % (1 << 32)).unwrap();
+        self.write_rtp(mid, RtpWrite::new(pt, next.into(), time, Instant::now(), payload).marker(true));
+        self.sent[index].next += 1;
+    }
+
+    /// Requests a keyframe of what is received in a section.
+    pub fn request_keyframe(&mut self, mid: Mid) {
+        if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, None) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        }
+        self.drain();
     }
 
     pub fn write_rtp(&mut self, mid: Mid, write: RtpWrite) {
@@ -545,6 +561,7 @@ impl State {
             Event::Connected => self.is_connected = true,
             Event::ChannelOpen(id, label) => drop(self.channels.insert(id, label == "_reliable")),
             Event::ChannelData(data) => self.mail.push(proto::DataPacket::decode(&*data.data).unwrap()),
+            Event::KeyframeRequest(request) => *self.keyframe_requests.entry(request.mid).or_default() += 1,
             Event::RtpPacket(packet) => {
                 let mid = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
                 if let Some(mid) = mid.filter(|_| !packet.payload.is_empty()) {

@@ -1,0 +1,112 @@
+//! Keyframes: where a receiver can begin, and whose are requested.
+
+use std::time::{Duration, Instant};
+
+use str0m::format::{Codec, detect_av1_keyframe, detect_h264_nalu, detect_vp8_keyframe, detect_vp9_keyframe};
+use str0m::media::{MediaKind, Mid};
+
+use super::PeerId;
+use super::bucket::TokenBucket;
+use super::forwarding::{Subscription, TrackId};
+use super::layers::LayerName;
+use super::room::{Context, Room};
+
+/// Minimum time between PLIs for one layer. A keyframe that is needed sooner is requested when it has passed.
+const PLI_INTERVAL: Duration = Duration::from_millis(500);
+/// Minimum time between PLIs that one subscriber causes of one track, on average,
+const SUBSCRIBER_PLI_INTERVAL: Duration = Duration::from_secs(3);
+/// and how much of it may be used up in advance: six of them. Further ones wait, so that one subscriber on a bad connection
+/// does not have all others receive nothing but keyframes.
+const SUBSCRIBER_PLI_BURST: Duration = Duration::from_secs(18);
+/// Maximum number of tracks whose PLIs are counted for a subscriber; past it, those of tracks that it has no more are dropped.
+const MAX_COUNTED_TRACKS: usize = 1024;
+
+/// What H264 calls the part that tells the size of the picture (ITU-T H.264, table 7-1).
+const H264_SEQUENCE_PARAMETERS: u8 = 7;
+
+/// Whether a receiver can begin with that packet.
+pub(crate) fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
+    match codec {
+        Codec::Vp8 => detect_vp8_keyframe(payload),
+        Codec::Vp9 => detect_vp9_keyframe(payload),
+        // It comes in a packet of its own before the keyframe, which is of no use without.
+        Codec::H264 => detect_h264_nalu(payload, H264_SEQUENCE_PARAMETERS),
+        Codec::Av1 => detect_av1_keyframe(payload),
+        _ => true,
+    }
+}
+
+/// When a keyframe of each layer was requested last. A track has at most as many layers as it has declared.
+#[derive(Debug, Default)]
+pub(crate) struct PliThrottle {
+    sent: Vec<(LayerName, Instant)>,
+}
+
+impl PliThrottle {
+    fn is_due(&self, layer: LayerName, now: Instant) -> bool {
+        let sent = self.sent.iter().find(|(known, _)| *known == layer);
+        sent.is_none_or(|(_, sent)| now.saturating_duration_since(*sent) >= PLI_INTERVAL)
+    }
+
+    fn note_sent(&mut self, layer: LayerName, now: Instant) {
+        self.sent.retain(|(known, _)| *known != layer);
+        self.sent.push((layer, now));
+    }
+}
+
+impl Subscription {
+    /// The layer that it needs a keyframe of.
+    fn needs_keyframe(&self, target: Option<LayerName>) -> Option<LayerName> {
+        // What is lost of the layer that it leaves is of no use any more.
+        target.filter(|target| self.current != Some(*target)).or_else(|| self.current.filter(|_| self.lost_picture))
+    }
+}
+
+impl Room {
+    /// Requests the keyframes that a participant needs to begin with a track, to change its layer, or to go on after a loss.
+    /// Those that cannot be requested yet are requested with the next tick.
+    pub(super) fn request_keyframes(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let now = context.io.now;
+        let Some(peer) = self.peers.get(&id) else { return };
+        let is_video = |each: &&Subscription| each.is_ready && each.kind == MediaKind::Video && !each.wanted.disabled;
+        let needs = |each: &Subscription| {
+            let publisher = self.peers.get(&each.publisher)?;
+            let track = publisher.tracks.iter().find(|track| track.id == each.track && !track.info.muted)?;
+            let layer = each.needs_keyframe(track.layers.layers.request_target(&each.wanted, now))?;
+            track.layers.pli.is_due(layer, now).then_some((each.publisher, track.id, track.mid?, layer))
+        };
+        let due: Vec<_> = peer.subscriptions.iter().filter(is_video).filter_map(needs).collect();
+        for (publisher, track, mid, layer) in due {
+            let is_admitted = self.peers.get_mut(&id).is_some_and(|peer| {
+                let budget = peer.plis.entry(track).or_insert_with(|| TokenBucket::new(now));
+                let has_one = budget.has(SUBSCRIBER_PLI_INTERVAL, SUBSCRIBER_PLI_BURST, now);
+                if has_one {
+                    budget.take(SUBSCRIBER_PLI_INTERVAL, now);
+                }
+                has_one
+            });
+            let Some(publisher) = self.peers.get_mut(&publisher).filter(|_| is_admitted) else { continue };
+            if let Some(track) = publisher.tracks.iter_mut().find(|each| each.id == track) {
+                track.layers.pli.note_sent(layer, now);
+                publisher.publisher.request_keyframe(&mut context.io, mid, layer);
+            }
+        }
+        self.forget_plis(id);
+    }
+
+    /// A subscriber has lost what it cannot do without: its client asks for a keyframe of what it is sent.
+    pub(super) fn on_picture_loss(&mut self, context: &mut Context<'_>, id: PeerId, mid: Mid) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(subscription) = peer.subscriptions.iter_mut().find(|each| each.mid == Some(mid)) else { return };
+        subscription.lost_picture = true;
+        self.request_keyframes(context, id);
+    }
+
+    /// Forgets the PLIs of tracks that a subscriber is not sent, if there are many: a track that is unsubscribed and subscribed
+    /// again in between has the same limit.
+    fn forget_plis(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.plis.len() > MAX_COUNTED_TRACKS) else { return };
+        let tracks: std::collections::HashSet<TrackId> = peer.subscriptions.iter().map(|each| each.track).collect();
+        peer.plis.retain(|track, _| tracks.contains(track));
+    }
+}
