@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use str0m::format::{Codec, detect_av1_keyframe, detect_h264_nalu, detect_vp8_keyframe, detect_vp9_keyframe};
+use str0m::format::{Codec, detect_h264_nalu, detect_vp8_keyframe};
 use str0m::media::{MediaKind, Mid};
 
 use super::PeerId;
@@ -24,16 +24,44 @@ const MAX_COUNTED_TRACKS: usize = 1024;
 /// What H264 calls the part that tells the size of the picture (ITU-T H.264, table 7-1).
 const H264_SEQUENCE_PARAMETERS: u8 = 7;
 
-/// Whether a receiver can begin with that packet.
+/// Whether a receiver can begin with that packet: it is the first of a keyframe.
 pub(crate) fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::Vp8 => detect_vp8_keyframe(payload),
-        Codec::Vp9 => detect_vp9_keyframe(payload),
-        // It comes in a packet of its own before the keyframe, which is of no use without.
+        Codec::Vp9 => is_vp9_keyframe(payload),
+        // It comes in a packet of its own before the keyframe, which cannot be decoded without.
         Codec::H264 => detect_h264_nalu(payload, H264_SEQUENCE_PARAMETERS),
-        Codec::Av1 => detect_av1_keyframe(payload),
+        Codec::Av1 => is_av1_keyframe(payload),
         _ => true,
     }
+}
+
+/// Whether a packet begins a picture that refers to no other, on the lowest spatial layer: the upper ones refer to that
+/// (RFC 9628, section 4.2).
+fn is_vp9_keyframe(payload: &[u8]) -> bool {
+    const PICTURE_ID: u8 = 0x80;
+    const PREDICTED: u8 = 0x40;
+    const LAYER: u8 = 0x20;
+    const BEGINNING: u8 = 0x08;
+    const LONG_PICTURE_ID: u8 = 0x80;
+    let Some(&flags) = payload.first() else { return false };
+    if flags & PREDICTED != 0 || flags & BEGINNING == 0 {
+        return false;
+    }
+    let id_bytes = match (flags & PICTURE_ID != 0, payload.get(1)) {
+        (false, _) => 0,
+        (true, Some(id)) if id & LONG_PICTURE_ID != 0 => 2,
+        (true, _) => 1,
+    };
+    let spatial_layer = |layer: &u8| (layer >> 1) & 0x07;
+    flags & LAYER == 0 || payload.get(1 + id_bytes).map(spatial_layer) == Some(0)
+}
+
+/// Whether a packet begins a coded video sequence, and not in the middle of a unit (AV1's RTP payload format, section 4.4).
+fn is_av1_keyframe(payload: &[u8]) -> bool {
+    const CONTINUES: u8 = 0x80;
+    const NEW_SEQUENCE: u8 = 0x08;
+    payload.first().is_some_and(|flags| flags & (CONTINUES | NEW_SEQUENCE) == NEW_SEQUENCE)
 }
 
 /// When a keyframe of each layer was requested last. A track has at most as many layers as it has declared.
@@ -108,5 +136,50 @@ impl Room {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.plis.len() > MAX_COUNTED_TRACKS) else { return };
         let tracks: std::collections::HashSet<TrackId> = peer.subscriptions.iter().map(|each| each.track).collect();
         peer.plis.retain(|track, _| tracks.contains(track));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starts(codec: Codec, payload: &[u8]) -> bool {
+        is_keyframe(codec, payload)
+    }
+
+    #[test]
+    fn vp9_begins_with_the_first_packet_of_the_lowest_layer_of_a_keyframe() {
+        let (first, middle, predicted) = (0b1010_1000, 0b1010_0000, 0b1110_1000);
+        let (lowest, middle_layer, highest) = (0b0000_0000, 0b0000_0011, 0b0000_0101);
+        assert!(starts(Codec::Vp9, &[first, 0x81, 0x02, lowest, 0, 0x82]));
+        assert!(starts(Codec::Vp9, &[first, 0x01, lowest, 0, 0x82]));
+        assert!(!starts(Codec::Vp9, &[middle, 0x81, 0x02, lowest, 0, 0x82]), "the middle of a keyframe");
+        for upper in [middle_layer, highest] {
+            assert!(!starts(Codec::Vp9, &[first, 0x81, 0x02, upper, 0, 0x82]), "an upper layer of it");
+        }
+        assert!(!starts(Codec::Vp9, &[predicted, 0x81, 0x02, lowest, 0, 0x82]));
+        assert!(starts(Codec::Vp9, &[0b0000_1000, 0x82]), "without layers");
+        assert!(!starts(Codec::Vp9, &[first, 0x81]) && !starts(Codec::Vp9, &[]), "cut short");
+    }
+
+    #[test]
+    fn av1_begins_with_a_sequence_that_no_packet_before_has_begun() {
+        assert!(starts(Codec::Av1, &[0b0001_1000, 0x0a]));
+        assert!(!starts(Codec::Av1, &[0b1001_1000, 0x0a]));
+        assert!(!starts(Codec::Av1, &[0b0001_0000, 0x0a]) && !starts(Codec::Av1, &[]));
+    }
+
+    #[test]
+    fn h264_begins_with_its_sequence_parameters() {
+        let (parameters, keyframe) = ([0x67, 0x42], [0x65, 0x88]);
+        assert!(starts(Codec::H264, &parameters) && !starts(Codec::H264, &keyframe));
+        assert!(starts(Codec::H264, &[0x78, 0, 2, 0x09, 0x10, 0, 2, 0x67, 0x42]), "after a delimiter");
+        assert!(starts(Codec::H264, &[0x7c, 0x87]) && !starts(Codec::H264, &[0x7c, 0x07]), "in fragments");
+    }
+
+    #[test]
+    fn vp8_begins_with_the_first_partition_of_a_keyframe() {
+        assert!(starts(Codec::Vp8, &[0x10, 0x00, 0, 0]) && !starts(Codec::Vp8, &[0x10, 0x01, 0, 0]));
+        assert!(!starts(Codec::Vp8, &[0x00, 0x00, 0, 0]) && !starts(Codec::Vp8, &[0x11, 0x00, 0, 0]));
     }
 }
