@@ -21,8 +21,6 @@ use super::transport::{Io, Transport, passed_on};
 
 pub(super) type TrackId = u64;
 
-/// How long a packet of Opus sounds, as browsers make them.
-const AUDIO_PACKET_MS: u32 = 20;
 /// The numbers of what is sent begin here: below 65,536, since the receiver's counter of overflows begins at 0.
 const FIRST_NUMBER: u64 = 1000;
 /// The longest payload that is sent on. Clients send at most 1,200 bytes.
@@ -175,7 +173,7 @@ impl Room {
         let is_start = track.kind == MediaKind::Audio || is_keyframe(codec.spec.codec, &packet.payload);
         if let (MediaKind::Audio, Some(level)) = (track.kind, packet.header.ext_vals.audio_level) {
             // Of both it is told by how much it is below the loudest.
-            self.speakers.observe((id, track.id), level.unsigned_abs(), AUDIO_PACKET_MS, now);
+            self.speakers.observe((id, track.id), level.unsigned_abs(), packet.header.timestamp, now);
         }
         let (track_id, layers) = (track.id, track.layers.layers);
         let mut extensions = passed_on(&packet.header.ext_vals);

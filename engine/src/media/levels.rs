@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// The window that is judged, in milliseconds; and how often something is said.
-const WINDOW_MS: u32 = 400;
+/// Length of the window that is judged, and how often changes are sent.
+const WINDOW: Duration = Duration::from_millis(400);
+/// The same in units of RTP's time; Opus has 48 of them in a millisecond (RFC 7587, section 4.1).
+const WINDOW_TICKS: u32 = 400 * 48;
 /// Up to so many decibels below the loudest sound it is speech.
 const ACTIVE_LEVEL: u8 = 35;
 /// So much of a window has to be speech.
-const LEAST_ACTIVE_MS: u32 = WINDOW_MS * 40 / 100;
+const MIN_ACTIVE_TICKS: u32 = WINDOW_TICKS * 40 / 100;
 /// The weight of the newest of two windows, so that a level does not jump.
 const SMOOTHING: f64 = 2.0 / 3.0;
 /// Whoever sends nothing for so long is silent.
@@ -36,35 +38,48 @@ impl<K> Default for Speakers<K> {
 #[derive(Debug)]
 struct Level {
     loudest: u8,
-    active_ms: u32,
-    observed_ms: u32,
+    /// In units of RTP's time, as the next two.
+    active: u32,
+    duration: u32,
+    /// The time of the newest packet.
+    newest: u32,
     /// From 0 to 1.
     smoothed: f64,
     observed: Instant,
 }
 
 impl Level {
-    fn new(now: Instant) -> Self {
-        Self { loudest: 127, active_ms: 0, observed_ms: 0, smoothed: 0.0, observed: now }
+    fn new(time: u32, now: Instant) -> Self {
+        Self { loudest: 127, active: 0, duration: 0, newest: time, smoothed: 0.0, observed: now }
     }
 
-    fn observe(&mut self, level: u8, millis: u32, now: Instant) {
+    /// A packet stands for the time since the one before it, however long its own sound is: with discontinuous transmission most
+    /// of that time is not sent.
+    fn observe(&mut self, level: u8, time: u32, now: Instant) {
+        let passed = time.wrapping_sub(self.newest);
+        if passed > u32::MAX / 2 {
+            // It is late, and its time has been counted.
+            return;
+        }
+        // After a longer pause a single packet decides nothing about more than a window.
+        let passed = passed.min(WINDOW_TICKS);
+        self.newest = time;
         self.observed = now;
-        self.observed_ms += millis;
+        self.duration += passed;
         if level <= ACTIVE_LEVEL {
-            self.active_ms += millis;
+            self.active += passed;
             self.loudest = self.loudest.min(level);
         }
-        if self.observed_ms >= WINDOW_MS {
-            let smoothed = if self.active_ms >= LEAST_ACTIVE_MS {
+        if self.duration >= WINDOW_TICKS {
+            let smoothed = if self.active >= MIN_ACTIVE_TICKS {
                 // What is heard for a part of the time only counts for less.
-                let weight = 20.0 * (f64::from(self.active_ms) / f64::from(WINDOW_MS)).log10();
+                let weight = 20.0 * (f64::from(self.active) / f64::from(WINDOW_TICKS)).log10();
                 let level = linear(f64::from(self.loudest) - weight);
                 self.smoothed + (level - self.smoothed) * SMOOTHING
             } else {
                 0.0
             };
-            *self = Self { smoothed, ..Self::new(now) };
+            *self = Self { smoothed, ..Self::new(time, now) };
         }
     }
 }
@@ -75,9 +90,9 @@ fn linear(level: f64) -> f64 {
 }
 
 impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
-    /// A packet has come that sounds for so long, so many decibels below the loudest sound.
-    pub(crate) fn observe(&mut self, source: (K, u64), level: u8, millis: u32, now: Instant) {
-        self.levels.entry(source).or_insert_with(|| Level::new(now)).observe(level, millis, now);
+    /// A packet of that RTP time has arrived, so many decibels below the loudest sound.
+    pub(crate) fn observe(&mut self, source: (K, u64), level: u8, time: u32, now: Instant) {
+        self.levels.entry(source).or_insert_with(|| Level::new(time, now)).observe(level, time, now);
     }
 
     /// Whoever it is counts as speaking until then.
@@ -99,8 +114,7 @@ impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
     /// Whose level has changed since it was asked last, from 0 to 1, and who has fallen silent (0). Nothing more often than
     /// every 400 ms.
     pub(crate) fn changes(&mut self, now: Instant) -> Vec<(K, f32)> {
-        if self.judged.is_some_and(|then| now.saturating_duration_since(then) < Duration::from_millis(WINDOW_MS.into()))
-        {
+        if self.judged.is_some_and(|then| now.saturating_duration_since(then) < WINDOW) {
             return Vec::new();
         }
         self.judged = Some(now);
@@ -128,90 +142,156 @@ impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
 mod tests {
     use super::*;
 
-    /// So many packets of 20 ms at that level.
-    fn hear(speakers: &mut Speakers<u8>, packets: u32, level: u8, now: &mut Instant) {
-        for _ in 0..packets {
-            *now += Duration::from_millis(20);
-            speakers.observe((1, 1), level, 20, *now);
+    /// A microphone, and the time that it has sent until.
+    struct Microphone {
+        speakers: Speakers<u8>,
+        now: Instant,
+        time: u32,
+    }
+
+    impl Microphone {
+        fn new() -> Self {
+            // The time of RTP begins anywhere, and wraps.
+            Self { speakers: Speakers::default(), now: Instant::now(), time: u32::MAX - 5000 }
+        }
+
+        /// Lets time pass without a packet.
+        fn pause(&mut self, millis: u32) {
+            self.now += Duration::from_millis(millis.into());
+            self.time = self.time.wrapping_add(48 * millis);
+        }
+
+        /// So many packets at that level, each so many milliseconds after the one before.
+        fn send(&mut self, packets: u32, millis: u32, level: u8) {
+            for _ in 0..packets {
+                self.pause(millis);
+                self.speakers.observe((1, 1), level, self.time, self.now);
+            }
+        }
+
+        /// Whether it is heard to begin or cease to speak.
+        fn speaks(&mut self) -> Option<bool> {
+            let later = self.now + WINDOW;
+            self.speakers.changes(later).first().map(|(_, level)| *level > 0.0)
         }
     }
 
-    fn speaks(speakers: &mut Speakers<u8>, now: &mut Instant) -> Option<bool> {
-        *now += Duration::from_millis(u64::from(WINDOW_MS));
-        speakers.changes(*now).first().map(|(_, level)| *level > 0.0)
+    #[test]
+    fn a_microphone_that_is_loud_for_a_while_speaks_until_it_is_silent() {
+        let mut microphone = Microphone::new();
+        assert_eq!(microphone.speaks(), None);
+        microphone.send(21, 20, 20);
+        assert_eq!(microphone.speaks(), Some(true));
+        assert_eq!(microphone.speakers.changes(microphone.now), [], "only changes are told");
+        microphone.send(21, 20, 127);
+        assert_eq!(microphone.speaks(), Some(false));
+        microphone.send(20, 20, 127);
+        assert_eq!(microphone.speaks(), None);
     }
 
     #[test]
-    fn whoever_is_loud_for_a_while_speaks_until_silent() {
-        let (mut speakers, mut now) = (Speakers::default(), Instant::now());
-        assert_eq!(speaks(&mut speakers, &mut now), None);
-        hear(&mut speakers, 20, 20, &mut now);
-        assert_eq!(speaks(&mut speakers, &mut now), Some(true));
-        assert_eq!(speakers.changes(now), [], "only changes are told");
-        hear(&mut speakers, 20, 127, &mut now);
-        assert_eq!(speaks(&mut speakers, &mut now), Some(false));
-        assert_eq!(speaks(&mut speakers, &mut now), None);
+    fn packets_of_any_duration_are_speech() {
+        for millis in [3, 5, 10, 20, 40, 60, 120] {
+            let mut microphone = Microphone::new();
+            microphone.send(820 / millis + 1, millis, 20);
+            assert_eq!(microphone.speaks(), Some(true), "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn a_microphone_that_sends_nothing_of_its_silence_speaks() {
+        // A tone of 200 ms each second, as Chromium's fake microphone makes it, and a packet of silence every 400 ms.
+        let mut microphone = Microphone::new();
+        let mut has_spoken = false;
+        for _ in 0..5 {
+            microphone.send(10, 20, 18);
+            for _ in 0..2 {
+                microphone.send(1, 400, 127);
+                has_spoken |= microphone.speakers.changes(microphone.now).iter().any(|(_, level)| *level > 0.0);
+            }
+        }
+        assert!(has_spoken);
+    }
+
+    #[test]
+    fn late_packets_count_once() {
+        let mut microphone = Microphone::new();
+        microphone.send(10, 20, 20);
+        for _ in 0..100 {
+            microphone.speakers.observe((1, 1), 20, microphone.time.wrapping_sub(960), microphone.now);
+        }
+        assert_eq!(microphone.speaks(), None);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_no_level_above_the_loudest() {
+        let mut microphone = Microphone::new();
+        microphone.send(1, 20, 0);
+        microphone.time = microphone.time.wrapping_add(u32::MAX / 2);
+        microphone.send(1, 20, 0);
+        let changes = microphone.speakers.changes(microphone.now + WINDOW);
+        assert!(changes.iter().all(|(_, level)| *level <= 1.0), "{changes:?}");
     }
 
     #[test]
     fn a_cough_or_a_murmur_is_no_speech() {
-        let (mut speakers, mut now) = (Speakers::default(), Instant::now());
-        hear(&mut speakers, 7, 10, &mut now);
-        hear(&mut speakers, 13, 127, &mut now);
-        assert_eq!(speaks(&mut speakers, &mut now), None);
-        hear(&mut speakers, 20, ACTIVE_LEVEL + 1, &mut now);
-        assert_eq!(speaks(&mut speakers, &mut now), None);
+        let mut microphone = Microphone::new();
+        microphone.send(8, 20, 10);
+        microphone.send(14, 20, 127);
+        assert_eq!(microphone.speaks(), None);
+        microphone.send(21, 20, ACTIVE_LEVEL + 1);
+        assert_eq!(microphone.speaks(), None);
     }
 
     #[test]
-    fn whoever_stops_sending_or_goes_is_silent() {
-        let (mut speakers, mut now) = (Speakers::default(), Instant::now());
-        hear(&mut speakers, 20, 20, &mut now);
-        assert_eq!(speaks(&mut speakers, &mut now), Some(true));
-        now += STALE;
-        assert_eq!(speaks(&mut speakers, &mut now), Some(false));
-        hear(&mut speakers, 20, 20, &mut now);
-        assert_eq!(speaks(&mut speakers, &mut now), Some(true));
-        speakers.forget(1);
-        assert_eq!(speaks(&mut speakers, &mut now), Some(false));
+    fn a_microphone_that_stops_sending_or_goes_is_silent() {
+        let mut microphone = Microphone::new();
+        microphone.send(21, 20, 20);
+        assert_eq!(microphone.speaks(), Some(true));
+        microphone.now += STALE;
+        assert_eq!(microphone.speaks(), Some(false));
+        microphone.now += WINDOW;
+        microphone.send(21, 20, 20);
+        assert_eq!(microphone.speaks(), Some(true));
+        microphone.speakers.forget(1);
+        microphone.now += WINDOW;
+        assert_eq!(microphone.speaks(), Some(false));
     }
 
     #[test]
-    fn whoever_has_several_sources_is_as_loud_as_the_loudest() {
-        let (mut speakers, mut now) = (Speakers::default(), Instant::now());
-        let both = |speakers: &mut Speakers<u8>, now: &mut Instant| {
-            for _ in 0..20 {
-                hear(speakers, 1, 20, now);
-                speakers.observe((1, 2), 127, 20, *now);
+    fn a_participant_with_several_sources_is_as_loud_as_the_loudest() {
+        let (mut both, mut alone) = (Microphone::new(), Microphone::new());
+        let send = |both: &mut Microphone| {
+            for _ in 0..21 {
+                both.send(1, 20, 20);
+                both.speakers.observe((1, 2), 127, both.time, both.now);
             }
         };
-        both(&mut speakers, &mut now);
-        now += Duration::from_millis(u64::from(WINDOW_MS));
-        let (mut alone, mut then) = (Speakers::default(), now);
-        hear(&mut alone, 20, 20, &mut then);
-        then += Duration::from_millis(u64::from(WINDOW_MS));
-        assert_eq!(speakers.changes(now), alone.changes(then));
-        both(&mut speakers, &mut now);
-        speakers.forget_source((1, 2));
-        assert_eq!(speaks(&mut speakers, &mut now), Some(true), "louder, and not silent");
-        speakers.forget_source((1, 1));
-        assert_eq!(speaks(&mut speakers, &mut now), Some(false));
+        send(&mut both);
+        alone.send(21, 20, 20);
+        assert_eq!(both.speakers.changes(both.now + WINDOW), alone.speakers.changes(alone.now + WINDOW));
+        both.now += WINDOW;
+        send(&mut both);
+        both.speakers.forget_source((1, 2));
+        assert_eq!(both.speaks(), Some(true), "louder, and not silent");
+        both.speakers.forget_source((1, 1));
+        both.now += WINDOW;
+        assert_eq!(both.speaks(), Some(false));
     }
 
     #[test]
     fn a_level_is_a_part_of_one_and_does_not_jump() {
-        let (mut speakers, mut now) = (Speakers::default(), Instant::now());
-        hear(&mut speakers, 20, 0, &mut now);
-        now += Duration::from_millis(400);
-        assert_eq!(speakers.changes(now), [(1, 2.0 / 3.0)]);
+        let mut microphone = Microphone::new();
+        microphone.send(21, 20, 0);
+        assert_eq!(microphone.speakers.changes(microphone.now + WINDOW), [(1, 2.0 / 3.0)]);
     }
 
     #[test]
     fn a_simulated_speaker_speaks_for_its_time() {
-        let (mut speakers, mut now) = (Speakers::default(), Instant::now());
-        speakers.simulate(1, 0.9, now + Duration::from_secs(1));
-        assert_eq!(speaks(&mut speakers, &mut now), None, "that was told already");
-        now += Duration::from_secs(1);
-        assert_eq!(speaks(&mut speakers, &mut now), Some(false));
+        let mut microphone = Microphone::new();
+        microphone.speakers.simulate(1, 0.9, microphone.now + Duration::from_secs(1));
+        assert_eq!(microphone.speaks(), None, "that was told already");
+        microphone.now += Duration::from_secs(1);
+        assert_eq!(microphone.speaks(), Some(false));
     }
 }
