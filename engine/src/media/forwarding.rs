@@ -10,7 +10,7 @@ use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, UserExtensionValues};
 
 use super::PeerId;
 use super::keyframes::{PliThrottle, is_keyframe};
-use super::layers::{LayerName, Layers, Wanted};
+use super::layers::{Clock, LayerName, Layers, Wanted};
 use super::peer::Peer;
 use super::publishing::Track;
 use super::red;
@@ -76,6 +76,8 @@ pub(super) struct Subscription {
     pub(super) wanted: Wanted,
     /// The layer that is sent.
     pub(super) current: Option<LayerName>,
+    /// The layer that was sent last, whose clock the rewriter knows.
+    last_layer: Option<LayerName>,
     /// The client has asked for a keyframe, and was sent none since.
     pub(super) lost_picture: bool,
     rewriter: Rewriter,
@@ -97,6 +99,7 @@ impl Subscription {
             is_ready: false,
             wanted: Wanted::default(),
             current: None,
+            last_layer: None,
             lost_picture: false,
             rewriter: Rewriter::new(clock_rate, FIRST_NUMBER),
             vp8: Vp8::default(),
@@ -114,7 +117,7 @@ impl Subscription {
     }
 
     /// Whether it is to begin, or to go on with that layer, with this packet.
-    fn follows(&mut self, packet: &Arrived<'_>, target: Option<LayerName>) -> bool {
+    fn follows(&mut self, packet: &Arrived<'_>, layers: &Layers) -> bool {
         if self.wanted.disabled {
             self.current = None;
             return false;
@@ -122,11 +125,14 @@ impl Subscription {
         if self.current == Some(packet.rid) {
             return true;
         }
-        if target != Some(packet.rid) || !packet.is_start {
+        if !packet.is_start || layers.target(&self.wanted, packet.now) != Some(packet.rid) {
             return false;
         }
         self.current = Some(packet.rid);
-        self.rewriter.start(*packet.packet.seq_no, packet.packet.time.numer(), packet.now);
+        let last = self.last_layer.replace(packet.rid);
+        let (time, clock_rate) = (packet.packet.header.timestamp, self.rewriter.clock_rate());
+        let on_last = last.and_then(|last| layers.convert_time(time, packet.rid, last, clock_rate));
+        self.rewriter.start(*packet.packet.seq_no, packet.packet.time.numer(), on_last, packet.now);
         self.vp8.start();
         true
     }
@@ -167,7 +173,8 @@ impl Room {
         if track.info.muted {
             return;
         }
-        if !track.layers.layers.mark_active(rid, now) {
+        let clock = packet.last_sender_info.as_ref().map(Clock::new);
+        if !track.layers.layers.mark_active(rid, clock, now) {
             return;
         }
         let is_start = track.kind == MediaKind::Audio || is_keyframe(codec.spec.codec, &packet.payload);
@@ -251,7 +258,7 @@ impl Peer {
             return;
         };
         let (Some(mid), packet) = (each.mid, arrived.packet) else { return };
-        if !each.follows(arrived, layers.target(&each.wanted, arrived.now)) {
+        if !each.follows(arrived, layers) {
             return;
         }
         each.lost_picture &= !arrived.is_start;

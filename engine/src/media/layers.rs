@@ -1,10 +1,11 @@
 //! The layers that a track comes in, and which of them a subscriber gets.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use livekit_protocol as proto;
 use proto::VideoQuality;
 use str0m::media::Rid;
+use str0m::rtp::rtcp::SenderInfo;
 
 use super::sdp::MAX_RIDS;
 
@@ -26,6 +27,36 @@ struct Layer {
     height: u32,
     /// When a packet of it arrived last.
     seen: Option<Instant>,
+    clock: Option<Clock>,
+}
+
+/// What a layer's RTP time was at a time of its sender's, by its last sender report.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    at: SystemTime,
+    time: u32,
+}
+
+impl Clock {
+    pub(crate) fn new(report: &SenderInfo) -> Self {
+        let time = report.rtp_time.numer() & u64::from(u32::MAX);
+        Self { at: report.ntp_time, time: u32::try_from(time).unwrap_or_default() }
+    }
+
+    /// What a time of this clock is on another one of the same sender.
+    fn convert(self, time: u32, other: Self, clock_rate: u32) -> u32 {
+        let since = |later: SystemTime, earlier: SystemTime| later.duration_since(earlier).ok();
+        let ticks = |duration: Duration| {
+            let ticks = duration.as_micros() * u128::from(clock_rate) / 1_000_000;
+            u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or_default()
+        };
+        // What this clock showed when the other one was read.
+        let then = match since(other.at, self.at) {
+            Some(later) => self.time.wrapping_add(ticks(later)),
+            None => self.time.wrapping_sub(since(self.at, other.at).map_or(0, ticks)),
+        };
+        time.wrapping_sub(then).wrapping_add(other.time)
+    }
 }
 
 impl Layer {
@@ -33,7 +64,7 @@ impl Layer {
     fn new(name: LayerName, quality: i32, announced: Option<&proto::VideoLayer>) -> Self {
         let Some(announced) = announced else { return Self { name, quality, ..Self::default() } };
         let &proto::VideoLayer { quality, width, height, .. } = announced;
-        Self { name, quality, width, height, seen: None }
+        Self { name, quality, width, height, ..Self::default() }
     }
 }
 
@@ -102,9 +133,21 @@ impl Layers {
     }
 
     /// Notes that a packet of a layer has arrived; whether there is such a layer.
-    pub(crate) fn mark_active(&mut self, name: LayerName, now: Instant) -> bool {
+    pub(crate) fn mark_active(&mut self, name: LayerName, clock: Option<Clock>, now: Instant) -> bool {
         let layer = self.layers[..self.count].iter_mut().find(|layer| layer.name == name);
-        layer.map(|layer| layer.seen = Some(now)).is_some()
+        let Some(layer) = layer else { return false };
+        layer.seen = Some(now);
+        layer.clock = clock.or(layer.clock);
+        true
+    }
+
+    /// What a time of a layer is on the clock of another, if it is known.
+    pub(crate) fn convert_time(&self, time: u32, from: LayerName, to: LayerName, clock_rate: u32) -> Option<u32> {
+        if from == to {
+            return Some(time);
+        }
+        let clock = |name: LayerName| self.all().iter().find(|layer| layer.name == name)?.clock;
+        Some(clock(from)?.convert(time, clock(to)?, clock_rate))
     }
 
     /// The layer to send: the best that arrives and is not more than is wanted, else the smallest that arrives.
@@ -159,7 +202,7 @@ mod tests {
     /// All that are announced, with packets of those that are named.
     fn layers(live: &str, now: Instant) -> Layers {
         let mut layers = Layers::declared(&announced(), &RIDS.map(Rid::from));
-        assert!(live.split_terminator(' ').all(|rid| layers.mark_active(Some(rid.into()), now)));
+        assert!(live.split_terminator(' ').all(|rid| layers.mark_active(Some(rid.into()), None, now)));
         layers
     }
 
@@ -207,7 +250,7 @@ mod tests {
         let most = proto::VideoLayer { width: u32::MAX, height: u32::MAX, ..announced()[0].clone() };
         let mut layers = Layers::declared(&[most], &["q".into()]);
         let now = Instant::now();
-        assert!(layers.mark_active(Some("q".into()), now));
+        assert!(layers.mark_active(Some("q".into()), None, now));
         assert!(layers.target(&size(u32::MAX, u32::MAX), now).is_some());
     }
 
@@ -216,7 +259,7 @@ mod tests {
         let then = Instant::now();
         let mut layers = layers("q h f", then);
         let now = then + LAYER_TIMEOUT;
-        assert!(layers.mark_active(Some("q".into()), now));
+        assert!(layers.mark_active(Some("q".into()), None, now));
         assert_eq!(layers.target(&Wanted::default(), now), Some(Some("q".into())));
     }
 
@@ -236,7 +279,7 @@ mod tests {
         let then = Instant::now();
         let mut layers = layers("f", then);
         let now = then + LAYER_TIMEOUT;
-        assert!(layers.mark_active(Some("q".into()), now));
+        assert!(layers.mark_active(Some("q".into()), None, now));
         assert_eq!(layers.request_target(&Wanted::default(), now).map(text).as_deref(), Some("q"));
     }
 
@@ -244,7 +287,7 @@ mod tests {
     fn a_track_in_one_size_is_sent_whatever_is_wanted() {
         let now = Instant::now();
         let mut layers = Layers::declared(&announced(), &[]);
-        assert!(layers.mark_active(None, now));
+        assert!(layers.mark_active(None, None, now));
         assert_eq!(layers.target(&quality(0), now), Some(None));
     }
 
@@ -253,7 +296,7 @@ mod tests {
         let now = Instant::now();
         let mut layers = layers("q h f", now);
         for name in [None, Some("x".into()), Some("2".into())] {
-            assert!(!layers.mark_active(name, now), "{name:?}");
+            assert!(!layers.mark_active(name, None, now), "{name:?}");
         }
     }
 
@@ -263,9 +306,27 @@ mod tests {
         let rids = ["low", "mid", "best", "over", "many"].map(Rid::from);
         let mut layers = Layers::declared(&announced(), &rids);
         assert_eq!(layers.all().len(), MAX_RIDS);
-        assert!(rids[..MAX_RIDS].iter().all(|rid| layers.mark_active(Some(*rid), now)));
+        assert!(rids[..MAX_RIDS].iter().all(|rid| layers.mark_active(Some(*rid), None, now)));
         assert_eq!(layers.target(&size(320, 180), now).map(text).as_deref(), Some("low"));
         assert_eq!(layers.target(&size(640, 360), now).map(text).as_deref(), Some("mid"));
+    }
+
+    #[test]
+    fn a_time_of_a_layer_is_known_on_the_clock_of_another_once_both_were_reported() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let clock = |millis, time| Some(Clock { at: epoch + Duration::from_millis(millis), time });
+        let (now, low, high) = (Instant::now(), Some("q".into()), Some("f".into()));
+        let mut layers = layers("", now);
+        assert_eq!(layers.convert_time(7, low, low, 90_000), Some(7));
+        layers.mark_active(low, clock(1_000, 50_000), now);
+        assert_eq!(layers.convert_time(7, low, high, 90_000), None);
+        // Read 100 ms later, near the end of its numbers.
+        layers.mark_active(high, clock(1_100, u32::MAX - 8_999), now);
+        assert_eq!(layers.convert_time(50_000, low, high, 90_000), Some(u32::MAX - 17_999));
+        assert_eq!(layers.convert_time(50_000 + 18_000, low, high, 90_000), Some(0));
+        assert_eq!(layers.convert_time(0, high, low, 90_000), Some(50_000 + 18_000));
+        layers.mark_active(high, None, now);
+        assert_eq!(layers.convert_time(0, high, low, 90_000), Some(50_000 + 18_000), "it is still known");
     }
 
     #[test]

@@ -11,6 +11,9 @@ const MOST_SKIPPED: usize = 128;
 const FARTHEST: Duration = Duration::from_secs(10);
 /// By how much it may run back: what is sent in layers comes slightly out of order.
 const BACK: Duration = Duration::from_secs(1);
+/// By how much a time that is known by a common clock may differ from the time that has passed. If it does by more, the clock has
+/// stood still, or is another.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
 
 /// The sequence numbers and timestamps of what one subscriber is sent of one track.
 #[derive(Debug)]
@@ -47,18 +50,33 @@ pub(crate) struct Out {
     pub(crate) time: u32,
 }
 
+impl Source {
+    /// What a time near the latest one is sent as.
+    fn out(&self, time: u32) -> u64 {
+        let latest = self.latest & u64::from(u32::MAX);
+        let ahead = time.wrapping_sub(u32::try_from(latest).unwrap_or_default()).cast_signed();
+        self.time.wrapping_add(self.latest.wrapping_add_signed(ahead.into()))
+    }
+}
+
 impl Rewriter {
     /// Counts from `first` on.
     pub(crate) fn new(clock_rate: u32, first: u64) -> Self {
         Self { clock_rate, first, source: None, last: None }
     }
 
-    /// Goes on with a packet of that number and time, from wherever it comes: the next number is the next one, and the
-    /// time is as much later as has passed.
-    pub(crate) fn start(&mut self, seq: u64, time: u64, now: Instant) {
+    /// Goes on with a packet of that number and time, from wherever it comes. The next number is the next one. The time is
+    /// `on_last`, if that is known: what the packet's time is on the clock of the packets before. Else, it is as much later as has
+    /// passed.
+    pub(crate) fn start(&mut self, seq: u64, time: u64, on_last: Option<u32>, now: Instant) {
         let (next, at) = match self.last {
             None => (self.first, time),
-            Some((last, at, then)) => (last + 1, at + self.ticks(now.saturating_duration_since(then)).max(1)),
+            Some((last, at, then)) => {
+                let passed = at + self.ticks(now.saturating_duration_since(then)).max(1);
+                let known = self.source.as_ref().zip(on_last).map(|(source, time)| source.out(time));
+                let skew = self.ticks(MAX_CLOCK_SKEW);
+                (last + 1, known.filter(|known| known.abs_diff(passed) <= skew).unwrap_or(passed).max(at + 1))
+            }
         };
         let (number, offset) = (next.wrapping_sub(seq), at.wrapping_sub(time));
         let skipped = VecDeque::new();
@@ -109,6 +127,10 @@ impl Rewriter {
         }
         // The header carries the lower 32 bits.
         Some(Out { seq: number, time: u32::try_from(out & u64::from(u32::MAX)).unwrap_or_default() })
+    }
+
+    pub(crate) fn clock_rate(&self) -> u32 {
+        self.clock_rate
     }
 
     fn ticks(&self, duration: Duration) -> u64 {
@@ -192,7 +214,7 @@ mod tests {
     /// A rewriter that has begun with packet 70,000 of time 5,000.
     fn begun(now: Instant) -> Rewriter {
         let mut rewriter = Rewriter::new(VIDEO, 1000);
-        rewriter.start(70_000, 5_000, now);
+        rewriter.start(70_000, 5_000, None, now);
         assert_eq!(rewriter.map(70_000, 5_000, now), Some(Out { seq: 1000, time: 5_000 }));
         rewriter
     }
@@ -206,11 +228,38 @@ mod tests {
         let now = Instant::now();
         let mut rewriter = begun(now);
         let later = after(now, 100);
-        rewriter.start(9, 1, later);
+        rewriter.start(9, 1, None, later);
         assert_eq!(rewriter.map(9, 1, later), Some(Out { seq: 1001, time: 5_000 + 9_000 }));
         assert_eq!(rewriter.map(11, 3_001, later), Some(Out { seq: 1003, time: 17_000 }), "a loss stays a loss");
         assert_eq!(rewriter.map(10, 3_001, later), Some(Out { seq: 1002, time: 17_000 }));
         assert_eq!(rewriter.map(8, 1, later), None, "what was sent before the change was not for this receiver");
+    }
+
+    #[test]
+    fn another_source_has_its_time_by_the_common_clock_however_late_it_arrives() {
+        let now = Instant::now();
+        let switched = |on_last, millis| {
+            let mut rewriter = begun(now);
+            rewriter.start(9, 777, Some(on_last), after(now, millis));
+            rewriter.map(9, 777, after(now, millis)).unwrap().time
+        };
+        let frame = 3_000;
+        assert_eq!(switched(5_000 + frame, 100), 5_000 + frame, "it was 67 ms on its way");
+        assert_eq!(switched(5_000 + frame, 0), 5_000 + frame, "the last one was");
+        assert_eq!(switched(4_000, 10), 5_001, "time never runs back");
+        assert_eq!(switched(5_000 + 90 * 60_000, 100), 5_000 + 9_000, "that is another clock");
+        assert_eq!(switched(5_000, 60_000), 5_000 + 90 * 60_000, "it has stood still");
+    }
+
+    #[test]
+    fn the_common_clock_wraps() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(VIDEO, 1000);
+        let first = u64::from(u32::MAX) - 100;
+        rewriter.start(5, first, None, now);
+        rewriter.map(5, first, now).unwrap();
+        rewriter.start(9, 7, Some(2_899), after(now, 50));
+        assert_eq!(rewriter.map(9, 7, after(now, 50)).unwrap().time, 2_899);
     }
 
     #[test]
@@ -261,7 +310,7 @@ mod tests {
         /// A packet so many after the highest, or before it.
         Packet(i64),
         Skip,
-        Start(u64),
+        Start(u64, Option<u32>),
         Wait(u64),
     }
 
@@ -269,7 +318,7 @@ mod tests {
         let step = prop_oneof![
             6 => (-3..4_i64).prop_map(Step::Packet),
             1 => Just(Step::Skip),
-            1 => (0..1_000_000_u64).prop_map(Step::Start),
+            1 => (0..1_000_000_u64, any::<Option<u32>>()).prop_map(|(first, on_last)| Step::Start(first, on_last)),
             1 => (0..5_000_u64).prop_map(Step::Wait),
         ];
         proptest::collection::vec(step, 1..200)
@@ -281,17 +330,17 @@ mod tests {
             let mut now = Instant::now();
             let mut rewriter = Rewriter::new(VIDEO, 1000);
             let (mut highest, mut source) = (100_000_u64, 0);
-            rewriter.start(highest, 0, now);
+            rewriter.start(highest, 0, None, now);
             let mut given = std::collections::HashMap::new();
             let mut newest: Option<(u64, u32)> = None;
             for step in steps {
                 let packet = match step {
                     Step::Wait(millis) => { now = after(now, millis); continue }
                     Step::Skip => { highest += 1; rewriter.skip(highest); continue }
-                    Step::Start(first) => {
+                    Step::Start(first, on_last) => {
                         source += 1;
                         highest = first;
-                        rewriter.start(first, first * 3_000, now);
+                        rewriter.start(first, first * 3_000, on_last, now);
                         first
                     }
                     Step::Packet(by) => highest.saturating_add_signed(by),
@@ -312,7 +361,7 @@ mod tests {
         fn a_change_or_an_omission_costs_no_number(skips in proptest::collection::vec(any::<bool>(), 1..300)) {
             let now = Instant::now();
             let mut rewriter = Rewriter::new(VIDEO, 1000);
-            rewriter.start(5, 0, now);
+            rewriter.start(5, 0, None, now);
             let mut next = 1000;
             for (packet, is_skipped) in (5..).zip(skips) {
                 if is_skipped && packet > 5 {
@@ -322,7 +371,7 @@ mod tests {
                     next += 1;
                 }
             }
-            rewriter.start(77, 0, now);
+            rewriter.start(77, 0, None, now);
             prop_assert_eq!(seq(&mut rewriter, 77, now), Some(next));
         }
 
