@@ -22,7 +22,7 @@ function sourcesOf(operation, parameter, value) {
   if (sources.length === 0) throw invalid(operation, parameter, 'expected at least one source, got none; to allow none, set canPublish to false');
   const wrong = sources.find((source) => !SOURCES.includes(source));
   if (wrong === undefined && !sources.includes(undefined)) return sources;
-  const got = typeof wrong === 'string' ? JSON.stringify(wrong.slice(0, MAX_SHOWN)) : describe(wrong);
+  const got = typeof wrong === 'string' ? JSON.stringify(wrong.slice(0, MAX_TEXT_CHARS)) : describe(wrong);
   throw invalid(operation, parameter, `expected only ${SOURCES.join(', ')}, got ${got}`);
 }
 
@@ -51,7 +51,7 @@ const budget = (value) =>
   Number.isInteger(value) && value >= 1 && value <= MAX_TIMEOUT_MS ? '' : `a whole number from 1 to ${MAX_TIMEOUT_MS}`;
 
 /** Characters of a caller's text that a message shows; the rest is cut. */
-const MAX_SHOWN = 40;
+const MAX_TEXT_CHARS = 40;
 
 // For each object argument its fields, and those whose misspelling is refused because it would lift a restriction. In a
 // participant nothing else is compared: all columns of a user's record have to pass.
@@ -158,7 +158,7 @@ function refuseMisspelling(operation, parameter, record, key, guarded) {
   const near = findMisspelt(key, guarded);
   if (near === undefined || isPolluted(record, key)) return;
   // As JSON shows it: a request's body may have put a line break into it.
-  throw invalid(operation, `${parameter}.${JSON.stringify(key.slice(0, MAX_SHOWN)).slice(1, -1)}`, `no such field; did you mean ${near}?`);
+  throw invalid(operation, `${parameter}.${JSON.stringify(key.slice(0, MAX_TEXT_CHARS)).slice(1, -1)}`, `no such field; did you mean ${near}?`);
 }
 
 function readSettings(operation, parameter, value) {

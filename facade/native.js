@@ -22,7 +22,7 @@ const MIN_NODE = [20, 17];
 const LOADER_VARIABLES = ['NAPI_RS_NATIVE_LIBRARY_PATH', 'NAPI_RS_FORCE_WASI', 'NAPI_RS_WASI_FLAVOR'];
 
 /** Characters of a system's reason that a message shows; the rest is cut. */
-const MAX_REASON = 300;
+const MAX_REASON_CHARS = 300;
 
 /** Throws where the addon cannot run because Node.js is too old. */
 function requireNode(operation) {
@@ -127,7 +127,7 @@ const requireFromHere = () => require('node:module').createRequire(__filename);
 /** A system's reason in one line, without the file that it begins with. */
 function reasonOf(error, file = '') {
   const message = String(error?.message ?? error).trim().replaceAll(/\s*\n\s*/g, ' ');
-  return (message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message).slice(0, MAX_REASON);
+  return (message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message).slice(0, MAX_REASON_CHARS);
 }
 
 function deepest(error) {

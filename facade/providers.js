@@ -35,8 +35,8 @@ const PROVIDERS = {
 const RANGES = { tokenTtlSecs: [1, 2_592_000], timeoutMs: [1, 2_147_483_647], port: [0, 65_535] };
 
 /** Characters of a value from the environment that a message shows. Longer ones may be secrets in the wrong place. */
-const MAX_SHOWN = 24;
-const show = (value) => (value.length > MAX_SHOWN ? `a text of ${value.length} characters` : JSON.stringify(value));
+const MAX_VALUE_CHARS = 24;
+const show = (value) => (value.length > MAX_VALUE_CHARS ? `a text of ${value.length} characters` : JSON.stringify(value));
 
 function readLiveKit(settings, fault) {
   readCredentials(settings, LIVEKIT, 'LiveKit needs both key and secret', fault, ['provider', 'url', 'apiUrl']);
