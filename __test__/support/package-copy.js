@@ -8,10 +8,14 @@ const { root } = require('./child.js');
 const addons = () => fs.readdirSync(root).filter((name) => name.endsWith('.node'));
 const parts = ['index.js', 'index.d.ts', 'edge.js', 'facade', 'binding.js', 'package.json'];
 
-/** A new folder that goes with the test process. */
+const folders = [];
+
+/** A new folder that is removed when the test process ends. */
 function temporaryFolder() {
+  // One listener, because Node warns of a leak at the eleventh.
+  if (folders.length === 0) process.once('exit', () => folders.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })));
   const folder = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'platform-test-'));
-  process.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   return folder;
 }
 
