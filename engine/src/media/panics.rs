@@ -79,3 +79,28 @@ async fn a_panic_within_a_connection_loses_its_participant_alone() {
     ben.0.is_gone().await;
     goes_on(&engine, &ann, "ben").await;
 }
+
+#[tokio::test]
+async fn a_panic_while_a_participant_is_reconciled_loses_it_though_another_was_served() {
+    let (engine, [ann, ben]) = party().await;
+    let outcome = while_serving(&engine, "ann", |room, context, _| {
+        room.faulty = room.by_identity("ben");
+        room.reconcile_all(context);
+        room.faulty = None;
+    });
+    assert!(outcome.await.is_ok());
+    ben.0.is_gone().await;
+    goes_on(&engine, &ann, "ben").await;
+}
+
+#[tokio::test]
+async fn a_panic_while_a_participant_is_reconciled_leaves_nothing_of_it() {
+    let (engine, [ann, ben]) = party().await;
+    let outcome = while_serving(&engine, "ben", |room, context, id| {
+        room.faulty = Some(id);
+        room.reconcile(context, id);
+    });
+    assert!(matches!(outcome.await, Err(Refusal::NoParticipant)));
+    ben.0.is_gone().await;
+    goes_on(&engine, &ann, "ben").await;
+}

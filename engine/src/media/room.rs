@@ -40,6 +40,9 @@ pub(super) struct Room {
     pub(super) over_tcp: HashSet<String>,
     /// The last who left for all to see, and when.
     departed: VecDeque<(Instant, proto::ParticipantInfo)>,
+    /// Whose reconciliation panics, in tests.
+    #[cfg(test)]
+    pub(super) faulty: Option<PeerId>,
     /// Whether somebody has begun or ceased to publish since all were told how many do.
     is_counted_anew: bool,
 }
@@ -80,6 +83,8 @@ impl Room {
             speakers: Speakers::default(),
             over_tcp: HashSet::new(),
             departed: VecDeque::new(),
+            #[cfg(test)]
+            faulty: None,
             is_counted_anew: false,
         }
     }
