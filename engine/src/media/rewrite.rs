@@ -123,7 +123,10 @@ impl Rewriter {
         if is_newest {
             source.highest = source.highest.max(seq);
             source.latest = time;
-            self.last = Some((number, last.map_or(out, |(_, at, _)| at.max(out)), now));
+            // A time that runs back far enough is below zero, which is not the latest.
+            let is_later = |at: u64| out.wrapping_sub(at) <= u64::MAX / 2;
+            let at = last.map(|(_, at, _)| at).filter(|at| !is_later(*at)).unwrap_or(out);
+            self.last = Some((number, at, now));
         }
         // The header carries the lower 32 bits.
         Some(Out { seq: number, time: u32::try_from(out & u64::from(u32::MAX)).unwrap_or_default() })
@@ -355,6 +358,38 @@ mod tests {
                     newest = Some((out.seq, out.time));
                 }
             }
+        }
+
+        #[test]
+        fn any_numbers_and_times_are_mapped(
+            packets in proptest::collection::vec((any::<bool>(), any::<u16>(), any::<u32>(), any::<Option<u32>>(), 0..3_000_u64), 1..100),
+        ) {
+            let mut now = Instant::now();
+            let mut rewriter = Rewriter::new(VIDEO, 1000);
+            for (starts, seq, time, on_last, millis) in packets {
+                now = after(now, millis);
+                if starts {
+                    rewriter.start(seq.into(), time.into(), on_last, now);
+                }
+                rewriter.map(seq.into(), time.into(), now);
+                rewriter.skip(u64::from(seq) + 1);
+            }
+        }
+
+        #[test]
+        fn a_time_that_always_runs_back_a_little_is_mapped(back in 1..90_000_u64) {
+            let now = Instant::now();
+            let mut rewriter = Rewriter::new(VIDEO, 1000);
+            rewriter.start(0, 5, None, now);
+            rewriter.map(0, 5, now);
+            let mut time = 1_000_000;
+            rewriter.start(100, time, None, now);
+            for seq in 100..300 {
+                time -= back.min(time);
+                rewriter.map(seq, time, now);
+            }
+            rewriter.start(1, 2, None, now);
+            prop_assert!(rewriter.map(1, 2, now).is_some_and(|out| out.time < 100));
         }
 
         #[test]
