@@ -29,14 +29,28 @@ pub struct Config<'a> {
     pub keys: &'a [(&'a str, &'a str)],
     /// What it bears.
     pub limits: Limits,
+    /// Where it receives media.
+    pub rtc: RtcConfig,
 }
 
 impl fmt::Debug for Config<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, keys: _, limits } = self;
+        let Self { host, port, keys: _, limits, rtc } = self;
         let mut shown = formatter.debug_struct("Config");
-        shown.field("host", host).field("port", port).field("limits", limits).finish_non_exhaustive()
+        shown.field("host", host).field("port", port).field("limits", limits).field("rtc", rtc).finish_non_exhaustive()
     }
+}
+
+/// Where an engine receives media. By default at each of the machine's addresses, on any port that is free.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RtcConfig {
+    /// The port, of UDP and TCP both; `None`: one that is free, chosen at the first join.
+    pub port: Option<u16>,
+    /// The addresses that clients connect to, if they are not the machine's own: those of a container's host, or a NAT.
+    pub addresses: Vec<IpAddr>,
+    /// Whether only clients on this machine can connect. The engine then receives at loopback and at one other address,
+    /// because Firefox does not connect to loopback, and drops what other machines send there.
+    pub local_only: bool,
 }
 
 /// Which port to listen on.
@@ -56,6 +70,9 @@ pub enum StartError {
     /// The address or port cannot be listened on.
     #[error("cannot listen there")]
     Listen(#[source] io::Error),
+    /// The port for media cannot be bound.
+    #[error("cannot receive media there")]
+    Media(#[source] io::Error),
     /// With that, everyone could sign tokens.
     #[error("a key or its secret is empty")]
     EmptyKey,
@@ -124,9 +141,10 @@ impl Engine {
         let address = listener.local_addr().map_err(StartError::Listen)?;
         listener.set_nonblocking(true).map_err(StartError::Listen)?;
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let media = Media::new(config.rtc.clone(), stop.clone()).map_err(StartError::Media)?;
         let shared = Arc::new(Shared {
             rooms: Mutex::new(Rooms::new(new_name())),
-            media: Media::new(stop.clone()),
+            media,
             signalling: TaskTracker::new(),
             keys: Keys::new(config.keys.iter().copied()),
             limits: config.limits,

@@ -29,6 +29,6 @@ mod support;
 pub mod token;
 
 pub use clock::Now;
-pub use engine::{Config, Engine, Port, StartError};
+pub use engine::{Config, Engine, Port, RtcConfig, StartError};
 pub use limits::Limits;
 pub use refusal::{Refusal, RpcFault};

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use maravilla_engine::rooms::Settings;
-use maravilla_engine::{Config, Engine, Limits, Port, StartError};
+use maravilla_engine::{Config, Engine, Limits, Port, RtcConfig, StartError};
 use serde_json::json;
 use support::{Client, KEY, PATIENCE, SECRET, admin, call, call_head, close, start};
 
@@ -28,7 +28,13 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 fn start_at(host: impl Into<IpAddr>, port: Port) -> Result<Engine, StartError> {
-    Engine::start(&Config { host: host.into(), port, keys: &[(KEY, SECRET)], limits: Limits::default() })
+    Engine::start(&Config {
+        host: host.into(),
+        port,
+        keys: &[(KEY, SECRET)],
+        limits: Limits::default(),
+        rtc: RtcConfig::default(),
+    })
 }
 
 fn is_served(address: SocketAddr) -> bool {
@@ -278,7 +284,13 @@ fn rooms_that_are_used_from_all_sides_at_once_stay_whole() {
 #[test]
 fn an_engine_that_everyone_could_sign_for_does_not_start() {
     for keys in [&[("", "secret")], &[("key", "")]] {
-        let config = Config { host: Ipv4Addr::LOCALHOST.into(), port: Port::Any, keys, limits: Limits::default() };
+        let config = Config {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: Port::Any,
+            keys,
+            limits: Limits::default(),
+            rtc: RtcConfig::default(),
+        };
         assert!(matches!(Engine::start(&config), Err(StartError::EmptyKey)));
     }
 }

@@ -52,7 +52,9 @@ pub fn open_live_kit(options: LiveKitOptions) -> Either<u32, Failure> {
 /// An engine of its own ends with the thread that opened it, if it is not closed before.
 #[napi(catch_unwind)]
 pub fn open_embedded(env: &Env, options: EmbeddedOptions) -> Result<Either<u32, Failure>> {
-    let Ok(host) = options.host.map(|host| host.parse()).transpose() else {
+    let rtc_addresses = options.rtc_addresses.unwrap_or_default();
+    let rtc_addresses = rtc_addresses.iter().map(|address| address.parse()).collect::<std::result::Result<_, _>>();
+    let (Ok(host), Ok(rtc_addresses)) = (options.host.map(|host| host.parse()).transpose(), rtc_addresses) else {
         return Ok(Either::B(MediaError::Internal.into()));
     };
     let config = EmbeddedConfig {
@@ -61,6 +63,8 @@ pub fn open_embedded(env: &Env, options: EmbeddedOptions) -> Result<Either<u32, 
         port: options.port,
         advertised_host: options.advertised_host,
         public_url: options.public_url,
+        rtc_port: options.rtc_port,
+        rtc_addresses,
         credentials: options.api_key.zip(options.api_secret.map(Secret::new)),
     };
     let opened = opened(Opening {

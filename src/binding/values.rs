@@ -43,6 +43,10 @@ pub struct EmbeddedOptions {
     pub advertised_host: Option<String>,
     /// Where clients connect, if a proxy stands before the engine.
     pub public_url: Option<String>,
+    /// The UDP and TCP port for media; absent: any free one.
+    pub rtc_port: Option<u16>,
+    /// The IP addresses that clients send media to; absent: the machine's own.
+    pub rtc_addresses: Option<Vec<String>>,
     /// The API key; absent: a random one.
     pub api_key: Option<String>,
     /// The API secret; given with the key.

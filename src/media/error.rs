@@ -225,6 +225,14 @@ pub enum ConfigFault {
         /// The port.
         port: u16,
     },
+    /// The port for media cannot be opened.
+    #[error(
+        "port {port} for media cannot be opened: give a free one as MARAVILLA_MEDIA_RTC_PORT (option rtcPort), or none for any free one"
+    )]
+    RtcPort {
+        /// The port, of UDP and TCP.
+        port: u16,
+    },
     /// The process's one engine runs with another configuration.
     #[error(
         "the embedded engine of this process already runs with another {0}: give the same, or use createPlatform()"

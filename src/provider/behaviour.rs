@@ -137,6 +137,8 @@ async fn the_embedded_engine_behaves() {
         port: None,
         advertised_host: None,
         public_url: None,
+        rtc_port: None,
+        rtc_addresses: Vec::new(),
         credentials: Some(("key".into(), Secret::new(SECRET.into()))),
     };
     assert!(!format!("{config:?}").contains(SECRET));

@@ -74,6 +74,8 @@ async fn attend(shared: &Shared, socket: &mut Stream, link: LinkId, mut inbox: I
     let mut is_json = false;
     loop {
         tokio::select! {
+            // What waits for the client goes out before it is asked for more, which may cause more of that.
+            biased;
             signal = inbox.next() => {
                 let Some(signal) = signal else { break };
                 let message = if is_json {

@@ -60,7 +60,7 @@ impl Demux {
             connection.ufrag.clone_from(&ufrag);
             connection.admitted = 0;
         } else {
-            let new_addresses = TokenBucket::new(now);
+            let new_addresses = TokenBucket::new(NEW_ADDRESS_INTERVAL * NEW_ADDRESS_BURST, now);
             let connection = Connection { ufrag: ufrag.clone(), addresses: Vec::new(), new_addresses, admitted: 0 };
             self.connections.insert(id, connection);
         }
@@ -92,8 +92,7 @@ impl Demux {
             _ => (),
         }
         let Connection { new_addresses, admitted, .. } = self.connections.get(&id)?;
-        let capacity = NEW_ADDRESS_INTERVAL * NEW_ADDRESS_BURST;
-        let is_admitted = *admitted < MAX_NEW_ADDRESSES && new_addresses.has(NEW_ADDRESS_INTERVAL, capacity, now);
+        let is_admitted = *admitted < MAX_NEW_ADDRESSES && new_addresses.has(NEW_ADDRESS_INTERVAL, now);
         is_admitted.then_some(id)
     }
 

@@ -164,6 +164,8 @@ impl Room {
         joining: Joining,
         joined: crate::rooms::Joined,
     ) {
+        #[cfg(test)]
+        super::panics::on_join(&joined.participant.identity);
         let sid = joined.replaced.map(|replaced| replaced.sid);
         if let Some(replaced) = self.peers.values().find(|peer| Some(&peer.info.sid) == sid.as_ref()) {
             let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());

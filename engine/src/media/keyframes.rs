@@ -106,8 +106,8 @@ impl Room {
         let due: Vec<_> = peer.subscriptions.iter().filter(is_video).filter_map(needs).collect();
         for (publisher, track, mid, layer) in due {
             let is_admitted = self.peers.get_mut(&id).is_some_and(|peer| {
-                let budget = peer.plis.entry(track).or_insert_with(|| TokenBucket::new(now));
-                let has_one = budget.has(SUBSCRIBER_PLI_INTERVAL, SUBSCRIBER_PLI_BURST, now);
+                let budget = peer.plis.entry(track).or_insert_with(|| TokenBucket::new(SUBSCRIBER_PLI_BURST, now));
+                let has_one = budget.has(SUBSCRIBER_PLI_INTERVAL, now);
                 if has_one {
                     budget.take(SUBSCRIBER_PLI_INTERVAL, now);
                 }

@@ -11,7 +11,9 @@ mod calls;
 mod data;
 mod demux;
 mod dtls;
+mod fair_queue;
 mod forwarding;
+mod interfaces;
 mod joining;
 mod keyframes;
 mod layers;
@@ -34,11 +36,14 @@ mod sources;
 #[cfg(test)]
 mod strangers;
 mod stun;
+mod tcp;
+mod timers;
 mod transport;
 mod udp;
 mod worker;
 
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -47,9 +52,10 @@ use livekit_protocol as proto;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Shared;
+use crate::engine::{RtcConfig, Shared};
 use crate::refusal::Refusal;
-use worker::Worker;
+use network::{Network, Socket};
+use worker::{Sources, Worker};
 
 pub(crate) use joining::{Joining, participant};
 pub(crate) use outbox::{Inbox, pair};
@@ -60,7 +66,7 @@ type PeerId = u64;
 pub(crate) type LinkId = u64;
 
 /// The peer connections of a participant, by who offers them. Clients of today have the first one only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Side {
     /// The client offers it. It publishes there, and is sent everything else unless there is a second one.
     Publisher,
@@ -68,15 +74,19 @@ enum Side {
     Subscriber,
 }
 
-/// The most commands that wait; who has more to say waits to say it.
-const MOST_COMMANDS: usize = 1024;
+/// Commands of participants, and calls of the server API, on their way to the thread. Past it, senders wait.
+const MAX_COMMANDS: usize = 1024;
+
+/// Work of the server API.
+type Call = Box<dyn FnOnce(&mut Worker) + Send>;
 
 enum Command {
     Join(Box<Joining>, oneshot::Sender<Result<LinkId, Refusal>>),
-    Signal(LinkId, Box<proto::SignalRequest>),
-    /// The signalling connection has ended.
+    /// What a client says, and who waits until it is handled.
+    Signal(LinkId, Box<proto::SignalRequest>, oneshot::Sender<()>),
+    /// The signalling connection has ended. All that it has said is handled.
     Lost(LinkId),
-    Run(Box<dyn FnOnce(&mut Worker) + Send>),
+    Run(Call),
 }
 
 /// What carries the participants of an engine.
@@ -86,10 +96,14 @@ pub(crate) struct Media {
     wake: Arc<Notify>,
     stop: CancellationToken,
     ids: AtomicU64,
+    rtc: RtcConfig,
+    /// The sockets of a configured port, until the thread serves them.
+    bound: Mutex<Option<Vec<Socket>>>,
 }
 
 struct Running {
     commands: mpsc::Sender<Command>,
+    calls: mpsc::Sender<Call>,
     thread: JoinHandle<()>,
 }
 
@@ -101,8 +115,18 @@ impl fmt::Debug for Media {
 
 impl Media {
     /// Starts nothing yet. Ends with `stop`.
-    pub(crate) fn new(stop: CancellationToken) -> Self {
-        Self { running: Mutex::new(None), wake: Arc::default(), stop, ids: AtomicU64::new(1) }
+    ///
+    /// # Errors
+    /// If the configured port cannot be bound.
+    pub(crate) fn new(rtc: RtcConfig, stop: CancellationToken) -> io::Result<Self> {
+        let bound = rtc.port.map(|_| network::bind_configured(&rtc)).transpose()?;
+        let (running, wake, ids) = (Mutex::default(), Arc::default(), AtomicU64::new(1));
+        Ok(Self { running, wake, stop, ids, rtc, bound: Mutex::new(bound) })
+    }
+
+    fn open_network(&self) -> io::Result<Network> {
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Network::open(self.rtc.clone(), bound)
     }
 
     /// Makes those go who were evicted.
@@ -121,9 +145,12 @@ impl Media {
         outcome.await.map_err(|_| Refusal::Overloaded)?
     }
 
-    /// Hands over what a client says. It waits while there is much to do, so that the client has to wait, too.
+    /// Hands over what a client says, and waits until it is handled, so that the client has to wait, too.
     pub(crate) async fn signal(&self, link: LinkId, request: proto::SignalRequest) {
-        self.say(Command::Signal(link, Box::new(request))).await;
+        let (reply, handled) = oneshot::channel();
+        self.say(Command::Signal(link, Box::new(request), reply)).await;
+        // It is not handled if the participant is gone, or the engine ends.
+        let _ = handled.await;
     }
 
     /// Tells that a client's signalling connection has ended.
@@ -137,7 +164,11 @@ impl Media {
         work: impl FnOnce(&mut Worker, oneshot::Sender<T>) + Send + 'static,
     ) -> Option<T> {
         let (reply, outcome) = oneshot::channel();
-        self.say(Command::Run(Box::new(move |worker| work(worker, reply)))).await;
+        let calls = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.as_ref().map(|running| running.calls.clone())
+        };
+        calls?.send(Box::new(move |worker| work(worker, reply))).await.ok()?;
         outcome.await.ok()
     }
 
@@ -176,13 +207,15 @@ impl Media {
             if self.stop.is_cancelled() {
                 return Err(Refusal::Overloaded);
             }
-            let (commands, received) = mpsc::channel(MOST_COMMANDS);
+            let (commands, received) = mpsc::channel(MAX_COMMANDS);
+            let (calls, called) = mpsc::channel(MAX_COMMANDS);
+            let sources = Sources { commands: received, calls: called };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|_| Refusal::NoNetwork)?;
             let (shared, wake, stop) = (shared.clone(), self.wake.clone(), self.stop.clone());
-            let work = move || runtime.block_on(worker::run(shared, received, &wake, &stop, opened));
+            let work = move || runtime.block_on(worker::run(shared, sources, &wake, &stop, opened));
             let thread = Builder::new().name("maravilla-media".into()).spawn(work).map_err(|_| Refusal::NoNetwork)?;
-            *running = Some(Running { commands: commands.clone(), thread });
+            *running = Some(Running { commands: commands.clone(), calls, thread });
             commands
         };
         // Without sockets the thread has ended, and the next join tries again.

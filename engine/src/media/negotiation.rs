@@ -107,8 +107,8 @@ impl Negotiation {
     fn admits(&mut self, sections: usize, now: Instant) -> bool {
         let sections = u32::try_from(sections.min(sdp::MAX_SECTIONS)).unwrap_or_default();
         let cost = DESCRIPTION_COST + SECTION_COST * sections;
-        let budget = self.budget.get_or_insert_with(|| TokenBucket::new(now));
-        let is_admitted = budget.has(cost, DESCRIPTION_BURST, now);
+        let budget = self.budget.get_or_insert_with(|| TokenBucket::new(DESCRIPTION_BURST, now));
+        let is_admitted = budget.has(cost, now);
         if is_admitted {
             budget.take(cost, now);
         }
@@ -234,7 +234,7 @@ impl Room {
         let tracks = if peer.subscriber.is_none() { peer.tracks_by_section() } else { HashMap::new() };
         peer.send(Message::Answer(proto::SessionDescription {
             r#type: "answer".to_owned(),
-            sdp: sdp::rewrite(&answer.to_sdp_string(), &plan),
+            sdp: context.io.network.advertise(sdp::rewrite(&answer.to_sdp_string(), &plan)),
             id: offer.id,
             mid_to_track_id: tracks,
         }));
@@ -397,7 +397,8 @@ impl Peer {
         let Some(offered) = offered else { return false };
         let Some((offer, pending)) = offered else { return true };
         negotiation.offer_id = negotiation.offer_id.wrapping_add(1);
-        negotiation.pending = Some(Pending { offer: pending, text: offer.to_sdp_string(), sent: context.io.now });
+        let text = context.io.network.advertise(offer.to_sdp_string());
+        negotiation.pending = Some(Pending { offer: pending, text, sent: context.io.now });
         self.send_offer();
         true
     }

@@ -1,35 +1,27 @@
-//! The sockets that media comes and goes by: one port, on each of the machine's addresses, over UDP and over TCP.
+//! The sockets of media: one port, on each of the machine's addresses, over UDP and over TCP.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::task::Poll;
-use std::time::Duration;
 
 use socket2::SockRef;
 use str0m::Candidate;
 use str0m::net::{Protocol, TcpType, Transmit};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
+use super::PeerId;
+use super::interfaces::{media_addresses, own_addresses, takes_tcp};
+use super::tcp::Tcp;
 use super::udp::{Datagram, Udp};
+use crate::RtcConfig;
 
-/// The most addresses that are offered: machines with many bridges would make clients try them all.
-const MOST_ADDRESSES: usize = 8;
 /// How often all addresses are tried with another port before those are left out on which it is taken.
 const TRIES: usize = 16;
 /// What a socket holds while this thread waits for the processor, as far as the system allows it: a second of video.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// The most TCP connections at once.
-const MOST_CONNECTIONS: usize = 512;
-/// The most frames that wait on one TCP connection, each way.
-const MOST_FRAMES: usize = 512;
-/// A TCP connection that says nothing for so long is closed. Clients check theirs every few seconds.
-const IDLE: Duration = Duration::from_secs(30);
+/// Datagrams of other machines that are dropped in a row before the rest of the engine gets its turn.
+const MAX_FOREIGN: usize = 64;
 
 /// What has come from somewhere.
 pub(super) struct Received {
@@ -45,66 +37,121 @@ impl From<Datagram> for Received {
     }
 }
 
-enum Tcp {
-    Opened { source: SocketAddr, frames: mpsc::Sender<Vec<u8>> },
-    Frame(Received),
-    Closed { source: SocketAddr },
-}
-
 /// All sockets. Dropped, they are closed.
 pub(super) struct Network {
     udp: Udp,
-    tcp: mpsc::Receiver<Tcp>,
-    connections: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>,
+    tcp: Tcp,
+    config: RtcConfig,
+    port: u16,
+    /// This machine's addresses.
+    own: HashSet<IpAddr>,
     candidates: Vec<Candidate>,
-    /// Accepts connections and serves them; they end with it.
-    _tasks: JoinSet<()>,
+    is_turn_of_tcp: bool,
+}
+
+/// What has changed of the candidates.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) added: Vec<Candidate>,
+    pub(super) removed: Vec<Candidate>,
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
 }
 
 impl Network {
-    /// Opens a socket on each of the machine's addresses, all on one port that is free.
+    /// Serves sockets that are bound, or where there are none, opens one on each of the machine's addresses.
     ///
     /// # Errors
     /// If not a single one can be opened.
-    pub(super) async fn open() -> io::Result<Self> {
-        Self::open_on(&addresses()).await
+    pub(super) fn open(config: RtcConfig, bound: Option<Vec<Socket>>) -> io::Result<Self> {
+        let own = own_addresses();
+        let sockets = bound.map_or_else(|| bind(&config, &own), Ok)?;
+        let port = sockets.first().map_or(0, |socket| socket.address.port());
+        let mut network = Self {
+            udp: Udp::new(Vec::new()),
+            tcp: Tcp::new(),
+            config,
+            port,
+            own,
+            candidates: Vec::new(),
+            is_turn_of_tcp: false,
+        };
+        for socket in sockets {
+            network.add(socket)?;
+        }
+        network.candidates = network.list_candidates();
+        Ok(network)
     }
 
-    async fn open_on(addresses: &[IpAddr]) -> io::Result<Self> {
-        let mut sockets = Vec::new();
-        for _ in 0..TRIES {
-            sockets = bind(addresses, 0).await?;
-            if is_whole(&sockets, addresses) {
-                break;
+    /// Opens sockets at addresses that are new, and closes those at addresses that are gone.
+    pub(super) fn refresh(&mut self) -> Changes {
+        self.own = own_addresses();
+        let addresses = media_addresses(&self.own, self.config.local_only);
+        self.udp.retain(|socket| addresses.contains(&socket.ip()));
+        let open: HashSet<SocketAddr> = self.udp.addresses().collect();
+        self.tcp.retain(|listener| open.contains(&listener));
+        for address in &addresses {
+            if !open.contains(&(*address, self.port).into())
+                // Where another program has the port at this address, clients have the others.
+                && let Ok(socket) = bind_one(*address, self.port, takes_tcp(*address, &addresses, self.config.local_only))
+            {
+                // A socket that cannot be watched is of no use.
+                let _ = self.add(socket);
             }
         }
-        let (events, tcp) = mpsc::channel(MOST_FRAMES);
-        let mut tasks = JoinSet::new();
-        let mut candidates = Vec::new();
-        let mut udp = Vec::new();
-        for Socket { address, udp: socket, listener } in sockets {
-            candidates.extend(Candidate::host(address, "udp").ok());
-            if let Some(listener) = listener {
-                candidates.extend(Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok());
-                tasks.spawn(accept(listener, address, events.clone()));
-            }
-            udp.push((address, socket));
+        let now = self.list_candidates();
+        let before = std::mem::replace(&mut self.candidates, now);
+        let is_in = |candidates: &[Candidate], candidate: &&Candidate| {
+            candidates.iter().any(|other| (other.proto(), other.addr()) == (candidate.proto(), candidate.addr()))
+        };
+        Changes {
+            added: self.candidates.iter().filter(|candidate| !is_in(&before, candidate)).cloned().collect(),
+            removed: before.iter().filter(|candidate| !is_in(&self.candidates, candidate)).cloned().collect(),
         }
-        Ok(Self { udp: Udp::new(udp), tcp, connections: HashMap::new(), candidates, _tasks: tasks })
     }
 
-    /// What clients are told to connect to.
+    /// Where the sockets receive.
     pub(super) fn candidates(&self) -> &[Candidate] {
         &self.candidates
+    }
+
+    /// A session description with the candidates that clients are to use: those of the configured addresses, if there are
+    /// any, in place of the sockets' own.
+    pub(super) fn advertise(&self, sdp: String) -> String {
+        if self.config.addresses.is_empty() {
+            return sdp;
+        }
+        let offered = self.config.addresses.iter().flat_map(|address| {
+            let address = SocketAddr::new(*address, self.port);
+            let udp = Candidate::host(address, "udp").ok();
+            let tcp = Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok();
+            [udp, tcp]
+        });
+        let offered: Vec<_> = offered.flatten().map(|candidate| format!("a={candidate}\r\n")).collect();
+        let offered = offered.concat();
+        let mut out = String::with_capacity(sdp.len() + offered.len());
+        let mut is_first = true;
+        for line in sdp.split_inclusive('\n') {
+            if !line.starts_with("a=candidate:") {
+                is_first = true;
+                out.push_str(line);
+            } else if std::mem::take(&mut is_first) {
+                out.push_str(&offered);
+            }
+        }
+        out
     }
 
     /// Sends at once or not at all, but what goes over UDP with the next [`flush`](Self::flush) at the latest.
     pub(super) fn send(&mut self, transmit: &Transmit) {
         if transmit.proto == Protocol::Udp {
             self.udp.send(transmit.source, transmit.destination, &transmit.contents);
-        } else if let Some(frames) = self.connections.get(&transmit.destination) {
-            // Nobody can be told; what gets lost is asked for again.
-            let _ = frames.try_send(transmit.contents.to_vec());
+        } else {
+            self.tcp.send((transmit.source, transmit.destination), &transmit.contents);
         }
     }
 
@@ -113,193 +160,182 @@ impl Network {
         self.udp.flush();
     }
 
-    /// The next datagram or frame. It may be dropped before it resolves: nothing is lost.
-    pub(super) async fn receive(&mut self) -> Received {
-        loop {
-            let Self { udp, tcp, .. } = self;
-            let received = poll_fn(|context| {
-                if let Poll::Ready(datagram) = udp.poll_receive(context) {
-                    return Poll::Ready(Tcp::Frame(datagram.into()));
-                }
-                match tcp.poll_recv(context) {
-                    Poll::Ready(Some(event)) => Poll::Ready(event),
-                    // Without a listener there is no connection, ever.
-                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
-                }
-            });
-            if let Some(received) = Self::note(&mut self.connections, received.await) {
-                return received;
-            }
-        }
+    /// Resolves once something may have come.
+    pub(super) async fn readable(&mut self) {
+        poll_fn(|context| {
+            // Each has to know whom to wake.
+            let is_ready = [self.udp.poll_readable(context), self.tcp.poll_readable(context)];
+            if is_ready.iter().any(Poll::is_ready) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
-    /// What has come already, without waiting.
-    pub(super) fn received(&mut self) -> Option<Received> {
-        self.udp.received().map(Received::from)
-    }
-
-    fn note(connections: &mut HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>, event: Tcp) -> Option<Received> {
-        match event {
-            Tcp::Frame(received) => return Some(received),
-            Tcp::Opened { source, frames } if connections.len() < MOST_CONNECTIONS => {
-                connections.insert(source, frames);
+    /// What has come already. UDP and TCP take turns, and so do the sockets of each.
+    pub(super) fn receive(&mut self) -> Option<Received> {
+        for _ in 0..MAX_FOREIGN {
+            let is_turn_of_tcp = self.is_turn_of_tcp;
+            self.is_turn_of_tcp = !is_turn_of_tcp;
+            let first = if is_turn_of_tcp { self.tcp.receive() } else { self.udp.receive().map(Received::from) };
+            let other = |this: &mut Self| {
+                if is_turn_of_tcp { this.udp.receive().map(Received::from) } else { this.tcp.receive() }
+            };
+            let received = first.or_else(|| other(self))?;
+            let ip = received.source.ip();
+            if !self.config.local_only || ip.is_loopback() || self.own.contains(&ip) {
+                return Some(received);
             }
-            // Its sender is dropped, and so it ends.
-            Tcp::Opened { .. } => (),
-            Tcp::Closed { source } => drop(connections.remove(&source)),
         }
         None
     }
+
+    /// Notes that a participant has shown that the connection is its own on which that came.
+    pub(super) fn authenticate(&mut self, received: &Received, participant: PeerId) {
+        if received.protocol == Protocol::Tcp {
+            self.tcp.authenticate((received.destination, received.source), participant);
+        }
+    }
+
+    /// Closes what a participant has opened.
+    pub(super) fn remove(&mut self, participant: PeerId) {
+        self.tcp.remove(participant);
+    }
+
+    fn add(&mut self, Socket { address, udp, listener }: Socket) -> io::Result<()> {
+        self.udp.add(address, tokio::net::UdpSocket::from_std(udp)?);
+        if let Some(listener) = listener {
+            self.tcp.listen(address, tokio::net::TcpListener::from_std(listener)?);
+        }
+        Ok(())
+    }
+
+    fn list_candidates(&self) -> Vec<Candidate> {
+        let candidates = self.udp.addresses().flat_map(|address| {
+            let passive = || Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok();
+            let tcp = self.tcp.listens(address).then(passive);
+            [Candidate::host(address, "udp").ok(), tcp.flatten()]
+        });
+        candidates.flatten().collect()
+    }
 }
 
-struct Socket {
+/// Sockets that are bound, and served by nobody yet.
+#[derive(Debug)]
+pub(crate) struct Socket {
     address: SocketAddr,
     udp: UdpSocket,
     listener: Option<TcpListener>,
 }
 
-/// Whether each address has its socket, and its listener where it is to have one. TCP connections of others take ports, too.
-fn is_whole(sockets: &[Socket], addresses: &[IpAddr]) -> bool {
-    let listens = |socket: &Socket| socket.listener.is_some() || !takes_tcp(socket.address.ip(), addresses);
-    sockets.len() == addresses.len() && sockets.iter().all(listens)
+/// Binds a socket at each address that media is received at, all on the configured port or on one that is free.
+///
+/// # Errors
+/// If not a single one can be bound, or where the configured port is taken.
+pub(crate) fn bind_configured(config: &RtcConfig) -> io::Result<Vec<Socket>> {
+    bind(config, &own_addresses())
 }
 
-/// Opens what can be opened, all on one port: that one, or one that is free where it is 0.
-async fn bind(addresses: &[IpAddr], port: u16) -> io::Result<Vec<Socket>> {
-    let mut sockets: Vec<Socket> = Vec::new();
+fn bind(config: &RtcConfig, own: &HashSet<IpAddr>) -> io::Result<Vec<Socket>> {
+    let addresses = media_addresses(own, config.local_only);
+    let takes_tcp = |address: IpAddr| takes_tcp(address, &addresses, config.local_only);
+    if let Some(port) = config.port {
+        let sockets = addresses.iter().map(|address| bind_one(*address, port, takes_tcp(*address)));
+        // An address may have gone meanwhile.
+        return sockets
+            .filter(|bound| !bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable))
+            .collect();
+    }
+    let mut best: Vec<Socket> = Vec::new();
     let mut failure = io::ErrorKind::AddrNotAvailable.into();
-    for address in addresses {
-        let port = sockets.first().map_or(port, |first| first.address.port());
-        match UdpSocket::bind((*address, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) {
-            Ok((address, socket)) => {
-                let system = SockRef::from(&socket);
-                // With smaller ones it works, too, and loses more.
-                let _ = system.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-                let _ = system.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-                let listener =
-                    if takes_tcp(address.ip(), addresses) { TcpListener::bind(address).await.ok() } else { None };
-                sockets.push(Socket { address, udp: socket, listener });
-            }
-            Err(error) => failure = error,
-        }
-    }
-    if sockets.is_empty() { Err(failure) } else { Ok(sockets) }
-}
-
-/// The machine's own addresses, loopback last: a client on the same machine reaches them all, and Firefox uses no other.
-fn addresses() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut addresses: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_usable).collect();
-    addresses.sort_by_key(|address| (address.is_loopback(), address.is_ipv6()));
-    addresses.dedup();
-    addresses.truncate(MOST_ADDRESSES - 1);
-    let loopback = IpAddr::from([127, 0, 0, 1]);
-    if !addresses.contains(&loopback) {
-        addresses.push(loopback);
-    }
-    addresses
-}
-
-/// Addresses that need their interface's name beside them cannot stand in a candidate. Whoever reaches `::1` reaches
-/// `127.0.0.1`, too; clients try each pair of addresses, and those that they try for nothing cost them time.
-fn is_usable(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => !address.is_link_local() && !address.is_unspecified(),
-        IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_unspecified() && !address.is_loopback(),
-    }
-}
-
-/// TCP is for those whom UDP does not reach: one family of addresses will do.
-fn takes_tcp(address: IpAddr, addresses: &[IpAddr]) -> bool {
-    address.is_ipv4() || !addresses.iter().any(|other| other.is_ipv4() && !other.is_loopback())
-}
-
-async fn accept(listener: TcpListener, address: SocketAddr, events: mpsc::Sender<Tcp>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, source)) if connections.len() < MOST_CONNECTIONS => {
-                    connections.spawn(attend(stream, source, address, events.clone()));
-                }
-                Ok(_) => (),
-                // Such as too many open files: to ask again at once would only burn time.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            },
-            Some(_) = connections.join_next() => (),
-        }
-    }
-}
-
-/// Carries frames of RFC 4571: two bytes of length, then a datagram.
-async fn attend(mut stream: TcpStream, source: SocketAddr, destination: SocketAddr, events: mpsc::Sender<Tcp>) {
-    let (frames, mut outgoing) = mpsc::channel::<Vec<u8>>(MOST_FRAMES);
-    let _ = stream.set_nodelay(true);
-    let (mut reader, mut writer) = stream.split();
-    if events.send(Tcp::Opened { source, frames }).await.is_err() {
-        return;
-    }
-    let read = async {
-        while let Ok(Ok(length)) = timeout(IDLE, reader.read_u16()).await {
-            let mut bytes = vec![0; usize::from(length)];
-            if !matches!(timeout(IDLE, reader.read_exact(&mut bytes)).await, Ok(Ok(_))) {
-                break;
-            }
-            let frame = Received { protocol: Protocol::Tcp, source, destination, bytes };
-            if events.send(Tcp::Frame(frame)).await.is_err() {
-                break;
+    for _ in 0..TRIES {
+        let mut sockets: Vec<Socket> = Vec::new();
+        for address in &addresses {
+            let port = sockets.first().map_or(0, |first| first.address.port());
+            match bind_one(*address, port, takes_tcp(*address)) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => failure = error,
             }
         }
-    };
-    let write = async {
-        while let Some(frame) = outgoing.recv().await {
-            let Ok(length) = u16::try_from(frame.len()) else { continue };
-            let whole = [&length.to_be_bytes()[..], &frame].concat();
-            if !matches!(timeout(IDLE, writer.write_all(&whole)).await, Ok(Ok(()))) {
-                break;
-            }
+        if sockets.len() == addresses.len() {
+            return Ok(sockets);
         }
-    };
-    tokio::select! {
-        () = read => (),
-        () = write => (),
+        if sockets.len() > best.len() {
+            best = sockets;
+        }
     }
-    let _ = events.send(Tcp::Closed { source }).await;
+    if best.is_empty() { Err(failure) } else { Ok(best) }
+}
+
+/// Binds a port for UDP, and where it is wanted for TCP.
+fn bind_one(address: IpAddr, port: u16, takes_tcp: bool) -> io::Result<Socket> {
+    let udp = UdpSocket::bind((address, port))?;
+    let address = udp.local_addr()?;
+    let system = SockRef::from(&udp);
+    // With smaller ones it works, too, and loses more.
+    let _ = system.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = system.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    udp.set_nonblocking(true)?;
+    let listener = takes_tcp.then(|| TcpListener::bind(address)).transpose()?;
+    if let Some(listener) = &listener {
+        listener.set_nonblocking(true)?;
+    }
+    Ok(Socket { address, udp, listener })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    const LOCAL: RtcConfig = RtcConfig { port: None, addresses: Vec::new(), local_only: true };
+
+    fn loopback() -> HashSet<IpAddr> {
+        HashSet::from([IpAddr::from([127, 0, 0, 1])])
     }
 
     #[test]
-    fn no_address_is_offered_that_is_tried_for_nothing() {
-        let offered = ["127.0.0.1", "10.0.0.1", "fd00::1"].map(ip);
-        let not_offered = ["::1", "fe80::1", "::", "169.254.0.1", "0.0.0.0"].map(ip);
-        assert_eq!(offered.iter().filter(|address| is_usable(address)).count(), offered.len());
-        assert_eq!(not_offered.iter().filter(|address| is_usable(address)).count(), 0);
+    fn a_configured_port_that_another_program_has_is_an_error() {
+        let free = bind(&LOCAL, &loopback()).unwrap().remove(0);
+        let fixed = RtcConfig { port: Some(free.address.port()), ..LOCAL };
+        let Socket { udp, listener, .. } = free;
+        let refused = |fixed: &RtcConfig| bind(fixed, &loopback()).unwrap_err().kind();
+        assert_eq!(refused(&fixed), io::ErrorKind::AddrInUse);
+        drop(udp);
+        assert_eq!(refused(&fixed), io::ErrorKind::AddrInUse, "TCP alone");
+        drop(listener);
+        assert_eq!(bind(&fixed, &loopback()).unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn a_port_that_somebody_else_has_for_tcp_is_not_good_enough() {
-        let loopback = [ip("127.0.0.1")];
-        let mut free = bind(&loopback, 0).await.unwrap();
-        assert!(is_whole(&free, &loopback));
-        let Socket { address, udp, listener } = free.remove(0);
-        drop(udp);
-        let taken = bind(&loopback, address.port()).await.unwrap();
-        assert_eq!((taken.len(), is_whole(&taken, &loopback)), (1, false));
-        drop(listener);
+    async fn configured_addresses_stand_in_descriptions_in_place_of_the_sockets_own() {
+        let addresses = vec![[192, 0, 2, 7].into(), "2001:db8::7".parse().unwrap()];
+        let network = Network::open(RtcConfig { addresses, ..LOCAL }, None).unwrap();
+        let port = network.port;
+        let own = "a=candidate:1 1 udp 2130706175 10.0.0.1 4000 typ host\r\na=candidate:2 1 tcp 1 10.0.0.1 4000 typ host tcptype passive\r\n";
+        let sdp = format!("v=0\r\nm=audio 9 RTP/AVP 0\r\n{own}a=end-of-candidates\r\nm=video 9 RTP/AVP 0\r\n{own}");
+        let advertised = network.advertise(sdp);
+        assert!(!advertised.contains("10.0.0.1"), "{advertised}");
+        for line in [format!(" 192.0.2.7 {port} typ host"), format!(" 2001:db8::7 {port} typ host tcptype passive")] {
+            assert_eq!(advertised.matches(&line).count(), if line.contains("passive") { 2 } else { 4 }, "{advertised}");
+        }
+        assert_eq!(advertised.lines().count(), 4 + 2 * 4);
     }
 
-    #[test]
-    fn tcp_is_offered_by_ipv6_only_where_nobody_else_is_reached_by_ipv4() {
-        let both = ["10.0.0.1", "fd00::1", "127.0.0.1"].map(ip);
-        assert_eq!(both.map(|address| takes_tcp(address, &both)), [true, false, true]);
-        let ipv6 = ["fd00::1", "127.0.0.1"].map(ip);
-        assert_eq!(ipv6.map(|address| takes_tcp(address, &ipv6)), [true, true]);
+    #[tokio::test]
+    async fn what_other_machines_send_is_dropped_where_only_this_one_may_connect() {
+        let mut network = Network::open(LOCAL, None).unwrap();
+        let Some(address) = network.udp.addresses().find(|address| !address.ip().is_loopback()) else { return };
+        let other = UdpSocket::bind((address.ip(), 0)).unwrap();
+        // As if that address were another machine's.
+        let own = std::mem::take(&mut network.own);
+        let send = |datagram: &[u8], network: &mut Network| {
+            other.send_to(datagram, address).unwrap();
+            network.is_turn_of_tcp = false;
+        };
+        send(b"foreign", &mut network);
+        network.readable().await;
+        assert!(network.receive().is_none());
+        network.own = own;
+        send(b"own", &mut network);
+        network.readable().await;
+        assert_eq!(network.receive().map(|received| received.bytes), Some(b"own".to_vec()));
     }
 }

@@ -1,6 +1,7 @@
 //! What waits to be sent to a client over its signalling connection. A client that takes nothing loses the connection; it
 //! never holds up the room.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +18,15 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// Of a client for which so many messages or bytes wait it counts that it is behind.
 const MANY_MESSAGES: usize = 256;
 const MANY_BYTES: usize = 1024 * 1024;
+
+thread_local! {
+    static SENT_BYTES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Bytes that this thread has put into outboxes so far: what somebody's message costs is the difference.
+pub(super) fn sent_bytes() -> u64 {
+    SENT_BYTES.get()
+}
 
 /// A message for one or many clients.
 #[derive(Debug)]
@@ -67,6 +77,7 @@ impl Outbox {
             return false;
         }
         self.held.fetch_add(signal.bytes, Ordering::Relaxed);
+        SENT_BYTES.set(SENT_BYTES.get() + signal.bytes as u64);
         self.sender.try_send(signal.clone()).is_ok()
     }
 }

@@ -5,14 +5,29 @@ use proto::signal_response::Message as Told;
 use str0m::media::MediaKind;
 use tokio::sync::oneshot;
 
-use super::caller::Caller;
+use super::caller::{Call, Caller};
 use super::room::{Context, Room};
 use super::{PeerId, Side};
-use crate::Engine;
 use crate::refusal::Refusal;
 use crate::support;
+use crate::{Engine, Limits};
 
 const ROOM: &str = "party";
+/// Whoever has that identity panics as it joins.
+const UNLUCKY: &str = "unlucky";
+
+/// What happens first when somebody joins.
+pub(super) fn on_join(identity: &str) {
+    assert_ne!(identity, UNLUCKY, "meant to be");
+}
+
+/// The identities in the room, as the server API sees them.
+fn listed(engine: &Engine) -> Vec<String> {
+    engine.rooms(|rooms, now| {
+        let room = rooms.get(ROOM, now);
+        room.into_iter().flat_map(crate::rooms::Room::participants).map(|info| info.identity.clone()).collect()
+    })
+}
 
 /// Two who publish and see each other.
 async fn party() -> (Engine, [(Caller, [String; 1]); 2]) {
@@ -103,4 +118,51 @@ async fn a_panic_while_a_participant_is_reconciled_leaves_nothing_of_it() {
     assert!(matches!(outcome.await, Err(Refusal::NoParticipant)));
     ben.0.is_gone().await;
     goes_on(&engine, &ann, "ben").await;
+}
+
+#[tokio::test]
+async fn a_panic_while_somebody_joins_leaves_nothing_of_it() {
+    let engine = support::start_with(Limits { participants: 2, ..Limits::default() });
+    let ann = Caller::join(engine.address(), ROOM, "ann").await;
+    for _ in 0..2 {
+        if let Some(unlucky) = Caller::call(engine.address(), Call::new(ROOM, UNLUCKY)).await {
+            unlucky.is_gone().await;
+        }
+        assert_eq!(listed(&engine), ["ann"]);
+    }
+    // There is still a place for another one.
+    let ben = Caller::join(engine.address(), ROOM, "ben").await;
+    assert_eq!(listed(&engine), ["ann", "ben"]);
+    ben.leave().await;
+    ann.leave().await;
+    let is_empty = |worker: &mut super::Worker, reply: oneshot::Sender<bool>| {
+        let _ = reply.send(worker.is_empty());
+    };
+    assert_eq!(engine.shared.media.run(is_empty).await, Some(true));
+}
+
+#[tokio::test]
+async fn a_panic_while_a_participant_is_out_of_its_room_leaves_nothing_of_it() {
+    let (engine, [ann, ben]) = party().await;
+    let outcome = while_serving(&engine, "ben", |room, _, id| {
+        let _taken_out = room.peers.remove(&id);
+        panic!("meant to be");
+    });
+    assert!(matches!(outcome.await, Err(Refusal::NoParticipant)));
+    ben.0.is_gone().await;
+    assert_eq!(listed(&engine), ["ann"]);
+    let again = Caller::join(engine.address(), ROOM, "ben").await;
+    again.sees(&ann.1).await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_step_of_the_whole_room_loses_nobody() {
+    let (engine, [ann, ben]) = party().await;
+    let work = |worker: &mut super::Worker, reply: oneshot::Sender<_>| {
+        worker.within(ROOM, |_, _| panic!("meant to be"));
+        let _ = reply.send(());
+    };
+    assert_eq!(engine.shared.media.run(work).await, Some(()));
+    tokio::join!(ann.0.sees(&ben.1), ben.0.sees(&ann.1));
+    assert_eq!(listed(&engine), ["ann", "ben"]);
 }

@@ -187,13 +187,7 @@ impl Room {
         if let Some(action) = farewell.action {
             peer.leave(farewell.reason, action);
         }
-        context.shared.rooms(|rooms, now| {
-            let known = rooms.get(&self.name, now).and_then(|room| room.participant(&peer.info.identity));
-            if known.is_some_and(|known| known.sid == peer.info.sid) {
-                // It is there: that was just looked at.
-                let _ = rooms.leave(&self.name, &peer.info.identity, now);
-            }
-        });
+        leave(context.shared, &self.name, &peer.info.identity, &peer.info.sid);
         self.speakers.forget(id);
         if farewell.is_seen && !peer.is_hidden() {
             let mut info = std::mem::take(&mut peer.info);
@@ -232,6 +226,17 @@ impl Room {
         }
         self.tell_publishers(id);
     }
+}
+
+/// Has a participant leave the rooms of the server API, unless another one of that identity has taken its place.
+pub(super) fn leave(shared: &Shared, room: &str, identity: &str, sid: &str) {
+    shared.rooms(|rooms, now| {
+        let known = rooms.get(room, now).and_then(|room| room.participant(identity));
+        if known.is_some_and(|known| known.sid == sid) {
+            // It is there: that was just looked at.
+            let _ = rooms.leave(room, identity, now);
+        }
+    });
 }
 
 /// The news of some participants.

@@ -14,9 +14,10 @@ use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::dtls::crypto_provider;
-use super::network::{Network, Received};
+use super::network::{Changes, Network, Received};
 use super::sdp::{self, Meanings, Section};
 use super::sources::{MAX_SOURCES, Sources};
+use super::timers::Timers;
 use super::{PeerId, Side};
 
 /// How much may be under way in data channels to one client. More waits in a queue of ours.
@@ -58,6 +59,7 @@ pub(super) type Happenings = VecDeque<(PeerId, Side, Happening)>;
 pub(super) struct Io<'a> {
     pub(super) network: &'a mut Network,
     pub(super) happenings: &'a mut Happenings,
+    pub(super) timers: &'a mut Timers,
     pub(super) now: Instant,
 }
 
@@ -73,8 +75,11 @@ pub(super) struct Transport {
     rtc: Rtc,
     peer: PeerId,
     side: Side,
+    ways: Ways,
     /// When it wants to be driven next.
     deadline: Instant,
+    /// The deadline for which it is in the timers.
+    scheduled: Option<Instant>,
     /// It panicked, broke or was closed: nothing more is done with it.
     over: bool,
     connected: bool,
@@ -112,7 +117,9 @@ impl Transport {
             rtc,
             peer,
             side,
+            ways,
             deadline: io.now,
+            scheduled: None,
             over: false,
             connected: false,
             heard: io.now,
@@ -122,12 +129,21 @@ impl Transport {
             channels: HashMap::new(),
             meanings: Meanings::default(),
         };
-        let is_open = |candidate: &&Candidate| ways == Ways::All || candidate.proto() == Protocol::Tcp;
-        let candidates: Vec<_> = io.network.candidates().iter().filter(is_open).cloned().collect();
-        for candidate in candidates {
-            transport.drive(io, |rtc| drop(rtc.add_local_candidate(candidate).cloned()));
-        }
+        let added = io.network.candidates().to_vec();
+        transport.change_candidates(io, &Changes { added, ..Changes::default() });
         transport
+    }
+
+    /// Follows a change of the candidates that clients may connect to.
+    pub(super) fn change_candidates(&mut self, io: &mut Io<'_>, changes: &Changes) {
+        let ways = self.ways;
+        let is_open = |candidate: &&Candidate| ways == Ways::All || candidate.proto() == Protocol::Tcp;
+        for candidate in changes.added.iter().filter(is_open).cloned() {
+            self.drive(io, |rtc| drop(rtc.add_local_candidate(candidate).cloned()));
+        }
+        for candidate in changes.removed.iter().filter(is_open) {
+            self.drive(io, |rtc| rtc.direct_api().invalidate_candidate(candidate));
+        }
     }
 
     /// Makes the data channels of a connection that we offer (the client makes those of its own).
@@ -147,7 +163,10 @@ impl Transport {
             self.drain(io).then_some((outcome, self.rtc.is_alive()))
         }));
         let end = match driven {
-            Ok(Some((outcome, true))) => return Some(outcome),
+            Ok(Some((outcome, true))) => {
+                self.schedule(io);
+                return Some(outcome);
+            }
             Ok(Some((_, false))) => Happening::Closed,
             Ok(None) | Err(_) => Happening::Failed,
         };
@@ -162,7 +181,10 @@ impl Transport {
             return;
         }
         match catch_unwind(AssertUnwindSafe(|| work(&mut self.rtc))) {
-            Ok(()) => self.deadline = self.deadline.min(io.now),
+            Ok(()) => {
+                self.deadline = self.deadline.min(io.now);
+                self.schedule(io);
+            }
             Err(_) => self.end(io, Happening::Failed),
         }
     }
@@ -191,12 +213,22 @@ impl Transport {
         }
     }
 
-    /// Lets time pass, if the connection waits for that.
-    pub(super) fn pass_time(&mut self, io: &mut Io<'_>) {
+    /// Lets time pass, if the connection waits for that. `timer` is the deadline that has come up in the timers.
+    pub(super) fn pass_time(&mut self, io: &mut Io<'_>, timer: Instant) {
+        if self.scheduled != Some(timer) || self.over {
+            return;
+        }
+        self.scheduled = None;
         let now = io.now;
         if self.deadline <= now {
             self.drive(io, |rtc| drop(rtc.handle_input(Input::Timeout(now))));
+        } else {
+            self.schedule(io);
         }
+    }
+
+    fn schedule(&mut self, io: &mut Io<'_>) {
+        io.timers.set((self.peer, self.side), &mut self.scheduled, self.deadline);
     }
 
     /// A client's description, as far as str0m reads it. `None` if it is too large.
@@ -235,10 +267,6 @@ impl Transport {
             self.rtc.accepts(&Input::Receive(now, receive))
         };
         !self.over && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.over).then_some(self.deadline)
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
 /// The most datagrams that leave in one call; older systems take no more (`UDP_MAX_SEGMENTS`).
@@ -13,7 +12,10 @@ const MOST_AT_ONCE: usize = 64;
 /// The most bytes that leave in one call; with their headers they have room in one IP packet.
 const MOST_BYTES_AT_ONCE: usize = 65_000;
 /// The longest datagram that is looked at; WebRTC's are shorter than an Ethernet frame.
-const MOST_DATAGRAM_BYTES: usize = 2048;
+pub(super) const MOST_DATAGRAM_BYTES: usize = 2048;
+/// Errors of a socket without a pause between them, after which it is read no more: it would keep the thread busy. It is
+/// opened again when the interfaces are read next.
+const MAX_ERRORS: usize = 64;
 
 /// A datagram that has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,12 +28,21 @@ pub(super) struct Datagram {
 
 /// Sockets that are served together.
 pub(super) struct Udp {
-    /// With the address that each is bound to.
-    sockets: Vec<(SocketAddr, UdpSocket)>,
+    sockets: Vec<Socket>,
+    /// The index of the socket that is read next.
+    next: usize,
     /// How many datagrams may leave in one call.
     most: usize,
     batch: Batch,
     buffer: Box<[u8; MOST_DATAGRAM_BYTES]>,
+}
+
+struct Socket {
+    /// The address that it is bound to.
+    address: SocketAddr,
+    inner: UdpSocket,
+    /// Errors since it last had a datagram, or had none.
+    errors: usize,
 }
 
 /// What leaves next: datagrams to one address, all equally long, but the last may be shorter.
@@ -48,7 +59,8 @@ impl Udp {
         let takes_apart = sockets.iter().all(|(_, socket)| offload::is_known(socket));
         let nowhere = SocketAddr::from(([0; 4], 0));
         Self {
-            sockets,
+            sockets: sockets.into_iter().map(|(address, inner)| Socket { address, inner, errors: 0 }).collect(),
+            next: 0,
             most: if takes_apart { MOST_AT_ONCE } else { 1 },
             batch: Batch { socket: 0, destination: nowhere, length: 0, bytes: Vec::new() },
             buffer: Box::new([0; MOST_DATAGRAM_BYTES]),
@@ -57,7 +69,7 @@ impl Udp {
 
     /// Sends a datagram from the socket of that address, at the latest with the next [`flush`](Self::flush).
     pub(super) fn send(&mut self, source: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
-        let Some(socket) = self.sockets.iter().position(|(address, _)| *address == source) else { return };
+        let Some(socket) = self.sockets.iter().position(|socket| socket.address == source) else { return };
         if !self.batch.takes(socket, destination, datagram, self.most) {
             self.flush();
             (self.batch.socket, self.batch.destination, self.batch.length) = (socket, destination, datagram.len());
@@ -72,7 +84,7 @@ impl Udp {
         if bytes.is_empty() {
             return;
         }
-        let (_, socket) = &self.sockets[*socket];
+        let Socket { inner: socket, .. } = &self.sockets[*socket];
         let one_by_one = bytes.len() == *length
             || offload::send(socket, *destination, bytes, *length)
                 // They may still leave so: some drivers cannot take them apart, or they are too long for the way.
@@ -86,24 +98,61 @@ impl Udp {
         bytes.clear();
     }
 
-    /// The next datagram.
-    pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Datagram> {
-        for (address, socket) in &self.sockets {
-            let mut part = ReadBuf::new(&mut *self.buffer);
-            // A failure is news about an earlier datagram (RFC 1122, section 4.1.3.3), not about this socket.
-            while let Poll::Ready(outcome) = socket.poll_recv_from(context, &mut part) {
-                let Ok(source) = outcome else { continue };
-                return Poll::Ready(Datagram { source, destination: *address, bytes: part.filled().to_vec() });
-            }
+    /// Adds a socket with the address that it is bound to.
+    pub(super) fn add(&mut self, address: SocketAddr, socket: UdpSocket) {
+        if !offload::is_known(&socket) {
+            self.most = 1;
         }
-        Poll::Pending
+        self.sockets.push(Socket { address, inner: socket, errors: 0 });
     }
 
-    /// What has come already, without waiting.
-    pub(super) fn received(&mut self) -> Option<Datagram> {
-        for (address, socket) in &self.sockets {
-            if let Ok((length, source)) = socket.try_recv_from(&mut *self.buffer) {
-                return Some(Datagram { source, destination: *address, bytes: self.buffer[..length].to_vec() });
+    /// Closes all sockets but those that are kept and work.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(SocketAddr) -> bool) {
+        // What waits names its socket by index.
+        self.flush();
+        self.sockets.retain(|socket| socket.errors < MAX_ERRORS && is_kept(socket.address));
+        self.next = 0;
+    }
+
+    /// The addresses of the sockets.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sockets.iter().map(|socket| socket.address)
+    }
+
+    /// Ready once a socket may have a datagram.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut working = self.sockets.iter().filter(|socket| socket.errors < MAX_ERRORS);
+        if working.any(|socket| socket.inner.poll_recv_ready(context).is_ready()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// A datagram that has come already. The sockets take turns, so that none has to wait until another one is empty.
+    pub(super) fn receive(&mut self) -> Option<Datagram> {
+        self.receive_by(UdpSocket::try_recv_from)
+    }
+
+    fn receive_by(
+        &mut self,
+        receive: impl Fn(&UdpSocket, &mut [u8]) -> io::Result<(usize, SocketAddr)>,
+    ) -> Option<Datagram> {
+        for _ in 0..self.sockets.len() {
+            let index = self.next;
+            self.next = (index + 1) % self.sockets.len();
+            let Socket { address, inner, errors } = &mut self.sockets[index];
+            if *errors >= MAX_ERRORS {
+                continue;
+            }
+            match receive(inner, &mut *self.buffer) {
+                Ok((length, source)) => {
+                    *errors = 0;
+                    return Some(Datagram { source, destination: *address, bytes: self.buffer[..length].to_vec() });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => *errors = 0,
+                // Usually about an earlier datagram (RFC 1122, section 4.1.3.3), and not about this socket.
+                Err(_) => *errors += 1,
             }
         }
         None
@@ -171,6 +220,7 @@ mod offload {
 mod tests {
     use std::collections::HashMap;
     use std::future::poll_fn;
+    use std::iter;
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
@@ -211,8 +261,9 @@ mod tests {
     async fn receive(udp: &mut Udp, count: usize) -> Vec<Datagram> {
         let mut received = Vec::new();
         while received.len() < count {
-            let next = timeout(LONGEST, poll_fn(|context| udp.poll_receive(context))).await;
-            received.push(next.unwrap_or_else(|_| panic!("{} of {count} have come", received.len())));
+            let next = timeout(LONGEST, poll_fn(|context| udp.poll_readable(context))).await;
+            next.unwrap_or_else(|_| panic!("{} of {count} have come", received.len()));
+            received.extend(iter::from_fn(|| udp.receive()));
         }
         received
     }
@@ -245,7 +296,7 @@ mod tests {
                     note(&mut arrived, datagram);
                 }
                 assert_eq!(arrived, sent);
-                assert_eq!(there.received(), None);
+                assert_eq!(there.receive(), None);
             });
         }
     }
@@ -312,6 +363,52 @@ mod tests {
             here.flush();
             let arrived = receive(&mut there, 2).await;
             assert!(arrived.iter().all(|arrived| arrived.bytes == datagram(0, 8)));
+        });
+    }
+
+    #[test]
+    fn a_socket_is_read_though_another_one_always_has_datagrams() {
+        runtime().block_on(async {
+            let (mut here, sources) = sockets(1).await;
+            let (mut there, destinations) = sockets(2).await;
+            for index in 0..20 {
+                here.send(sources[0], destinations[0], &datagram(index, 8));
+            }
+            here.send(sources[0], destinations[1], &datagram(0, 8));
+            here.flush();
+            poll_fn(|context| there.poll_readable(context)).await;
+            there.sockets[1].inner.readable().await.unwrap();
+            let first_two: Vec<_> =
+                (0..2).filter_map(|_| there.receive()).map(|datagram| datagram.destination).collect();
+            assert!(first_two.contains(&destinations[1]), "{first_two:?}");
+        });
+    }
+
+    #[test]
+    fn a_socket_that_only_fails_is_given_up_and_the_others_are_read() {
+        runtime().block_on(async {
+            let (mut here, sources) = sockets(1).await;
+            let (mut there, destinations) = sockets(2).await;
+            let broken = destinations[0].port();
+            let fails = |socket: &UdpSocket, buffer: &mut [u8]| {
+                if socket.local_addr()?.port() == broken {
+                    Err(io::ErrorKind::NotConnected.into())
+                } else {
+                    socket.try_recv_from(buffer)
+                }
+            };
+            for destination in &destinations {
+                here.send(sources[0], *destination, &datagram(0, 8));
+                here.flush();
+            }
+            there.sockets[0].inner.readable().await.unwrap();
+            there.sockets[1].inner.readable().await.unwrap();
+            let received: Vec<_> = (0..=MAX_ERRORS).filter_map(|_| there.receive_by(fails)).collect();
+            assert_eq!(received.len(), 1);
+            let is_ready = poll_fn(|context| Poll::Ready(there.poll_readable(context).is_ready())).await;
+            assert!(!is_ready, "the broken one keeps nobody busy");
+            there.retain(|_| true);
+            assert_eq!(there.addresses().collect::<Vec<_>>(), [destinations[1]]);
         });
     }
 }

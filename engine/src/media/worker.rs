@@ -1,6 +1,8 @@
-//! The thread that carries all participants of an engine.
+//! The thread that carries all participants of an engine. It serves them fairly: packets by participant and commands by
+//! participant, each for a slice of time in turn.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,24 +11,51 @@ use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::demux::{ConnectionId, Demux};
+use super::fair_queue::FairQueue;
 use super::joining::{Joining, refuse_resume};
 use super::network::{Network, Received};
-use super::room::{Context, Farewell, Room};
+use super::outbox;
+use super::room::{Context, Farewell, Room, leave};
 use super::stun::is_stun;
+use super::timers::Timers;
 use super::transport::{Happening, Happenings, Io, Transport};
-use super::{Command, LinkId, PeerId, Side};
+use super::{Call, Command, LinkId, PeerId, Side};
 use crate::clock::Now;
 use crate::engine::Shared;
 use crate::refusal::Refusal;
 
 /// How often rooms are looked after while somebody is in one.
 const TICK: Duration = Duration::from_millis(200);
-/// How many datagrams are taken in before anything else is looked at.
-const MOST_AT_ONCE: usize = 64;
+/// Time for which one kind of work is served before another kind gets its turn.
+const SLICE: Duration = Duration::from_millis(2);
+/// Datagrams that are read and sorted by participant before any is handled.
+const MAX_READS: usize = 512;
+/// Bytes of one participant's datagrams that wait in any case. Past it, they wait as far as the two limits below allow it.
+const MIN_PACKET_BYTES: usize = 64 * 1024;
+/// Bytes of one participant's datagrams that may wait. Past it, the newest is dropped.
+const MAX_PACKET_BYTES: usize = 1024 * 1024;
+/// Bytes of all participants' datagrams that may wait. Past it, each has `MIN_PACKET_BYTES`.
+const MAX_PACKET_BYTES_IN_ALL: usize = 16 * 1024 * 1024;
+/// Calls of the server API that wait beside what participants signal. Past it, callers wait.
+const MAX_CALLS: usize = 64;
+/// Bytes per second that the messages of one participant may cause to be sent, to everybody together. Past it, and past the
+/// burst, its signalling is not read until that is paid off.
+const FAN_OUT_BYTES_PER_SEC: u32 = 8 * 1024 * 1024;
+/// The share of the thread that one participant's messages may take, as a divisor. Past it, and past the burst, its signalling
+/// is not read until that is paid off.
+const TIME_SHARE: u32 = 2;
+/// The burst of both: 32 MiB, or two seconds of the thread.
+const BURST: Duration = Duration::from_secs(4);
+/// The longest time that one message costs its sender.
+const MAX_DEBT: Duration = Duration::from_secs(10);
+/// How often the machine's addresses are read while somebody is in a room, and at the most when somebody joins.
+const INTERFACE_INTERVAL: Duration = Duration::from_secs(5);
+const MIN_INTERFACE_INTERVAL: Duration = Duration::from_millis(100);
 /// Whoever has not connected its media by then has failed to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Whoever was not heard for so long is gone. Clients are heard several times in it.
@@ -40,56 +69,91 @@ const LONGEST_RESUME_TIMEOUT: Duration = Duration::from_secs(60);
 /// What counts as still heard.
 const LATELY: Duration = Duration::from_secs(5);
 
+/// Whose work a command is. A participant keeps its lane when it joins again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Lane {
+    /// Calls of the server API.
+    Api,
+    /// A hash of room and identity.
+    Participant(u64),
+}
+
+/// A participant, as far as it has to be known to remove it if its state in the room is lost.
+struct Home {
+    /// The room's `sid`, and its name.
+    room: String,
+    name: String,
+    identity: String,
+    sid: String,
+}
+
+/// What is looked after with every tick.
+enum Due {
+    Participant(PeerId),
+    Room(String),
+}
+
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     network: Network,
     happenings: Happenings,
+    timers: Timers,
     /// By `sid`.
     rooms: HashMap<String, Room>,
     /// The room of each participant.
-    homes: HashMap<PeerId, String>,
-    links: HashMap<LinkId, PeerId>,
+    homes: HashMap<PeerId, Home>,
+    links: HashMap<LinkId, (PeerId, Lane)>,
     demux: Demux,
+    packets: FairQueue<PeerId, Received>,
+    commands: FairQueue<Lane, Command>,
+    lanes: RandomState,
     gone: Vec<PeerId>,
     ticked: Instant,
+    /// What is left of the tick.
+    due: VecDeque<Due>,
+    interfaces_read: Instant,
+}
+
+/// Where work comes from.
+pub(super) struct Sources {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) calls: mpsc::Receiver<Call>,
 }
 
 /// Carries participants until `stop`. Says so once it can; without sockets it ends at once.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    mut commands: mpsc::Receiver<Command>,
+    mut sources: Sources,
     wake: &Notify,
     stop: &CancellationToken,
     opened: oneshot::Sender<()>,
 ) {
-    let Ok(network) = Network::open().await else { return };
+    let Ok(network) = shared.media.open_network() else { return };
     // Whoever waits for it may have gone.
     let _ = opened.send(());
-    let mut worker = Worker {
-        shared,
-        network,
-        happenings: Happenings::new(),
-        rooms: HashMap::new(),
-        homes: HashMap::new(),
-        links: HashMap::new(),
-        demux: Demux::default(),
-        gone: Vec::new(),
-        ticked: Instant::now(),
-    };
+    let mut worker = Worker::new(shared, network);
     loop {
-        let deadline = worker.deadline();
+        let now = Instant::now();
+        let next = worker.next_at(now);
+        let is_busy = next.is_some_and(|at| at <= now);
+        if is_busy {
+            // Tasks of TCP connections and the sockets' events get their turn.
+            yield_now().await;
+        }
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = wake.notified() => worker.evict(),
-            received = worker.network.receive() => worker.receive(received),
-            command = commands.recv() => match command {
-                Some(command) => worker.obey(command),
+            command = sources.commands.recv() => match command {
+                Some(command) => worker.enqueue(command),
                 None => break,
             },
-            () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => (),
+            Some(call) = sources.calls.recv(), if worker.takes_calls() => worker.enqueue(Command::Run(call)),
+            () = worker.network.readable() => (),
+            () = std::future::ready(()), if is_busy => (),
+            () = sleep_until(next.unwrap_or(now).into()), if next.is_some() && !is_busy => (),
         }
-        worker.pass_time();
-        worker.settle();
+        worker.turn(&mut sources);
     }
     worker.end();
 }
@@ -98,7 +162,12 @@ pub(super) async fn run(
 macro_rules! context {
     ($worker:ident) => {
         Context {
-            io: Io { network: &mut $worker.network, happenings: &mut $worker.happenings, now: Instant::now() },
+            io: Io {
+                network: &mut $worker.network,
+                happenings: &mut $worker.happenings,
+                timers: &mut $worker.timers,
+                now: Instant::now(),
+            },
             shared: &$worker.shared,
             now: Now::read(),
             gone: &mut $worker.gone,
@@ -107,17 +176,156 @@ macro_rules! context {
 }
 
 impl Worker {
+    fn new(shared: Arc<Shared>, network: Network) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            network,
+            happenings: Happenings::new(),
+            timers: Timers::default(),
+            rooms: HashMap::new(),
+            homes: HashMap::new(),
+            links: HashMap::new(),
+            demux: Demux::default(),
+            packets: FairQueue::new(BURST),
+            commands: FairQueue::new(BURST),
+            lanes: RandomState::new(),
+            gone: Vec::new(),
+            ticked: now,
+            due: VecDeque::new(),
+            interfaces_read: now,
+        }
+    }
+
+    /// When there is something to do though nothing comes in; never while nobody is there.
+    fn next_at(&self, now: Instant) -> Option<Instant> {
+        if !self.due.is_empty() {
+            return Some(now);
+        }
+        let tick = (!self.homes.is_empty()).then(|| self.ticked + TICK);
+        [self.packets.next_at(now), self.commands.next_at(now), self.timers.next(), tick].into_iter().flatten().min()
+    }
+
+    /// Serves each kind of work for a slice of time at the most.
+    fn turn(&mut self, sources: &mut Sources) {
+        self.read();
+        self.serve_packets();
+        // What they have caused to be sent goes out together.
+        self.pass_time();
+        while let Ok(command) = sources.commands.try_recv() {
+            self.enqueue(command);
+        }
+        while self.takes_calls()
+            && let Ok(call) = sources.calls.try_recv()
+        {
+            self.enqueue(Command::Run(call));
+        }
+        self.serve_commands();
+        self.pass_time();
+        self.tick();
+    }
+
+    /// Sorts what has come by participant. What is for nobody here ends here.
+    fn read(&mut self) {
+        for _ in 0..MAX_READS {
+            let Some(received) = self.network.receive() else { return };
+            let now = Instant::now();
+            let Some((id, _)) = self.demux.route((received.protocol, received.source), &received.bytes, now) else {
+                continue;
+            };
+            let own = self.packets.weight_of(id);
+            let has_room = self.packets.weight() < MAX_PACKET_BYTES_IN_ALL && own < MAX_PACKET_BYTES;
+            if has_room || own < MIN_PACKET_BYTES {
+                let weight = size_of::<Received>() + received.bytes.len();
+                self.packets.push(id, received, weight, now);
+            }
+        }
+    }
+
+    fn serve_packets(&mut self) {
+        let start = Instant::now();
+        let mut now = start;
+        while now.saturating_duration_since(start) < SLICE
+            && let Some((id, received)) = self.packets.pop(now)
+        {
+            self.hand_over(&received);
+            self.settle();
+            let end = Instant::now();
+            self.packets.charge(id, end.saturating_duration_since(now), Duration::ZERO, end);
+            now = end;
+        }
+    }
+
+    fn takes_calls(&self) -> bool {
+        self.commands.weight_of(Lane::Api) < MAX_CALLS
+    }
+
+    fn enqueue(&mut self, command: Command) {
+        let lane = match &command {
+            Command::Run(_) => Lane::Api,
+            Command::Join(joining, _) => self.lane(&joining.grants.room, joining.claims.identity()),
+            Command::Signal(link, ..) => match self.links.get(link) {
+                Some((_, lane)) => *lane,
+                None => return,
+            },
+            // Nothing of that connection waits any more, and however much it owes, it is gone.
+            Command::Lost(link) => {
+                self.lose(*link);
+                self.settle();
+                return;
+            }
+        };
+        self.commands.push(lane, command, 1, Instant::now());
+    }
+
+    fn lane(&self, room: &str, identity: &str) -> Lane {
+        Lane::Participant(self.lanes.hash_one((room, identity)))
+    }
+
+    fn serve_commands(&mut self) {
+        let start = Instant::now();
+        let mut now = start;
+        while now.saturating_duration_since(start) < SLICE
+            && let Some((lane, command)) = self.commands.pop(now)
+        {
+            let sent = outbox::sent_bytes();
+            self.obey(command);
+            self.settle();
+            let end = Instant::now();
+            let time = end.saturating_duration_since(now);
+            let bytes = u32::try_from(outbox::sent_bytes() - sent).unwrap_or(u32::MAX);
+            let tokens = time * TIME_SHARE + Duration::from_secs(1) * bytes / FAN_OUT_BYTES_PER_SEC;
+            let tokens = if lane == Lane::Api { Duration::ZERO } else { tokens.min(MAX_DEBT) };
+            self.commands.charge(lane, time, tokens, end);
+            now = end;
+        }
+    }
+
     /// Does something for a participant in its room. If that panics, only the participant is lost.
     fn with<T>(&mut self, id: PeerId, work: impl FnOnce(&mut Room, &mut Context<'_>) -> T) -> Option<T> {
-        let room = self.rooms.get_mut(self.homes.get(&id)?)?;
+        let room = self.rooms.get_mut(&self.homes.get(&id)?.room)?;
         let mut context = context!(self);
         let outcome = catch_unwind(AssertUnwindSafe(|| work(room, &mut context)));
         if outcome.is_err() {
-            let farewell = Farewell::to_rejoin(DisconnectReason::StateMismatch);
-            // What panics twice is left where it is; time will clear it away.
-            let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, farewell)));
+            self.purge(id);
         }
         outcome.ok()
+    }
+
+    /// Removes a participant whose step has panicked, whatever that has left of it.
+    fn purge(&mut self, id: PeerId) {
+        let Some(home) = self.homes.get(&id) else { return };
+        if let Some(room) = self.rooms.get_mut(&home.room) {
+            let mut context = context!(self);
+            let farewell = Farewell::to_rejoin(DisconnectReason::StateMismatch);
+            // A second panic must not stop what follows.
+            let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, farewell)));
+            let left = room.peers.remove(&id);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
+        }
+        // Had it not been in the room yet, that would not have let it go.
+        leave(&self.shared, &home.name, &home.identity, &home.sid);
+        self.gone.push(id);
     }
 
     /// Does something for a participant, if it is there.
@@ -136,13 +344,19 @@ impl Worker {
         outcome
     }
 
-    /// Does something in a room, if anybody is in it.
+    /// Does something in a room, if anybody is in it. If that panics, nobody is lost, because it is nobody's fault.
     pub(super) fn within(&mut self, room: &str, work: impl FnOnce(&mut Room, &mut Context<'_>)) {
-        let somebody = self.room(room).and_then(|room| room.peers.keys().next().copied());
-        if let Some(somebody) = somebody {
-            self.with(somebody, work);
-            self.settle();
-        }
+        let Some(sid) = self.room(room).map(|room| room.sid.clone()) else { return };
+        let Some(room) = self.rooms.get_mut(&sid) else { return };
+        let mut context = context!(self);
+        let _ = catch_unwind(AssertUnwindSafe(|| work(room, &mut context)));
+        self.settle();
+    }
+
+    /// Whether nothing is left of any participant.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.homes.is_empty() && self.links.is_empty() && self.rooms.is_empty()
     }
 
     /// The live room of that name, if anybody is in it.
@@ -155,11 +369,13 @@ impl Worker {
         match command {
             // Whoever asked may have gone; the participant is then as good as lost, and treated so.
             Command::Join(joining, reply) => drop(reply.send(self.join(*joining))),
-            Command::Signal(link, request) => {
-                if let Some(id) = self.links.get(&link).copied() {
+            Command::Signal(link, request, handled) => {
+                if let Some((id, _)) = self.links.get(&link).copied() {
                     self.with(id, |room, context| room.asked(context, id, request.message));
                     self.register(id);
                 }
+                // The connection may have ended meanwhile.
+                let _ = handled.send(());
             }
             Command::Lost(link) => self.lose(link),
             // It must not take the others with it.
@@ -177,11 +393,18 @@ impl Worker {
         if self.homes.len() >= self.shared.limits.participants && !self.replaces(&joining) {
             return Err(Refusal::Overloaded);
         }
+        self.read_interfaces(MIN_INTERFACE_INTERVAL);
         let joined = joining.admit(&self.shared)?;
         let (name, sid) = (joining.grants.room.clone(), joined.room.sid().to_owned());
         let id = self.shared.media.next_id();
-        self.homes.insert(id, sid.clone());
-        self.links.insert(link, id);
+        let home = Home {
+            room: sid.clone(),
+            name: name.clone(),
+            identity: joined.participant.identity.clone(),
+            sid: joined.participant.sid.clone(),
+        };
+        self.links.insert(link, (id, self.lane(&home.name, &home.identity)));
+        self.homes.insert(id, home);
         self.rooms.entry(sid.clone()).or_insert_with(|| Room::new(name, sid));
         self.with(id, |room, context| room.join(context, (id, link), joining, joined));
         self.register(id);
@@ -201,8 +424,9 @@ impl Worker {
         });
         match known {
             Some(id) => {
-                self.links.retain(|_, known| *known != id);
-                self.links.insert(link, id);
+                self.read_interfaces(MIN_INTERFACE_INTERVAL);
+                self.links.retain(|_, (known, _)| *known != id);
+                self.links.insert(link, (id, self.lane(&joining.grants.room, identity)));
                 self.with(id, |room, context| room.resume(context, (id, link), joining));
             }
             None => refuse_resume(&joining.outbox),
@@ -210,7 +434,7 @@ impl Worker {
     }
 
     fn lose(&mut self, link: LinkId) {
-        let Some(id) = self.links.remove(&link) else { return };
+        let Some((id, _)) = self.links.remove(&link) else { return };
         let now = Instant::now();
         self.with(id, |room, context| {
             let Some(peer) = room.peers.get_mut(&id) else { return };
@@ -235,19 +459,6 @@ impl Worker {
         }
     }
 
-    fn receive(&mut self, first: Received) {
-        let mut next = Some(first);
-        for _ in 0..MOST_AT_ONCE {
-            let Some(received) = next else { return };
-            self.hand_over(&received);
-            self.settle();
-            next = self.network.received();
-        }
-        if let Some(received) = next {
-            self.hand_over(&received);
-        }
-    }
-
     pub(super) fn hand_over(&mut self, received: &Received) {
         let now = Instant::now();
         let source = (received.protocol, received.source);
@@ -258,6 +469,9 @@ impl Worker {
         }
         self.demux.accept(source, connection, now);
         let (id, side) = connection;
+        if is_stun(&received.bytes) {
+            self.network.authenticate(received, id);
+        }
         self.with(id, |room, context| {
             if let Some(transport) = room.peers.get_mut(&id).and_then(|peer| peer.transport(side)) {
                 transport.input(&mut context.io, received);
@@ -266,13 +480,13 @@ impl Worker {
     }
 
     fn transport(&mut self, (id, side): ConnectionId) -> Option<&mut Transport> {
-        let room = self.homes.get(&id).and_then(|sid| self.rooms.get_mut(sid));
+        let room = self.homes.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
         room.and_then(|room| room.peers.get_mut(&id)).and_then(|peer| peer.transport(side))
     }
 
     /// Registers the ICE credentials of a participant's connections. Only what a client signals can have changed them.
     fn register(&mut self, id: PeerId) {
-        let room = self.homes.get(&id).and_then(|sid| self.rooms.get_mut(sid));
+        let room = self.homes.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
         let Some(peer) = room.and_then(|room| room.peers.get_mut(&id)) else { return };
         let now = Instant::now();
         for (side, transport) in peer.transports() {
@@ -280,33 +494,67 @@ impl Worker {
         }
     }
 
-    /// When there is something to do though nothing comes in; never while nobody is there.
-    fn deadline(&mut self) -> Option<Instant> {
-        let transports =
-            self.rooms.values_mut().flat_map(|room| room.peers.values_mut()).flat_map(super::peer::Peer::transports);
-        let first = transports.filter_map(|(_, transport)| transport.deadline()).min();
-        let tick = self.ticked + TICK;
-        (!self.homes.is_empty()).then(|| first.map_or(tick, |first| first.min(tick)))
-    }
-
+    /// Lets time pass for the connections that wait for that.
     fn pass_time(&mut self) {
         let now = Instant::now();
-        for room in self.rooms.values_mut() {
-            let mut io = Io { network: &mut self.network, happenings: &mut self.happenings, now };
-            for peer in room.peers.values_mut() {
-                peer.transports().for_each(|(_, transport)| transport.pass_time(&mut io));
+        while let Some((deadline, connection)) = self.timers.pop(now) {
+            let (id, side) = connection;
+            let room = self.homes.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
+            let peer = room.and_then(|room| room.peers.get_mut(&id));
+            if let Some(transport) = peer.and_then(|peer| peer.transport(side)) {
+                let (network, happenings, timers) = (&mut self.network, &mut self.happenings, &mut self.timers);
+                transport.pass_time(&mut Io { network, happenings, timers, now }, deadline);
             }
         }
-        if now.saturating_duration_since(self.ticked) >= TICK {
-            self.ticked = now;
-            let ids: Vec<PeerId> = self.homes.keys().copied().collect();
-            for id in ids {
-                self.with(id, |room, context| room.look_after(context, id));
+        self.settle();
+    }
+
+    /// Looks after everybody now and then, for a slice of time at once.
+    fn tick(&mut self) {
+        let start = Instant::now();
+        if self.due.is_empty() {
+            if self.homes.is_empty() || start < self.ticked + TICK {
+                return;
             }
-            for room in self.rooms.values_mut() {
-                let mut context = context!(self);
-                // A fault in what is said of speakers costs nothing but that.
-                let _ = catch_unwind(AssertUnwindSafe(|| room.look_around(&mut context)));
+            self.ticked = start;
+            self.due.extend(self.homes.keys().copied().map(Due::Participant));
+            self.due.extend(self.rooms.keys().cloned().map(Due::Room));
+            self.packets.sweep(start);
+            self.commands.sweep(start);
+            self.read_interfaces(INTERFACE_INTERVAL);
+        }
+        while start.elapsed() < SLICE
+            && let Some(due) = self.due.pop_front()
+        {
+            match due {
+                Due::Participant(id) => drop(self.with(id, |room, context| room.look_after(context, id))),
+                Due::Room(sid) => {
+                    let Some(room) = self.rooms.get_mut(&sid) else { continue };
+                    let mut context = context!(self);
+                    // A fault in what is said of speakers costs nothing but that.
+                    let _ = catch_unwind(AssertUnwindSafe(|| room.look_around(&mut context)));
+                }
+            }
+            self.settle();
+        }
+    }
+
+    /// Follows a change of the machine's addresses, unless they were read lately.
+    fn read_interfaces(&mut self, interval: Duration) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.interfaces_read) < interval {
+            return;
+        }
+        self.interfaces_read = now;
+        let changes = self.network.refresh();
+        if changes.is_empty() {
+            return;
+        }
+        for room in self.rooms.values_mut() {
+            let (network, happenings, timers) = (&mut self.network, &mut self.happenings, &mut self.timers);
+            let mut io = Io { network, happenings, timers, now };
+            for (_, transport) in room.peers.values_mut().flat_map(super::peer::Peer::transports) {
+                transport.change_candidates(&mut io, &changes);
             }
         }
     }
@@ -317,13 +565,13 @@ impl Worker {
             self.with(id, |room, context| room.happened(context, id, side, happening));
         }
         for id in std::mem::take(&mut self.gone) {
-            if let Some(sid) = self.homes.remove(&id)
-                && self.rooms.get(&sid).is_some_and(|room| room.peers.is_empty())
-            {
-                self.rooms.remove(&sid);
+            let Some(home) = self.homes.remove(&id) else { continue };
+            if self.rooms.get(&home.room).is_some_and(|room| room.peers.is_empty()) {
+                self.rooms.remove(&home.room);
             }
-            self.links.retain(|_, known| *known != id);
+            self.links.retain(|_, (known, _)| *known != id);
             self.demux.remove(id);
+            self.network.remove(id);
         }
     }
 

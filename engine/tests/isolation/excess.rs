@@ -105,9 +105,10 @@ async fn flood(party: &Party, enemy: &Caller, times: u32, ask: impl Fn(u32) -> A
             tokio::task::yield_now().await;
         }
     }
-    is_dealt_with(enemy, 0).await;
+    // The enemy has to wait until it has paid for all of that; nobody else waits.
     watch.stop().await.assert_undisturbed("updates without end", BUDGET);
     party.check().await;
+    assert!(!enemy.act(|state| state.is_closed));
 }
 
 #[tokio::test]
@@ -120,8 +121,11 @@ async fn news_without_end_cost_nobody_its_connection() {
         Ask::Mute(proto::MuteTrackRequest { sid: own.clone(), muted: number % 2 == 0 })
     })
     .await;
+    let enemy = party.connected_enemy().await;
+    let own = enemy.publish(MediaKind::Audio).await;
     let metadata = "m".repeat(60_000);
     enemy.say(Ask::UpdateMetadata(proto::UpdateParticipantMetadata { metadata, ..Default::default() }));
+    is_dealt_with(&enemy, 0).await;
     flood(&party, &enemy, 3000, |number| {
         Ask::Mute(proto::MuteTrackRequest { sid: own.clone(), muted: number % 2 == 0 })
     })

@@ -93,6 +93,8 @@ pub struct State {
     pub address: SocketAddr,
     /// Where the engine takes media.
     pub media: Option<SocketAddr>,
+    /// The engine's last answer.
+    pub answer: String,
     deadline: Instant,
     says: mpsc::UnboundedSender<Message>,
     /// What was said over signalling, but for what is answered at once.
@@ -320,6 +322,7 @@ impl State {
             socket,
             address,
             media: None,
+            answer: String::new(),
             deadline: Instant::now(),
             says,
             heard: Vec::new(),
@@ -510,11 +513,13 @@ impl State {
 
     fn take_answer(&mut self, answer: proto::SessionDescription) {
         let Some(pending) = self.pending.take() else { return };
+        self.answer.clone_from(&answer.sdp);
         let is_candidate = |line: &str| line.starts_with("a=candidate:");
-        let is_here = |line: &str| line.contains(" udp ") && line.contains(" 127.0.0.1 ");
-        let here = answer.sdp.lines().find(|line| is_candidate(line) && is_here(line)).unwrap();
-        let port = here.split(' ').nth(5).unwrap();
-        self.media = Some(format!("127.0.0.1:{port}").parse().unwrap());
+        let own = format!(" {} ", self.address.ip());
+        let is_here = |line: &str| line.contains(" udp ") && line.contains(&own);
+        let here = answer.sdp.lines().find(|line| is_candidate(line) && is_here(line));
+        let port = here.and_then(|here| here.split(' ').nth(5)?.parse().ok());
+        self.media = port.map(|port| (self.address.ip(), port).into());
         // Nothing leaves the machine.
         let lines = answer.sdp.split_inclusive('\n').filter(|line| !is_candidate(line) || is_here(line));
         let sdp = SdpAnswer::from_sdp_string(&lines.collect::<String>()).unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
-use maravilla_engine::{Config, Engine, Limits, Port};
+use maravilla_engine::{Config, Engine, Limits, Port, RtcConfig, StartError};
 use serde_json::{Value, json};
 
 pub const KEY: &str = "APIfirst";
@@ -23,8 +23,12 @@ pub fn start() -> Engine {
 }
 
 pub fn start_with(limits: Limits) -> Engine {
+    try_start(limits, RtcConfig::default()).unwrap()
+}
+
+pub fn try_start(limits: Limits, rtc: RtcConfig) -> Result<Engine, StartError> {
     let keys = &[(KEY, SECRET), (OTHER_KEY, OTHER_SECRET)];
-    Engine::start(&Config { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: Port::Any, keys, limits }).unwrap()
+    Engine::start(&Config { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: Port::Any, keys, limits, rtc })
 }
 
 pub fn close(engine: &Engine) {

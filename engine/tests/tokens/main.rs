@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use maravilla_engine::token::Keys;
-use maravilla_engine::{Config, Engine, Limits, Port};
+use maravilla_engine::{Config, Engine, Limits, Port, RtcConfig};
 use serde_json::{Value, json};
 use support::{Answer, Client, KEY, OTHER_KEY, OTHER_SECRET, SECRET, base64, now, sign, start};
 
@@ -118,8 +118,13 @@ fn what_livekits_own_library_mints_is_taken() {
 #[test]
 fn no_secret_is_shown_when_keys_or_engines_are_printed() {
     let keys = &[(KEY, SECRET), (OTHER_KEY, OTHER_SECRET)];
-    let config =
-        Config { host: std::net::Ipv4Addr::LOCALHOST.into(), port: Port::Any, keys, limits: Limits::default() };
+    let config = Config {
+        host: std::net::Ipv4Addr::LOCALHOST.into(),
+        port: Port::Any,
+        keys,
+        limits: Limits::default(),
+        rtc: RtcConfig::default(),
+    };
     let engine = Engine::start(&config).unwrap();
     let mut shown = format!("{config:?} {config:#?} {engine:?} {engine:#?} {:?}", Keys::new(keys.iter().copied()));
     let fault = Keys::new(keys.iter().copied()).verify(&sign(HS256, &claims().to_string(), OTHER_SECRET)).unwrap_err();

@@ -2,7 +2,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use maravilla_engine::{Config, Engine, Limits, Port, StartError};
+use maravilla_engine::{Config, Engine, Limits, Port, RtcConfig, StartError};
 use uuid::Uuid;
 
 use super::EmbeddedConfig;
@@ -19,6 +19,7 @@ pub(super) struct Running {
     /// Its host where clients connect, as a URL writes it.
     pub(super) advertised_host: String,
     credentials: (String, Secret),
+    rtc: RtcConfig,
 }
 
 /// The engine of the process: worker threads, test files and reloaded modules all meet in it. It ends with the process.
@@ -49,6 +50,10 @@ fn check_same(running: &Running, config: &EmbeddedConfig) -> Result<(), MediaErr
         "port"
     } else if config.credentials.as_ref().is_some_and(|credentials| *credentials != running.credentials) {
         "apiKey or apiSecret"
+    } else if config.rtc_port.is_some_and(|port| Some(port) != running.rtc.port) {
+        "rtcPort"
+    } else if !config.rtc_addresses.is_empty() && config.rtc_addresses != running.rtc.addresses {
+        "rtcAddress"
     } else {
         return Ok(());
     };
@@ -64,14 +69,24 @@ fn start(config: &EmbeddedConfig, standard: Port) -> Result<Running, MediaError>
     let (key, secret) = config.credentials.clone().unwrap_or_else(random_credentials);
     let keys = &[(key.as_str(), secret.expose())];
     let host = config.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
-    let started = Engine::start(&Config { host, port, keys, limits: Limits::default() });
-    let engine = started.map_err(|error| refused(host, config.port.unwrap_or_default(), &error))?;
+    let rtc = rtc_config(config, host);
+    let started = Engine::start(&Config { host, port, keys, limits: Limits::default(), rtc: rtc.clone() });
+    let engine = started.map_err(|error| refused(config, host, &error))?;
     let advertised_host = config.advertised_host.clone().unwrap_or_else(|| host.to_string());
-    Ok(Running { engine, signer: Signer::new(&key, &secret), advertised_host, credentials: (key, secret) })
+    Ok(Running { engine, signer: Signer::new(&key, &secret), advertised_host, credentials: (key, secret), rtc })
 }
 
-fn refused(host: IpAddr, port: u16, error: &StartError) -> MediaError {
+/// Where media is received. If signalling listens on loopback and nothing says that clients come another way, they are on
+/// this machine, and nothing is opened to others.
+fn rtc_config(config: &EmbeddedConfig, host: IpAddr) -> RtcConfig {
+    let local_only = host.is_loopback() && config.public_url.is_none() && config.rtc_addresses.is_empty();
+    RtcConfig { port: config.rtc_port, addresses: config.rtc_addresses.clone(), local_only }
+}
+
+fn refused(config: &EmbeddedConfig, host: IpAddr, error: &StartError) -> MediaError {
+    let port = config.port.unwrap_or_default();
     MediaError::InvalidConfig(match error {
+        StartError::Media(_) => ConfigFault::RtcPort { port: config.rtc_port.unwrap_or_default() },
         StartError::Listen(error) if error.kind() == ErrorKind::AddrInUse => ConfigFault::PortTaken { host, port },
         StartError::Listen(error)
             if matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::PermissionDenied) =>

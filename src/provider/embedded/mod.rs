@@ -22,6 +22,10 @@ pub struct EmbeddedConfig {
     pub advertised_host: Option<String>,
     /// Where clients connect, if a proxy stands before the engine.
     pub public_url: Option<String>,
+    /// The UDP and TCP port for media; `None`: any free one, chosen at the first join.
+    pub rtc_port: Option<u16>,
+    /// The addresses that clients send media to, if they are not the machine's own.
+    pub rtc_addresses: Vec<IpAddr>,
     /// The API key and its secret; `None`: a random pair.
     pub credentials: Option<(String, Secret)>,
 }
