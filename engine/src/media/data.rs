@@ -16,16 +16,42 @@ use super::transport::Io;
 use crate::refusal::{Refusal, RpcFault};
 use crate::rooms::new_id;
 
-/// The most bytes that wait for one participant in the reliable channel. Whoever falls behind further has to join anew.
-const MOST_WAITING_BYTES: usize = 16 * 1024 * 1024;
-/// A lossy message is dropped where so much is under way.
-const MOST_LOSSY_BYTES: usize = 256 * 1024;
+/// Bytes that wait for one participant in the reliable channel. Past it, the participant has to join anew.
+const MAX_RELIABLE_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that are under way to one participant in the lossy channel. Past it, lossy messages wait.
+const MAX_LOSSY_UNDER_WAY: usize = 128 * 1024;
+/// Bytes that wait for one participant in the lossy channel. Past it, the oldest messages are dropped: the newest counts.
+const MAX_LOSSY_BYTES: usize = 128 * 1024;
+/// Bytes that wait for, or are under way to, all participants. Past it, the participant that holds most has to join anew.
+pub(super) const MAX_BYTES_IN_ALL: usize = 256 * 1024 * 1024;
+
+/// Messages that wait for a participant.
+#[derive(Default)]
+struct Waiting {
+    messages: VecDeque<Arc<[u8]>>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, message: &Arc<[u8]>) {
+        self.bytes += message.len();
+        self.messages.push_back(message.clone());
+    }
+
+    fn pop(&mut self) {
+        if let Some(message) = self.messages.pop_front() {
+            self.bytes -= message.len();
+        }
+    }
+}
 
 /// A participant's messages.
 #[derive(Default)]
 pub(super) struct Mail {
-    waiting: VecDeque<Arc<[u8]>>,
-    waiting_bytes: usize,
+    reliable: Waiting,
+    lossy: Waiting,
+    /// Bytes that were under way in both channels when that was measured last.
+    under_way: usize,
     /// The number of the last reliable message that came from it.
     received: u32,
     /// Calls of the server API that wait for its answer.
@@ -43,43 +69,63 @@ impl Mail {
     pub(super) fn last_received(&self) -> u32 {
         self.received
     }
+
+    /// The bytes that are held for the participant.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.reliable.bytes + self.lossy.bytes + self.under_way
+    }
+}
+
+/// Whether so many more bytes may be sent in a lossy channel. A single message may be longer than the bound.
+fn takes_lossy(under_way: usize, bytes: usize) -> bool {
+    under_way == 0 || under_way + bytes <= MAX_LOSSY_UNDER_WAY
 }
 
 impl Peer {
     /// Sends a message, or lets it wait; whether that is possible.
     fn deliver(&mut self, io: &mut Io<'_>, is_reliable: bool, message: &Arc<[u8]>) -> bool {
         if is_reliable {
-            if self.mail.waiting_bytes + message.len() > MOST_WAITING_BYTES {
+            if self.mail.reliable.bytes + message.len() > MAX_RELIABLE_BYTES {
                 return false;
             }
-            self.mail.waiting_bytes += message.len();
-            self.mail.waiting.push_back(message.clone());
-            self.flush(io);
-            return true;
+            self.mail.reliable.push(message);
+        } else if self.data_sink().channel(false).is_some() {
+            self.mail.lossy.push(message);
+            while self.mail.lossy.bytes > MAX_LOSSY_BYTES.max(message.len()) {
+                self.mail.lossy.pop();
+            }
         }
-        let sink = self.data_sink();
-        if let Some(channel) = sink.channel(false)
-            && sink.buffered(io, channel) + message.len() <= MOST_LOSSY_BYTES
-        {
-            sink.write(io, channel, message);
-        }
+        self.flush(io);
         true
     }
 
-    /// Sends what waits, as far as the channel takes it.
+    /// Sends what waits, as far as the channels take it.
     pub(super) fn flush(&mut self, io: &mut Io<'_>) {
-        while let Some(message) = self.mail.waiting.front().cloned() {
-            let sink = self.data_sink();
-            let Some(channel) = sink.channel(true) else { return };
-            match sink.write(io, channel, &message) {
-                Some(true) => {
-                    self.mail.waiting_bytes -= message.len();
-                    self.mail.waiting.pop_front();
-                }
-                // It goes on once less is under way.
-                Some(false) | None => return,
-            }
+        // First, because both channels share what may be under way, and reliable messages may always fill it.
+        while let Some(message) = self.mail.lossy.messages.front().cloned()
+            && let sink = self.data_sink()
+            && let Some(channel) = sink.channel(false)
+            && takes_lossy(sink.buffered(channel), message.len())
+            && sink.write(io, channel, &message) == Some(true)
+        {
+            self.mail.lossy.pop();
         }
+        while let Some(message) = self.mail.reliable.messages.front().cloned()
+            && let sink = self.data_sink()
+            && let Some(channel) = sink.channel(true)
+            // If it does not, the rest goes on once less is under way.
+            && sink.write(io, channel, &message) == Some(true)
+        {
+            self.mail.reliable.pop();
+        }
+    }
+
+    /// Measures what is under way.
+    pub(super) fn measure_data(&mut self) {
+        let sink = self.data_sink();
+        let under_way = [true, false].into_iter().filter_map(|is_reliable| sink.channel(is_reliable));
+        let under_way: Vec<_> = under_way.collect();
+        self.mail.under_way = under_way.into_iter().map(|channel| sink.buffered(channel)).sum();
     }
 }
 

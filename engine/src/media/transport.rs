@@ -22,8 +22,9 @@ use super::{PeerId, Side};
 
 /// How much may be under way in data channels to one client. More waits in a queue of ours.
 const SCTP_BUFFER_BYTES: usize = 512 * 1024;
-/// At so few bytes under way, more are handed over.
+/// At so few bytes under way in the reliable channel, and in the lossy one, more are handed over.
 const SCTP_LOW_BYTES: usize = 128 * 1024;
+const SCTP_LOW_LOSSY_BYTES: usize = 64 * 1024;
 const STATS_INTERVAL: Duration = Duration::from_secs(5);
 
 const DEPENDENCY_DESCRIPTOR: &str =
@@ -295,9 +296,14 @@ impl Transport {
         self.drive(io, |rtc| rtc.channel(channel)?.write(true, bytes).ok())?
     }
 
-    /// How much is under way in a channel.
-    pub(super) fn buffered(&mut self, io: &mut Io<'_>, channel: ChannelId) -> usize {
-        self.drive(io, |rtc| rtc.channel(channel).map(|mut channel| channel.buffered_amount())).flatten().unwrap_or(0)
+    /// Bytes that are under way in a channel.
+    pub(super) fn buffered(&mut self, channel: ChannelId) -> usize {
+        if self.over {
+            return 0;
+        }
+        // That only looks, and str0m has nothing to send because of it.
+        let buffered = || self.rtc.channel(channel).map(|mut channel| channel.buffered_amount());
+        catch_unwind(AssertUnwindSafe(buffered)).ok().flatten().unwrap_or(0)
     }
 
     /// Whether it is unbroken.
@@ -341,7 +347,8 @@ impl Transport {
                 };
                 self.channels.insert(id, reliable);
                 if let Some(mut channel) = self.rtc.channel(id) {
-                    channel.set_buffered_amount_low_threshold(SCTP_LOW_BYTES);
+                    let low = if reliable { SCTP_LOW_BYTES } else { SCTP_LOW_LOSSY_BYTES };
+                    channel.set_buffered_amount_low_threshold(low);
                 }
                 Some(Happening::ChannelOpen)
             }

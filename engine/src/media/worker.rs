@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::data;
 use super::demux::{ConnectionId, Demux};
 use super::fair_queue::FairQueue;
 use super::joining::{Joining, refuse_resume};
@@ -519,6 +520,7 @@ impl Worker {
             self.ticked = start;
             self.due.extend(self.homes.keys().copied().map(Due::Participant));
             self.due.extend(self.rooms.keys().cloned().map(Due::Room));
+            self.shed_data(data::MAX_BYTES_IN_ALL);
             self.packets.sweep(start);
             self.commands.sweep(start);
             self.read_interfaces(INTERFACE_INTERVAL);
@@ -537,6 +539,26 @@ impl Worker {
             }
             self.settle();
         }
+    }
+
+    /// While more bytes of data messages are held than that, lets those participants go that hold most: they take less than
+    /// they are sent.
+    fn shed_data(&mut self, max_bytes: usize) {
+        let peers = self.rooms.values().flat_map(|room| room.peers.values());
+        let mut held: Vec<_> = peers.map(|peer| (peer.mail.held_bytes(), peer.id)).collect();
+        let mut sum: usize = held.iter().map(|(bytes, _)| bytes).sum();
+        if sum <= max_bytes {
+            return;
+        }
+        held.sort_unstable();
+        while sum > max_bytes
+            && let Some((bytes, id)) = held.pop()
+        {
+            sum -= bytes;
+            let farewell = Farewell::to_rejoin(DisconnectReason::StateMismatch);
+            self.with(id, |room, context| room.remove(context, id, farewell));
+        }
+        self.settle();
     }
 
     /// Follows a change of the machine's addresses, unless they were read lately.
@@ -634,6 +656,7 @@ impl Room {
             self.remove(context, id, Farewell::silent(timeout));
             return;
         }
+        peer.measure_data();
         peer.give_up_calls(now);
         if peer.link.is_some() && peer.negotiation.is_unanswered(now) {
             self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
