@@ -103,8 +103,8 @@ fn in_namespace(test: &str) {
     }
     let own = env::current_exe().unwrap();
     let output = unshared(&[own.to_str().unwrap(), "--exact", test, "--ignored", "--nocapture"]).unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
 }
 
 fn ip(arguments: &str) {

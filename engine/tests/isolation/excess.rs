@@ -112,7 +112,6 @@ async fn flood(party: &Party, enemy: &Caller, times: u32, ask: impl Fn(u32) -> A
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn news_without_end_cost_nobody_its_connection() {
     let party = Party::start().await;
     let enemy = party.connected_enemy().await;
