@@ -3,7 +3,6 @@
 // The shapes of JavaScript values. What a value must say (lengths, ranges) is checked in Rust.
 
 const { MediaError } = require('./errors.js');
-const { findMisspelt, guard } = require('./misspelling.js');
 const { isPolluted, unlessPolluted } = require('./properties.js');
 
 const SOURCES = ['camera', 'microphone', 'screen_share', 'screen_share_audio'];
@@ -53,11 +52,11 @@ const budget = (value) =>
 /** Characters of a caller's text that a message shows; the rest is cut. */
 const MAX_TEXT_CHARS = 40;
 
-// For each object argument its fields, and those whose misspelling is refused because it would lift a restriction. In a
-// participant nothing else is compared: all columns of a user's record have to pass.
+// For each object argument its fields, and those whose misspelling would lift a restriction, with how many edits away a key is
+// one. In a participant nothing else is compared: all columns of a user's record have to pass.
 const SETTINGS = {
   fields: new Set(['maxParticipants', 'emptyTimeoutSecs', 'departureTimeoutSecs', 'metadata']),
-  guarded: guard({ maxParticipants: 2, emptyTimeoutSecs: 2, departureTimeoutSecs: 2 }),
+  guarded: { maxParticipants: 2, emptyTimeoutSecs: 2, departureTimeoutSecs: 2 },
 };
 const PARTICIPANT = {
   fields: new Set([
@@ -74,9 +73,9 @@ const PARTICIPANT = {
     'ttlSecs',
     'roomSettings',
   ]),
-  guarded: guard({ canPublish: 2, canSubscribe: 2, canPublishData: 2, canPublishSources: 2, hidden: 1, ttlSecs: 1 }),
+  guarded: { canPublish: 2, canSubscribe: 2, canPublishData: 2, canPublishSources: 2, hidden: 1, ttlSecs: 1 },
 };
-const CALL = { fields: new Set(['signal', 'timeoutMs']), guarded: guard({ signal: 1, timeoutMs: 2 }) };
+const CALL = { fields: new Set(['signal', 'timeoutMs']), guarded: { signal: 1, timeoutMs: 2 } };
 
 function isRecord(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -153,9 +152,12 @@ function readFields(operation, parameter, value, { fields, guarded }, read) {
   }
 }
 
+let misspelling;
+
 /** A mistyped restriction must not lift it. Other keys, of a whole user record, are ignored. */
 function refuseMisspelling(operation, parameter, record, key, guarded) {
-  const near = findMisspelt(key, guarded);
+  misspelling ??= require('./misspelling.js');
+  const near = misspelling.findMisspelt(key, guarded);
   if (near === undefined || isPolluted(record, key)) return;
   // As JSON shows it: a request's body may have put a line break into it.
   throw invalid(operation, `${parameter}.${JSON.stringify(key.slice(0, MAX_TEXT_CHARS)).slice(1, -1)}`, `no such field; did you mean ${near}?`);

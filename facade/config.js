@@ -1,18 +1,19 @@
 'use strict';
 
 const { describe, isRecord } = require('./arguments.js');
-const { readEnvironment } = require('./environment.js');
 const { MediaError } = require('./errors.js');
-const { findMisspelt, guard } = require('./misspelling.js');
 const { requireNode } = require('./native.js');
-const { isPolluted, readProperty } = require('./properties.js');
+const { isPolluted, readEnvironment, readProperty } = require('./properties.js');
 const { PROVIDERS, RANGES, show } = require('./providers.js');
 
 const FIELDS = ['provider', ...new Set(Object.values(PROVIDERS).flatMap(({ variables }) => Object.keys(variables)))];
 const OPTIONS = [...FIELDS, 'env', 'devServerUrl', 'tenant'];
-// Short names are near to too much that an app may well pass, such as `ttl` and `dev`.
-const MISSPELT_OPTIONS = guard(Object.fromEntries(OPTIONS.map((name) => [name, name.length > 5 ? 2 : 1])));
-const MISSPELT_PROVIDERS = guard({ livekit: 2, embedded: 2, none: 1 });
+// How many edits away a text is a misspelling. Short names are near to too much that an app may well pass, such as `ttl` and `dev`.
+const MISSPELT_OPTIONS = Object.fromEntries(OPTIONS.map((name) => [name, name.length > 5 ? 2 : 1]));
+const MISSPELT_PROVIDERS = { livekit: 2, embedded: 2, none: 1 };
+
+// Loaded when it is needed, because most apps misspell nothing.
+const findMisspelt = (text, maxEdits) => require('./misspelling.js').findMisspelt(text, maxEdits);
 
 /**
  * Reads options and environment, unvalidated: for each field its value, whether code gave it, and the name its user knows

@@ -11,25 +11,31 @@ const letters = new Uint16Array(MAX_LETTERS);
 const UNDERSCORE = 95;
 const HYPHEN = 45;
 
-/**
- * Prepares names for {@link findMisspelt}.
- * @param {Record<string, number>} maxEdits for each name, how many edits away a key counts as a misspelling of it
- */
-function guard(maxEdits) {
-  return Object.entries(maxEdits).map(([name, edits]) => {
+/** Each table of names with what is compared: it is worked out once. */
+const prepared = new WeakMap();
+
+function prepare(maxEdits) {
+  const names = Object.entries(maxEdits).map(([name, edits]) => {
     const length = readLetters(name);
     return { name, edits, letters: letters.slice(0, length), alphabet: alphabetOf(letters, length) };
   });
+  prepared.set(maxEdits, names);
+  return names;
 }
 
-/** The guarded name that `key` is nearest to, letter case, `_` and `-` aside; `undefined` where none is near enough. */
-function findMisspelt(key, guarded) {
+/**
+ * The name that `key` is nearest to, letter case, `_` and `-` aside; `undefined` where none is near enough.
+ * @param {string} key
+ * @param {Record<string, number>} maxEdits for each name, how many edits away a key counts as a misspelling of it
+ */
+function findMisspelt(key, maxEdits) {
+  const names = prepared.get(maxEdits) ?? prepare(maxEdits);
   const length = readLetters(key);
   if (length === 0) return undefined;
   const alphabet = alphabetOf(letters, length);
   let nearest;
   let fewest = MAX_LETTERS;
-  for (const each of guarded) {
+  for (const each of names) {
     const limit = each.edits < fewest ? each.edits : fewest - 1;
     if (limit < 0 || countExceeds(each.alphabet & ~alphabet, limit) || !isNear(each, length, limit)) continue;
     nearest = each.name;
@@ -90,4 +96,4 @@ function isWithin(edits, a, i, n, b, j, m) {
   );
 }
 
-module.exports = { findMisspelt, guard };
+module.exports = { findMisspelt };

@@ -1,6 +1,6 @@
 'use strict';
 
-const { readEnvironment } = require('./environment.js');
+const { readEnvironment } = require('./properties.js');
 
 /**
  * How this process reaches other hosts: Node's own proxies and, for https, the certificate authorities Node trusts.

@@ -22,4 +22,13 @@ function readProperty(record, name) {
   return unlessPolluted(record, name, record[name]);
 }
 
-module.exports = { isPolluted, readProperty, unlessPolluted };
+/** A variable of the process; `undefined` where it is not set, or the runtime does not allow it to be read (Deno). */
+function readEnvironment(name) {
+  try {
+    return readProperty(process.env, name);
+  } catch {
+    return undefined;
+  }
+}
+
+module.exports = { isPolluted, readEnvironment, readProperty, unlessPolluted };
