@@ -68,6 +68,44 @@ describe('whoever joins', () => {
     });
   });
 
+  /** What is turned off for a browser: in both directions, and for publishing. @type {[string, string, string[], string[]][]} */
+  const BROWSERS = [
+    ['Firefox', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0', ['video/AV1'], []],
+    ['Firefox for Android', 'Mozilla/5.0 (Android 14; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0', ['video/AV1'], ['video/H264']],
+    [
+      'Safari',
+      'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.4 Safari/605.1.15',
+      ['video/AV1'],
+      ['video/VP9'],
+    ],
+  ];
+  const paths = /** @type {const} */ (['/rtc', '/rtc/v1']);
+  const cases = BROWSERS.flatMap(([name, userAgent, codecs, publish]) => paths.map((path) => ({ name, path, userAgent, codecs, publish })));
+
+  test.each(cases)('$path turns codecs off for $name, also after a resume', async ({ path, userAgent, codecs, publish }) => {
+    const named = (/** @type {string[]} */ mimes) => mimes.map((mime) => ({ mime }));
+    const clientConfiguration = { disabledCodecs: { codecs: named(codecs), publish: named(publish) } };
+    const who = { room: newRoom(), identity: 'ann' };
+    const headers = { 'user-agent': userAgent };
+    const ann = await dials({ ...who, dialling: { path, headers } });
+    const { enabledPublishCodecs, participant } = await ann.hears('join', { clientConfiguration });
+    const mimes = enabledPublishCodecs.map((/** @type {{ mime: string }} */ codec) => codec.mime);
+    expect(mimes).toEqual(expect.arrayContaining(['video/VP8', 'audio/opus', 'audio/red']));
+    for (const mime of [...codecs, ...publish]) expect(mimes).not.toContain(mime);
+    const query = path === '/rtc' ? { reconnect: '1', sid: participant.sid } : {};
+    const join = { reconnect: true, participantSid: participant.sid };
+    const again = await dials({ ...who, dialling: { path, headers, query, join } });
+    await again.hears('reconnect', { clientConfiguration });
+  });
+
+  test('a track in a codec that is turned off is published in VP8', async () => {
+    const headers = { 'user-agent': BROWSERS[0][1] };
+    const ann = await dials({ room: newRoom(), identity: 'ann', dialling: { headers } });
+    ann.says('addTrack', { cid: 'a', type: 1, source: 1, simulcastCodecs: [{ codec: 'av1', cid: 'a' }] });
+    const { track } = await ann.hears('trackPublished', { cid: 'a' });
+    expect(track.codecs).toMatchObject([{ mimeType: 'video/VP8' }]);
+  });
+
   test('learns who is there', async () => {
     const room = newRoom();
     const [ann] = await gather(room, 'ann');

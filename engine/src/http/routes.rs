@@ -100,7 +100,8 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
         "/rtc" | "/rtc/v1" => {
             let path = if path == "/rtc" { Path::V0 } else { Path::V1 };
             match validate::check(shared, path, &query, claims) {
-                Ok(admission) => signalling::open(shared, request, admission).await,
+                // Boxed, because it would make the future of every request as large.
+                Ok(admission) => Box::pin(signalling::open(shared, request, admission)).await,
                 refused => validated(refused.map(drop)),
             }
         }

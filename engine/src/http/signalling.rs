@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -41,7 +43,9 @@ pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
         return answer::text(StatusCode::BAD_REQUEST, "Bad Request\n");
     };
     let accept = derive_accept_key(key.as_bytes());
-    let Admission { claims, grants, is_single, request: wished } = admission;
+    let Admission { claims, grants, is_single, request: mut wished } = admission;
+    let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media::augment(wished.client_info.get_or_insert_default(), user_agent);
     let (outbox, inbox) = media::pair();
     let joining = Joining { claims, grants, is_single, request: wished, outbox };
     let link = match shared.media.join(shared, joining).await {

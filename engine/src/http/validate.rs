@@ -11,6 +11,7 @@ use hyper::StatusCode;
 use livekit_protocol as proto;
 use livekit_token::VideoGrants;
 use prost::Message as _;
+use proto::client_info::Sdk;
 use proto::wrapped_join_request::Compression;
 
 use crate::engine::Shared;
@@ -146,10 +147,18 @@ impl Wishes {
         let is =
             |name, standard| parameter(name).map_or(standard, |value| matches!(value, "1" | "t" | "true" | "TRUE"));
         let number = |name| parameter(name).and_then(|value| value.parse().ok()).unwrap_or_default();
+        let text = |name| parameter(name).unwrap_or_default().to_owned();
         let request = proto::JoinRequest {
             client_info: Some(proto::ClientInfo {
-                version: parameter("version").unwrap_or_default().to_owned(),
+                sdk: sdk(parameter("sdk").unwrap_or_default()).into(),
+                version: text("version"),
                 protocol: number("protocol"),
+                os: text("os"),
+                os_version: text("os_version"),
+                device_model: text("device_model"),
+                browser: text("browser"),
+                browser_version: text("browser_version"),
+                network: text("network"),
                 client_protocol: number("client_protocol"),
                 ..proto::ClientInfo::default()
             }),
@@ -169,6 +178,16 @@ impl Wishes {
     fn are_allowed(&self, grants: &VideoGrants) -> bool {
         let describes_itself = !self.request.metadata.is_empty() || !self.request.participant_attributes.is_empty();
         (grants.can_publish() || !self.publishes) && (grants.can_update_own_metadata() || !describes_itself)
+    }
+}
+
+/// The SDK by its name in the `sdk` parameter.
+fn sdk(name: &str) -> Sdk {
+    match name {
+        "ios" => Sdk::Swift,
+        "reactnative" => Sdk::ReactNative,
+        "unityweb" => Sdk::UnityWeb,
+        name => Sdk::from_str_name(&name.to_ascii_uppercase()).unwrap_or_default(),
     }
 }
 

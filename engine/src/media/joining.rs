@@ -19,7 +19,7 @@ use super::permissions::{self, Audience};
 use super::quality::Quality;
 use super::room::{Context, Farewell, Room, update};
 use super::transport::{Transport, Ways};
-use super::{LinkId, PeerId, Side};
+use super::{LinkId, PeerId, Side, client_configuration};
 use crate::engine::Shared;
 use crate::refusal::Refusal;
 use crate::revocation::Mark;
@@ -183,18 +183,21 @@ impl Room {
         });
         let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
         let ways = if self.over_tcp.contains(&joined.participant.identity) { Ways::Tcp } else { Ways::All };
+        let configuration = request.client_info.as_ref().and_then(client_configuration::of);
+        let setup = (ways, client_configuration::has_av1(configuration.as_ref()));
         let mut peer = Peer {
             id,
             info: joined.participant,
             credentials: Credentials { claims, grants },
             protocol: request.client_info.map_or(0, |client| client.protocol),
+            configuration,
             link: Some((link, outbox)),
             untold: BTreeSet::new(),
             joined: context.io.now,
             silent_since: None,
             closed: None,
-            publisher: Transport::new(id, Side::Publisher, &mut context.io, ways),
-            subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io, ways)),
+            publisher: Transport::new(id, Side::Publisher, &mut context.io, setup),
+            subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io, setup)),
             is_subscriber_primary: offers,
             negotiation: Negotiation::default(),
             tracks: Vec::new(),
@@ -218,7 +221,8 @@ impl Room {
             ping_timeout: PING_TIMEOUT_SECS,
             ping_interval: PING_INTERVAL_SECS,
             server_info: Some(server_info()),
-            enabled_publish_codecs: super::publishing::codecs(),
+            client_configuration: peer.configuration.clone(),
+            enabled_publish_codecs: super::publishing::codecs(peer.configuration.as_ref()),
             fast_publish: true,
             sif_trailer: rand::random::<[u8; 16]>().to_vec(),
             ..proto::JoinResponse::default()
@@ -257,6 +261,7 @@ impl Room {
         peer.quality.forget_told();
         peer.send(Message::Reconnect(proto::ReconnectResponse {
             server_info: Some(server_info()),
+            client_configuration: peer.configuration.clone(),
             last_message_seq: peer.mail.last_received(),
             ..proto::ReconnectResponse::default()
         }));

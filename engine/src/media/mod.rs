@@ -8,6 +8,7 @@ mod bucket;
 #[allow(dead_code, reason = "each suite uses another part")]
 mod caller;
 mod calls;
+mod client_configuration;
 mod data;
 mod demux;
 mod dtls;
@@ -57,6 +58,7 @@ use crate::refusal::Refusal;
 use network::{Network, Socket};
 use worker::{Sources, Worker};
 
+pub(crate) use client_configuration::augment;
 pub(crate) use joining::{Joining, participant};
 pub(crate) use outbox::{Inbox, pair};
 

@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) credentials: Credentials,
     /// The version of the signalling that its client speaks.
     pub(super) protocol: i32,
+    /// What is turned off for its client.
+    pub(super) configuration: Option<proto::ClientConfiguration>,
     /// Its signalling connection, while it has one.
     pub(super) link: Option<(LinkId, Outbox)>,
     /// Those of whom it has still to be told how they are: it takes less than there is to tell.

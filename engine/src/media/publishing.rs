@@ -6,12 +6,12 @@ use proto::signal_response::Message;
 use proto::{TrackSource, TrackType};
 use str0m::media::{MediaKind, Mid, Rid};
 
-use super::PeerId;
 use super::forwarding::{Layered, TrackId};
 use super::peer::Peer;
 use super::permissions::may_publish;
 use super::room::{Context, Room};
 use super::sdp::{Pending, Role, Section};
+use super::{PeerId, client_configuration};
 use crate::rooms::new_id;
 
 /// The most tracks that a participant may publish at once.
@@ -21,12 +21,14 @@ const MOST_NAME_BYTES: usize = 1024;
 /// The most layers, codecs or features of a track.
 const MOST_ITEMS: usize = 32;
 
-/// What clients may publish in: what str0m can negotiate.
-const CODECS: [&str; 6] = ["audio/opus", "audio/red", "video/VP8", "video/H264", "video/VP9", "video/AV1"];
+/// What clients may publish in: what str0m can negotiate. Video comes first, the most common codec in front, because clients take
+/// their backup codec from the front and Flutter's 2.4.2 expects no audio there.
+const CODECS: [&str; 6] = ["video/VP8", "video/H264", "video/VP9", "video/AV1", "audio/opus", "audio/red"];
 
-pub(super) fn codecs() -> Vec<proto::Codec> {
+/// The codecs that a client with that configuration may publish in.
+pub(super) fn codecs(configuration: Option<&proto::ClientConfiguration>) -> Vec<proto::Codec> {
     let codec = |mime: &str| proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() };
-    CODECS.into_iter().map(codec).collect()
+    CODECS.into_iter().filter(|mime| client_configuration::may_publish(configuration, mime)).map(codec).collect()
 }
 
 pub(super) struct Track {
@@ -48,10 +50,14 @@ pub(super) struct Track {
 
 impl Track {
     #[expect(deprecated, reason = "clients read and write the older fields, too")]
-    fn new(request: proto::AddTrackRequest, id: TrackId) -> Self {
+    fn new(request: proto::AddTrackRequest, id: TrackId, configuration: Option<&proto::ClientConfiguration>) -> Self {
         let kind = if request.r#type() == TrackType::Video { MediaKind::Video } else { MediaKind::Audio };
         let asked = request.simulcast_codecs.first();
         let codec = asked.map(|asked| asked.codec.clone()).filter(|codec| !codec.is_empty());
+        let codec = codec.map(|codec| {
+            let is_allowed = client_configuration::may_publish(configuration, &mime(kind, Some(&codec)));
+            if is_allowed { codec } else { mime(kind, None) }
+        });
         let mime_type = mime(kind, codec.as_deref());
         let layers = asked.map(|asked| asked.layers.clone()).filter(|layers| !layers.is_empty());
         let mut layers = layers.unwrap_or(request.layers);
@@ -200,7 +206,7 @@ impl Room {
         let info = if let Some(known) = known {
             known.info.clone()
         } else {
-            let track = Track::new(request, context.shared.media.next_id());
+            let track = Track::new(request, context.shared.media.next_id(), peer.configuration.as_ref());
             let info = track.info.clone();
             peer.tracks.push(track);
             info

@@ -97,8 +97,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// A connection by the ways that the client may take.
-    pub(super) fn new(peer: PeerId, side: Side, io: &mut Io<'_>, ways: Ways) -> Self {
+    /// A connection by the ways that the client may take, with AV1 or without.
+    pub(super) fn new(peer: PeerId, side: Side, io: &mut Io<'_>, (ways, has_av1): (Ways, bool)) -> Self {
         let descriptor = Extension::with_serializer(DEPENDENCY_DESCRIPTOR, PassThrough);
         let rtc = Rtc::builder()
             .set_crypto_provider(crypto_provider())
@@ -109,7 +109,7 @@ impl Transport {
             .enable_vp8(true)
             .enable_h264(true)
             .enable_vp9(true)
-            .enable_av1(true)
+            .enable_av1(has_av1)
             .set_extension(DEPENDENCY_DESCRIPTOR_ID, descriptor)
             .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
             .set_stats_interval(Some(STATS_INTERVAL))
