@@ -194,6 +194,15 @@ describe('maravilla-media dev', () => {
     }
   });
 
+  test('rejects web pages of foreign origins with the pair that everyone knows, and no others', async () => {
+    const { told } = await serve(['--port', '0']);
+    const status = async (origin) => (await fetch(told.httpUrl, { headers: origin ? { origin } : {} })).status;
+    for (const origin of ['https://evil.example', 'http://192.168.1.5:5173', 'null']) expect(await status(origin)).toBe(403);
+    for (const origin of ['http://localhost:5173', 'http://127.0.0.1', undefined]) expect(await status(origin)).toBe(200);
+    const { told: other } = await serve(['--port', '0', '--key', 'k', '--secret', secret]);
+    expect((await fetch(other.httpUrl, { headers: { origin: 'https://app.example' } })).status).toBe(200);
+  });
+
   test('serves other machines with a pair of one’s own', async () => {
     const { told } = await serve(['--port', '0', '--host', '0.0.0.0', '--key', 'k', '--secret', 'short']);
     expect(told.host).toBe('0.0.0.0');

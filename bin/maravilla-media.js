@@ -54,8 +54,11 @@ Variables, each read where its option is missing:
 
 Give key and secret together, or neither: then they are devkey and secret, the
 pair of livekit-server --dev. Everyone knows that pair, so with it only this
-machine is served; a web page that is open on it can use it too. Other users of
-the machine can see --secret in the list of processes, but not the variable.
+machine is served, and web pages only if their host is localhost, *.localhost,
+127.0.0.0/8 or [::1]. A page of any other origin, such as this machine's own
+http://192.168.1.5:5173, is rejected with 403: give a key and a secret of your
+own to serve it. Other users of the machine can see --secret in the list of
+processes, but not the variable.
 
 ${REACH}
 
