@@ -19,6 +19,7 @@ mod attack;
 mod data;
 mod excess;
 mod harm;
+mod http;
 mod inside;
 mod offers;
 mod packets;
@@ -27,6 +28,8 @@ mod resubscribing;
 mod signals;
 mod stalled;
 mod strangers;
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
 mod wire;
 mod witness;
 
