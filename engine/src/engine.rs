@@ -12,12 +12,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Budget;
 use crate::clock::Now;
 use crate::http;
 use crate::limits::Limits;
-use crate::media::Media;
+use crate::media::{Media, Outgoing};
 use crate::rooms::Rooms;
 use crate::token::Keys;
+use crate::work::{self, Work};
+
+/// How many connections get a turn before sockets and the media thread's messages are looked at again. With tokio's 61, few
+/// busy connections make all others wait for that many of their turns.
+const TURNS_PER_POLL: u32 = 4;
 
 /// How an engine is started.
 pub struct Config<'a> {
@@ -100,12 +106,19 @@ pub(crate) struct Shared {
     /// The clients' signalling connections.
     pub(crate) signalling: TaskTracker,
     pub(crate) keys: Keys,
+    /// Whether one of the keys is known to everybody.
+    pub(crate) has_well_known_key: bool,
     pub(crate) limits: Limits,
     /// A permit for each byte of the large requests of callers, and one for each of strangers.
     request_bytes: Arc<Semaphore>,
     stranger_bytes: Arc<Semaphore>,
     /// The bytes of large answers that their clients have still to take.
     pub(crate) answer_bytes: Arc<AtomicUsize>,
+    /// Memory of clients' messages that are incomplete or not decoded yet.
+    pub(crate) incomplete: Arc<Budget>,
+    /// Memory of messages that wait for clients.
+    pub(crate) outgoing: Arc<Outgoing>,
+    pub(crate) work: Work,
 }
 
 impl Shared {
@@ -147,12 +160,23 @@ impl Engine {
             media,
             signalling: TaskTracker::new(),
             keys: Keys::new(config.keys.iter().copied()),
+            has_well_known_key: config.keys.contains(&http::WELL_KNOWN_PAIR),
             limits: config.limits,
             request_bytes: Arc::new(Semaphore::new(config.limits.request_bytes)),
             stranger_bytes: Arc::new(Semaphore::new(config.limits.request_bytes / 2)),
             answer_bytes: Arc::default(),
+            incomplete: Budget::new(config.limits.incomplete_bytes),
+            outgoing: Outgoing::new(config.limits.outgoing_bytes),
+            work: Work::new(config.limits.decoded_bytes),
         });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(TURNS_PER_POLL)
+            .global_queue_interval(TURNS_PER_POLL)
+            .thread_name("maravilla-work")
+            .max_blocking_threads(work::MAX_THREADS)
+            .build()
+            .map_err(StartError::Thread)?;
         let server = {
             let (shared, stop, ended) = (shared.clone(), stop.clone(), ended.clone().drop_guard());
             move || {

@@ -12,6 +12,7 @@
 #[cfg(test)]
 extern crate self as maravilla_engine;
 
+mod budget;
 mod clock;
 mod engine;
 mod http;
@@ -27,6 +28,7 @@ mod strict;
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
 pub mod token;
+mod work;
 
 pub use clock::Now;
 pub use engine::{Config, Engine, Port, RtcConfig, StartError};

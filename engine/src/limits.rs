@@ -17,6 +17,16 @@ pub struct Limits {
     pub request_bytes: usize,
     /// The most bytes that all large answers may hold together until they are taken; a single one may be longer.
     pub answer_bytes: usize,
+    /// Maximum time from the beginning to the end of a client's message on a signalling connection; past it the connection
+    /// is closed.
+    pub signal_timeout: Duration,
+    /// Maximum bytes of the messages of all clients that are incomplete or not decoded yet; past it the connection with the
+    /// oldest one is closed.
+    pub incomplete_bytes: usize,
+    /// Maximum memory of all decoded messages that are not dealt with; past it the next one waits.
+    pub decoded_bytes: usize,
+    /// Maximum bytes of the messages that wait for all clients; the more there are, the fewer may wait for one client.
+    pub outgoing_bytes: usize,
 }
 
 impl Default for Limits {
@@ -29,6 +39,10 @@ impl Default for Limits {
             answer_time: Duration::from_secs(30),
             request_bytes: 64 * 1024 * 1024,
             answer_bytes: 64 * 1024 * 1024,
+            signal_timeout: Duration::from_secs(30),
+            incomplete_bytes: 64 * 1024 * 1024,
+            decoded_bytes: 64 * 1024 * 1024,
+            outgoing_bytes: 64 * 1024 * 1024,
         }
     }
 }

@@ -5,16 +5,31 @@
 #[expect(clippy::allow_attributes, reason = "each suite uses another part")]
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
+#[path = "isolation/wire.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod wire;
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use livekit_protocol as proto;
 use maravilla_engine::Engine;
 use maravilla_engine::rooms::Settings;
 use peak_alloc::PeakAlloc;
+use prost::Message as _;
+use proto::signal_request::Message as Ask;
+use proto::signal_response::Message as Told;
 use serde_json::json;
-use support::{Client, PATIENCE, admin, call};
+use support::{Client, PATIENCE, admin, call, join_token};
+use wire::{BINARY, FINAL, PING, TEXT, Wire, frame, header, signal};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -249,4 +264,194 @@ fn a_hundred_engines_leave_nothing_behind() {
     let before = MEMORY.current_usage();
     one_after_the_other(100);
     settles(&engine, before + 64 * KIB);
+}
+
+/// A signalling connection of a participant.
+fn join(engine: &Engine, identity: &str) -> Wire {
+    let request = wire::join_request("/rtc/v1", &join_token("room", identity), "EgA=");
+    Wire::open(engine.address(), &request).unwrap()
+}
+
+/// Waits until what was sent before is dealt with, or the connection is closed.
+fn is_dealt_with(wire: &mut Wire) {
+    let _ = wire.send(&signal(Ask::PingReq(proto::Ping { timestamp: 1, ..Default::default() })));
+    while wire.hear().is_ok_and(|told| !matches!(told, Told::PongResp(_))) {}
+}
+
+/// Sends it over and over until the engine takes nothing for a second, or has taken so many bytes. Gives how many it took.
+fn flood(mut writer: TcpStream, unit: &[u8], most: usize) -> usize {
+    writer.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut sent = 0;
+    while sent < most
+        && let Ok(written) = writer.write(unit)
+    {
+        sent += written;
+    }
+    sent
+}
+
+#[test]
+fn pings_of_a_client_that_never_reads_take_little() {
+    let engine = Alone::start();
+    let wire = join(&engine, "deaf");
+    let pings = frame(PING, &[7; 125]).repeat(1000);
+    let (most, sent) = peak(|| flood(wire.writer(), &pings, 200 * MIB));
+    println!("{} MB of unread pings take {} KB", sent / 1_000_000, most / 1000);
+    assert!(most < MIB, "{most}");
+    assert!(sent < 100 * MIB, "they are read though nobody takes the answers: {sent}");
+}
+
+#[test]
+fn incomplete_messages_share_one_memory_and_the_oldest_goes_first() {
+    const BYTES: usize = 2 * MIB - 100;
+    let engine = Alone::start();
+    let mut wires: Vec<Wire> = (0..60).map(|number| join(&engine, &number.to_string())).collect();
+    let trickle = proto::TrickleRequest { candidate_init: "x".repeat(BYTES), ..Default::default() };
+    let whole = signal(Ask::Trickle(trickle));
+    let (begun, rest) = whole.split_at(whole.len() - 1);
+    let (most, ()) = peak(|| {
+        for wire in &mut wires {
+            // Some are closed before all is sent.
+            let _ = wire.send(begun);
+        }
+        is_dealt_with(&mut join(&engine, "other"));
+    });
+    println!("60 incomplete messages take {} MB", most / 1_000_000);
+    assert!(most < (64 + 16) * MIB, "{most}");
+    assert_eq!(wires[0].close_code().unwrap(), 1013);
+    let newest = wires.last_mut().unwrap();
+    newest.send(rest).unwrap();
+    newest.send(&signal(Ask::PingReq(proto::Ping::default()))).unwrap();
+    while !matches!(newest.hear().unwrap(), Told::PongResp(_)) {}
+}
+
+#[test]
+fn a_message_takes_no_memory_before_it_comes() {
+    let engine = Alone::start();
+    let mut wires: Vec<Wire> = (0..200).map(|number| join(&engine, &number.to_string())).collect();
+    let announced = [header(FINAL | BINARY, 2 * MIB), vec![0; 10]].concat();
+    let (most, ()) = peak(|| {
+        for wire in &mut wires {
+            wire.send(&announced).unwrap();
+        }
+        is_dealt_with(&mut join(&engine, "other"));
+    });
+    println!("200 announced messages take {} KB", most / 1000);
+    assert!(most < 200 * 16 * KIB, "{most}");
+}
+
+#[test]
+fn a_message_in_fragments_takes_its_length_twice_at_most() {
+    let engine = Alone::start();
+    let mut wire = join(&engine, "ann");
+    let fragments = [header(0, 1), vec![0]].concat().repeat(1_900_000);
+    let (most, ()) = peak(|| {
+        wire.send(&header(BINARY, 0)).unwrap();
+        wire.send(&fragments).unwrap();
+        is_dealt_with(&mut join(&engine, "other"));
+    });
+    println!("2 MB of a byte each take {} KB", most / 1000);
+    assert!(most < 5 * MIB, "{most}");
+}
+
+#[test]
+fn no_signal_takes_many_times_its_length() {
+    let engine = Alone::start();
+    let json = |unit: &str| frame(TEXT, format!("{{\"x\":[{}0]}}", unit.repeat(2_000_000 / unit.len())).as_bytes());
+    let empty = vec![String::new(); 900_000];
+    let layers = vec![proto::VideoLayer::default(); 900_000];
+    let published = vec![proto::TrackPublishedResponse::default(); 900_000];
+    let permissions = vec![proto::TrackPermission::default(); 900_000];
+    let settings = proto::UpdateTrackSettings { track_sids: empty.clone(), ..Default::default() };
+    let subscription = proto::UpdateSubscription { track_sids: empty, ..Default::default() };
+    let permissions = proto::SubscriptionPermission { track_permissions: permissions, ..Default::default() };
+    let features = proto::UpdateLocalAudioTrack { features: vec![1; 2_000_000], ..Default::default() };
+    let state = proto::SyncState { publish_tracks: published, ..Default::default() };
+    let cases = [
+        ("objects", json("{\"\":0},")),
+        ("arrays", json("[],")),
+        ("texts", json("\"\",")),
+        ("settings", signal(Ask::TrackSetting(settings))),
+        ("subscription", signal(Ask::Subscription(subscription))),
+        ("layers", signal(Ask::AddTrack(proto::AddTrackRequest { layers, ..Default::default() }))),
+        ("published", signal(Ask::SyncState(state))),
+        ("permissions", signal(Ask::SubscriptionPermission(permissions))),
+        ("features", signal(Ask::UpdateAudioTrack(features))),
+    ];
+    let mut worst = 0;
+    for (name, message) in cases {
+        let mut wire = join(&engine, "ann");
+        let (most, ()) = peak(|| {
+            let _ = wire.send(&message);
+            is_dealt_with(&mut wire);
+        });
+        println!("{name} in {} KB: {} KB", message.len() / 1000, most / 1000);
+        worst = worst.max(most);
+    }
+    assert!(worst < 12 * MIB, "{worst}");
+}
+
+#[test]
+fn join_requests_of_many_parts_take_little() {
+    let engine = Alone::start();
+    let mut state = proto::SyncState {
+        publish_tracks: vec![proto::TrackPublishedResponse::default(); 400_000],
+        ..Default::default()
+    };
+    let many = |request: proto::JoinRequest| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&request.encode_to_vec()).unwrap();
+        let compression = proto::wrapped_join_request::Compression::Gzip.into();
+        let wrapped = proto::WrappedJoinRequest { compression, join_request: encoder.finish().unwrap() };
+        URL_SAFE.encode(wrapped.encode_to_vec())
+    };
+    let tracks = |count| vec![proto::AddTrackRequest::default(); count];
+    let requests = [
+        many(proto::JoinRequest { sync_state: Some(state.clone()), ..Default::default() }),
+        many(proto::JoinRequest { add_track_requests: tracks(500_000), ..Default::default() }),
+        many(proto::JoinRequest { add_track_requests: tracks(65), ..Default::default() }),
+    ];
+    state.publish_tracks.truncate(64);
+    let most_tracks = many(proto::JoinRequest { sync_state: Some(state), ..Default::default() });
+    for path in ["/rtc/validate", "/rtc/v1/validate", "/rtc", "/rtc/v1"] {
+        let ask = |packed: &str| {
+            let mut client = Client::connect(engine.address());
+            client.say(wire::join_request(path, &join_token("room", "ann"), packed)).unwrap();
+            client
+        };
+        for packed in &requests {
+            let (most, ()) = peak(|| {
+                let mut clients: Vec<Client> = (0..24).map(|_| ask(packed)).collect();
+                for client in &mut clients {
+                    let answer = client.hear().unwrap();
+                    assert_eq!((answer.status, answer.text().as_str()), (400, "join request too large"), "{path}");
+                }
+            });
+            println!("24 join requests of {} B to {path} take {} KB", packed.len(), most / 1000);
+            assert!(most < 24 * MIB, "{path}: {most}");
+        }
+        let status = ask(&most_tracks).hear().unwrap().status;
+        assert_eq!(status, if path.ends_with("validate") { 200 } else { 101 }, "{path}");
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_holds_nothing_soon_after_it_has_left() {
+    let engine = Alone::start();
+    let before = MEMORY.current_usage();
+    let mut talker = join(&engine, "talker");
+    let deaf: Vec<Wire> = (0..10).map(|number| join(&engine, &number.to_string())).collect();
+    // More than the system takes for them.
+    for number in 0..40 {
+        let metadata = format!("{number}{}", "m".repeat(400_000));
+        talker
+            .send(&signal(Ask::UpdateMetadata(proto::UpdateParticipantMetadata { metadata, ..Default::default() })))
+            .unwrap();
+        is_dealt_with(&mut talker);
+    }
+    drop(talker);
+    assert!(MEMORY.current_usage() > before + MIB, "nothing waits for them");
+    assert!(engine.rooms(|rooms, now| rooms.delete("room", now)).is_some());
+    settles(&engine, before + MIB / 2);
+    drop(deaf);
 }

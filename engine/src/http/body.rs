@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
@@ -14,14 +14,16 @@ use tokio::time::timeout;
 use super::answer::{self, Answer, TwirpError};
 use crate::engine::Shared;
 use crate::refusal::Refusal;
+use crate::work::SHORT_BYTES;
 
 /// The most bytes of one body, as later livekit-servers have it.
 const MOST_BYTES: usize = 10 * 1024 * 1024;
-/// The most bytes of one whose token allows nothing: it is read only to tell what else is wrong with it.
-const MOST_USELESS_BYTES: usize = 1024 * 1024;
+/// Maximum bytes of a body whose token allows nothing; past it the request is refused as one without permission. It is
+/// read only to tell what else is wrong with it.
+const MAX_USELESS_BYTES: usize = SMALL_BYTES;
 /// So much of a head, body or answer counts for nothing: connections are limited already, and small requests get through
 /// whatever the large ones take.
-pub(super) const SMALL_BYTES: usize = 64 * 1024;
+pub(super) const SMALL_BYTES: usize = SHORT_BYTES;
 
 /// A whole body.
 pub(super) struct Body {
@@ -67,23 +69,29 @@ async fn collect(
 ) -> Result<Body, BodyFault> {
     let check = |length| match length {
         _ if length > MOST_BYTES => Err(BodyFault::TooLarge),
-        _ if length > MOST_USELESS_BYTES && !may_call => Err(BodyFault::NotAllowed),
+        _ if length > MAX_USELESS_BYTES && !may_call => Err(BodyFault::NotAllowed),
         _ => Ok(length),
     };
     check(length.unwrap_or_default())?;
     let mut share: Option<OwnedSemaphorePermit> = None;
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(part) = frame.map_err(|_| BodyFault::Broken)?.into_data() else { continue };
-        let large = check(bytes.len() + part.len())?.saturating_sub(SMALL_BYTES.max(bytes.len()));
-        let more = shared.share(large, may_call).ok_or(BodyFault::TooMany)?;
-        match &mut share {
-            Some(share) => share.merge(more),
-            None => share = Some(more),
+        let (needed, before) = (check(bytes.len() + part.len())?, bytes.capacity());
+        if needed > before {
+            // It doubles, but holds no more than is known to come.
+            let capacity = (2 * before).clamp(needed, length.unwrap_or(MOST_BYTES).max(needed));
+            let large = capacity.saturating_sub(SMALL_BYTES.max(before));
+            let more = shared.share(large, may_call).ok_or(BodyFault::TooMany)?;
+            match &mut share {
+                Some(share) => share.merge(more),
+                None => share = Some(more),
+            }
+            bytes.reserve_exact(capacity - bytes.len());
         }
         bytes.extend_from_slice(&part);
     }
-    Ok(Body { bytes: bytes.freeze(), _share: share })
+    Ok(Body { bytes: bytes.into(), _share: share })
 }
 
 /// An answer that counts against the memory of all large answers until the client has taken it.

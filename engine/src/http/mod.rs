@@ -2,14 +2,17 @@
 
 mod answer;
 mod body;
+mod decode_cost;
 mod json;
+mod origin;
 mod participant_json;
-mod parts;
 mod room_service;
 mod routes;
 mod server;
 mod signalling;
 mod socket;
 mod validate;
+mod websocket;
 
+pub(crate) use origin::WELL_KNOWN_PAIR;
 pub(crate) use server::serve;

@@ -1,16 +1,19 @@
 //! The methods of `livekit.RoomService`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use livekit_protocol as proto;
 use livekit_token::VideoGrants;
 use serde::de::DeserializeOwned;
 
+use super::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
 use super::json::{self, Answer};
-use super::parts;
 use crate::engine::Shared;
 use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_creation, check_metadata};
 use crate::rooms::{Room, Settings, Snapshot};
+use crate::work::{Kind, Memory};
 
 /// How a request's body is written, and so its answer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,18 @@ pub(super) enum Codec {
     Json,
     Protobuf,
 }
+
+impl Codec {
+    fn encode(self, answer: &impl Answer) -> Vec<u8> {
+        match self {
+            Self::Json => answer.to_json(),
+            Self::Protobuf => answer.encode_to_vec(),
+        }
+    }
+}
+
+/// Bytes that an element of a list takes at least: some 100 of them are listed at once, more on another thread.
+const ELEMENT_BYTES: usize = 700;
 
 /// Why a call has no answer.
 #[derive(Debug)]
@@ -29,11 +44,11 @@ pub(super) enum Fault {
 
 /// A call of one method.
 pub(super) struct Call<'a> {
-    pub(super) shared: &'a Shared,
+    pub(super) shared: &'a Arc<Shared>,
     /// What the caller's token allows; without a token, nothing.
     pub(super) grants: Option<&'a VideoGrants>,
     pub(super) codec: Codec,
-    pub(super) body: &'a [u8],
+    pub(super) body: Bytes,
 }
 
 pub(super) const METHODS: [&str; 14] = [
@@ -56,62 +71,83 @@ pub(super) const METHODS: [&str; 14] = [
 impl Call<'_> {
     /// The answer's body.
     pub(super) async fn answer(&self, method: &str) -> Result<Vec<u8>, Fault> {
-        if !parts::are_few(self.body, self.codec, method) {
-            return Err(Fault::Malformed);
-        }
         match method {
-            "CreateRoom" => self.with(|request| self.create_room(&request)),
-            "ListRooms" => self.with(|request| self.list_rooms(&request)),
-            "DeleteRoom" => self.with(|request| self.delete_room(&request)),
-            "UpdateRoomMetadata" => self.with_async(async |request| self.update_room_metadata(request).await).await,
-            "ListParticipants" => self.with(|request| self.list_participants(&request)),
-            "GetParticipant" => self.with(|request| self.get_participant(&request)),
-            "RemoveParticipant" => self.with(|request| self.remove_participant(&request)),
-            "UpdateParticipant" => self.with_async(async |request| self.update_participant(request).await).await,
-            "MutePublishedTrack" => self.with_async(async |request| self.mute_published_track(request).await).await,
-            "UpdateSubscriptions" => self.with_async(async |request| self.update_subscriptions(request).await).await,
-            "SendData" => self.with_async(async |request| self.send_data(request).await).await,
-            "ForwardParticipant" => self.with(|request: proto::ForwardParticipantRequest| {
-                self.check_passage(&request.room, &request.destination_room)?;
-                self.not_implemented::<proto::ForwardParticipantResponse>(&request.room, &request.identity)
-            }),
-            "MoveParticipant" => self.with(|request: proto::MoveParticipantRequest| {
-                self.check_passage(&request.room, &request.destination_room)?;
-                self.not_implemented::<proto::MoveParticipantResponse>(&request.room, &request.identity)
-            }),
-            "PerformRpc" => self.with_async(async |request| self.perform_rpc(request).await).await,
+            "CreateRoom" => self.with(&CREATE_ROOM, async |request| self.create_room(&request)).await,
+            "ListRooms" => self.list_rooms().await,
+            "DeleteRoom" => self.with(&FLAT, async |request| self.delete_room(&request)).await,
+            "UpdateRoomMetadata" => self.with(&FLAT, async |request| self.update_room_metadata(request).await).await,
+            "ListParticipants" => self.list_participants().await,
+            "GetParticipant" => self.with(&FLAT, async |request| self.get_participant(&request)).await,
+            "RemoveParticipant" => self.with(&FLAT, async |request| self.remove_participant(&request)).await,
+            "UpdateParticipant" => {
+                self.with(&UPDATE_PARTICIPANT, async |request| self.update_participant(request).await).await
+            }
+            "MutePublishedTrack" => self.with(&FLAT, async |request| self.mute_published_track(request).await).await,
+            "UpdateSubscriptions" => {
+                self.with(&UPDATE_SUBSCRIPTIONS, async |request| self.update_subscriptions(request).await).await
+            }
+            "SendData" => self.with(&FLAT, async |request| self.send_data(request).await).await,
+            "ForwardParticipant" => {
+                let forward = async |request: proto::ForwardParticipantRequest| {
+                    self.check_passage(&request.room, &request.destination_room)?;
+                    self.not_implemented::<proto::ForwardParticipantResponse>(&request.room, &request.identity)
+                };
+                self.with(&FLAT, forward).await
+            }
+            "MoveParticipant" => {
+                let r#move = async |request: proto::MoveParticipantRequest| {
+                    self.check_passage(&request.room, &request.destination_room)?;
+                    self.not_implemented::<proto::MoveParticipantResponse>(&request.room, &request.identity)
+                };
+                self.with(&FLAT, r#move).await
+            }
+            "PerformRpc" => self.with(&FLAT, async |request| self.perform_rpc(request).await).await,
             _ => Err(Fault::NoSuchMethod),
         }
     }
 
-    fn with<Q: prost::Message + Default + DeserializeOwned, A: Answer>(
+    /// Decodes the request, does its work, and encodes the answer.
+    async fn with<Q: prost::Message + Default + DeserializeOwned + 'static, A: Answer>(
         &self,
-        work: impl FnOnce(Q) -> Result<A, Refusal>,
-    ) -> Result<Vec<u8>, Fault> {
-        Ok(self.write(&work(self.read()?).map_err(Fault::Refused)?))
-    }
-
-    /// The same for what others have to do.
-    async fn with_async<Q: prost::Message + Default + DeserializeOwned, A: Answer>(
-        &self,
+        message: &'static Message,
         work: impl AsyncFnOnce(Q) -> Result<A, Refusal>,
     ) -> Result<Vec<u8>, Fault> {
-        Ok(self.write(&work(self.read()?).await.map_err(Fault::Refused)?))
+        let (request, _memory) = self.read(message).await?;
+        let answer = work(request).await.map_err(Fault::Refused)?;
+        Ok(self.codec.encode(&answer))
     }
 
-    fn read<Q: prost::Message + Default + DeserializeOwned>(&self) -> Result<Q, Fault> {
-        let request = match self.codec {
-            Codec::Json => json::read(self.body),
-            Codec::Protobuf => Q::decode(self.body).ok(),
-        };
-        request.ok_or(Fault::Malformed)
+    /// Lists and encodes so many elements. Long lists are made one after the other: nobody knows how much memory they take
+    /// before they are encoded.
+    async fn list<A: Answer>(
+        &self,
+        elements: usize,
+        list: impl FnOnce(&Shared) -> A + Send + 'static,
+    ) -> Result<Vec<u8>, Fault> {
+        let (shared, codec) = (self.shared.clone(), self.codec);
+        let encoded =
+            self.shared.work.run(Kind::Call, elements * ELEMENT_BYTES, move || codec.encode(&list(&shared))).await;
+        encoded.ok_or(Fault::Refused(Refusal::Overloaded))
     }
 
-    fn write(&self, answer: &impl Answer) -> Vec<u8> {
-        match self.codec {
-            Codec::Json => answer.to_json(),
-            Codec::Protobuf => answer.encode_to_vec(),
-        }
+    async fn read<Q: prost::Message + Default + DeserializeOwned + 'static>(
+        &self,
+        message: &'static Message,
+    ) -> Result<(Q, Memory), Fault> {
+        let (work, codec, length) = (&self.shared.work, self.codec, self.body.len());
+        let body = self.body.clone();
+        let cost = work.run(Kind::Call, length, move || match codec {
+            Codec::Json => decode_cost::json(&body, decode_cost::BODY),
+            Codec::Protobuf => decode_cost::protobuf(&body, message, decode_cost::BODY),
+        });
+        let cost = cost.await.flatten().ok_or(Fault::Malformed)?;
+        let memory = work.memory(cost).await;
+        let body = self.body.clone();
+        let request = work.run(Kind::Call, length.max(cost), move || match codec {
+            Codec::Json => json::read(&body),
+            Codec::Protobuf => Q::decode(body).ok(),
+        });
+        Ok((request.await.flatten().ok_or(Fault::Malformed)?, memory))
     }
 
     fn create_room(&self, request: &proto::CreateRoomRequest) -> Result<proto::Room, Refusal> {
@@ -132,17 +168,24 @@ impl Call<'_> {
         })
     }
 
-    fn list_rooms(&self, request: &proto::ListRoomsRequest) -> Result<proto::ListRoomsResponse, Refusal> {
-        self.check(|grants| grants.room_list)?;
-        let listed: Vec<Snapshot> = self.shared.rooms(|rooms, now| {
-            if request.names.is_empty() {
-                return rooms.iter(now).map(Room::snapshot).collect();
-            }
-            let mut seen = HashSet::new();
-            let names = request.names.iter().filter(|name| seen.insert(name.as_str()));
-            names.filter_map(|name| rooms.get(name, now).map(Room::snapshot)).collect()
-        });
-        Ok(proto::ListRoomsResponse { rooms: listed.into_iter().map(Snapshot::describe).collect() })
+    async fn list_rooms(&self) -> Result<Vec<u8>, Fault> {
+        let (proto::ListRoomsRequest { names }, memory) = self.read(&FLAT).await?;
+        self.check(|grants| grants.room_list).map_err(Fault::Refused)?;
+        let count =
+            if names.is_empty() { self.shared.rooms(|rooms, now| rooms.iter(now).count()) } else { names.len() };
+        let list = move |shared: &Shared| {
+            let _memory = memory;
+            let listed: Vec<Snapshot> = shared.rooms(|rooms, now| {
+                if names.is_empty() {
+                    return rooms.iter(now).map(Room::snapshot).collect();
+                }
+                let mut seen = HashSet::new();
+                let names = names.iter().filter(|name| seen.insert(name.as_str()));
+                names.filter_map(|name| rooms.get(name, now).map(Room::snapshot)).collect()
+            });
+            proto::ListRoomsResponse { rooms: listed.into_iter().map(Snapshot::describe).collect() }
+        };
+        self.list(count, list).await
     }
 
     fn delete_room(&self, request: &proto::DeleteRoomRequest) -> Result<proto::DeleteRoomResponse, Refusal> {
@@ -160,14 +203,16 @@ impl Call<'_> {
         Ok(room)
     }
 
-    fn list_participants(
-        &self,
-        request: &proto::ListParticipantsRequest,
-    ) -> Result<proto::ListParticipantsResponse, Refusal> {
-        self.check_admin(&request.room)?;
-        let listed = |room: &Room| room.participants().cloned().collect();
-        let participants = self.shared.rooms(|rooms, now| rooms.get(&request.room, now).map(listed));
-        Ok(proto::ListParticipantsResponse { participants: participants.unwrap_or_default() })
+    async fn list_participants(&self) -> Result<Vec<u8>, Fault> {
+        let (proto::ListParticipantsRequest { room }, _memory) = self.read(&FLAT).await?;
+        self.check_admin(&room).map_err(Fault::Refused)?;
+        let count = self.shared.rooms(|rooms, now| rooms.get(&room, now).map(|room| room.participants().count()));
+        let list = move |shared: &Shared| {
+            let listed = |room: &Room| room.participants().cloned().collect();
+            let participants = shared.rooms(|rooms, now| rooms.get(&room, now).map(listed));
+            proto::ListParticipantsResponse { participants: participants.unwrap_or_default() }
+        };
+        self.list(count.unwrap_or_default(), list).await
     }
 
     fn get_participant(&self, request: &proto::RoomParticipantIdentity) -> Result<proto::ParticipantInfo, Refusal> {

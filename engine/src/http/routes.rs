@@ -1,51 +1,75 @@
 //! What is asked, by whom, and who answers it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN,
-    UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    ORIGIN, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
 use super::answer::{self, Answer, Meta, TwirpError};
 use super::body;
+use super::origin;
 use super::room_service::{Call, Codec, Fault, METHODS};
 use super::signalling;
+use super::socket::Progress;
 use super::validate::{self, Path};
 use crate::engine::Shared;
-use crate::token::Claims;
+use crate::token::{Claims, TokenFault};
+use crate::work::Kind;
 
 const ROOM_SERVICE: &str = "/twirp/livekit.RoomService";
+const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+/// Maximum characters of a client's text that an error repeats; the rest is left out.
+const MAX_QUOTED: usize = 256;
 const ALLOWED_METHODS: [&str; 6] = ["OPTIONS", "HEAD", "GET", "POST", "PATCH", "DELETE"];
 
-type Query<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
+/// Maximum number of parameters in an address; further ones are ignored. Clients send some twenty.
+const MAX_PARAMETERS: usize = 64;
+
+/// The parameters of an address. Where one comes twice, the first counts.
+pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Query<'a> {
+    fn parse(query: &'a str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).take(MAX_PARAMETERS).collect())
+    }
+
+    /// The value of a parameter; an empty one is none.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
+        Some(&**value).filter(|value| !value.is_empty())
+    }
+}
 
 /// Answers one request.
-pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Answer {
     let origin = request.headers().get(ORIGIN).cloned();
     // RFC 9112, section 3.2.
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         return answer::text(StatusCode::BAD_REQUEST, "400 Bad Request: one Host header is needed");
     }
-    if let Some(preflight) = preflight(&request) {
+    let is_foreign = shared.has_well_known_key && origin::is_foreign(request.headers());
+    if !is_foreign && let Some(preflight) = preflight(&request) {
         return preflight;
     }
     // Browsers must be able to read why they may not join.
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let is_validation = matches!(&*path, "/rtc/validate" | "/rtc/v1/validate");
     drop(path);
-    let allowed = ALLOWED_METHODS.contains(&request.method().as_str());
-    let mut answer = route(shared, request).await;
+    let may_read = !is_foreign && ALLOWED_METHODS.contains(&request.method().as_str());
+    // Else each idle connection would have room for it.
+    let mut answer = if is_foreign { origin::rejection() } else { Box::pin(route(shared, progress, request)).await };
     let headers = answer.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = origin.filter(|_| allowed) {
+    if let Some(origin) = origin.filter(|_| may_read) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
     }
@@ -63,45 +87,46 @@ fn preflight(request: &Request<Incoming>) -> Option<Answer> {
     }
     let mut answer = answer::empty(StatusCode::NO_CONTENT);
     let headers = answer.headers_mut();
-    let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+    let vary =
+        "Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network";
     headers.insert(VARY, HeaderValue::from_static(vary));
     let origin = request.headers().get(ORIGIN);
     if let Some(origin) = origin.filter(|_| ALLOWED_METHODS.iter().any(|method| asked == method)) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, asked.clone());
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+        // A page of a public address asks for one of a private one.
+        if request.headers().get(REQUEST_PRIVATE_NETWORK).is_some_and(|asked| asked == "true") {
+            headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+        }
         let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|wanted| !wanted.is_empty());
         headers.extend(wanted.map(|wanted| (ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone())));
     }
     Some(answer)
 }
 
-async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Answer {
     let uri = request.uri().clone();
-    let query: Query<'_> = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).fold(
-        HashMap::new(),
-        |mut query, (name, value)| {
-            query.entry(name).or_insert(value);
-            query
-        },
-    );
-    let claims = match claims(shared, request.headers(), &query) {
+    let query = Query::parse(uri.query().unwrap_or_default());
+    let claims = match claims(shared, request.headers(), &query).await {
         Ok(claims) => claims,
         Err(fault) => return answer::text(StatusCode::UNAUTHORIZED, fault),
     };
+    if claims.is_some() {
+        progress.authenticate();
+    }
     let path = plain_path(uri.path());
     // A server's address that ends in a slash makes two of them.
     let path = path.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(&path);
     match path {
         "/" => answer::text(StatusCode::OK, "OK"),
-        "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims).map(drop)),
-        "/rtc/v1/validate" => validated(validate::check(shared, Path::V1, &query, claims).map(drop)),
+        "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims).await.map(drop)),
+        "/rtc/v1/validate" => validated(validate::check(shared, Path::V1, &query, claims).await.map(drop)),
         "/rtc" | "/rtc/v1" if !wants_websocket(request.headers()) => answer::empty(StatusCode::NOT_FOUND),
         "/rtc" | "/rtc/v1" => {
             let path = if path == "/rtc" { Path::V0 } else { Path::V1 };
-            match validate::check(shared, path, &query, claims) {
-                // Boxed, because it would make the future of every request as large.
-                Ok(admission) => Box::pin(signalling::open(shared, request, admission)).await,
+            match validate::check(shared, path, &query, claims).await {
+                Ok(admission) => signalling::open(shared, request, admission).await,
                 refused => validated(refused.map(drop)),
             }
         }
@@ -137,7 +162,7 @@ fn no_page() -> Answer {
 }
 
 /// What the request's token says; `None` if there is none. The header counts before the parameter.
-fn claims(shared: &Shared, headers: &HeaderMap, query: &Query<'_>) -> Result<Option<Claims>, String> {
+async fn claims(shared: &Arc<Shared>, headers: &HeaderMap, query: &Query<'_>) -> Result<Option<Claims>, String> {
     let token = match headers.get(AUTHORIZATION).filter(|header| !header.is_empty()) {
         Some(header) => {
             let token = header.as_bytes().strip_prefix(b"Bearer ").filter(|token| !token.is_empty());
@@ -145,12 +170,14 @@ fn claims(shared: &Shared, headers: &HeaderMap, query: &Query<'_>) -> Result<Opt
             // What is no text is no token either.
             std::str::from_utf8(token).unwrap_or("?")
         }
-        None => query.get("access_token").map_or("", AsRef::as_ref),
+        None => query.get("access_token").unwrap_or_default(),
     };
     if token.is_empty() {
         return Ok(None);
     }
-    shared.keys.verify(token).map(Some).map_err(|fault| fault.to_string())
+    let (keys, length, token) = (shared.clone(), token.len(), token.to_owned());
+    let verified = shared.work.run(Kind::Stranger, length, move || keys.keys.verify(&token)).await;
+    verified.unwrap_or(Err(TokenFault::Malformed)).map(Some).map_err(|fault| fault.to_string())
 }
 
 fn wants_websocket(headers: &HeaderMap) -> bool {
@@ -169,27 +196,26 @@ pub(super) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) ->
 }
 
 async fn room_service(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     request: Request<Incoming>,
     path: &str,
     method: &str,
     claims: Option<&Claims>,
 ) -> Answer {
-    let verb = request.method().clone();
-    if verb != Method::POST {
-        return bad_route(&verb, path, &format!("unsupported method \"{verb}\" (only POST is allowed)"));
+    let (verb, path) = (&*quoted(request.method().as_str()), &*quoted(path));
+    if request.method() != Method::POST {
+        return bad_route(verb, path, &format!("unsupported method \"{verb}\" (only POST is allowed)"));
     }
     if !METHODS.contains(&method) {
-        return bad_route(&verb, path, &format!("no handler for path \"{path}\""));
+        return bad_route(verb, path, &format!("no handler for path \"{path}\""));
     }
-    let kind = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .map_or_else(String::new, |kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
+    let kind = request.headers().get(CONTENT_TYPE).map_or_else(String::new, |kind| {
+        String::from_utf8_lossy(&kind.as_bytes()[..kind.len().min(MAX_QUOTED)]).into_owned()
+    });
     let codec = match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/json" => Codec::Json,
         "application/protobuf" => Codec::Protobuf,
-        _ => return bad_route(&verb, path, &format!("unexpected Content-Type: {kind:?}")),
+        _ => return bad_route(verb, path, &format!("unexpected Content-Type: {kind:?}")),
     };
     let grants = claims.and_then(|claims| claims.video.as_ref());
     let may_call = grants.is_some_and(|grants| grants.room_create || grants.room_list || grants.room_admin);
@@ -197,14 +223,14 @@ async fn room_service(
         Ok(body) => body,
         Err(fault) => return fault.answer(),
     };
-    match (Call { shared, grants, codec, body: &body.bytes }).answer(method).await {
+    match (Call { shared, grants, codec, body: body.bytes.clone() }).answer(method).await {
         Ok(body) => {
             let kind = if codec == Codec::Json { "application/json" } else { "application/protobuf" };
             let held = body::hold(shared, body);
             held.map_or_else(|fault| fault.answer(), |body| answer::with_body(StatusCode::OK, kind, body))
         }
         Err(Fault::Refused(refusal)) => answer::refused(&refusal),
-        Err(Fault::NoSuchMethod) => bad_route(&verb, path, &format!("no handler for path \"{path}\"")),
+        Err(Fault::NoSuchMethod) => bad_route(verb, path, &format!("no handler for path \"{path}\"")),
         Err(Fault::Malformed) => {
             let codec = if codec == Codec::Json { "json" } else { "protobuf" };
             let text = format!("the {codec} request could not be decoded");
@@ -213,7 +239,11 @@ async fn room_service(
     }
 }
 
-fn bad_route(verb: &Method, path: &str, text: &str) -> Answer {
+fn quoted(text: &str) -> String {
+    text.chars().take(MAX_QUOTED).collect()
+}
+
+fn bad_route(verb: &str, path: &str, text: &str) -> Answer {
     let route = format!("{verb} {path}");
     let meta = Some(Meta::TwirpInvalidRoute(&route));
     answer::twirp(StatusCode::NOT_FOUND, &TwirpError { code: "bad_route", msg: text, meta })

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
                 // Whoever went before being accepted is nobody's fault.
                 let is_short = accepted.as_ref().is_err_and(|error| error.kind() != ErrorKind::ConnectionAborted);
                 if is_short || connections.open.len() >= shared.limits.connections {
-                    connections.end_idlest();
+                    connections.end_idlest(shared.limits.connections);
                 }
                 match accepted {
                     Ok((socket, _)) => connections.start(socket, shared.clone(), stop.clone()),
@@ -76,18 +76,25 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
 struct Connections {
     tasks: JoinSet<()>,
     open: HashMap<task::Id, Connection>,
-    requests: Arc<AtomicU64>,
+    activities: Arc<AtomicU64>,
 }
 
 struct Connection {
-    /// Counts all connections and requests; this one was the connection's last.
-    last: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     evicted: CancellationToken,
 }
 
 impl Connections {
-    fn end_idlest(&mut self) {
-        let idlest = self.open.iter().min_by_key(|(_, connection)| connection.last.load(Ordering::Relaxed));
+    /// Closes the connection that has been idle for longest. Those that have shown no good token share half of `max`: they
+    /// end none of the others once they are more.
+    fn end_idlest(&mut self, max: usize) {
+        let of_kind = |authenticated| {
+            let kind = self.open.iter().filter(move |(_, open)| open.progress.is_authenticated() == authenticated);
+            kind.min_by_key(|(_, open)| open.progress.last_active())
+        };
+        let strangers = self.open.values().filter(|open| !open.progress.is_authenticated()).count();
+        let has_many_strangers = strangers >= max / 2;
+        let idlest = of_kind(!has_many_strangers).or_else(|| of_kind(has_many_strangers));
         if let Some(id) = idlest.map(|(id, _)| *id)
             && let Some(connection) = self.open.remove(&id)
         {
@@ -96,14 +103,12 @@ impl Connections {
     }
 
     fn start(&mut self, socket: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
-        let requests = self.requests.clone();
-        let last = Arc::new(AtomicU64::new(requests.fetch_add(1, Ordering::Relaxed)));
+        let progress = Arc::new(Progress::new(self.activities.clone()));
         let evicted = CancellationToken::new();
-        let connection = Connection { last: last.clone(), evicted: evicted.clone() };
-        let asked = move || last.store(requests.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let connection = Connection { progress: progress.clone(), evicted: evicted.clone() };
         let task = self.tasks.spawn(async move {
             tokio::select! {
-                () = attend(socket, shared, asked, &stop) => (),
+                () = attend(socket, shared, progress, &stop) => (),
                 () = evicted.cancelled() => (),
             }
         });
@@ -124,15 +129,15 @@ impl Connections {
 }
 
 /// Answers what one client asks, request after request.
-async fn attend(socket: TcpStream, shared: Arc<Shared>, asked: impl Fn(), stop: &CancellationToken) {
-    let progress = Arc::new(Progress::default());
+async fn attend(socket: TcpStream, shared: Arc<Shared>, progress: Arc<Progress>, stop: &CancellationToken) {
     let socket = Socket::new(socket, shared.clone(), progress.clone(), stop.clone());
     let service = service_fn(|request| {
-        asked();
         progress.step();
         let (shared, progress) = (shared.clone(), progress.clone());
         async move {
-            let answering = AssertUnwindSafe(routes::answer(&shared, request)).catch_unwind();
+            // A client that sends many requests at once is answered one after the other, between those of others.
+            yield_now().await;
+            let answering = AssertUnwindSafe(routes::answer(&shared, &progress, request)).catch_unwind();
             let mut answer = answering.await.unwrap_or_else(|_| answer::broken());
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 progress.upgrade();

@@ -4,36 +4,52 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::future::OptionFuture;
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
-use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use livekit_protocol as proto;
 use prost::Message as _;
-use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use proto::signal_request::Message as Signal;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use super::answer::{self, Answer};
+use super::decode_cost::{self, SIGNAL_REQUEST};
 use super::json;
 use super::routes::validated;
 use super::validate::{Admission, fault};
+use super::websocket::{Message, ReadError, Received, WebSocket};
 use crate::engine::Shared;
 use crate::media::{self, Inbox, Joining, LinkId};
+use crate::work::Kind;
 
-/// The most bytes of one message from a client: an offer with a thousand sections, or metadata and attributes at their limits.
-const MOST_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// How long a client has to close a connection that is over. Firefox drops what came before if it is closed at once.
+/// Time for a client to take what is left for it, once the engine has ended its connection.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a client to close a connection that the engine has closed. Firefox drops what came before if it is closed at once.
 const LINGER: Duration = Duration::from_secs(1);
+/// Maximum number of tracks or participants that one message names, as many as a participant can choose; a message that
+/// names more closes the connection.
+const MAX_NAMES: usize = 4096;
+/// Maximum number of own tracks in one message, as many as a participant can publish.
+pub(super) const MAX_TRACKS: usize = 64;
 
-type Stream = WebSocketStream<TokioIo<Upgraded>>;
+/// Why a signalling connection ends.
+enum End {
+    /// The client has closed it.
+    Closed,
+    /// The engine has nothing more to say.
+    Done,
+    /// The client does not take what it is sent.
+    Stuck,
+    /// The client sends what cannot be read.
+    Failed(ReadError),
+    /// The client's message is none, or would take too much memory.
+    Malformed,
+}
 
 /// Lets a client join, and its connection become a WebSocket.
 pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, admission: Admission) -> Answer {
@@ -43,12 +59,12 @@ pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
         return answer::text(StatusCode::BAD_REQUEST, "Bad Request\n");
     };
     let accept = derive_accept_key(key.as_bytes());
-    let Admission { claims, grants, is_single, request: mut wished } = admission;
+    let Admission { claims, grants, is_single, request: mut wished, memory } = admission;
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     media::augment(wished.client_info.get_or_insert_default(), user_agent);
-    let (outbox, inbox) = media::pair();
+    let (outbox, inbox) = media::pair(&shared.outgoing);
     let joining = Joining { claims, grants, is_single, request: wished, outbox };
-    let link = match shared.media.join(shared, joining).await {
+    let link = match shared.media.join(shared, joining, memory).await {
         Ok(link) => link,
         Err(refusal) => return validated(Err(fault(&refusal))),
     };
@@ -56,12 +72,8 @@ pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
     let shared_then = shared.clone();
     shared.signalling.spawn(async move {
         if let Ok(upgraded) = upgraded.await {
-            let config = WebSocketConfig::default()
-                .max_message_size(Some(MOST_MESSAGE_BYTES))
-                .max_frame_size(Some(MOST_MESSAGE_BYTES));
-            let io = TokioIo::new(upgraded);
-            let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-            attend(&shared_then, &mut socket, link, inbox).await;
+            let socket = WebSocket::new(upgraded, shared_then.incomplete.clone(), shared_then.limits.signal_timeout);
+            serve(&shared_then, socket, link, inbox).await;
         }
         shared_then.media.lost(link).await;
     });
@@ -73,49 +85,122 @@ pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
     answer
 }
 
-/// Carries messages until either side has had enough.
-async fn attend(shared: &Shared, socket: &mut Stream, link: LinkId, mut inbox: Inbox) {
+/// Carries messages until either side has had enough, and closes the connection.
+async fn serve(shared: &Arc<Shared>, mut socket: WebSocket, link: LinkId, mut inbox: Inbox) {
+    let closing = inbox.closing();
+    let end = tokio::select! {
+        end = pump(shared, &mut socket, link, &mut inbox) => end,
+        () = closing.overflowed() => End::Stuck,
+        () = async { closing.ended().await; sleep(FLUSH_TIMEOUT).await } => End::Stuck,
+    };
+    // What is left for the client is given back before its connection has ended.
+    drop(inbox);
+    let close = async {
+        match end {
+            End::Stuck | End::Failed(ReadError::Lost) => (),
+            End::Closed => drop(socket.send_close(CloseCode::Normal).await),
+            End::Done => socket.close(CloseCode::Normal).await,
+            End::Malformed => socket.close(CloseCode::Invalid).await,
+            End::Failed(error) => socket.fail(error.close_code()).await,
+        }
+    };
+    // It is closed in any case.
+    let _ = timeout(LINGER, close).await;
+}
+
+/// Carries messages. The next one is read once the last one is dealt with: a client that says more than can be done waits.
+async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox: &mut Inbox) -> End {
     let mut is_json = false;
+    let mut handling = None;
     loop {
         tokio::select! {
             // What waits for the client goes out before it is asked for more, which may cause more of that.
             biased;
             signal = inbox.next() => {
-                let Some(signal) = signal else { break };
-                let message = if is_json {
+                let Some(signal) = signal else { return End::Done };
+                let length = signal.bytes().len();
+                let sent = if is_json {
+                    let json = move || signal.to_json();
                     // Such as the echo of a request that no enumeration has a word for.
-                    let Ok(json) = serde_json::to_string(&signal.response) else { continue };
-                    Message::text(json)
+                    let Some(json) = shared.work.run(Kind::Signal, length, json).await.flatten() else { continue };
+                    socket.send(true, json.as_bytes()).await
                 } else {
-                    Message::binary(signal.response.encode_to_vec())
+                    socket.send(false, signal.bytes()).await
                 };
-                // Who takes nothing is given up by the socket after a while.
-                if socket.send(message).await.is_err() {
-                    return;
+                // A client that takes nothing is given up by its TCP socket after a while.
+                if sent.is_err() {
+                    return End::Stuck;
                 }
             }
-            message = socket.next() => {
-                let request = match message {
-                    Some(Ok(Message::Binary(bytes))) => {
-                        is_json = false;
-                        proto::SignalRequest::decode(bytes).ok()
-                    }
-                    Some(Ok(Message::Text(text))) => {
-                        is_json = true;
-                        json::read(text.as_bytes())
-                    }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-                };
-                // Who talks nonsense is no client of ours.
-                let Some(request) = request else { break };
-                shared.media.signal(link, request).await;
+            received = socket.read(), if handling.is_none() => match received {
+                Ok(Received::Message(message)) => {
+                    is_json = message.is_text;
+                    handling = Some(Box::pin(handle(shared, link, message)));
+                }
+                Ok(Received::Ping(bytes)) => if socket.pong(&bytes).await.is_err() {
+                    return End::Stuck;
+                },
+                Ok(Received::Close) => return End::Closed,
+                Err(error) => return End::Failed(error),
+            },
+            Some(handled) = OptionFuture::from(handling.as_mut()) => {
+                handling = None;
+                if handled.is_none() {
+                    return End::Malformed;
+                }
             }
         }
     }
-    let farewell = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    if socket.close(Some(farewell)).await.is_ok() {
-        let rest = async { while let Some(Ok(_)) = socket.next().await {} };
-        let _ = timeout(LINGER, rest).await;
+}
+
+/// Has a message dealt with. `None` if it is none, or would take too much memory.
+async fn handle(shared: &Arc<Shared>, link: LinkId, message: Message) -> Option<()> {
+    let length = message.bytes.len();
+    let (cost, message) = shared.work.run(Kind::Signal, length, move || (cost(&message), message)).await?;
+    let cost = cost?;
+    let memory = shared.work.memory(cost).await;
+    let request = shared.work.run(Kind::Signal, length.max(cost), move || decode(&message)).await??;
+    if !names_few(&request) {
+        return None;
     }
+    shared.media.signal(link, request, memory).await;
+    Some(())
+}
+
+fn cost(message: &Message) -> Option<usize> {
+    if message.is_text {
+        decode_cost::json(&message.bytes, decode_cost::SIGNAL)
+    } else {
+        decode_cost::protobuf(&message.bytes, &SIGNAL_REQUEST, decode_cost::SIGNAL)
+    }
+}
+
+fn decode(message: &Message) -> Option<proto::SignalRequest> {
+    if message.is_text { json::read(&message.bytes) } else { proto::SignalRequest::decode(&*message.bytes).ok() }
+}
+
+/// Whether a request names no more tracks and participants than there may be.
+fn names_few(request: &proto::SignalRequest) -> bool {
+    match &request.message {
+        Some(Signal::Subscription(subscription)) => names(subscription) <= MAX_NAMES,
+        Some(Signal::TrackSetting(settings)) => settings.track_sids.len() <= MAX_NAMES,
+        Some(Signal::SubscriptionPermission(permission)) => {
+            let tracks = permission.track_permissions.iter().map(|permission| 1 + permission.track_sids.len());
+            tracks.sum::<usize>() <= MAX_NAMES
+        }
+        Some(Signal::SyncState(state)) => is_small(state),
+        _ => true,
+    }
+}
+
+fn names(subscription: &proto::UpdateSubscription) -> usize {
+    let of_participants = subscription.participant_tracks.iter().map(|tracks| tracks.track_sids.len());
+    subscription.track_sids.len() + of_participants.sum::<usize>()
+}
+
+/// Whether what a client says about its session names no more than there may be.
+pub(super) fn is_small(state: &proto::SyncState) -> bool {
+    state.subscription.as_ref().map_or(0, names) <= MAX_NAMES
+        && state.track_sids_disabled.len() <= MAX_NAMES
+        && state.publish_tracks.len() <= MAX_TRACKS
 }

@@ -20,18 +20,57 @@ use crate::engine::Shared;
 /// each connection, idle or not.
 const MOST_READ_BYTES: usize = 8 * 1024;
 
-/// What a socket and those who answer its requests tell each other.
-#[derive(Default)]
+/// Maximum bytes that are read in one turn; then other connections get theirs.
+const TURN_BYTES: usize = 64 * 1024;
+
+/// What a socket, those who answer its requests, and those who close idle connections tell each other.
 pub(super) struct Progress {
     /// Counts when a request's head has come, and again when it is answered.
     steps: AtomicU64,
     large: AtomicBool,
     upgraded: AtomicBool,
+    authenticated: AtomicBool,
+    /// The number of the last activity, among those of all connections.
+    last_active: AtomicU64,
+    activities: Arc<AtomicU64>,
 }
 
 impl Progress {
+    /// `activities` counts those of all connections.
+    pub(super) fn new(activities: Arc<AtomicU64>) -> Self {
+        let last_active = activities.fetch_add(1, Ordering::Relaxed).into();
+        Self {
+            steps: AtomicU64::default(),
+            large: AtomicBool::default(),
+            upgraded: AtomicBool::default(),
+            authenticated: AtomicBool::default(),
+            last_active,
+            activities,
+        }
+    }
+
     pub(super) fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
+        self.note_activity();
+    }
+
+    /// The client has sent something, or taken something of its answer.
+    fn note_activity(&self) {
+        self.last_active.store(self.activities.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The client has shown a good token.
+    pub(super) fn authenticate(&self) {
+        self.authenticated.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
+    }
+
+    /// When something was last sent on the connection, either way, among the activities of all.
+    pub(super) fn last_active(&self) -> u64 {
+        self.last_active.load(Ordering::Relaxed)
     }
 
     /// What comes from now on are no requests.
@@ -56,6 +95,8 @@ pub(super) struct Socket {
     progress: Arc<Progress>,
     /// How much was read since which step.
     read: (u64, usize),
+    /// How much was read in this turn.
+    read_in_turn: usize,
     /// What large heads take of the memory for all.
     share: Option<OwnedSemaphorePermit>,
 }
@@ -69,7 +110,17 @@ impl Socket {
     ) -> Self {
         // Without it, small answers wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
-        Self { stream, shared, gives_up: None, hears_out: None, stop, progress, read: (0, 0), share: None }
+        Self {
+            stream,
+            shared,
+            gives_up: None,
+            hears_out: None,
+            stop,
+            progress,
+            read: (0, 0),
+            read_in_turn: 0,
+            share: None,
+        }
     }
 
     /// Counts what has been read. A large head is held against the memory of all; a body is by those who keep it.
@@ -102,6 +153,7 @@ impl Socket {
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.gives_up = None;
+            self.progress.note_activity();
             return written;
         }
         let gives_up = self.gives_up.get_or_insert_with(|| Box::pin(sleep(self.shared.limits.answer_time)));
@@ -111,11 +163,22 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read_in_turn >= TURN_BYTES {
+            self.read_in_turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let most = into.remaining().min(MOST_READ_BYTES);
         let mut part = ReadBuf::new(into.initialize_unfilled_to(most));
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut part) else {
+            self.read_in_turn = 0;
+            return Poll::Pending;
+        };
+        read?;
         let bytes = part.filled().len();
         into.advance(bytes);
+        self.read_in_turn += bytes;
+        self.progress.note_activity();
         Poll::Ready(self.count(bytes))
     }
 }

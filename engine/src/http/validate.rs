@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Read as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
@@ -14,14 +15,19 @@ use prost::Message as _;
 use proto::client_info::Sdk;
 use proto::wrapped_join_request::Compression;
 
+use super::decode_cost::{self, JOIN_REQUEST};
+use super::routes::Query;
+use super::signalling::{MAX_TRACKS, is_small};
 use crate::engine::Shared;
 use crate::media;
 use crate::refusal::{MOST_NAME_BYTES, Refusal, check_creation};
 use crate::rooms::Minted;
 use crate::token::Claims;
+use crate::work::{Kind, Memory, SHORT_BYTES};
 
-/// The most bytes of an unpacked join request, as Go's servers limit a head.
-const MOST_JOIN_REQUEST_BYTES: usize = 1024 * 1024;
+/// Maximum bytes of an unpacked join request, as Go's servers limit a head; past it the request is refused.
+const MAX_JOIN_REQUEST_BYTES: usize = 1024 * 1024;
+const TOO_LARGE: &str = "join request too large";
 
 /// The two paths by which clients connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,18 +49,20 @@ pub(super) struct Admission {
     /// With one peer connection.
     pub(super) is_single: bool,
     pub(super) request: proto::JoinRequest,
+    /// What the request takes.
+    pub(super) memory: Memory,
 }
 
 /// Checks that the token opens its room now, in livekit-server's order.
-pub(super) fn check(
-    shared: &Shared,
+pub(super) async fn check(
+    shared: &Arc<Shared>,
     path: Path,
-    query: &HashMap<Cow<'_, str>, Cow<'_, str>>,
+    query: &Query<'_>,
     claims: Option<Claims>,
 ) -> Result<Admission, Fault> {
     let (claims, grants) =
         claims.and_then(|mut claims| claims.video.take().map(|grants| (claims, grants))).ok_or(NO_ACCESS)?;
-    let wishes = Wishes::read(path, query)?;
+    let wishes = Wishes::read(shared, path, query).await?;
     if !grants.room_join {
         return Err((StatusCode::UNAUTHORIZED, "permissions denied".into()));
     }
@@ -62,7 +70,7 @@ pub(super) fn check(
     if !wishes.are_allowed(&grants) {
         return Err(NO_ACCESS);
     }
-    let Wishes { is_single, request, .. } = wishes;
+    let Wishes { is_single, request, memory, .. } = wishes;
     check_creation(&creation(&claims)).map_err(|refusal| fault(&refusal))?;
     let participant = media::participant(&claims, &grants, &request);
     let minted = Minted { mark: claims.mark.as_ref(), not_before: claims.not_before() };
@@ -78,7 +86,7 @@ pub(super) fn check(
     {
         return Err(fault(&refusal));
     }
-    Ok(Admission { claims, grants, is_single, request })
+    Ok(Admission { claims, grants, is_single, request, memory })
 }
 
 /// What the room is made with that a token names, as a request of the server API.
@@ -125,14 +133,16 @@ struct Wishes {
     is_single: bool,
     publishes: bool,
     request: proto::JoinRequest,
+    memory: Memory,
 }
 
 impl Wishes {
-    fn read(path: Path, query: &HashMap<Cow<'_, str>, Cow<'_, str>>) -> Result<Self, Fault> {
-        let parameter = |name: &str| query.get(name).map(AsRef::as_ref).filter(|value: &&str| !value.is_empty());
+    async fn read(shared: &Arc<Shared>, path: Path, query: &Query<'_>) -> Result<Self, Fault> {
+        let parameter = |name| query.get(name);
         let wrong = |fault: &'static str| (StatusCode::BAD_REQUEST, Cow::Borrowed(fault));
         if let Some(packed) = parameter("join_request") {
-            return Ok(Self { is_single: true, publishes: false, request: join_request(packed).map_err(wrong)? });
+            let (request, memory) = join_request(shared, packed).await.map_err(wrong)?;
+            return Ok(Self { is_single: true, publishes: false, request, memory });
         }
         if path == Path::V1 {
             return Err(wrong("join_request is required"));
@@ -172,7 +182,8 @@ impl Wishes {
             participant_sid: parameter("sid").unwrap_or_default().to_owned(),
             ..proto::JoinRequest::default()
         };
-        Ok(Self { is_single: false, publishes: parameter("publish").is_some(), request })
+        let memory = shared.work.memory(0).await;
+        Ok(Self { is_single: false, publishes: parameter("publish").is_some(), request, memory })
     }
 
     fn are_allowed(&self, grants: &VideoGrants) -> bool {
@@ -191,26 +202,40 @@ fn sdk(name: &str) -> Sdk {
     }
 }
 
-fn join_request(packed: &str) -> Result<proto::JoinRequest, &'static str> {
+/// Unpacks and decodes a join request.
+async fn join_request(shared: &Arc<Shared>, packed: &str) -> Result<(proto::JoinRequest, Memory), &'static str> {
     let wrapped = URL_SAFE.decode(packed).map_err(|_| "cannot base64 decode wrapped join request")?;
     let wrapped = proto::WrappedJoinRequest::decode(&*wrapped).map_err(|_| "cannot unmarshal wrapped join request")?;
-    let unpacked = match Compression::try_from(wrapped.compression) {
-        Ok(Compression::None) => wrapped.join_request,
-        Ok(Compression::Gzip) => gunzip(&wrapped.join_request)?,
-        // Whatever else there may be one day is not looked into.
-        Err(_) => Vec::new(),
+    // How much is packed is only known once it is unpacked: what is too much for this thread is begun anew on another.
+    let unpacked = if let Some(unpacked) = unpack(&wrapped, SHORT_BYTES)? {
+        unpacked
+    } else {
+        let unpack = move || unpack(&wrapped, MAX_JOIN_REQUEST_BYTES);
+        let unpacked = shared.work.run(Kind::Signal, MAX_JOIN_REQUEST_BYTES, unpack).await;
+        unpacked.ok_or("cannot unmarshal join request")??.ok_or(TOO_LARGE)?
     };
-    if unpacked.len() > MOST_JOIN_REQUEST_BYTES {
-        return Err("join request too large");
+    let cost = decode_cost::protobuf(&unpacked, &JOIN_REQUEST, decode_cost::SIGNAL).ok_or(TOO_LARGE)?;
+    let memory = shared.work.memory(cost).await;
+    let decode = move || proto::JoinRequest::decode(&*unpacked).ok();
+    let request = shared.work.run(Kind::Signal, cost, decode).await.flatten();
+    let request = request.ok_or("cannot unmarshal join request")?;
+    if request.add_track_requests.len() > MAX_TRACKS || !request.sync_state.as_ref().is_none_or(is_small) {
+        return Err(TOO_LARGE);
     }
-    proto::JoinRequest::decode(&*unpacked).map_err(|_| "cannot unmarshal join request")
+    Ok((request, memory))
 }
 
-/// At most one byte more than is allowed, however much is packed in it.
-fn gunzip(packed: &[u8]) -> Result<Vec<u8>, &'static str> {
+/// What is packed in a join request; `None` if that is more than `max_bytes`.
+fn unpack(wrapped: &proto::WrappedJoinRequest, max_bytes: usize) -> Result<Option<Vec<u8>>, &'static str> {
+    let packed = &*wrapped.join_request;
     let mut unpacked = Vec::new();
-    let most = u64::try_from(MOST_JOIN_REQUEST_BYTES).unwrap_or(u64::MAX);
-    let read = GzDecoder::new(packed).take(most + 1).read_to_end(&mut unpacked);
+    let limit = u64::try_from(max_bytes + 1).unwrap_or(u64::MAX);
+    let read = match Compression::try_from(wrapped.compression) {
+        Ok(Compression::None) => packed.take(limit).read_to_end(&mut unpacked),
+        Ok(Compression::Gzip) => GzDecoder::new(packed).take(limit).read_to_end(&mut unpacked),
+        // Whatever else there may be one day is not looked into.
+        Err(_) => Ok(0),
+    };
     read.map_err(|_| "cannot read decompressed join request")?;
-    Ok(unpacked)
+    Ok((unpacked.len() <= max_bytes).then_some(unpacked))
 }

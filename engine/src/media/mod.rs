@@ -55,12 +55,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{RtcConfig, Shared};
 use crate::refusal::Refusal;
+use crate::work::Memory;
 use network::{Network, Socket};
 use worker::{Sources, Worker};
 
 pub(crate) use client_configuration::augment;
 pub(crate) use joining::{Joining, participant};
-pub(crate) use outbox::{Inbox, pair};
+pub(crate) use outbox::{Inbox, Outgoing, pair};
 
 /// A participant's time in a room. A new one comes with each join that is no resume.
 type PeerId = u64;
@@ -83,9 +84,9 @@ const MAX_COMMANDS: usize = 1024;
 type Call = Box<dyn FnOnce(&mut Worker) + Send>;
 
 enum Command {
-    Join(Box<Joining>, oneshot::Sender<Result<LinkId, Refusal>>),
+    Join(Box<Joining>, oneshot::Sender<Result<LinkId, Refusal>>, Memory),
     /// What a client says, and who waits until it is handled.
-    Signal(LinkId, Box<proto::SignalRequest>, oneshot::Sender<()>),
+    Signal(LinkId, Box<proto::SignalRequest>, oneshot::Sender<()>, Memory),
     /// The signalling connection has ended. All that it has said is handled.
     Lost(LinkId),
     Run(Call),
@@ -140,17 +141,17 @@ impl Media {
     ///
     /// # Errors
     /// What the rooms refuse; [`Refusal::NoNetwork`]; [`Refusal::Overloaded`], also when the engine ends.
-    pub(crate) async fn join(&self, shared: &Arc<Shared>, joining: Joining) -> Result<LinkId, Refusal> {
+    pub(crate) async fn join(&self, shared: &Arc<Shared>, joining: Joining, memory: Memory) -> Result<LinkId, Refusal> {
         let commands = self.start(shared).await?;
         let (reply, outcome) = oneshot::channel();
-        commands.send(Command::Join(Box::new(joining), reply)).await.map_err(|_| Refusal::Overloaded)?;
+        commands.send(Command::Join(Box::new(joining), reply, memory)).await.map_err(|_| Refusal::Overloaded)?;
         outcome.await.map_err(|_| Refusal::Overloaded)?
     }
 
     /// Hands over what a client says, and waits until it is handled, so that the client has to wait, too.
-    pub(crate) async fn signal(&self, link: LinkId, request: proto::SignalRequest) {
+    pub(crate) async fn signal(&self, link: LinkId, request: proto::SignalRequest, memory: Memory) {
         let (reply, handled) = oneshot::channel();
-        self.say(Command::Signal(link, Box::new(request), reply)).await;
+        self.say(Command::Signal(link, Box::new(request), reply, memory)).await;
         // It is not handled if the participant is gone, or the engine ends.
         let _ = handled.await;
     }

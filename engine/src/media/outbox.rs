@@ -2,22 +2,47 @@
 //! never holds up the room.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_response::Message;
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The most messages that wait for one client.
-const MOST_MESSAGES: usize = 4096;
-/// The most bytes that wait for one client. A single message may be longer.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Maximum number of messages that wait for one client.
+const MAX_MESSAGES: usize = 4096;
+/// Maximum bytes that wait for one client. A single message may be longer.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// One client may hold so large a part of what is left of the memory for all.
+const PART_OF_FREE: usize = 4;
 
-/// Of a client for which so many messages or bytes wait it counts that it is behind.
-const MANY_MESSAGES: usize = 256;
-const MANY_BYTES: usize = 1024 * 1024;
+/// From so many messages or bytes on, a client is congested.
+const CONGESTED_MESSAGES: usize = 256;
+const CONGESTED_BYTES: usize = 1024 * 1024;
+
+/// Memory of the messages that wait for all clients together. A message for many clients counts once.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    bytes: AtomicUsize,
+    max_bytes: usize,
+}
+
+impl Outgoing {
+    pub(crate) fn new(max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self { bytes: AtomicUsize::new(0), max_bytes })
+    }
+
+    /// How many bytes may wait for one client. The less memory is left, the sooner those who take little of what they are
+    /// sent have to go; those who take it hold next to nothing.
+    fn max_bytes_of_client(&self) -> usize {
+        let free = self.max_bytes.saturating_sub(self.bytes.load(Ordering::Relaxed));
+        MAX_BYTES.min(free / PART_OF_FREE)
+    }
+}
 
 thread_local! {
     static SENT_BYTES: Cell<u64> = const { Cell::new(0) };
@@ -31,63 +56,145 @@ pub(super) fn sent_bytes() -> u64 {
 /// A message for one or many clients.
 #[derive(Debug)]
 pub(crate) struct Signal {
-    pub(crate) response: proto::SignalResponse,
+    bytes: Bytes,
+    counted: OnceLock<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    outgoing: Arc<Outgoing>,
     bytes: usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.outgoing.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Signal {
     pub(crate) fn new(message: Message) -> Arc<Self> {
-        let response = proto::SignalResponse { message: Some(message) };
-        let bytes = response.encoded_len();
-        Arc::new(Self { response, bytes })
+        let bytes = proto::SignalResponse { message: Some(message) }.encode_to_vec().into();
+        Arc::new(Self { bytes, counted: OnceLock::new() })
+    }
+
+    /// A `SignalResponse` as protobuf.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same as JSON; `None` if there is no JSON for it.
+    pub(crate) fn to_json(&self) -> Option<String> {
+        serde_json::to_string(&proto::SignalResponse::decode(self.bytes.clone()).ok()?).ok()
     }
 }
 
 /// Where a room puts messages for one client. Dropped, the connection ends once they are sent.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    sender: mpsc::Sender<Arc<Signal>>,
+    sender: mpsc::Sender<Queued>,
     held: Arc<AtomicUsize>,
+    outgoing: Arc<Outgoing>,
+    overflowed: CancellationToken,
+    _ends: DropGuard,
 }
 
 /// Where a client's connection takes them from.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    receiver: mpsc::Receiver<Arc<Signal>>,
+    receiver: mpsc::Receiver<Queued>,
+    closing: Closing,
+}
+
+/// What an [`Inbox`] is told of its [`Outbox`].
+#[derive(Debug, Clone)]
+pub(crate) struct Closing {
+    ended: CancellationToken,
+    overflowed: CancellationToken,
+}
+
+/// A message that waits for one client.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    signal: Arc<Signal>,
     held: Arc<AtomicUsize>,
 }
 
-pub(crate) fn pair() -> (Outbox, Inbox) {
-    let (sender, receiver) = mpsc::channel(MOST_MESSAGES);
-    let held = Arc::<AtomicUsize>::default();
-    (Outbox { sender, held: held.clone() }, Inbox { receiver, held })
+impl Deref for Queued {
+    type Target = Signal;
+
+    fn deref(&self) -> &Signal {
+        &self.signal
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.signal.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn pair(outgoing: &Arc<Outgoing>) -> (Outbox, Inbox) {
+    let (sender, receiver) = mpsc::channel(MAX_MESSAGES);
+    let closing = Closing { ended: CancellationToken::new(), overflowed: CancellationToken::new() };
+    let outbox = Outbox {
+        sender,
+        held: Arc::default(),
+        outgoing: outgoing.clone(),
+        overflowed: closing.overflowed.clone(),
+        _ends: closing.ended.clone().drop_guard(),
+    };
+    (outbox, Inbox { receiver, closing })
 }
 
 impl Outbox {
     /// Whether the client takes less than it is told. Whoever has news then had better wait, and tell the newest only.
     pub(crate) fn is_behind(&self) -> bool {
         let waiting = self.sender.max_capacity() - self.sender.capacity();
-        waiting >= MANY_MESSAGES || self.held.load(Ordering::Relaxed) >= MANY_BYTES
+        let held = self.held.load(Ordering::Relaxed);
+        let congested = CONGESTED_BYTES.min(self.outgoing.max_bytes_of_client() / 2);
+        waiting >= CONGESTED_MESSAGES || (held > 0 && held >= congested)
     }
 
-    /// Whether there was room for it.
+    /// Whether there was room for it. If there was none, the client is given up together with all that waits for it.
     pub(crate) fn send(&self, signal: &Arc<Signal>) -> bool {
-        let held = self.held.load(Ordering::Relaxed);
-        if held > 0 && held + signal.bytes > MOST_BYTES {
+        let bytes = signal.bytes.len();
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed);
+        let queued = Queued { signal: signal.clone(), held: self.held.clone() };
+        let fits = held == 0 || held + bytes <= self.outgoing.max_bytes_of_client();
+        if !fits || self.sender.try_send(queued).is_err() {
+            self.overflowed.cancel();
             return false;
         }
-        self.held.fetch_add(signal.bytes, Ordering::Relaxed);
-        SENT_BYTES.set(SENT_BYTES.get() + signal.bytes as u64);
-        self.sender.try_send(signal.clone()).is_ok()
+        SENT_BYTES.set(SENT_BYTES.get() + bytes as u64);
+        signal.counted.get_or_init(|| {
+            self.outgoing.bytes.fetch_add(bytes, Ordering::Relaxed);
+            Counted { outgoing: self.outgoing.clone(), bytes }
+        });
+        true
     }
 }
 
 impl Inbox {
     /// The next message; `None` once nothing more will come.
-    pub(crate) async fn next(&mut self) -> Option<Arc<Signal>> {
-        let signal = self.receiver.recv().await?;
-        self.held.fetch_sub(signal.bytes, Ordering::Relaxed);
-        Some(signal)
+    pub(crate) async fn next(&mut self) -> Option<Queued> {
+        self.receiver.recv().await
+    }
+
+    pub(crate) fn closing(&self) -> Closing {
+        self.closing.clone()
+    }
+}
+
+impl Closing {
+    /// Resolves when the [`Outbox`] is dropped: nothing more will come.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Resolves when there was no room for a message: what waits is of no use any more.
+    pub(crate) async fn overflowed(&self) {
+        self.overflowed.cancelled().await;
     }
 }
 
@@ -95,43 +202,87 @@ impl Inbox {
 mod tests {
     use super::*;
 
+    const MIB: usize = 1024 * 1024;
+
     fn text(bytes: usize) -> Arc<Signal> {
         Signal::new(Message::RefreshToken("x".repeat(bytes)))
     }
 
+    fn plenty() -> Arc<Outgoing> {
+        Outgoing::new(64 * MIB)
+    }
+
     #[test]
     fn a_client_that_takes_nothing_is_given_up_after_so_many_bytes_or_messages() {
-        let (outbox, _inbox) = pair();
-        assert!(outbox.send(&text(MOST_BYTES + 1)), "a single message may be longer");
+        let (outbox, _inbox) = pair(&plenty());
+        assert!(outbox.send(&text(MAX_BYTES + 1)), "a single message may be longer");
         assert!(!outbox.send(&text(1)));
-        let (outbox, _inbox) = pair();
-        assert!((0..MOST_MESSAGES).all(|_| outbox.send(&text(1))));
+        let (outbox, inbox) = pair(&plenty());
+        assert!((0..MAX_MESSAGES).all(|_| outbox.send(&text(1))));
+        assert!(!inbox.closing.overflowed.is_cancelled());
         assert!(!outbox.send(&text(1)));
+        assert!(inbox.closing.overflowed.is_cancelled());
     }
 
     #[tokio::test]
     async fn a_client_is_behind_until_it_takes_what_waits() {
-        let (outbox, mut inbox) = pair();
-        for _ in 0..MANY_MESSAGES {
+        let (outbox, mut inbox) = pair(&plenty());
+        for _ in 0..CONGESTED_MESSAGES {
             assert!(!outbox.is_behind());
             outbox.send(&text(1));
         }
         assert!(outbox.is_behind());
         inbox.next().await.unwrap();
         assert!(!outbox.is_behind());
-        outbox.send(&text(MANY_BYTES));
+        outbox.send(&text(CONGESTED_BYTES));
         assert!(outbox.is_behind());
     }
 
     #[tokio::test]
     async fn what_is_taken_makes_room() {
-        let (outbox, mut inbox) = pair();
-        assert!(outbox.send(&text(MOST_BYTES)));
-        assert!(!outbox.send(&text(1)));
-        inbox.next().await.unwrap();
-        assert!(outbox.send(&text(MOST_BYTES)));
+        let (outbox, mut inbox) = pair(&plenty());
+        assert!(outbox.send(&text(MAX_BYTES)));
+        let first = inbox.next().await.unwrap();
+        assert!(outbox.is_behind(), "what is being sent still counts");
+        drop(first);
+        assert!(outbox.send(&text(1)));
         drop(outbox);
         assert!(inbox.next().await.is_some(), "what was put in is still sent");
         assert!(inbox.next().await.is_none());
+        inbox.closing().ended().await;
+    }
+
+    #[test]
+    fn those_who_take_little_go_before_all_memory_is_taken_and_the_others_stay() {
+        let outgoing = plenty();
+        let deaf: Vec<_> = (0..100).map(|_| pair(&outgoing)).collect();
+        let mut gone = 0;
+        for _ in 0..80 {
+            gone += deaf.iter().filter(|(outbox, _)| !outbox.send(&text(MIB / 10))).count();
+        }
+        assert!(gone > 100, "{gone}");
+        assert!(outgoing.bytes.load(Ordering::Relaxed) <= 64 * MIB);
+        let (quick, _inbox) = pair(&outgoing);
+        assert!(quick.send(&text(MIB / 10)) && quick.send(&text(1000)), "it holds less than any of the others");
+        drop(deaf);
+        assert!(outgoing.bytes.load(Ordering::Relaxed) < 2 * MIB, "all is given back");
+    }
+
+    #[test]
+    fn a_message_for_many_counts_once() {
+        let outgoing = plenty();
+        let clients: Vec<_> = (0..500).map(|_| pair(&outgoing)).collect();
+        let message = text(MIB / 2);
+        for _ in 0..2 {
+            assert!(clients.iter().all(|(outbox, _)| outbox.send(&message)));
+        }
+        assert!(outgoing.bytes.load(Ordering::Relaxed) < MIB);
+        drop((clients, message));
+        assert_eq!(outgoing.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_message_is_written_as_json_where_there_is_json_for_it() {
+        assert_eq!(text(1).to_json().unwrap(), r#"{"refreshToken":"x"}"#);
     }
 }

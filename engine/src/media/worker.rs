@@ -264,7 +264,7 @@ impl Worker {
     fn enqueue(&mut self, command: Command) {
         let lane = match &command {
             Command::Run(_) => Lane::Api,
-            Command::Join(joining, _) => self.lane(&joining.grants.room, joining.claims.identity()),
+            Command::Join(joining, ..) => self.lane(&joining.grants.room, joining.claims.identity()),
             Command::Signal(link, ..) => match self.links.get(link) {
                 Some((_, lane)) => *lane,
                 None => return,
@@ -369,8 +369,8 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             // Whoever asked may have gone; the participant is then as good as lost, and treated so.
-            Command::Join(joining, reply) => drop(reply.send(self.join(*joining))),
-            Command::Signal(link, request, handled) => {
+            Command::Join(joining, reply, _memory) => drop(reply.send(self.join(*joining))),
+            Command::Signal(link, request, handled, _memory) => {
                 if let Some((id, _)) = self.links.get(&link).copied() {
                     self.with(id, |room, context| room.asked(context, id, request.message));
                     self.register(id);

@@ -6,13 +6,19 @@
 #[expect(clippy::allow_attributes, reason = "each suite uses another part")]
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
+#[path = "../isolation/wire.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod wire;
 
 mod bodies;
 mod crowd;
 mod generated;
 mod generators;
 mod http;
+mod origins;
 mod slow;
+mod websockets;
 
 use std::ops::Deref;
 use std::panic;
@@ -41,15 +47,19 @@ impl Watched {
     }
 
     fn start_with(limits: Limits) -> Self {
+        Self::start_with_keys(limits, support::KEYS)
+    }
+
+    fn start_with_keys(limits: Limits, keys: &[(&str, &str)]) -> Self {
         WATCH.call_once(|| {
             let report = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
-                let by_engine = thread::current().name() == Some("maravilla-engine");
+                let by_engine = thread::current().name().is_some_and(|name| name.starts_with("maravilla-"));
                 PANICS.fetch_add(usize::from(by_engine), Ordering::Relaxed);
                 report(info);
             }));
         });
-        let engine = support::start_with(limits);
+        let engine = support::start_with_keys(limits, keys);
         let mut client = Client::connect(engine.address());
         for name in KEPT {
             let room = json!({ "name": name, "emptyTimeout": 1000, "maxParticipants": 7, "metadata": "kept" });

@@ -17,11 +17,22 @@ pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 
+/// The bit of a frame's first byte that says that it is its message's last.
+pub const FINAL: u8 = 0x80;
+
 /// A message in one frame. Its mask is zero, so the payload is sent as it is.
 pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(payload.len() + 14);
-    bytes.push(0x80 | opcode);
-    match payload.len() {
+    let mut bytes = header(FINAL | opcode, payload.len());
+    bytes.reserve_exact(payload.len());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The header of a frame whose payload has that length.
+pub fn header(first: u8, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(14);
+    bytes.push(first);
+    match length {
         length @ ..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
         length => {
             bytes.push(0x80 | 127);
@@ -29,7 +40,6 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(payload);
     bytes
 }
 
@@ -99,22 +109,7 @@ impl Wire {
     /// What the socket says; `UnexpectedEof` at its end.
     pub fn hear(&mut self) -> io::Result<Told> {
         loop {
-            let mut head = [0; 2];
-            self.0.read_exact(&mut head)?;
-            let mut length = usize::from(head[1]);
-            let longer = match length {
-                126 => 2,
-                127 => 8,
-                _ => 0,
-            };
-            if longer > 0 {
-                let mut bytes = [0; 8];
-                self.0.read_exact(&mut bytes[8 - longer..])?;
-                length = usize::try_from(u64::from_be_bytes(bytes)).unwrap();
-            }
-            let mut payload = vec![0; length];
-            self.0.read_exact(&mut payload)?;
-            let opcode = head[0] & 0x0f;
+            let (opcode, payload) = self.read_frame()?;
             if opcode == CLOSE {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -124,5 +119,41 @@ impl Wire {
                 return Ok(told);
             }
         }
+    }
+
+    /// The code with which the engine closes the connection. Other frames are skipped.
+    ///
+    /// # Errors
+    /// What the socket says; `UnexpectedEof` where it ends without a code.
+    pub fn close_code(&mut self) -> io::Result<u16> {
+        loop {
+            if let (CLOSE, payload) = self.read_frame()? {
+                let code = payload.first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
+                return Ok(u16::from_be_bytes(*code));
+            }
+        }
+    }
+
+    /// The opcode and the payload of the next frame.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn read_frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head)?;
+        let mut length = usize::from(head[1]);
+        let longer = match length {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        if longer > 0 {
+            let mut bytes = [0; 8];
+            self.0.read_exact(&mut bytes[8 - longer..])?;
+            length = usize::try_from(u64::from_be_bytes(bytes)).unwrap();
+        }
+        let mut payload = vec![0; length];
+        self.0.read_exact(&mut payload)?;
+        Ok((head[0] & 0x0f, payload))
     }
 }

@@ -15,6 +15,9 @@ pub const SECRET: &str = "the-first-secret-is-longer-than-32-bytes";
 pub const OTHER_KEY: &str = "APIother";
 pub const OTHER_SECRET: &str = "the-other-secret-is-longer-than-32-bytes";
 
+/// The keys of an engine that is started without others.
+pub const KEYS: &[(&str, &str)] = &[(KEY, SECRET), (OTHER_KEY, OTHER_SECRET)];
+
 /// Far longer than anything takes: a test that waits for it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,12 +26,16 @@ pub fn start() -> Engine {
 }
 
 pub fn start_with(limits: Limits) -> Engine {
-    try_start(limits, RtcConfig::default()).unwrap()
+    start_with_keys(limits, KEYS)
+}
+
+pub fn start_with_keys(limits: Limits, keys: &[(&str, &str)]) -> Engine {
+    let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Engine::start(&Config { host, port: Port::Any, keys, limits, rtc: RtcConfig::default() }).unwrap()
 }
 
 pub fn try_start(limits: Limits, rtc: RtcConfig) -> Result<Engine, StartError> {
-    let keys = &[(KEY, SECRET), (OTHER_KEY, OTHER_SECRET)];
-    Engine::start(&Config { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: Port::Any, keys, limits, rtc })
+    Engine::start(&Config { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: Port::Any, keys: KEYS, limits, rtc })
 }
 
 pub fn close(engine: &Engine) {
@@ -149,6 +156,13 @@ pub fn now() -> i64 {
 /// A token of the first key that allows all that `video` says.
 pub fn token(video: &Value) -> String {
     let claims = json!({ "iss": KEY, "sub": "ann", "exp": now() + 600, "video": video });
+    sign(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), SECRET)
+}
+
+/// A token of the first key with which that participant may join a room.
+pub fn join_token(room: &str, identity: &str) -> String {
+    let video = json!({ "roomJoin": true, "room": room, "canUpdateOwnMetadata": true });
+    let claims = json!({ "iss": KEY, "sub": identity, "exp": now() + 600, "video": video });
     sign(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), SECRET)
 }
 
