@@ -36,6 +36,10 @@ export interface EmbeddedOptions {
   advertisedHost?: string
   /** Where clients connect, if a proxy stands before the engine. */
   publicUrl?: string
+  /** The UDP and TCP port for media; absent: any free one. */
+  rtcPort?: number
+  /** The IP addresses that clients send media to; absent: the machine's own. */
+  rtcAddresses?: Array<string>
   /** The API key; absent: a random one. */
   apiKey?: string
   /** The API secret; given with the key. */
