@@ -42,7 +42,8 @@ const KNOWN_PAYLOAD_TYPES: &str = "0";
 type PayloadTypes = [bool; 128];
 
 /// What each payload type of a connection means: its codec, and the parameters of that. A section that gives it another meaning is
-/// against BUNDLE (RFC 9143, section 9.1), and makes str0m panic.
+/// against BUNDLE (RFC 9143, section 9.1), and makes str0m panic. The parameters of Opus are not part of its meaning, because they
+/// are preferences of a receiver (RFC 7587, section 6.1): clients add `stereo=1` for a single track.
 #[derive(Debug, Default)]
 pub(crate) struct Meanings {
     known: HashMap<u8, (String, Option<String>)>,
@@ -52,6 +53,8 @@ impl Meanings {
     /// Whether the payload type means this, or has meant nothing yet.
     fn agree(&mut self, payload_type: &PayloadType<'_>) -> bool {
         let PayloadType { number, codec, parameters } = *payload_type;
+        let is_opus = codec.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("opus/"));
+        let parameters = parameters.filter(|_| !is_opus);
         let (known_codec, known_parameters) =
             self.known.entry(number).or_insert_with(|| (codec.to_owned(), parameters.map(str::to_owned)));
         known_codec == codec && known_parameters.as_deref() == parameters

@@ -481,3 +481,18 @@ impl ExtensionSerializer for Nothing {
         false
     }
 }
+
+#[test]
+fn opus_keeps_its_payload_type_in_a_section_with_other_parameters() {
+    let section = |mid: &str, parameters: &str| {
+        format!(
+            "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=mid:{mid}\r\na=sendonly\r\na=rtpmap:111 opus/48000/2\r\n\
+             a=fmtp:111 {parameters}\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n"
+        )
+    };
+    let mut meanings = Meanings::default();
+    for (mid, parameters) in [("0", "minptime=10;useinbandfec=1"), ("1", "minptime=10;stereo=1;useinbandfec=1")] {
+        let reduced = reduce(&section(mid, parameters), &mut meanings, |_| false).unwrap();
+        assert!(reduced.contains("SAVPF 111 63\r\n"), "{reduced}");
+    }
+}
