@@ -1,6 +1,6 @@
 'use strict';
 
-// What the package is for workers, edge runtimes and browsers.
+// The entry for workers, edge runtimes and browsers.
 
 require('./support/environment.js');
 const fs = require('node:fs');

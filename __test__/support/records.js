@@ -1,6 +1,6 @@
 'use strict';
 
-// What apps have of their users and pass on whole.
+// User records as apps pass them on, whole.
 
 /** As Decimal.js, Prisma's numbers of arbitrary precision: an instance of a class whose fields are short. */
 class Decimal {

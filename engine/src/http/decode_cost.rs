@@ -17,7 +17,7 @@ const JSON_VALUE_BYTES: usize = GROWTH * size_of::<serde_json::Value>();
 /// Bytes of a JSON object: one node of a B-tree, and the message that it becomes.
 const JSON_OBJECT_BYTES: usize = 1024;
 
-/// What a message may cost.
+/// Limits of the cost of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Maximum number of fields and list elements, nested ones included.
@@ -35,7 +35,7 @@ pub(super) const SIGNAL: Limits = Limits { parts: 65_536, factor: 8, json_factor
 /// Of a body of the server API: short room names, as many as there may be rooms.
 pub(super) const BODY: Limits = Limits { parts: 300_000, factor: 16, json_factor: 32, bytes: 32 * 1024 * 1024 };
 
-/// What the cost of a message depends on: its size in memory, and the fields that are messages themselves.
+/// Inputs to the cost of a message: its size in memory, and the fields that are messages themselves.
 pub(super) struct Message {
     bytes: usize,
     fields: &'static [(u32, &'static Message)],
