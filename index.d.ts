@@ -205,6 +205,16 @@ export interface PlatformOptions {
   port?: number | undefined;
   /** `MARAVILLA_MEDIA_PUBLIC_URL`: embedded: what clients get as URL, such as a proxy's; default: host and port. */
   publicUrl?: string | undefined;
+  /**
+   * `MARAVILLA_MEDIA_RTC_PORT`: embedded: the port for media, of UDP and of TCP, 1 to 65,535; default: any free one, chosen at the
+   * first join. One that is given is opened with the engine; if it is taken, the first call rejects with `INVALID_CONFIG`.
+   */
+  rtcPort?: number | undefined;
+  /**
+   * `MARAVILLA_MEDIA_RTC_ADDRESS`: embedded: up to 8 IP addresses, separated by commas, that clients send media to, such as a
+   * container's host or the outer address of a NAT; default: the machine's own. The port is the same at each: `rtcPort`.
+   */
+  rtcAddress?: string | undefined;
   /** `MARAVILLA_MEDIA_ROOM_PREFIX`: put before every room name on the server, and taken off again. Must not end in a letter or digit. */
   roomPrefix?: string | undefined;
   /** `MARAVILLA_MEDIA_TOKEN_TTL_SECS`: seconds for which a token opens its room, 1 to 2,592,000; default 21600 (6 h). */

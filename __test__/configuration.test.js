@@ -94,7 +94,7 @@ describe('provider', () => {
 
   test('is livekit where nothing says otherwise, whatever the embedded engine is told', async () => {
     setEnv(WHOLE);
-    setEnv({ host: 'not an address', port: 'x', publicUrl: 'not a url', apiKey: 'half' }, 'embedded');
+    setEnv({ host: 'not an address', port: 'x', publicUrl: 'not a url', rtcPort: 'x', rtcAddress: 'x', apiKey: 'half' }, 'embedded');
     expect(await claimsOf(getPlatform().media)).toMatchObject({ url: WHOLE.url, iss: WHOLE.apiKey });
     expect(warnings()).toEqual([]);
   });
@@ -332,7 +332,7 @@ describe.each(Object.entries(WRONG))('%s', (_, [fields, named]) => {
 describe('options', () => {
   const wrongTypes = [null, true, 0, 1n, Symbol('s'), {}, [], () => 'x'];
 
-  test.each(['provider', 'url', 'apiUrl', 'apiKey', 'apiSecret', 'roomPrefix', 'host', 'publicUrl'])('%s must be a string', (field) => {
+  test.each(['provider', 'url', 'apiUrl', 'apiKey', 'apiSecret', 'roomPrefix', 'host', 'publicUrl', 'rtcAddress'])('%s must be a string', (field) => {
     for (const value of wrongTypes) {
       expect(failureIn(() => createPlatform({ ...WHOLE, [field]: value })).code).toBe('INVALID_CONFIG');
     }
@@ -364,7 +364,7 @@ describe('options', () => {
     }
   });
 
-  test.each([['apikey', 'apiKey'], ['apiSecert', 'apiSecret'], ['apiURL', 'apiUrl'], ['tokenTtlSec', 'tokenTtlSecs'], ['timeoutMS', 'timeoutMs'], ['roomPrefx', 'roomPrefix'], ['providers', 'provider'], ['uri', 'url'], ['publicURL', 'publicUrl'], ['hosts', 'host'], ['ports', 'port']])(
+  test.each([['apikey', 'apiKey'], ['apiSecert', 'apiSecret'], ['apiURL', 'apiUrl'], ['tokenTtlSec', 'tokenTtlSecs'], ['timeoutMS', 'timeoutMs'], ['roomPrefx', 'roomPrefix'], ['providers', 'provider'], ['uri', 'url'], ['publicURL', 'publicUrl'], ['hosts', 'host'], ['ports', 'port'], ['rtcport', 'rtcPort'], ['rtcAdress', 'rtcAddress'], ['rtcAddresses', 'rtcAddress']])(
     'with a typo are refused: %s',
     (typo, near) => {
       const error = failureIn(() => createPlatform({ ...WHOLE, [typo]: 'x' }));
@@ -378,7 +378,7 @@ describe('options', () => {
   });
 
   test('that are undefined are absent', () => {
-    const all = Object.fromEntries([...Object.keys(VARIABLES), 'host', 'port', 'publicUrl', 'env', 'devServerUrl', 'tenant'].map((name) => [name, undefined]));
+    const all = Object.fromEntries([...Object.keys(VARIABLES), 'host', 'port', 'publicUrl', 'rtcPort', 'rtcAddress', 'env', 'devServerUrl', 'tenant'].map((name) => [name, undefined]));
     expect(createPlatform(all).media).toBeUndefined();
     expect(getPlatform(all).media).toBeUndefined();
   });

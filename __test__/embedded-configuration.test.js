@@ -1,6 +1,8 @@
 'use strict';
 
 require('./support/environment.js');
+const dgram = require('node:dgram');
+const { once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -8,8 +10,9 @@ const { inspect } = require('node:util');
 const { clearPlatformCache, createPlatform, getPlatform } = require('../index.js');
 const { resultOf } = require('./support/child.js');
 const { VARIABLES, setEnv, variables, warnings } = require('./support/configuration.js');
-const { ann, freePort, openEmbedded, portOf } = require('./support/embedded.js');
+const { ann, candidatesOf, freePort, occupy, openEmbedded, portOf } = require('./support/embedded.js');
 const { failureIn } = require('./support/failure.js');
+const { cleanUp } = require('./support/serve.js');
 const { readToken } = require('./support/token.js');
 
 const EMBEDDED = { provider: 'embedded' };
@@ -28,6 +31,8 @@ const VISIBLE = {
   host: { values: ['127.0.0.1', '127.0.0.2'], see: async (media) => new URL(await media.mediaUrl()).hostname },
   port: { values: [], see: async (media) => portOf(await media.mediaUrl()) },
   publicUrl: { values: ['wss://a.example', 'wss://b.example/media'], see: async (media) => media.mediaUrl() },
+  rtcPort: { values: [], see: async (media) => Number((await candidatesOf(media))[0].split(' ')[2]) },
+  rtcAddress: { values: ['127.0.0.7', '127.0.0.8'], see: async (media) => (await candidatesOf(media))[0].split(' ')[1] },
   apiKey: { values: ['key-a', 'key-b'], see: async (media) => (await minted(media)).iss },
   apiSecret: {
     values: ['secret-a', 'secret-b'],
@@ -56,7 +61,7 @@ describe.each(Object.keys(VISIBLE))('%s of the embedded engine', (field) => {
   const { see } = VISIBLE[field];
   const others = field.startsWith('api') ? PAIR : {};
   let [first, second] = VISIBLE[field].values;
-  if (field === 'port') {
+  if (field.toLowerCase().endsWith('port')) {
     beforeEach(async () => {
       [first, second] = [await freePort(), await freePort()];
     });
@@ -81,7 +86,7 @@ describe.each(Object.keys(VISIBLE))('%s of the embedded engine', (field) => {
 
 describe('the embedded engine', () => {
   test('is chosen by variable or option, and by nothing else', async () => {
-    setEnv({ host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example', ...PAIR }, 'embedded');
+    setEnv({ host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example', rtcPort: await freePort(), rtcAddress: '192.0.2.7', ...PAIR }, 'embedded');
     expect(getPlatform().media).toBeUndefined();
     expect(createPlatform({ env: process.env }).media).toBeUndefined();
     clearPlatformCache();
@@ -129,8 +134,7 @@ describe('the embedded engine', () => {
     expect(() => readToken(token, PAIR.apiSecret)).not.toThrow();
   });
 
-  test.each(['host', 'port', 'publicUrl'])('must be named where option %s is given', (field) => {
-    const value = { host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example' }[field];
+  test.each(Object.entries({ host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example', rtcPort: 50_000, rtcAddress: '192.0.2.7' }))('must be named where option %s is given', (field, value) => {
     const error = failureIn(() => createPlatform({ [field]: value }));
     expect(error.code).toBe('INVALID_CONFIG');
     expect(error.message).toContain(field);
@@ -196,6 +200,57 @@ test.each([
   expect((await minted(media)).url).toBe(handedOut);
 });
 
+describe('media', () => {
+  const RTC_PORT = { code: 'INVALID_CONFIG', message: expect.stringContaining('MARAVILLA_MEDIA_RTC_PORT') };
+
+  test.each([['UDP'], ['TCP']])('rtcPort that is in use for %s rejects the first call with INVALID_CONFIG', async (protocol) => {
+    const port = await (protocol === 'TCP' ? occupy().then((taken) => taken.port) : occupyUdp());
+    const { media } = openEmbedded({ rtcPort: port });
+    await expect(media.listRooms()).rejects.toMatchObject(RTC_PORT);
+    await expect(media.mediaUrl()).rejects.toMatchObject(RTC_PORT);
+  });
+
+  test('rtcPort is free again once the platform is closed', async () => {
+    const rtcPort = await freePort();
+    const platform = openEmbedded({ rtcPort });
+    await platform.media.mediaUrl();
+    await expect(occupy(rtcPort)).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    await platform.close();
+    await occupy(rtcPort);
+  });
+
+  test('rtcPort cannot be the port of signalling', () => {
+    for (const fields of [{ port: 50_000, rtcPort: 50_000 }]) {
+      expect(failureIn(() => createPlatform({ ...EMBEDDED, ...fields }))).toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringContaining('rtcPort') });
+      expect(createPlatform({ env: variables({ ...EMBEDDED, ...fields }, 'embedded') }).media).toBeUndefined();
+      expect(warnings()[0]).toContain('MARAVILLA_MEDIA_RTC_PORT');
+    }
+  });
+
+  test.each([
+    ['192.0.2.7', ['192.0.2.7']],
+    ['2001:db8::7', ['2001:db8::7']],
+    ['192.0.2.7,2001:DB8:0::7', ['192.0.2.7', '2001:db8::7']],
+    [' 192.0.2.7 , 192.0.2.8\n', ['192.0.2.7', '192.0.2.8']],
+    ['192.0.2.7,192.0.2.7', ['192.0.2.7']],
+    ['::ffff:192.0.2.7', ['::ffff:192.0.2.7']],
+    ['127.0.0.1', ['127.0.0.1']],
+  ])('rtcAddress %j is offered to clients in place of the machine’s own addresses', async (rtcAddress, addresses) => {
+    const rtcPort = await freePort();
+    const offered = await candidatesOf(openEmbedded({ rtcAddress, rtcPort }).media);
+    expect(offered).toEqual(['tcp', 'udp'].flatMap((protocol) => addresses.map((address) => `${protocol} ${address} ${rtcPort}`)));
+  });
+});
+
+/** A UDP port of loopback that is taken as long as the test. */
+async function occupyUdp() {
+  const socket = dgram.createSocket('udp4');
+  cleanUp(() => socket.close());
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  return socket.address().port;
+}
+
 /** Configurations that are wrong: the fields, and the one that the message must name. */
 const WRONG = {
   'a key without a secret': [{ apiKey: 'k' }, 'apiSecret'],
@@ -207,6 +262,13 @@ const WRONG = {
     ['rooms.example', '127.0.0.1:7880', '[::1]', 'fe80::1%lo', '256.1.1.1', '127.1', ' 127.0.0.1', '*', 'LOCALHOST', 'ws://127.0.0.1'].map((host) => [`host ${host}`, [{ host }, 'host']]),
   ),
   ...Object.fromEntries(['-1', '65536', '1.5', 'x', '0x10', '1e3', ' 5', '７８８０'].map((port) => [`port ${port}`, [{ port }, 'port']])),
+  ...Object.fromEntries(['-1', '0', '65536', '1.5', 'x', '50000-60000'].map((rtcPort) => [`rtcPort ${rtcPort}`, [{ rtcPort }, 'rtcPort']])),
+  ...Object.fromEntries(
+    ['rooms.example', '192.0.2.7:50000', '[2001:db8::7]', 'fe80::1%lo', '0.0.0.0', '::', '0::0', '192.0.2.7,', ',', '192.0.2.7;192.0.2.8', '192.0.2.7 192.0.2.8', '192.0.2.256', Array.from({ length: 9 }, (_, last) => `192.0.2.${last}`).join()].map((rtcAddress) => [
+      `rtcAddress ${rtcAddress}`,
+      [{ rtcAddress }, 'rtcAddress'],
+    ]),
+  ),
   ...Object.fromEntries(
     ['not a url', 'rooms.example', 'ftp://rooms.example', 'wss://user:pass@rooms.example', 'wss://rooms.example?x=1', 'wss://rooms.example#x', 'ws://rooms.example:99999'].map((publicUrl) => [`publicUrl ${publicUrl}`, [{ publicUrl }, 'publicUrl']]),
   ),
@@ -228,7 +290,7 @@ describe.each(Object.entries(WRONG))('%s', (_, [fields, named]) => {
   });
 
   // Numbers are numbers in code; those that are wrong stand below.
-  if ('port' in fields) return;
+  if ('port' in fields || 'rtcPort' in fields) return;
   test('in code is thrown as INVALID_CONFIG', () => {
     for (const make of [getPlatform, createPlatform]) {
       const error = failureIn(() => make({ ...EMBEDDED, ...fields }));
@@ -247,6 +309,21 @@ test('port must be a whole number from 0 to 65,535', () => {
   for (const port of [0, 1, 65_535]) expect(createPlatform({ ...EMBEDDED, port }).media).toBeDefined();
 });
 
+test('rtcPort must be a whole number from 1 to 65,535', () => {
+  for (const rtcPort of [null, true, '5', 1n, Symbol('s'), {}, [], [5], () => 5, NaN, Infinity, -1, 0, 0.5, 65_536, 2 ** 53]) {
+    expect(failureIn(() => createPlatform({ ...EMBEDDED, rtcPort })).code).toBe('INVALID_CONFIG');
+  }
+  for (const rtcPort of [1, 65_535]) expect(createPlatform({ ...EMBEDDED, rtcPort }).media).toBeDefined();
+});
+
+test('a wrong rtcAddress is told with what was expected and the part that is wrong', () => {
+  const { message } = failureIn(() => createPlatform({ ...EMBEDDED, rtcAddress: '192.0.2.7, rooms.example' }));
+  expect(message).toContain('option rtcAddress: expected IP addresses');
+  expect(message).toContain('got "rooms.example"');
+  const { message: many } = failureIn(() => createPlatform({ ...EMBEDDED, rtcAddress: Array.from({ length: 9 }, (_, last) => `192.0.2.${last}`).join() }));
+  expect(many).toContain('expected at most 8 IP addresses, got 9');
+});
+
 test('a provider that is not known is told of all that are', () => {
   const { code, message } = failureIn(() => createPlatform({ provider: 'embeded' }));
   expect(code).toBe('INVALID_CONFIG');
@@ -254,8 +331,8 @@ test('a provider that is not known is told of all that are', () => {
 });
 
 describe('getPlatform', () => {
-  const first = { ...EMBEDDED, ...PAIR, host: '127.0.0.1', port: 0, publicUrl: 'wss://a.example', roomPrefix: 'a:' };
-  const changed = { provider: 'livekit', host: '::1', port: 1, publicUrl: 'wss://b.example', apiKey: 'other', apiSecret: 'another-secret', roomPrefix: 'b:', tokenTtlSecs: 5, timeoutMs: 5 };
+  const first = { ...EMBEDDED, ...PAIR, host: '127.0.0.1', port: 0, publicUrl: 'wss://a.example', rtcPort: 50_000, rtcAddress: '192.0.2.7', roomPrefix: 'a:' };
+  const changed = { provider: 'livekit', host: '::1', port: 1, publicUrl: 'wss://b.example', rtcPort: 50_001, rtcAddress: '192.0.2.8', apiKey: 'other', apiSecret: 'another-secret', roomPrefix: 'b:', tokenTtlSecs: 5, timeoutMs: 5 };
 
   test.each(Object.entries(changed))('with another %s throws INVALID_CONFIG and names it', (field, value) => {
     const platform = getPlatform(first);

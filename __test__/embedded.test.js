@@ -265,13 +265,13 @@ describe('getPlatform shares one engine', () => {
     expect(result).toEqual({ codes: [0, 0], seen: [1, 2], urls: 1, rooms: ['first', 'second'], status: 200, listening: 1 });
   });
 
-  test('and refuses another host, port or key while it runs', async () => {
+  test('and refuses another host, port, media port or key while it runs', async () => {
     const result = await told(
       `const options = { provider: 'embedded', host: '127.0.79.5', port: 0, apiKey: 'key', apiSecret: 'the-secret-itself' };
       const url = await platform.getPlatform(options).media.mediaUrl();
       const port = portOf(url);
       const codes = {};
-      for (const [name, change] of Object.entries({ none: {}, same: { port }, host: { host: '127.0.79.6' }, port: { port: port === 1024 ? 1025 : port - 1 }, key: { apiKey: 'other' }, secret: { apiSecret: 'another-secret' } })) {
+      for (const [name, change] of Object.entries({ none: {}, same: { port }, host: { host: '127.0.79.6' }, port: { port: port === 1024 ? 1025 : port - 1 }, rtcPort: { rtcPort: 1 }, rtcAddress: { rtcAddress: '192.0.2.7' }, key: { apiKey: 'other' }, secret: { apiSecret: 'another-secret' } })) {
         platform.clearPlatformCache();
         const { media } = platform.getPlatform({ ...options, ...change });
         const outcomes = await Promise.all([media.listRooms(), media.mediaUrl(), media.generateToken('room', { identity: 'ann', name: '' })].map((call) => call.then(() => 'fine', ({ code, message }) => (/itself|another-secret/.test(message) ? message : code))));
@@ -282,7 +282,7 @@ describe('getPlatform shares one engine', () => {
       tell(codes);`,
     );
     const refused = 'INVALID_CONFIG';
-    expect(result).toEqual({ none: 'fine', same: 'fine', host: refused, port: refused, key: refused, secret: refused, absent: true });
+    expect(result).toEqual({ none: 'fine', same: 'fine', host: refused, port: refused, rtcPort: refused, rtcAddress: refused, key: refused, secret: refused, absent: true });
   });
 });
 

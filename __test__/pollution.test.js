@@ -56,6 +56,8 @@ const OPTIONS = {
   host: '127.0.0.9',
   port: 1,
   publicUrl: 'wss://evil.example',
+  rtcPort: 1,
+  rtcAddress: '192.0.2.66',
   roomPrefix: 'evil:',
   tokenTtlSecs: 1,
   timeoutMs: 1,

@@ -109,7 +109,7 @@ function chosenName(settings, fault) {
     return provider.value;
   }
   if (namesLiveKit(settings)) return 'livekit';
-  const stray = ['host', 'port', 'publicUrl'].find((field) => settings[field]);
+  const stray = ['host', 'port', 'publicUrl', 'rtcPort', 'rtcAddress'].find((field) => settings[field]);
   if (stray !== undefined) fault(`option ${stray} is for the embedded engine: set option provider to 'embedded' as well`, stray);
   return 'none';
 }

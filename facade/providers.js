@@ -21,6 +21,8 @@ const EMBEDDED = {
   host: 'MARAVILLA_MEDIA_HOST',
   port: 'MARAVILLA_MEDIA_PORT',
   publicUrl: 'MARAVILLA_MEDIA_PUBLIC_URL',
+  rtcPort: 'MARAVILLA_MEDIA_RTC_PORT',
+  rtcAddress: 'MARAVILLA_MEDIA_RTC_ADDRESS',
   apiKey: 'MARAVILLA_MEDIA_API_KEY',
   apiSecret: 'MARAVILLA_MEDIA_API_SECRET',
   ...VARIABLES,
@@ -32,7 +34,10 @@ const PROVIDERS = {
 };
 
 /** The smallest and the largest value of each number. */
-const RANGES = { tokenTtlSecs: [1, 2_592_000], timeoutMs: [1, 2_147_483_647], port: [0, 65_535] };
+const RANGES = { tokenTtlSecs: [1, 2_592_000], timeoutMs: [1, 2_147_483_647], port: [0, 65_535], rtcPort: [1, 65_535] };
+
+/** Addresses in `rtcAddress`; further ones are INVALID_CONFIG. Clients try each pair of addresses, and the engine offers as many of its own. */
+const MAX_RTC_ADDRESSES = 8;
 
 /** Characters of a value from the environment that a message shows. Longer ones may be secrets in the wrong place. */
 const MAX_VALUE_CHARS = 24;
@@ -57,8 +62,10 @@ function readEmbedded(settings, fault) {
   return {
     provider: 'embedded',
     ...readHost(settings.host, fault),
-    port: settings.port && readNumber(settings, 'port', undefined, fault),
+    port: readNumber(settings, 'port', undefined, fault),
     publicUrl: readUrl(settings, 'publicUrl', fault)?.replace(/^http/, 'ws'),
+    rtcPort: readRtcPort(settings, fault),
+    rtcAddresses: readAddresses(settings.rtcAddress, fault),
     ...readShared(settings, fault),
   };
 }
@@ -111,6 +118,31 @@ function readHost(setting, fault) {
   }
   const advertised = { '0.0.0.0': () => outerAddress('IPv4'), '[::]': () => outerAddress('IPv6') }[inUrl(host)];
   return { host, advertisedHost: inUrl(advertised?.() ?? host) };
+}
+
+/** The port for media. Signalling has a port of its own, because media uses TCP as well. */
+function readRtcPort(settings, fault) {
+  const rtcPort = readNumber(settings, 'rtcPort', undefined, fault);
+  const { port } = settings;
+  if (port !== undefined && rtcPort === Number(port.value)) {
+    fault(`${settings.rtcPort.label}: ${rtcPort} is ${port.label} already: media needs another port than signalling`, 'rtcPort', 'port');
+  }
+  return rtcPort;
+}
+
+/** Addresses for candidates: no zone, because it means something on this machine only, and no wildcard, because nothing connects to it. */
+function readAddresses(setting, fault) {
+  if (setting === undefined) return undefined;
+  const { isIP } = require('node:net');
+  const addresses = [...new Set(setting.value.split(',').map((address) => address.trim()))];
+  const wrong = addresses.find((address) => isIP(address) === 0 || address.includes('%') || ['0.0.0.0', '[::]'].includes(inUrl(address)));
+  if (wrong !== undefined) {
+    const expected = 'expected IP addresses that clients can reach, separated by commas, such as 203.0.113.7, without port';
+    fault(`${setting.label}: ${expected}, got ${show(wrong)}`, 'rtcAddress');
+  } else if (addresses.length > MAX_RTC_ADDRESSES) {
+    fault(`${setting.label}: expected at most ${MAX_RTC_ADDRESSES} IP addresses, got ${addresses.length}: leave out those that clients need least`, 'rtcAddress');
+  }
+  return addresses;
 }
 
 const inUrl = (address) => new URL(`http://${address.includes(':') ? `[${address}]` : address}`).hostname;

@@ -29,6 +29,8 @@ const VARIABLES = {
     host: 'MARAVILLA_MEDIA_HOST',
     port: 'MARAVILLA_MEDIA_PORT',
     publicUrl: 'MARAVILLA_MEDIA_PUBLIC_URL',
+    rtcPort: 'MARAVILLA_MEDIA_RTC_PORT',
+    rtcAddress: 'MARAVILLA_MEDIA_RTC_ADDRESS',
     apiKey: 'MARAVILLA_MEDIA_API_KEY',
     apiSecret: 'MARAVILLA_MEDIA_API_SECRET',
   },

@@ -3,8 +3,10 @@
 // Platforms with an engine of their own, which end with their test; and looks at the engine from outside.
 
 const { createHmac } = require('node:crypto');
-const { once } = require('node:events');
+const { on, once } = require('node:events');
 const net = require('node:net');
+const { SignalResponse } = require('@livekit/protocol');
+const WebSocket = require('ws');
 const { createPlatform } = require('../../index.js');
 const { cleanUp } = require('./serve.js');
 
@@ -49,6 +51,26 @@ async function validate(url, token) {
   return response.status;
 }
 
+/**
+ * The candidates in the engine's first offer to a client that joins, such as `udp 127.0.0.1 50000`, sorted.
+ * @param {import('../../index.js').MediaService} media
+ */
+async function candidatesOf(media) {
+  const { token, url } = await media.generateToken('room', ann);
+  const socket = new WebSocket(`${url}/rtc?access_token=${token}&protocol=9&auto_subscribe=1`);
+  try {
+    for await (const [data] of on(socket, 'message', { close: ['close'] })) {
+      const { message } = SignalResponse.fromBinary(data);
+      if (message.case !== 'offer') continue;
+      const lines = message.value.sdp.matchAll(/^a=candidate:\S+ 1 (\w+) \d+ (\S+) (\d+) /gm);
+      return [...new Set([...lines].map(([, protocol, address, port]) => `${protocol} ${address} ${port}`))].sort();
+    }
+    throw new Error('the engine has closed the connection before its offer');
+  } finally {
+    socket.terminate();
+  }
+}
+
 const httpOf = (/** @type {string} */ url) => url.replace(/^ws/, 'http');
 const portOf = (/** @type {string} */ url) => Number(new URL(url).port);
 
@@ -79,4 +101,4 @@ function sign(claims, secret = apiSecret) {
   return `${unsigned}.${createHmac('sha256', secret).update(unsigned).digest('base64url')}`;
 }
 
-module.exports = { ann, apiKey, apiSecret, calls, freePort, httpOf, occupy, openEmbedded, portOf, sign, validate };
+module.exports = { ann, apiKey, apiSecret, calls, candidatesOf, freePort, httpOf, occupy, openEmbedded, portOf, sign, validate };

@@ -123,6 +123,8 @@ export type Inputs = [
         host?: string | undefined;
         port?: number | undefined;
         publicUrl?: string | undefined;
+        rtcPort?: number | undefined;
+        rtcAddress?: string | undefined;
         roomPrefix?: string | undefined;
         tokenTtlSecs?: number | undefined;
         timeoutMs?: number | undefined;
