@@ -11,14 +11,14 @@ const { parseEnv } = require('node:util');
 const { RoomServiceClient } = require('livekit-server-sdk');
 const { createPlatform } = require('../index.js');
 const { root } = require('./support/child.js');
-const { occupy, validate } = require('./support/embedded.js');
+const { candidatesOf, freePort, occupy, validate } = require('./support/embedded.js');
 const { cleanEnv } = require('./support/environment.js');
 const { cleanUp } = require('./support/serve.js');
 
 const { bin, files, version } = require('../package.json');
 const program = path.join(root, bin['maravilla-media']);
-const OPTIONS = ['--port', '--host', '--key', '--secret', '--json', '--help'];
-const VARIABLES = ['MARAVILLA_MEDIA_PORT', 'MARAVILLA_MEDIA_HOST', 'MARAVILLA_MEDIA_API_KEY', 'MARAVILLA_MEDIA_API_SECRET'];
+const OPTIONS = ['--port', '--host', '--rtc-port', '--rtc-address', '--key', '--secret', '--json', '--help'];
+const VARIABLES = ['MARAVILLA_MEDIA_PORT', 'MARAVILLA_MEDIA_HOST', 'MARAVILLA_MEDIA_RTC_PORT', 'MARAVILLA_MEDIA_RTC_ADDRESS', 'MARAVILLA_MEDIA_API_KEY', 'MARAVILLA_MEDIA_API_SECRET'];
 
 /**
  * Starts the command. `printed` resolves with all that it wrote to standard output once `pattern` is in it.
@@ -96,10 +96,13 @@ describe('maravilla-media dev', () => {
     ['a port that is no number', ['--port', 'x'], '--port'],
     ['a port that is none', ['--port', '65536'], '--port'],
     ['a host that is no address', ['--host', 'example.com'], '--host'],
-    ['a host with a zone', ['--host', 'fe80::1%lo', '--key', 'k', '--secret', secret], 'host'],
+    ['a host with a zone', ['--host', 'fe80::1%lo', '--key', 'k', '--secret', secret], '--host'],
+    ['a media port that is none', ['--rtc-port', '0'], '--rtc-port'],
+    ['a media port that is the port', ['--port', '50000', '--rtc-port', '50000'], '--rtc-port'],
+    ['an address for media that is a name', ['--rtc-address', '192.0.2.7,example.com'], '--rtc-address'],
     ['a key alone', ['--key', 'k'], '--secret'],
     ['a secret alone', ['--secret', secret], '--key'],
-    ['a secret with a space', ['--key', 'k', '--secret', `${secret} `], 'apiSecret'],
+    ['a secret with a space', ['--key', 'k', '--secret', `${secret} `], '--secret'],
   ])('given %s says so, and how it is used, and does not start', async (_, args, named) => {
     const { code, stdout, stderr } = await run(['dev', ...args]);
     expect([code, stdout]).toEqual([2, '']);
@@ -111,9 +114,10 @@ describe('maravilla-media dev', () => {
   test.each([
     ['MARAVILLA_MEDIA_PORT', 'x'],
     ['MARAVILLA_MEDIA_HOST', 'example.com'],
+    ['MARAVILLA_MEDIA_RTC_PORT', 'x'],
     ['MARAVILLA_MEDIA_API_KEY', 'alone'],
   ])('names the variable that is wrong: %s', async (variable, value) => {
-    const { code, stderr } = await run(['dev', '--port', ...(variable.endsWith('PORT') ? [''] : ['0'])], { [variable]: value });
+    const { code, stderr } = await run(['dev', '--port', ...(variable === 'MARAVILLA_MEDIA_PORT' ? [''] : ['0'])], { [variable]: value });
     expect(code).toBe(2);
     expect(stderr).toContain(variable === 'MARAVILLA_MEDIA_API_KEY' ? 'MARAVILLA_MEDIA_API_SECRET' : variable);
   });
@@ -144,6 +148,16 @@ describe('maravilla-media dev', () => {
     const { told: other } = await serve(['--host', '127.0.82.3', '--port', '17881', '--key', 'given', '--secret', `${secret}2`], env);
     expect(other).toMatchObject({ url: 'ws://127.0.82.3:17881', apiKey: 'given' });
     await createPlatform({ url: other.url, apiKey: 'given', apiSecret: `${secret}2` }).media.createRoom('room');
+  });
+
+  test('takes port and addresses for media from options, and from variables where there is no option', async () => {
+    const [fromEnv, given] = [await freePort(), await freePort()];
+    const env = { MARAVILLA_MEDIA_RTC_PORT: String(fromEnv), MARAVILLA_MEDIA_RTC_ADDRESS: '192.0.2.7' };
+    const { told } = await serve(['--port', '0'], env);
+    const mediaOf = ({ url }) => createPlatform({ url, apiKey: 'devkey', apiSecret: 'secret' }).media;
+    expect(await candidatesOf(mediaOf(told))).toEqual([`tcp 192.0.2.7 ${fromEnv}`, `udp 192.0.2.7 ${fromEnv}`]);
+    const { told: other } = await serve(['--port', '0', '--rtc-port', String(given), '--rtc-address', '192.0.2.8'], env);
+    expect(await candidatesOf(mediaOf(other))).toEqual([`tcp 192.0.2.8 ${given}`, `udp 192.0.2.8 ${given}`]);
   });
 
   test("takes nothing of LiveKit's variables", async () => {

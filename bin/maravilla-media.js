@@ -42,6 +42,11 @@ Usage: maravilla-media dev [options]
 Options:
   --port <number>    port to listen on, 0 for any free one; default 7880
   --host <address>   IP address to listen on, or localhost; default 127.0.0.1
+  --rtc-port <number>
+                     UDP and TCP port for media; default any free one
+  --rtc-address <addresses>
+                     IP addresses that clients send media to, separated by
+                     commas; default this machine's own
   --key <text>       API key; default devkey
   --secret <text>    API secret; default secret
   --json             print one line once it serves, and nothing else:
@@ -50,6 +55,7 @@ Options:
 
 Variables, each read where its option is missing:
   MARAVILLA_MEDIA_PORT, MARAVILLA_MEDIA_HOST,
+  MARAVILLA_MEDIA_RTC_PORT, MARAVILLA_MEDIA_RTC_ADDRESS,
   MARAVILLA_MEDIA_API_KEY, MARAVILLA_MEDIA_API_SECRET
 
 Give key and secret together, or neither: then they are devkey and secret, the
@@ -111,6 +117,8 @@ async function dev(args) {
   const { values, positionals } = parse(args, {
     port: text,
     host: text,
+    'rtc-port': text,
+    'rtc-address': text,
     key: text,
     secret: text,
     json: { type: 'boolean' },
@@ -131,8 +139,9 @@ function readWanted(values, env) {
   const read = (name) => readProperty(env, name);
   const host = values.host || read('MARAVILLA_MEDIA_HOST') || '127.0.0.1';
   if (isIP(host) === 0 && host !== 'localhost') throw new Misuse('--host (MARAVILLA_MEDIA_HOST) must be an IP address such as 127.0.0.1, or localhost');
-  const port = values.port || read('MARAVILLA_MEDIA_PORT') || '7880';
-  if (!/^\d+$/.test(port) || Number(port) > 65_535) throw new Misuse('--port (MARAVILLA_MEDIA_PORT) must be a whole number from 0 to 65535');
+  const port = readPort('--port (MARAVILLA_MEDIA_PORT)', values.port || read('MARAVILLA_MEDIA_PORT') || '7880', 0);
+  const rtcPort = readPort('--rtc-port (MARAVILLA_MEDIA_RTC_PORT)', values['rtc-port'] || read('MARAVILLA_MEDIA_RTC_PORT') || undefined, 1);
+  const rtcAddress = values['rtc-address'] || read('MARAVILLA_MEDIA_RTC_ADDRESS');
   const key = values.key || read('MARAVILLA_MEDIA_API_KEY');
   const secret = values.secret || read('MARAVILLA_MEDIA_API_SECRET');
   if (!key !== !secret) {
@@ -143,15 +152,25 @@ function readWanted(values, env) {
   if (pair.secret === KNOWN.secret && !isLoopback(host)) {
     throw new Misuse(`${host} can be reached from other machines, and everyone knows the development pair: give a --key and a --secret of your own, or no --host`);
   }
-  return { host, port: Number(port), ...pair };
+  return { host, port, rtcPort, rtcAddress, ...pair };
 }
 
-function open({ host, port, key, secret }) {
+function readPort(name, text, least) {
+  if (text === undefined) return undefined;
+  if (!/^\d+$/.test(text) || Number(text) < least || Number(text) > 65_535) throw new Misuse(`${name} must be a whole number from ${least} to 65535`);
+  return Number(text);
+}
+
+/** The options of the command line by the names that messages of createPlatform use. */
+const FLAGS = { host: '--host', port: '--port', rtcPort: '--rtc-port', rtcAddress: '--rtc-address', apiKey: '--key', apiSecret: '--secret' };
+
+function open({ host, port, rtcPort, rtcAddress, key, secret }) {
   try {
-    return createPlatform({ provider: 'embedded', host, port, apiKey: key, apiSecret: secret });
+    return createPlatform({ provider: 'embedded', host, port, rtcPort, rtcAddress, apiKey: key, apiSecret: secret });
   } catch (error) {
     // What has a cause is no fault of the command line: the addon could not be loaded.
-    throw isMediaError(error) && error.cause === undefined ? new Misuse(error.message) : error;
+    if (!isMediaError(error) || error.cause !== undefined) throw error;
+    throw new Misuse(error.message.replaceAll(/\boption (\w+)/g, (all, name) => FLAGS[name] ?? all));
   }
 }
 
