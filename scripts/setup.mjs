@@ -93,11 +93,15 @@ export async function ensureLoadClient() {
   utimesSync(loadClient, now, now);
 }
 
+/** Debian's packages of the programs that are not named as their package. */
+const PACKAGES = { ip: 'iproute2', unshare: 'util-linux' };
+
 /** The programs that the tests start besides LiveKit's. */
 export async function ensurePrograms() {
-  const missing = ['redis-server', 'faketime', 'openssl', 'chromium', 'firefox-esr'].filter((program) => !onPath(program));
+  const missing = ['redis-server', 'faketime', 'openssl', 'chromium', 'firefox-esr', 'ip', 'unshare'].filter((program) => !onPath(program));
   if (missing.length === 0) return;
-  const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  const packages = missing.map((program) => PACKAGES[program] ?? program);
+  const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
   if (!onPath('apt-get')) throw new Stop(`Missing on the PATH: ${missing.join(', ')}. Install them, then run this command again.`);
   if (process.getuid() !== 0) throw new Stop(`Missing on the PATH: ${missing.join(', ')}. Type: sudo apt-get update && sudo ${command}`);
   say(`installing ${missing.join(', ')} (up to 2 minutes)`);

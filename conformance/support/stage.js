@@ -34,8 +34,7 @@ expect.extend({
 });
 
 /** Sets everything up for the tests of a file, and takes it down after them. */
-function setStage() {
-  const server = serverFromEnvironment();
+function setStage(server = serverFromEnvironment()) {
   const run = newRun();
   /** @type {Map<Kind, Promise<import('puppeteer-core').Browser>>} */
   const browsers = new Map();

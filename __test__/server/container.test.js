@@ -1,0 +1,56 @@
+'use strict';
+
+// The embedded engine in a container: signalling and one port for media are published, and browsers are outside.
+
+const { setStage } = require('../../conformance/support/stage.js');
+const { startContainer } = require('./support/container.js');
+
+/** An address of the container's host that the container does not have, so that its own candidates lead nowhere. */
+const HOST = '127.0.53.1';
+const PORT = 7880;
+const RTC_PORT = 50_000;
+const PAIR = { apiKey: 'container', apiSecret: 'the-secret-of-the-container' };
+const MEDIA_MS = 60_000;
+const signalling = /** @type {const} */ ({ protocol: 'tcp', port: PORT });
+
+const ENVIRONMENT = {
+  MARAVILLA_MEDIA_PROVIDER: 'embedded',
+  MARAVILLA_MEDIA_HOST: '0.0.0.0',
+  MARAVILLA_MEDIA_PORT: String(PORT),
+  MARAVILLA_MEDIA_PUBLIC_URL: `ws://${HOST}:${PORT}`,
+  MARAVILLA_MEDIA_RTC_PORT: String(RTC_PORT),
+  MARAVILLA_MEDIA_RTC_ADDRESS: HOST,
+  MARAVILLA_MEDIA_API_KEY: PAIR.apiKey,
+  MARAVILLA_MEDIA_API_SECRET: PAIR.apiSecret,
+};
+
+describe.each([
+  ['UDP and TCP', /** @type {const} */ (['udp', 'tcp']), 'udp'],
+  ['TCP alone', /** @type {const} */ (['tcp']), 'tcp'],
+])('with %s of one port published for media', (_, protocols, used) => {
+  /** @type {Awaited<ReturnType<typeof startContainer>> | undefined} */
+  let container;
+  beforeAll(async () => {
+    const media = protocols.map((protocol) => ({ protocol, port: RTC_PORT }));
+    container = await startContainer({ env: ENVIRONMENT, host: HOST, publish: [signalling, ...media] });
+  }, MEDIA_MS);
+  const server = { url: `ws://${HOST}:${PORT}`, ...PAIR };
+  const { join, newRoom } = setStage(server);
+  afterAll(() => container?.stop());
+
+  test('the app hands out the URL that leads in', async () => {
+    expect(await container?.mint(newRoom(), 'ann')).toMatchObject({ url: server.url, token: expect.any(String) });
+  });
+
+  test(
+    `browsers outside see and hear each other, over ${used}`,
+    async () => {
+      const room = newRoom();
+      const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
+      const ben = await join({ room, identity: 'ben', publish: ['camera', 'microphone'] });
+      await Promise.all([ann.seesAndHears('ben'), ben.seesAndHears('ann')]);
+      for (const participant of [ann, ben]) expect(await participant.run((here) => here.path())).toEqual({ protocol: used });
+    },
+    MEDIA_MS,
+  );
+});

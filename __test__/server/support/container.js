@@ -1,0 +1,106 @@
+'use strict';
+
+// An app with the embedded engine in a network namespace of its own, as in a container: its only way out are the ports that are
+// published here, by a process on each side and a socket of the file system between them.
+
+const { spawn } = require('node:child_process');
+const dgram = require('node:dgram');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
+const { readDatagrams, writeDatagram } = require('./datagrams.js');
+
+const START_MS = 30_000;
+
+/**
+ * @typedef {{ protocol: 'tcp' | 'udp', port: number }} Published
+ * @param {{ env: Record<string, string>, host: string, publish: Published[] }} how `env`: all that the app finds in its environment.
+ */
+async function startContainer({ env, host, publish }) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'container-'));
+  const way = path.join(folder, 'way');
+  const command = ['unshare', '--map-root-user', '--net', process.execPath, path.join(__dirname, 'contained.js'), way];
+  const child = spawn(command[0], command.slice(1), { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  const closing = [() => child.kill('SIGKILL'), () => fs.rmSync(folder, { recursive: true })];
+  const stop = async () => {
+    for (const close of closing) close();
+    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) await once(child, 'close');
+  };
+  try {
+    await untilReady(child);
+    for (const each of publish) closing.push(await forward[each.protocol](each.port, host, way));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    /** What the app's own `generateToken` gives. @param {string} room @param {string} identity @returns {Promise<{ url: string, token: string }>} */
+    async mint(room, identity) {
+      child.send({ room, identity });
+      const [minted] = await once(child, 'message');
+      return minted;
+    },
+    stop,
+  };
+}
+
+/** @param {import('node:child_process').ChildProcess} child */
+async function untilReady(child) {
+  let printed = '';
+  child.stderr?.setEncoding('utf8').on('data', (text) => (printed += text));
+  const signal = AbortSignal.timeout(START_MS);
+  const ended = once(child, 'close', { signal }).then(([code]) => {
+    throw new Error(`the app ended with ${code} in its network namespace, which needs root or unprivileged user namespaces, and the program "ip":\n${printed}`);
+  });
+  await Promise.race([once(child, 'message', { signal }), ended]);
+}
+
+const forward = {
+  /** @param {number} port @param {string} host @param {string} way */
+  async tcp(port, host, way) {
+    const server = net.createServer((outer) => join(outer, enter(way, 'tcp', port)));
+    await once(server.listen(port, host), 'listening');
+    return () => server.close();
+  },
+
+  /** A stream for each address that datagrams come from. @param {number} port @param {string} host @param {string} way */
+  async udp(port, host, way) {
+    const socket = dgram.createSocket('udp4');
+    /** @type {Map<string, net.Socket>} */
+    const streams = new Map();
+    socket.on('message', (datagram, { address, port: from }) => {
+      const source = `${address} ${from}`;
+      let stream = streams.get(source);
+      if (stream === undefined) {
+        stream = enter(way, 'udp', port);
+        streams.set(source, stream);
+        readDatagrams(stream, (answer) => socket.send(answer, from, address));
+      }
+      writeDatagram(stream, datagram);
+    });
+    await once(socket.bind(port, host), 'listening');
+    return () => {
+      for (const stream of streams.values()) stream.destroy();
+      socket.close();
+    };
+  },
+};
+
+/** A stream to a port in the namespace. @param {string} way @param {'tcp' | 'udp'} protocol @param {number} port */
+function enter(way, protocol, port) {
+  const stream = net.connect(way);
+  stream.on('error', () => {});
+  stream.write(`${protocol} ${port}\n`);
+  return stream;
+}
+
+/** @param {net.Socket} one @param {net.Socket} other */
+function join(one, other) {
+  one.on('error', () => other.destroy()).on('close', () => other.destroy());
+  other.on('error', () => one.destroy()).on('close', () => one.destroy());
+  one.pipe(other).pipe(one);
+}
+
+module.exports = { startContainer };
