@@ -10,6 +10,8 @@ use crate::media::Secret;
 
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(2);
 const MOST_LIST_BYTES: usize = 256 * 1024;
+/// Maximum time for which a list is used, whatever `max-age` its response states: a project's regions change.
+const MAX_AGE: Duration = Duration::from_secs(3600);
 /// Maximum number of regions of a project. The farthest are left out.
 const MAX_REGIONS: usize = 32;
 
@@ -56,7 +58,7 @@ async fn fetch(base: &Url, client: &Client, token: &Secret, request_id: &str, wi
         .ok()?
         .error_for_status()
         .ok()?;
-    let max_age = response.headers().get("cache-control").and_then(|value| value.to_str().ok()).and_then(parse_max_age);
+    let max_age = response.headers().get("cache-control").and_then(|value| value.to_str().ok()).and_then(age);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         body.extend_from_slice(&chunk);
@@ -73,6 +75,11 @@ async fn fetch(base: &Url, client: &Client, token: &Secret, request_id: &str, wi
     Some(urls)
 }
 
+/// How long a list may be used, by its `cache-control`.
+fn age(cache_control: &str) -> Option<Duration> {
+    parse_max_age(cache_control).map(|age| age.min(MAX_AGE))
+}
+
 /// Host and port: what tells one region from another.
 pub(super) fn host(url: &Url) -> String {
     let port = url.port_or_known_default().unwrap_or_default();
@@ -82,6 +89,13 @@ pub(super) fn host(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uses_a_list_for_an_hour_at_most() {
+        assert_eq!(age("max-age=60"), Some(Duration::from_secs(60)));
+        assert_eq!(age(&format!("max-age={}", u64::MAX)), Some(MAX_AGE));
+        assert_eq!(age("no-store"), None);
+    }
 
     #[test]
     fn a_region_never_lowers_https_to_http() {
