@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -53,7 +54,10 @@ fn environment(env: Env) -> Result<CancellationToken> {
         return Ok(known);
     }
     let ended = CancellationToken::new();
-    env.add_env_cleanup_hook(ended.clone(), |ended| ended.cancel())?;
+    // Node calls the hook outside of any function, so that nothing else catches a panic of a waker.
+    env.add_env_cleanup_hook(ended.clone(), |ended| {
+        let _ = catch_unwind(AssertUnwindSafe(|| ended.cancel()));
+    })?;
     ENVIRONMENT.set(Some(ended.clone()));
     Ok(ended)
 }

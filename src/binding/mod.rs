@@ -13,6 +13,7 @@ mod providers;
 mod settle;
 mod values;
 
+use std::panic::catch_unwind;
 use std::time::Duration;
 
 use napi::bindgen_prelude::{Either, Either3, Null};
@@ -74,7 +75,10 @@ pub fn open_embedded(env: &Env, options: EmbeddedOptions) -> Result<Either<u32, 
         timeout_ms: options.timeout_ms,
     });
     if let (Either::A(number), false) = (&opened, options.shared) {
-        env.add_env_cleanup_hook(*number, |number| drop(providers::close(number)))?;
+        // Node calls the hook outside of any function, so that nothing else catches a panic.
+        env.add_env_cleanup_hook(*number, |number| {
+            let _ = catch_unwind(|| drop(providers::close(number)));
+        })?;
     }
     Ok(opened)
 }
