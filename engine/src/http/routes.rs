@@ -87,8 +87,7 @@ fn preflight(request: &Request<Incoming>) -> Option<Answer> {
     }
     let mut answer = answer::empty(StatusCode::NO_CONTENT);
     let headers = answer.headers_mut();
-    let vary =
-        "Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network";
+    let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
     headers.insert(VARY, HeaderValue::from_static(vary));
     let origin = request.headers().get(ORIGIN);
     if let Some(origin) = origin.filter(|_| ALLOWED_METHODS.iter().any(|method| asked == method)) {
@@ -97,6 +96,7 @@ fn preflight(request: &Request<Incoming>) -> Option<Answer> {
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
         // A page of a public address asks for one of a private one.
         if request.headers().get(REQUEST_PRIVATE_NETWORK).is_some_and(|asked| asked == "true") {
+            headers.append(VARY, HeaderValue::from(REQUEST_PRIVATE_NETWORK));
             headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
         }
         let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|wanted| !wanted.is_empty());
