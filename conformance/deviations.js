@@ -2,7 +2,7 @@
 
 // Where the embedded engine answers otherwise than livekit-server 1.13.11, on purpose. All else must be equal.
 
-const { empty, gives, invalidToken, malformedJson, malformedProtobuf, noParticipant, noRoom, refuses, room, text } = require('./support/answers.js');
+const { denied, empty, gives, invalid, invalidToken, malformedJson, malformedProtobuf, noParticipant, noRoom, refuses, room, text } = require('./support/answers.js');
 
 /**
  * @typedef {import('./support/answers.js').Answer} Answer
@@ -124,6 +124,15 @@ const deviations = {
       'is refused, for its preset': { livekit: text(200, 'success'), engine: text(403, 'unknown room configuration in create room request') },
       'is refused, for its metadata': { livekit: text(200, 'success'), engine: text(403, 'metadata size exceeds limits 524288') },
       'is refused, for its attributes': { livekit: text(200, 'success'), engine: text(403, 'attribute size exceeds limits 65536') },
+    },
+  },
+  'a long body without a permission': {
+    why: 'livekit-server reads and decodes long bodies without a token, too. The engine stops at 64 KiB, because its memory is the application\'s.',
+    cases: {
+      'is not read': {
+        livekit: invalid('metadata size exceeds limits', '524288'),
+        engine: denied,
+      },
     },
   },
   'a long name in a token': {

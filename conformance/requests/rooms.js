@@ -140,7 +140,9 @@ const updating = [
   ...update('takes it away where none is given', undefined, gives(room({})), { room: { metadata: 'first' } }),
   ...update('takes 512 KiB', 'm'.repeat(METADATA_BYTES), gives(room({ metadata: 'm'.repeat(METADATA_BYTES) })), { room: {} }),
   ...update('refuses one byte more', 'm'.repeat(METADATA_BYTES + 1), tooLongMetadata, { room: {} }),
-  ...update('refuses one byte more before it looks at the token', 'm'.repeat(METADATA_BYTES + 1), tooLongMetadata, { token: undefined }),
+  ...update('refuses one byte more before it looks at the token', 'm'.repeat(METADATA_BYTES + 1), deviates('a long body without a permission', 'is not read'), {
+    token: undefined,
+  }),
   ...update('finds no room', 'm', noRoom),
 ];
 
