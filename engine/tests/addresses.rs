@@ -28,6 +28,16 @@ fn start(rtc: RtcConfig) -> Engine {
     support::try_start(Limits::default(), rtc).unwrap()
 }
 
+/// An engine with a media port below those that the system chooses for other sockets.
+fn start_with_media_port() -> (Engine, u16) {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let started = (first..first + 100).find_map(|port| {
+        let rtc = RtcConfig { port: Some(port), ..RtcConfig::default() };
+        Some((support::try_start(Limits::default(), rtc).ok()?, port))
+    });
+    started.unwrap()
+}
+
 /// The candidates of the engine's last answer: protocol, address and port.
 fn candidates(caller: &Caller) -> Vec<String> {
     let answer = caller.act(|state| state.answer.clone());
@@ -51,17 +61,16 @@ async fn answered(engine: &Engine, call: Call) -> Caller {
 
 #[tokio::test]
 async fn media_comes_to_the_configured_port_over_udp_and_tcp() {
-    let free = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port();
-    let engine = start(RtcConfig { port: Some(free), ..RtcConfig::default() });
+    let (engine, port) = start_with_media_port();
     let ann = Caller::join(engine.address(), ROOM, "ann").await;
     let offered = candidates(&ann);
-    assert!(offered.iter().all(|candidate| candidate.ends_with(&format!(" {free}"))), "{offered:?}");
-    assert!(offered.contains(&format!("tcp 127.0.0.1 {free}")), "{offered:?}");
-    let taken = support::try_start(Limits::default(), RtcConfig { port: Some(free), ..RtcConfig::default() });
+    assert!(offered.iter().all(|candidate| candidate.ends_with(&format!(" {port}"))), "{offered:?}");
+    assert!(offered.contains(&format!("tcp 127.0.0.1 {port}")), "{offered:?}");
+    let taken = support::try_start(Limits::default(), RtcConfig { port: Some(port), ..RtcConfig::default() });
     assert!(matches!(taken, Err(StartError::Media(error)) if error.kind() == ErrorKind::AddrInUse));
     engine.close().await;
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, free)).unwrap();
-    TcpListener::bind((Ipv4Addr::LOCALHOST, free)).unwrap();
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
 }
 
 #[tokio::test]
