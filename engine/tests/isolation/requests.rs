@@ -63,7 +63,6 @@ fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn join_requests_of_half_a_million_parts_disturb_nobody() {
     let party = Party::start().await;
     let engine = party.address();
@@ -128,7 +127,6 @@ fn the_numbers_of_the_fields_are_right() {
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn signals_of_two_million_parts_disturb_nobody() {
     let party = Party::start().await;
     for (name, unit) in signals_of_parts() {
@@ -141,7 +139,6 @@ async fn signals_of_two_million_parts_disturb_nobody() {
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn many_who_send_signals_of_two_million_parts_disturb_nobody() {
     let party = Party::start().await;
     for (name, unit) in signals_of_parts().into_iter().step_by(3) {
@@ -154,7 +151,6 @@ async fn many_who_send_signals_of_two_million_parts_disturb_nobody() {
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn pings_that_are_answered_and_never_read_take_no_memory() {
     let party = Party::start().await;
     let stream = Stream { reads: false, ..Stream::of(frame(wire::PING, &[b'p'; 125]).repeat(2000)) };
@@ -167,7 +163,6 @@ async fn pings_that_are_answered_and_never_read_take_no_memory() {
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn a_participant_with_much_metadata_that_changes_its_name_disturbs_nobody() {
     let party = Party::start().await;
     let update = |update| signal(Ask::UpdateMetadata(update));
@@ -185,7 +180,6 @@ async fn a_participant_with_much_metadata_that_changes_its_name_disturbs_nobody(
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn unfinished_messages_have_a_budget_together() {
     const CONNECTIONS: usize = 60;
     let party = Party::start().await;
@@ -212,7 +206,6 @@ async fn unfinished_messages_have_a_budget_together() {
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn an_audience_of_thousands_disturbs_nobody() {
     const TRACKS: usize = 64;
     const PARTICIPANTS: usize = 120;
@@ -241,13 +234,15 @@ async fn an_audience_of_thousands_disturbs_nobody() {
         publisher.publish(MediaKind::Audio).await;
     }
     publisher.act(|state| state.is_talking = false);
-    for (name, unit) in [
-        ("identities", audience(|number| format!("identity {number:06}"))),
-        ("no identities", audience(|_| String::new())),
+    // Permissions without a name take forty times their length once decoded, which ends the connection.
+    for (name, unit, is_refused) in [
+        ("identities", audience(|number| format!("identity {number:06}")), false),
+        ("no identities", audience(|_| String::new()), true),
     ] {
         let watch = party.watch();
         let end = Instant::now() + attack::ATTACK_TIME;
-        while Instant::now() < end {
+        let is_closed = || publisher.act(|state| state.is_closed);
+        while Instant::now() < end && !is_closed() {
             for _ in 0..5 {
                 publisher.act(|state| state.say_raw(Message::binary(payload(&unit))));
             }
@@ -255,6 +250,7 @@ async fn an_audience_of_thousands_disturbs_nobody() {
             publisher.act(|state| state.heard.clear());
         }
         watch.stop().await.assert_undisturbed(&format!("an audience of {name}"), BUDGET);
+        assert_eq!(is_closed(), is_refused, "{name}");
     }
     drop(members);
     party.check().await;
@@ -266,7 +262,6 @@ fn payload(frame: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-#[ignore = "known, not fixed yet"]
 async fn what_a_client_can_do_is_told_in_few_words() {
     let party = Party::start().await;
     let (_, packed) = join_request_of_parts().remove(2);
