@@ -20,6 +20,8 @@ use super::sources::{MAX_SOURCES, Sources};
 use super::timers::Timers;
 use super::{PeerId, Side};
 
+/// Bytes of one message from a client over a data channel. The session description names it, and clients send no longer one.
+const MAX_MESSAGE_BYTES: u32 = 65_535;
 /// How much may be under way in data channels to one client. More waits in a queue of ours.
 const SCTP_BUFFER_BYTES: usize = 512 * 1024;
 /// At so few bytes under way in the reliable channel, and in the lossy one, more are handed over.
@@ -111,6 +113,7 @@ impl Transport {
             .enable_vp9(true)
             .enable_av1(has_av1)
             .set_extension(DEPENDENCY_DESCRIPTOR_ID, descriptor)
+            .set_sctp_max_message_size(MAX_MESSAGE_BYTES)
             .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
             .set_stats_interval(Some(STATS_INTERVAL))
             .build(io.now);
