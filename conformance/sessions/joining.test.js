@@ -106,6 +106,13 @@ describe('whoever joins', () => {
     expect(track.codecs).toMatchObject([{ mimeType: 'video/VP8' }]);
   });
 
+  test('declares the frame metadata of a track', async () => {
+    const ann = await dials({ room: newRoom(), identity: 'ann' });
+    ann.says('addTrack', { cid: 'a', type: 1, source: 1, packetTrailerFeatures: [0, 1, 0] });
+    const { track } = await ann.hears('trackPublished', { cid: 'a' });
+    expect([...track.packetTrailerFeatures].sort()).toEqual([0, 1]);
+  });
+
   test('learns who is there', async () => {
     const room = newRoom();
     const [ann] = await gather(room, 'ann');

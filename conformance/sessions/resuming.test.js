@@ -2,8 +2,9 @@
 
 // Participants whose connection breaks, and who come back.
 
-const { SimulateScenarioKind } = require('@livekit/rtc-ffi-bindings');
+const { FrameMetadataFeature, SimulateScenarioKind } = require('@livekit/rtc-ffi-bindings');
 const { experienceOf } = require('../deviations.js');
+const { eventually } = require('../support/eventually.js');
 const { setSession } = require('../support/session.js');
 
 const session = setSession();
@@ -11,6 +12,7 @@ const { ask, dials, gather, newRoom } = session;
 const RESUME_MS = 60_000;
 /** As the protocol numbers it. */
 const RECONNECT = 2;
+const { FMF_FRAME_ID, FMF_USER_TIMESTAMP } = FrameMetadataFeature;
 const { SIMULATE_SIGNAL_RECONNECT, SIMULATE_FULL_RECONNECT, SIMULATE_SERVER_LEAVE } = SimulateScenarioKind;
 
 /** What the sections of an offer are called. @param {{ sdp: string }} offer */
@@ -100,6 +102,22 @@ slow('after a full reconnect a participant is another, and publishes what it had
   await ben.hears('ann');
   const { participants } = await ask('ListParticipants', { room });
   expect(participants.map(({ identity }) => identity).sort()).toEqual(['ann', 'ben']);
+});
+
+slow('after a full reconnect a client has the publication that it had, with its frame metadata', async () => {
+  const room = newRoom();
+  const [ann] = await gather(room, 'ann');
+  const publication = await ann.shows('face', undefined, { frameMetadataFeatures: [FMF_USER_TIMESTAMP, FMF_FRAME_ID] });
+  const { sid } = publication;
+  const tracks = async () => (await ask('GetParticipant', { room, identity: 'ann' })).tracks;
+  const packet_trailer_features = ['PTF_USER_TIMESTAMP', 'PTF_FRAME_ID'];
+  await eventually('the track is told', tracks, (told) => expect(told).toMatchObject([{ sid, packet_trailer_features }]));
+  await ann.room.simulateScenario(SIMULATE_FULL_RECONNECT);
+  await ann.notes('reconnected');
+  await ann.comesTo('has another track', () => publication.sid !== sid, true);
+  expect([...ann.me.trackPublications]).toEqual([[publication.sid, publication]]);
+  const again = [{ sid: publication.sid, packet_trailer_features }];
+  await eventually('the other track is told', tracks, (told) => expect(told).toMatchObject(again));
 });
 
 slow('a participant that the server dismisses does not come back', async () => {

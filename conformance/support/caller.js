@@ -59,15 +59,15 @@ class Caller {
     return this.#publishes(new Tone(name), source);
   }
 
-  /** Publishes moving pictures. @param {string} [name] @param {rtc.TrackSource} [source] */
-  shows(name = 'face', source = rtc.TrackSource.SOURCE_CAMERA) {
-    return this.#publishes(new Picture(name), source);
+  /** Publishes moving pictures. @param {string} [name] @param {rtc.TrackSource} [source] @param {Record<string, any>} [more] Further options. */
+  shows(name = 'face', source = rtc.TrackSource.SOURCE_CAMERA, more = {}) {
+    return this.#publishes(new Picture(name), source, more);
   }
 
-  /** @param {Tone | Picture} media @param {rtc.TrackSource} source */
-  async #publishes(media, source) {
+  /** @param {Tone | Picture} media @param {rtc.TrackSource} source @param {Record<string, any>} [more] */
+  async #publishes(media, source, more) {
     this.#sources.push(media);
-    const options = new rtc.TrackPublishOptions({ source, simulcast: false });
+    const options = new rtc.TrackPublishOptions({ source, simulcast: false, ...more });
     return this.me.publishTrack(media.track, options);
   }
 

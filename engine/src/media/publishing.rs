@@ -86,6 +86,7 @@ impl Track {
             encryption: request.encryption,
             stream: stream(request.stream, request.source),
             audio_features: request.audio_features,
+            packet_trailer_features: request.packet_trailer_features,
             backup_codec_policy: request.backup_codec_policy,
             ..proto::TrackInfo::default()
         };
@@ -143,6 +144,11 @@ fn keep_known(request: &mut proto::AddTrackRequest) {
     request.set_encryption(request.encryption());
     request.set_backup_codec_policy(request.backup_codec_policy());
     request.audio_features.retain(|feature| proto::AudioTrackFeature::try_from(*feature).is_ok());
+    // Subscribers read the trailer only if each of its features is announced to them, once.
+    let features = &mut request.packet_trailer_features;
+    features.retain(|feature| proto::PacketTrailerFeature::try_from(*feature).is_ok());
+    features.sort_unstable();
+    features.dedup();
     let of_codecs = request.simulcast_codecs.iter_mut().flat_map(|codec| &mut codec.layers);
     request.layers.iter_mut().chain(of_codecs).for_each(|layer| layer.set_quality(layer.quality()));
 }
@@ -153,7 +159,8 @@ fn is_too_large(request: &proto::AddTrackRequest) -> bool {
         + codecs.iter().map(|codec| codec.codec.len() + codec.cid.len()).sum::<usize>();
     let items = codecs.iter().map(|codec| 1 + codec.layers.len()).sum::<usize>()
         + request.layers.len()
-        + request.audio_features.len();
+        + request.audio_features.len()
+        + request.packet_trailer_features.len();
     names > MOST_NAME_BYTES || items > MOST_ITEMS
 }
 
