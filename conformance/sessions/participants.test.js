@@ -38,6 +38,45 @@ test('a participant is told as it is', async () => {
   expect(participants).toMatchObject([told]);
 });
 
+test('a client that leaves before its media is connected, and joins again, is announced once', async () => {
+  const room = newRoom();
+  const ben = await dials({ room, identity: 'ben' });
+  await dials({ room, identity: 'cleo' });
+  // livekit-server announces participants without tracks in batches, every 3 s. Right after a batch, there is time for what follows.
+  await ben.isTold('cleo', {});
+  const first = await dials({ room, identity: 'ann' });
+  await first.hears('join');
+  // React's StrictMode mounts a component, unmounts it at once and mounts it again.
+  first.leaves();
+  await first.isClosed();
+  const ann = await join({ room, identity: 'ann' });
+  await ben.isTold('ann', { sid: ann.me.sid, state: 2 });
+  const updates = ben.all('update').flatMap(({ participants }) => participants);
+  const sids = updates.filter(({ identity }) => identity === 'ann').map(({ sid }) => sid);
+  expect(new Set(sids)).toEqual(new Set([ann.me.sid]));
+});
+
+test('a participant that does not connect its media is announced within seconds, and so is its departure', async () => {
+  const room = newRoom();
+  const ben = await dials({ room, identity: 'ben' });
+  const ann = await dials({ room, identity: 'ann' });
+  const { participant } = await ann.hears('join');
+  await ben.isTold('ann', { sid: participant.sid, state: 1 });
+  ann.leaves();
+  await ben.isTold('ann', { sid: participant.sid, state: 3 });
+});
+
+test('a client that joins is sent a participant that is not announced yet, and its departure', async () => {
+  const room = newRoom();
+  const ann = await dials({ room, identity: 'ann' });
+  const { participant } = await ann.hears('join');
+  const ben = await dials({ room, identity: 'ben' });
+  const { otherParticipants } = await ben.hears('join');
+  expect(otherParticipants).toMatchObject([{ identity: 'ann', sid: participant.sid, state: 1 }]);
+  ann.leaves();
+  await ben.isTold('ann', { sid: participant.sid, state: 3 });
+});
+
 test('whoever has not connected its media is told, too', async () => {
   const room = newRoom();
   const ann = await dials({ room, identity: 'ann' });

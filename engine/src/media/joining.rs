@@ -14,7 +14,7 @@ use proto::signal_response::Message;
 use super::data::Mail;
 use super::negotiation::Negotiation;
 use super::outbox::Outbox;
-use super::peer::{BreaksResume, Peer};
+use super::peer::{Announced, BreaksResume, Peer};
 use super::permissions::{self, Audience};
 use super::quality::Quality;
 use super::room::{Context, Farewell, Room, update};
@@ -167,7 +167,9 @@ impl Room {
         #[cfg(test)]
         super::panics::on_join(&joined.participant.identity);
         let sid = joined.replaced.map(|replaced| replaced.sid);
+        let mut was_known = false;
         if let Some(replaced) = self.peers.values().find(|peer| Some(&peer.info.sid) == sid.as_ref()) {
+            was_known = replaced.announced > Announced::No && !replaced.is_hidden();
             let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());
             // Whoever comes back hidden has gone for the others.
             if !was_hidden && joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
@@ -194,6 +196,7 @@ impl Room {
             link: Some((link, outbox)),
             untold: BTreeSet::new(),
             joined: context.io.now,
+            announced: Announced::No,
             silent_since: None,
             closed: None,
             publisher: Transport::new(id, Side::Publisher, &mut context.io, setup),
@@ -215,7 +218,7 @@ impl Room {
         peer.send(Message::Join(proto::JoinResponse {
             room: Some(joined.room.describe()),
             participant: Some(peer.info.clone()),
-            other_participants: self.others(id),
+            other_participants: self.list_others(id),
             server_version: SERVER_VERSION.to_owned(),
             subscriber_primary: offers,
             ping_timeout: PING_TIMEOUT_SECS,
@@ -240,13 +243,18 @@ impl Room {
             None => self.negotiate(context, id),
         }
         self.refresh_token(context, id);
-        self.announce(context, id, false);
+        // The others know the session that this one replaces.
+        if was_known {
+            self.announce(context, id, false);
+        } else {
+            self.update_info(context, id);
+        }
         self.announce_room(context.shared);
     }
 
     /// Goes on with a participant whose signalling comes by a new connection now.
     pub(super) fn resume(&mut self, context: &mut Context<'_>, (id, link): (PeerId, LinkId), joining: Joining) {
-        let others = self.others(id);
+        let others = self.list_others(id);
         let Some(departed) = self.peers.get(&id).map(|peer| self.departed_since(peer.joined)) else { return };
         let room = self.to_proto(context.shared);
         let Some(peer) = self.peers.get_mut(&id) else { return };

@@ -33,6 +33,8 @@ pub(super) struct Peer {
     /// Those of whom it has still to be told how they are: it takes less than there is to tell.
     pub(super) untold: BTreeSet<PeerId>,
     pub(super) joined: Instant,
+    /// Which other participants were sent its state.
+    pub(super) announced: Announced,
     /// When it lost its signalling connection.
     pub(super) silent_since: Option<Instant>,
     /// Since when one of its connections is closed.
@@ -59,6 +61,15 @@ pub(super) struct Peer {
     pub(super) token: TokenState,
     /// What it has asked to be simulated on its next resume.
     pub(super) breaks_resume: Option<BreaksResume>,
+}
+
+/// Which other participants were sent a participant's state. Once any was, all are sent that it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Announced {
+    No,
+    /// It was among the participants that another one was sent when it joined or resumed.
+    Listed,
+    Broadcast,
 }
 
 /// How a resume fails that is meant to.

@@ -10,7 +10,7 @@ use proto::{DisconnectReason, TrackSource};
 
 use super::PeerId;
 use super::forwarding::{Subscription, TrackId};
-use super::peer::Peer;
+use super::peer::{Announced, Peer};
 use super::room::{Context, Farewell, Room};
 
 /// The most tracks that a participant may have chosen or put aside one by one.
@@ -245,7 +245,7 @@ impl Room {
 
     /// The others see it go, while it stays.
     pub(super) fn vanish(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get(&id) else { return };
+        let Some(peer) = self.peers.get(&id).filter(|peer| peer.announced > Announced::No) else { return };
         let mut info =
             proto::ParticipantInfo { tracks: Vec::new(), version: peer.info.version + 1, ..peer.info.clone() };
         info.set_state(proto::participant_info::State::Disconnected);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
@@ -13,13 +13,17 @@ use proto::signal_response::Message;
 use super::PeerId;
 use super::levels::Speakers;
 use super::outbox::Signal;
-use super::peer::Peer;
+use super::peer::{Announced, Peer};
 use super::transport::Io;
 use crate::clock::Now;
 use crate::engine::Shared;
 
 /// So many of those who have left are remembered for those who resume, each by its identity and its `sid`.
 const MOST_DEPARTED: usize = 128;
+
+/// Time after which a participant is announced to the others though it has neither tracks nor connected media, as livekit-server's
+/// batches of updates have it. One that leaves before is never seen: React's `StrictMode` joins, leaves and joins again.
+const ANNOUNCE_DELAY: Duration = Duration::from_secs(3);
 
 /// What a step in a room needs of its surroundings.
 pub(super) struct Context<'a> {
@@ -104,13 +108,9 @@ impl Room {
     /// Publishes a participant's state as it is now: to the server API, to the others unless it is hidden, and to itself
     /// where it waits for that.
     pub(super) fn announce(&mut self, context: &mut Context<'_>, id: PeerId, to_itself: bool) {
+        self.update_info(context, id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.info.version += 1;
-        peer.info.tracks = peer.tracks.iter().filter(|track| track.is_public).map(|track| track.info.clone()).collect();
-        let was_publisher = peer.info.is_publisher;
-        peer.info.is_publisher = !peer.info.tracks.is_empty();
-        let is_counted_anew = peer.info.is_publisher != was_publisher;
-        context.shared.rooms(|rooms, now| rooms.update(&self.name, &peer.info, now));
+        peer.announced = Announced::Broadcast;
         let signal = update(vec![peer.info.clone()]);
         let is_hidden = peer.is_hidden();
         let told = |peer: &&mut Peer| if peer.id == id { to_itself } else { !is_hidden };
@@ -121,6 +121,28 @@ impl Room {
                 peer.send_shared(&signal);
             }
         }
+    }
+
+    /// Announces a participant that is not announced yet, once [`ANNOUNCE_DELAY`] has passed.
+    pub(super) fn tick_announcement(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let now = context.io.now;
+        let is_due = |peer: &Peer| {
+            peer.announced < Announced::Broadcast && now.saturating_duration_since(peer.joined) >= ANNOUNCE_DELAY
+        };
+        if self.peers.get(&id).is_some_and(is_due) {
+            self.announce(context, id, false);
+        }
+    }
+
+    /// Brings a participant's state up to date, also in the server API. The other participants are not sent it.
+    pub(super) fn update_info(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.info.version += 1;
+        peer.info.tracks = peer.tracks.iter().filter(|track| track.is_public).map(|track| track.info.clone()).collect();
+        let was_publisher = peer.info.is_publisher;
+        peer.info.is_publisher = !peer.info.tracks.is_empty();
+        let is_counted_anew = peer.info.is_publisher != was_publisher;
+        context.shared.rooms(|rooms, now| rooms.update(&self.name, &peer.info, now));
         self.is_counted_anew |= is_counted_anew;
     }
 
@@ -163,9 +185,14 @@ impl Room {
         room.filter(|room| room.sid() == self.sid).map(crate::rooms::Snapshot::describe)
     }
 
-    /// Those that a participant sees.
-    pub(super) fn others(&self, than: PeerId) -> Vec<proto::ParticipantInfo> {
-        self.peers.values().filter(|peer| peer.id != than && !peer.is_hidden()).map(|peer| peer.info.clone()).collect()
+    /// The participants that a participant is sent when it joins or resumes, those that are not announced yet included.
+    pub(super) fn list_others(&mut self, than: PeerId) -> Vec<proto::ParticipantInfo> {
+        let listed = self.peers.values_mut().filter(|peer| peer.id != than && !peer.is_hidden());
+        let info = |peer: &mut Peer| {
+            peer.announced = peer.announced.max(Announced::Listed);
+            peer.info.clone()
+        };
+        listed.map(info).collect()
     }
 
     /// Those who have left since a participant joined and are not back for it to see. It may have missed that: what is on its
@@ -189,7 +216,7 @@ impl Room {
         }
         leave(context.shared, &self.name, &peer.info.identity, &peer.info.sid);
         self.speakers.forget(id);
-        if farewell.is_seen && !peer.is_hidden() {
+        if farewell.is_seen && peer.announced > Announced::No && !peer.is_hidden() {
             let mut info = std::mem::take(&mut peer.info);
             info.version += 1;
             info.tracks.clear();
@@ -246,8 +273,6 @@ pub(super) fn update(participants: Vec<proto::ParticipantInfo>) -> Arc<Signal> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

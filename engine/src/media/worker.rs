@@ -662,6 +662,7 @@ impl Room {
             self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
             return;
         }
+        self.tick_announcement(context, id);
         self.catch_up(id);
         self.tick_token(context, id);
         self.request_keyframes(context, id);
