@@ -139,6 +139,13 @@ impl Negotiation {
         has_changes || subscriptions.iter().any(|each| each.mid.is_none())
     }
 
+    /// Gives the client as much more time to answer as its answer could not be read.
+    pub(super) fn discount_stall(&mut self, later: impl Fn(Instant) -> Instant) {
+        if let Some(pending) = &mut self.pending {
+            pending.sent = later(pending.sent);
+        }
+    }
+
     /// How many sections the client is to be asked to add, none of them where it is only to offer again; None where it
     /// need not be asked. `unplaced` are the tracks that have no section.
     fn ask(&mut self, unplaced: PerKind, now: Instant) -> Option<PerKind> {

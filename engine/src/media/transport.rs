@@ -281,6 +281,11 @@ impl Transport {
         self.heard
     }
 
+    /// Moves the time of the last datagram, because none could be read meanwhile.
+    pub(super) fn discount_stall(&mut self, later: impl Fn(Instant) -> Instant) {
+        self.heard = later(self.heard);
+    }
+
     pub(super) fn request_keyframe(&mut self, io: &mut Io<'_>, mid: Mid, rid: Option<Rid>) {
         self.drive(io, |rtc| {
             if let Some(stream) = rtc.direct_api().stream_rx_by_mid(mid, rid) {

@@ -67,6 +67,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const RESUME_TIMEOUT: Duration = Duration::from_secs(15);
 /// and if its media is still heard, so long.
 const LONGEST_RESUME_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time without a turn of this thread, beyond [`TICK`], that counts as a stall: the process was suspended, or the machine has no
+/// processor for it. Shorter gaps count as silence of the participants.
+const MIN_STALL: Duration = Duration::from_secs(2);
 /// What counts as still heard.
 const LATELY: Duration = Duration::from_secs(5);
 
@@ -109,6 +112,8 @@ pub(crate) struct Worker {
     commands: FairQueue<Lane, Command>,
     lanes: RandomState,
     gone: Vec<PeerId>,
+    /// When this thread was last seen to run. While participants are there, it runs at least once per [`TICK`].
+    turned: Instant,
     ticked: Instant,
     /// What is left of the tick.
     due: VecDeque<Due>,
@@ -192,6 +197,7 @@ impl Worker {
             commands: FairQueue::new(BURST),
             lanes: RandomState::new(),
             gone: Vec::new(),
+            turned: now,
             ticked: now,
             due: VecDeque::new(),
             interfaces_read: now,
@@ -513,6 +519,11 @@ impl Worker {
     /// Looks after everybody now and then, for a slice of time at once.
     fn tick(&mut self) {
         let start = Instant::now();
+        let stall = start.saturating_duration_since(self.turned + TICK);
+        self.turned = start;
+        if stall >= MIN_STALL {
+            self.discount_stall(stall, start);
+        }
         if self.due.is_empty() {
             if self.homes.is_empty() || start < self.ticked + TICK {
                 return;
@@ -538,6 +549,17 @@ impl Worker {
                 }
             }
             self.settle();
+        }
+    }
+
+    /// Excludes the time in which this thread did not run from the silence of participants. Nothing that they sent could be read
+    /// meanwhile.
+    fn discount_stall(&mut self, stall: Duration, now: Instant) {
+        let later = |then: Instant| (then + stall).min(now);
+        for peer in self.rooms.values_mut().flat_map(|room| room.peers.values_mut()) {
+            peer.silent_since = peer.silent_since.map(later);
+            peer.negotiation.discount_stall(later);
+            peer.transports().for_each(|(_, transport)| transport.discount_stall(later));
         }
     }
 
