@@ -76,3 +76,20 @@ test.each([true, false])(
   },
   MEDIA_MS,
 );
+
+test.each(['', 'own'])(
+  'bytes that a page sends on a data channel labelled %j reach the others as a reliable message',
+  async (label) => {
+    const room = newRoom();
+    const ben = await join({ room, identity: 'ben' });
+    const ann = await join({ room, identity: 'ann' });
+    await ben.knows({ others: { ann: {} } });
+    await ann.run(async (here, label) => {
+      const channel = here.room.engine.pcManager.publisher.pc.createDataChannel(label);
+      await new Promise((resolve) => channel.addEventListener('open', resolve));
+      channel.send(new TextEncoder().encode('raw'));
+    }, label);
+    await ben.receives([{ data: 'raw', from: 'ann', kind: 'RELIABLE' }]);
+  },
+  MEDIA_MS,
+);

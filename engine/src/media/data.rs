@@ -148,6 +148,18 @@ impl Room {
         self.post(context, Some(id), is_reliable, packet);
     }
 
+    /// Forwards bytes from a data channel of the application to all others, as a reliable user packet without a topic.
+    pub(super) fn on_raw_data(&mut self, context: &mut Context<'_>, id: PeerId, bytes: Vec<u8>) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let user = proto::UserPacket { payload: bytes, ..proto::UserPacket::default() };
+        let mut packet = proto::DataPacket { value: Some(Value::User(user)), ..proto::DataPacket::default() };
+        if !peer.may_send(packet.value.as_ref()) {
+            return;
+        }
+        sign(&mut packet, peer);
+        self.post(context, Some(id), true, packet);
+    }
+
     /// Sends a message to those that it names, or to all but its sender.
     pub(super) fn post(
         &mut self,

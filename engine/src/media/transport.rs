@@ -1,7 +1,7 @@
 //! One peer connection. All that may change it goes through [`Transport::drive`] or, for media, [`Transport::queue`]. They
 //! keep str0m's rule that changes are followed by a complete drain, and a panic to the connection that it happened in.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -20,8 +20,10 @@ use super::sources::{MAX_SOURCES, Sources};
 use super::timers::Timers;
 use super::{PeerId, Side};
 
-/// Bytes of one message from a client over a data channel. The session description names it, and clients send no longer one.
+/// Maximum bytes of one message from a client over a data channel, as its SDP says. Clients reject longer ones.
 const MAX_MESSAGE_BYTES: u32 = 65_535;
+/// Maximum number of data channels of the application, beside LiveKit's, per connection. Messages on further ones are dropped.
+const MAX_RAW_CHANNELS: usize = 16;
 /// How much may be under way in data channels to one client. More waits in a queue of ours.
 const SCTP_BUFFER_BYTES: usize = 512 * 1024;
 /// At so few bytes under way in the reliable channel, and in the lossy one, more are handed over.
@@ -45,6 +47,8 @@ pub(super) enum Happening {
         reliable: bool,
         bytes: Vec<u8>,
     },
+    /// A message from a data channel of the application. It is not a `DataPacket`.
+    RawData(Vec<u8>),
     Connected,
     ChannelOpen,
     ChannelLow,
@@ -95,6 +99,8 @@ pub(super) struct Transport {
     /// The sources that the client has declared for its sections.
     declared: HashMap<Mid, Vec<Ssrc>>,
     channels: HashMap<ChannelId, bool>,
+    /// Data channels of the application: those with other labels than LiveKit's.
+    raw_channels: HashSet<ChannelId>,
     meanings: Meanings,
 }
 
@@ -131,6 +137,7 @@ impl Transport {
             origins: HashMap::new(),
             declared: HashMap::new(),
             channels: HashMap::new(),
+            raw_channels: HashSet::new(),
             meanings: Meanings::default(),
         };
         let added = io.network.candidates().to_vec();
@@ -343,6 +350,9 @@ impl Transport {
             }
             Event::KeyframeRequest(request) => Some(Happening::KeyframeWanted(request.mid)),
             Event::ChannelData(data) => {
+                if self.raw_channels.contains(&data.id) {
+                    return Some(Happening::RawData(data.data));
+                }
                 let reliable = *self.channels.get(&data.id)?;
                 Some(Happening::Data { reliable, bytes: data.data })
             }
@@ -351,7 +361,13 @@ impl Transport {
                     "_reliable" => true,
                     "_lossy" => false,
                     // Data tracks, which this engine does not carry.
-                    _ => return None,
+                    "_data_track" => return None,
+                    _ => {
+                        if self.raw_channels.len() < MAX_RAW_CHANNELS {
+                            self.raw_channels.insert(id);
+                        }
+                        return None;
+                    }
                 };
                 self.channels.insert(id, reliable);
                 if let Some(mut channel) = self.rtc.channel(id) {
@@ -362,6 +378,7 @@ impl Transport {
             }
             Event::ChannelClose(id) => {
                 self.channels.remove(&id);
+                self.raw_channels.remove(&id);
                 None
             }
             Event::ChannelBufferedAmountLow(_) => Some(Happening::ChannelLow),

@@ -633,6 +633,7 @@ impl Room {
             Happening::Packet { mid, rid, packet } => self.forward(context, id, (mid, rid), &packet),
             Happening::KeyframeWanted(mid) => self.on_picture_loss(context, id, mid),
             Happening::Data { reliable, bytes } => self.take_data(context, id, reliable, &bytes),
+            Happening::RawData(bytes) => self.on_raw_data(context, id, bytes),
             Happening::Connected => self.connected(context, id),
             Happening::ChannelOpen | Happening::ChannelLow => {
                 if let Some(peer) = self.peers.get_mut(&id) {
