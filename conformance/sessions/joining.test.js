@@ -172,7 +172,24 @@ describe('a signalling connection', () => {
     const ann = await dials({ room: newRoom(), identity: 'ann' });
     await ann.hears('join');
     ann.says('leave', { reason: 1 });
-    await ann.isClosed();
+    expect(await ann.isClosed()).toBe(1000);
+  });
+
+  test('rejects a track while twenty are requested that the client does not send', async () => {
+    const ann = await dials({ room: newRoom(), identity: 'ann' });
+    for (let index = 1; index <= 21; index += 1) ann.says('addTrack', { cid: `track ${index}`, type: 1, source: 1 });
+    const { reason, request } = await ann.hears('requestResponse');
+    // LIMIT_EXCEEDED.
+    expect([reason, request.case, request.value.cid]).toEqual([3, 'addTrack', 'track 21']);
+    expect(ann.all('trackPublished').map(({ cid }) => cid)).toEqual(Array.from({ length: 20 }, (_, index) => `track ${index + 1}`));
+  });
+
+  test('rejects a further codec of a track that is not there', async () => {
+    const ann = await dials({ room: newRoom(), identity: 'ann' });
+    ann.says('addTrack', { cid: 'a', sid: 'TR_none', type: 1, source: 1, simulcastCodecs: [{ codec: 'vp8', cid: 'a' }] });
+    // NOT_FOUND.
+    expect(await ann.hears('requestResponse')).toMatchObject({ reason: 1, request: { case: 'addTrack' } });
+    expect(ann.all('trackPublished')).toEqual([]);
   });
 });
 

@@ -1,5 +1,7 @@
 //! The tracks that participants publish.
 
+use std::time::{Duration, Instant};
+
 use livekit_protocol as proto;
 use proto::request_response::{Reason, Request};
 use proto::signal_response::Message;
@@ -16,6 +18,11 @@ use crate::rooms::new_id;
 
 /// The most tracks that a participant may publish at once.
 const MOST_TRACKS: usize = 64;
+/// Maximum number of tracks of one participant that are requested and not sent yet, as livekit-server has it. Past it, those are
+/// removed that were requested [`PUBLISH_TIMEOUT`] ago; if there are none, the request is rejected.
+const MAX_PENDING_TRACKS: usize = 20;
+/// Time for a client to send a track that it has requested, as far as others wait for its place.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of a track's names.
 const MOST_NAME_BYTES: usize = 1024;
 /// The most layers, codecs or features of a track.
@@ -41,6 +48,7 @@ pub(super) struct Track {
     pub(super) kind: MediaKind,
     /// The section that it comes by, once the client has offered one.
     pub(super) mid: Option<Mid>,
+    requested_at: Instant,
     /// Whether the others see it.
     pub(super) is_public: bool,
     /// Whether its publisher was told that somebody receives it.
@@ -50,7 +58,12 @@ pub(super) struct Track {
 
 impl Track {
     #[expect(deprecated, reason = "clients read and write the older fields, too")]
-    fn new(request: proto::AddTrackRequest, id: TrackId, configuration: Option<&proto::ClientConfiguration>) -> Self {
+    fn new(
+        request: proto::AddTrackRequest,
+        id: TrackId,
+        configuration: Option<&proto::ClientConfiguration>,
+        requested_at: Instant,
+    ) -> Self {
         let kind = if request.r#type() == TrackType::Video { MediaKind::Video } else { MediaKind::Audio };
         let asked = request.simulcast_codecs.first();
         let codec = asked.map(|asked| asked.codec.clone()).filter(|codec| !codec.is_empty());
@@ -91,7 +104,18 @@ impl Track {
             ..proto::TrackInfo::default()
         };
         let layers = Layered::new(&layers, &[]);
-        Self { id, info, cid: request.cid, codec, kind, mid: None, is_public: false, was_subscribed: false, layers }
+        Self {
+            id,
+            info,
+            cid: request.cid,
+            codec,
+            kind,
+            mid: None,
+            requested_at,
+            is_public: false,
+            was_subscribed: false,
+            layers,
+        }
     }
 
     pub(super) fn pending(&self) -> Pending<'_> {
@@ -184,6 +208,19 @@ fn mime(kind: MediaKind, codec: Option<&str>) -> String {
     CODECS.into_iter().find(|known| asked.as_ref() == Some(&name(known))).unwrap_or(standard).to_owned()
 }
 
+/// Makes room for one more pending track, and returns the `sid`s of those that are removed for that. `None` if there is no room.
+fn make_room(tracks: &mut Vec<Track>, now: Instant) -> Option<Vec<String>> {
+    if tracks.iter().filter(|track| track.mid.is_none()).count() < MAX_PENDING_TRACKS {
+        return Some(Vec::new());
+    }
+    let is_late = |track: &mut Track| {
+        let age = now.saturating_duration_since(track.requested_at);
+        track.mid.is_none() && !track.info.muted && age >= PUBLISH_TIMEOUT
+    };
+    let removed: Vec<String> = tracks.extract_if(.., is_late).map(|track| track.info.sid).collect();
+    (!removed.is_empty()).then_some(removed)
+}
+
 impl Room {
     /// Takes note of a track that a client is about to publish.
     pub(super) fn add_track(&mut self, context: &mut Context<'_>, id: PeerId, mut request: proto::AddTrackRequest) {
@@ -206,6 +243,10 @@ impl Room {
             );
             return;
         }
+        if !request.sid.is_empty() && peer.track(&request.sid).is_none() {
+            peer.respond(0, Reason::NotFound, "", Request::AddTrack(request));
+            return;
+        }
         let cid = request.cid.clone();
         // A second codec of a track is published only where the server asks for it; and nobody publishes one track twice.
         let known =
@@ -213,7 +254,15 @@ impl Room {
         let info = if let Some(known) = known {
             known.info.clone()
         } else {
-            let track = Track::new(request, context.shared.media.next_id(), peer.configuration.as_ref());
+            let now = context.io.now;
+            let Some(removed) = make_room(&mut peer.tracks, now) else {
+                peer.respond(0, Reason::LimitExceeded, "too many pending tracks", Request::AddTrack(request));
+                return;
+            };
+            for track_sid in removed {
+                peer.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
+            }
+            let track = Track::new(request, context.shared.media.next_id(), peer.configuration.as_ref(), now);
             let info = track.info.clone();
             peer.tracks.push(track);
             info
@@ -276,5 +325,37 @@ impl Peer {
             message: message.to_owned(),
             request: Some(request),
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pending_track_that_is_late_and_not_muted_makes_room_for_another() {
+        let start = Instant::now();
+        let pending = |index: usize, muted: bool| {
+            let request = proto::AddTrackRequest { muted, ..proto::AddTrackRequest::default() };
+            Track::new(request, u64::try_from(index).unwrap(), None, start)
+        };
+        let mut tracks: Vec<Track> = (1..MAX_PENDING_TRACKS).map(|index| pending(index, index != 3)).collect();
+        assert_eq!(make_room(&mut tracks, start + PUBLISH_TIMEOUT), Some(Vec::new()));
+        tracks.push(pending(0, true));
+        assert_eq!(make_room(&mut tracks, start), None);
+        let late = tracks[2].info.sid.clone();
+        assert_eq!(make_room(&mut tracks, start + PUBLISH_TIMEOUT), Some(vec![late]));
+        assert_eq!(tracks.len(), MAX_PENDING_TRACKS - 1);
+    }
+
+    #[test]
+    fn tracks_that_are_sent_are_not_pending() {
+        let now = Instant::now();
+        let mut tracks: Vec<Track> =
+            (0..20).map(|id| Track::new(proto::AddTrackRequest::default(), id, None, now)).collect();
+        for track in &mut tracks {
+            track.mid = Some(Mid::from("0"));
+        }
+        assert_eq!(make_room(&mut tracks, now), Some(Vec::new()));
     }
 }
