@@ -23,7 +23,6 @@ struct Layer {
     name: LayerName,
     /// From 0 on.
     quality: i32,
-    width: u32,
     height: u32,
     /// When a packet of it arrived last.
     seen: Option<Instant>,
@@ -63,8 +62,8 @@ impl Layer {
     /// A layer as it was announced; if it was not, of that quality and an unknown size.
     fn new(name: LayerName, quality: i32, announced: Option<&proto::VideoLayer>) -> Self {
         let Some(announced) = announced else { return Self { name, quality, ..Self::default() } };
-        let &proto::VideoLayer { quality, width, height, .. } = announced;
-        Self { name, quality, width, height, ..Self::default() }
+        let &proto::VideoLayer { quality, height, .. } = announced;
+        Self { name, quality, height, ..Self::default() }
     }
 }
 
@@ -81,7 +80,7 @@ pub(crate) struct Wanted {
     /// Nothing, for now.
     pub(crate) disabled: bool,
     quality: i32,
-    /// The size that it is shown in, which counts before the quality; 0: not told.
+    /// The size that it is shown in, which counts before the quality; without a width, it was not told.
     size: (u32, u32),
 }
 
@@ -173,16 +172,17 @@ impl Layers {
 }
 
 impl Wanted {
-    /// For a size, the smallest layer that covers it.
+    /// For a size, the smallest layer that is high enough: nine tenths of what is wanted, as livekit-server has it. Of layers that
+    /// are equally high, and may differ in their frame rates, the best one.
     fn quality(self, layers: &[Layer]) -> i32 {
         let (width, height) = self.size;
-        if width == 0 && height == 0 {
+        if width == 0 {
             return self.quality;
         }
-        // One more pixel on either side is nothing that anybody sees.
-        let covers = |side: u32, wanted: u32| side.saturating_add(1) >= wanted;
-        let covering = layers.iter().filter(|layer| covers(layer.width, width) && covers(layer.height, height));
-        covering.map(|layer| layer.quality).min().unwrap_or(VideoQuality::High.into())
+        let best = VideoQuality::High.into();
+        let is_enough = |layer: &&Layer| u64::from(layer.height) >= u64::from(height) * 9 / 10;
+        let Some(chosen) = layers.iter().filter(is_enough).map(|layer| layer.height).min() else { return best };
+        layers.iter().filter(|layer| layer.height == chosen).map(|layer| layer.quality).max().unwrap_or(best)
     }
 }
 
@@ -238,9 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn a_size_gets_the_smallest_layer_that_covers_it() {
-        for (width, height, rid) in [(100, 100, "q"), (320, 180, "q"), (322, 180, "h"), (320, 362, "f"), (9999, 1, "f")]
-        {
+    fn a_size_gets_the_smallest_layer_of_nine_tenths_of_its_height() {
+        let sizes =
+            [(100, 100, "q"), (320, 180, "q"), (356, 200, "q"), (358, 202, "h"), (9999, 400, "h"), (1, 402, "f")];
+        for (width, height, rid) in sizes.into_iter().chain([(1280, 9999, "f")]) {
             assert_eq!(chosen("q h f", size(width, height)).as_deref(), Some(rid), "{width}x{height}");
         }
     }
@@ -252,6 +253,19 @@ mod tests {
         let now = Instant::now();
         assert!(layers.mark_active(Some("q".into()), None, now));
         assert!(layers.target(&size(u32::MAX, u32::MAX), now).is_some());
+    #[test]
+    fn of_layers_of_one_size_the_best_is_chosen() {
+        let layer = |quality, height| proto::VideoLayer { quality, width: 1920, height, ..Default::default() };
+        let mut announced = [layer(0, 1080), layer(1, 1080)];
+        name(&mut announced, true);
+        let now = Instant::now();
+        let mut layers = Layers::declared(&announced, &["q".into(), "h".into()]);
+        assert!(["q", "h"].into_iter().all(|rid| layers.mark_active(Some(rid.into()), None, now)));
+        for wanted in [size(320, 180), size(1920, 1080), size(3840, 2160)] {
+            assert_eq!(layers.target(&wanted, now).map(text).as_deref(), Some("h"), "{wanted:?}");
+        }
+    }
+
     }
 
     #[test]
