@@ -87,7 +87,7 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(publisher: &Peer, track: &Track) -> Self {
+    pub(super) fn new(publisher: &Peer, track: &Track, wanted: Wanted) -> Self {
         let clock_rate = if track.kind == MediaKind::Audio { 48_000 } else { 90_000 };
         Self {
             track: track.id,
@@ -97,7 +97,7 @@ impl Subscription {
             kind: track.kind,
             mid: None,
             is_ready: false,
-            wanted: Wanted::default(),
+            wanted,
             current: None,
             last_layer: None,
             lost_picture: false,
@@ -241,10 +241,7 @@ impl Room {
 
     /// Takes what a participant says of how it wants its tracks.
     pub(super) fn set_tracks(&mut self, context: &mut Context<'_>, id: PeerId, settings: &proto::UpdateTrackSettings) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        for each in peer.subscriptions.iter_mut().filter(|each| settings.track_sids.contains(&each.track_sid)) {
-            each.wanted = Wanted::from(settings);
-        }
+        self.change_settings(id, &settings.track_sids, |_| Wanted::from(settings));
         self.request_keyframes(context, id);
     }
 }

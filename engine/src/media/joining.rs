@@ -210,6 +210,7 @@ impl Room {
             audience: Audience::everybody(),
             denied: Vec::new(),
             plis: HashMap::new(),
+            settings: HashMap::new(),
             mail: Mail::default(),
             quality: Quality::default(),
             token: TokenState::new(context.io.now),

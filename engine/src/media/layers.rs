@@ -98,6 +98,13 @@ impl From<&proto::UpdateTrackSettings> for Wanted {
     }
 }
 
+impl Wanted {
+    /// The same settings for a track that is not to be sent for now.
+    pub(crate) fn disable(self) -> Self {
+        Self { disabled: true, ..self }
+    }
+}
+
 /// Names the layers of a simulcast track.
 pub(crate) fn name(layers: &mut [proto::VideoLayer], is_simulcast: bool) {
     layers.sort_by_key(|layer| layer.quality);
@@ -247,13 +254,6 @@ mod tests {
     }
 
     #[test]
-    fn sizes_of_any_number_are_compared() {
-        let most = proto::VideoLayer { width: u32::MAX, height: u32::MAX, ..announced()[0].clone() };
-        let mut layers = Layers::declared(&[most], &["q".into()]);
-        let now = Instant::now();
-        assert!(layers.mark_active(Some("q".into()), None, now));
-        assert!(layers.target(&size(u32::MAX, u32::MAX), now).is_some());
-    #[test]
     fn of_layers_of_one_size_the_best_is_chosen() {
         let layer = |quality, height| proto::VideoLayer { quality, width: 1920, height, ..Default::default() };
         let mut announced = [layer(0, 1080), layer(1, 1080)];
@@ -266,6 +266,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sizes_of_any_number_are_compared() {
+        let most = proto::VideoLayer { width: u32::MAX, height: u32::MAX, ..announced()[0].clone() };
+        let mut layers = Layers::declared(&[most], &["q".into()]);
+        let now = Instant::now();
+        assert!(layers.mark_active(Some("q".into()), None, now));
+        assert!(layers.target(&size(u32::MAX, u32::MAX), now).is_some());
     }
 
     #[test]

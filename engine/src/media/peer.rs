@@ -11,6 +11,7 @@ use super::bucket::TokenBucket;
 use super::data::Mail;
 use super::forwarding::{Subscription, TrackId};
 use super::joining::{Credentials, TokenState};
+use super::layers::Wanted;
 use super::negotiation::Negotiation;
 use super::outbox::{Outbox, Signal};
 use super::permissions::Audience;
@@ -50,6 +51,8 @@ pub(super) struct Peer {
     pub(super) subscribes_to_all: bool,
     /// The tracks, by `sid`, that it has asked for or does not want.
     pub(super) choices: HashMap<String, bool>,
+    /// How it wants the tracks, by `sid`, that it has said that of, whether it is sent them or not.
+    pub(super) settings: HashMap<String, Wanted>,
     /// Who may subscribe to its tracks.
     pub(super) audience: Audience,
     /// The tracks that it wants and was told it may not have: the `sid` of the publisher and its own.

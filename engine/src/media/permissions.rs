@@ -10,6 +10,7 @@ use proto::{DisconnectReason, TrackSource};
 
 use super::PeerId;
 use super::forwarding::{Subscription, TrackId};
+use super::layers::Wanted;
 use super::peer::{Announced, Peer};
 use super::room::{Context, Farewell, Room};
 
@@ -141,12 +142,30 @@ impl Room {
         }
     }
 
+    /// Notes how a participant wants tracks: those that it is sent, and those that it may come to be sent.
+    pub(super) fn change_settings(&mut self, id: PeerId, track_sids: &[String], change: impl Fn(Wanted) -> Wanted) {
+        if self.peers.get(&id).is_some_and(|peer| peer.settings.len() + track_sids.len() > MOST_CHOICES) {
+            self.forget_choices(id);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        for sid in track_sids.iter().filter(|sid| sid.len() <= MOST_SID_BYTES) {
+            if peer.settings.len() < MOST_CHOICES || peer.settings.contains_key(sid) {
+                let wanted = peer.settings.entry(sid.clone()).or_default();
+                *wanted = change(*wanted);
+            }
+        }
+        for each in &mut peer.subscriptions {
+            each.wanted = peer.settings.get(&each.track_sid).copied().unwrap_or_default();
+        }
+    }
+
     /// Forgets what a participant has chosen of tracks that are gone.
     fn forget_choices(&mut self, id: PeerId) {
         let tracks = self.peers.values().flat_map(|publisher| &publisher.tracks);
         let there: HashSet<String> = tracks.map(|track| track.info.sid.clone()).collect();
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.choices.retain(|known, _| there.contains(known));
+            peer.settings.retain(|known, _| there.contains(known));
         }
     }
 
@@ -201,7 +220,8 @@ impl Room {
                 }
                 due.insert(track.id);
                 if !subscribed.contains(&track.id) {
-                    added.push(Subscription::new(publisher, track));
+                    let wanted = peer.settings.get(sid).copied().unwrap_or_default();
+                    added.push(Subscription::new(publisher, track, wanted));
                 }
             }
         }

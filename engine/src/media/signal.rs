@@ -12,6 +12,7 @@ use proto::{CandidateProtocol, DisconnectReason};
 use str0m::media::MediaKind;
 
 use super::PeerId;
+use super::layers::Wanted;
 use super::peer::BreaksResume;
 use super::room::{Context, Farewell, Room};
 use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_metadata};
@@ -106,11 +107,8 @@ impl Room {
         if let Some(request) = state.subscription {
             self.subscribe(context, id, request);
         }
-        let disabled =
-            proto::UpdateTrackSettings { track_sids: state.track_sids_disabled, disabled: true, ..Default::default() };
-        if !disabled.track_sids.is_empty() {
-            self.set_tracks(context, id, &disabled);
-        }
+        // Their quality is not part of the state: it stays as it is.
+        self.change_settings(id, &state.track_sids_disabled, Wanted::disable);
     }
 
     /// Takes a participant's own name, metadata and attributes.

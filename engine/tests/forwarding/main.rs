@@ -12,5 +12,6 @@ mod caller;
 mod support;
 
 mod keyframes;
+mod settings;
 
 const ROOM: &str = "r";
