@@ -29,6 +29,31 @@ pub(super) fn of(client: &proto::ClientInfo) -> Option<proto::ClientConfiguratio
     is_any.then(|| proto::ClientConfiguration { disabled_codecs: Some(disabled), ..Default::default() })
 }
 
+/// What a client can do with sections of its peer connections that are no longer used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SectionReuse {
+    /// It reports another track that it is sent on such a section.
+    pub(super) receives: bool,
+    /// It puts a new track in the place of a section that the answer has rejected.
+    pub(super) recycles: bool,
+}
+
+impl Default for SectionReuse {
+    fn default() -> Self {
+        Self { receives: true, recycles: false }
+    }
+}
+
+impl SectionReuse {
+    /// Safari is excluded as in livekit-server. Clients on Pion never recycle sections: they publish on unused ones.
+    pub(super) fn of(client: &proto::ClientInfo) -> Self {
+        Self {
+            receives: !client.browser.eq_ignore_ascii_case("safari"),
+            recycles: !matches!(client.sdk(), Sdk::Unknown | Sdk::Go | Sdk::Esp32),
+        }
+    }
+}
+
 fn codec(mime: &str) -> proto::Codec {
     proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() }
 }
@@ -154,3 +179,18 @@ mod tests {
         assert_eq!(disabled(&device("")), both(&[], &[]));
     }
 }
+
+    #[test]
+    fn sections_are_used_again_for_clients_that_can() {
+        let reuse = |user_agent, sdk: Sdk| {
+            let SectionReuse { receives, recycles } =
+                SectionReuse::of(&proto::ClientInfo { sdk: sdk.into(), ..client(user_agent) });
+            (receives, recycles)
+        };
+        assert_eq!(reuse(CHROME, Sdk::Js), (true, true));
+        assert_eq!(reuse(FIREFOX, Sdk::Js), (true, true));
+        assert_eq!(reuse(SAFARI, Sdk::Js), (false, true));
+        assert_eq!(reuse("", Sdk::Rust), (true, true));
+        assert_eq!(reuse("", Sdk::Go), (true, false));
+        assert_eq!(reuse("", Sdk::Unknown), (true, false));
+    }

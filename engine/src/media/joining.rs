@@ -11,6 +11,7 @@ use proto::leave_request::Action;
 use proto::participant_info::{Kind, State};
 use proto::signal_response::Message;
 
+use super::client_configuration::SectionReuse;
 use super::data::Mail;
 use super::negotiation::Negotiation;
 use super::outbox::Outbox;
@@ -187,6 +188,7 @@ impl Room {
         let ways = if self.over_tcp.contains(&joined.participant.identity) { Ways::Tcp } else { Ways::All };
         let configuration = request.client_info.as_ref().and_then(client_configuration::of);
         let setup = (ways, client_configuration::has_av1(configuration.as_ref()));
+        let reuse = request.client_info.as_ref().map(SectionReuse::of).unwrap_or_default();
         let mut peer = Peer {
             id,
             info: joined.participant,
@@ -202,7 +204,7 @@ impl Room {
             publisher: Transport::new(id, Side::Publisher, &mut context.io, setup),
             subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io, setup)),
             is_subscriber_primary: offers,
-            negotiation: Negotiation::default(),
+            negotiation: Negotiation::new(reuse),
             tracks: Vec::new(),
             subscriptions: Vec::new(),
             subscribes_to_all: wished.auto_subscribe,

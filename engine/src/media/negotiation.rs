@@ -14,11 +14,12 @@ use str0m::media::{Direction, MediaKind, Mid};
 
 use super::PeerId;
 use super::bucket::TokenBucket;
+use super::client_configuration::SectionReuse;
 use super::forwarding::Subscription;
 use super::peer::Peer;
 use super::room::{Context, Farewell, Room};
 use super::sdp::{self, MAX_NEW_SECTIONS, Plan, Role, Section};
-use super::transport::Transport;
+use super::transport::{Transport, add_stream, remove_stream};
 
 /// A client that has been asked to offer is asked again after that time: as long as LiveKit's clients wait for a
 /// connection. Sooner, those that are slow because they have much to do are given more to do.
@@ -35,15 +36,26 @@ const DESCRIPTION_BURST: Duration = Duration::from_millis(1200);
 
 /// Maximum number of sections of a kind that a client is asked to add in one offer; it is asked for further ones afterwards.
 const MAX_REQUESTED_SECTIONS: usize = 16;
+/// Maximum number of sections that a client is sent tracks on. Further tracks wait until others have ended.
+const MAX_RECEIVED_SECTIONS: usize = 400;
+/// Maximum number of sections that a client offers and no longer uses. The answer rejects further ones, so that the client puts its
+/// next tracks in their place (RFC 8829, section 5.2.2).
+const MAX_UNUSED_SECTIONS: usize = 8;
 /// Maximum number of sections of an offer in a join request; past it, the participant is not let in. LiveKit's clients offer seven.
 const MAX_JOIN_SECTIONS: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Negotiation {
-    /// The client's sections that nothing was ever sent on. A section that was in use is never used again: the client keeps
-    /// its source and its counters.
+    /// What the client can do with sections that are no longer used.
+    reuse: SectionReuse,
+    /// Sections that a track may be sent on: the client knows that they are inactive. With one connection they are the client's,
+    /// with two they are ours.
     free: Vec<(Mid, MediaKind)>,
-    used: HashSet<Mid>,
+    /// With one connection, the sections that the last answer has announced tracks on. After its track has ended, a section is free
+    /// once an answer has shown it inactive: the client reports a new track only where the section was inactive in between.
+    active: HashSet<Mid>,
+    /// The same for the answer before, which may be the last one that the client has received.
+    previously_active: HashSet<Mid>,
     /// How many sections of a kind the last offer had for what we send, used or free; none before the first offer.
     offered: Option<PerKind>,
     asked: Option<Asked>,
@@ -52,7 +64,8 @@ pub(super) struct Negotiation {
     /// Our own offer, until it is answered.
     pending: Option<Pending>,
     offer_id: u32,
-    stopped: Vec<Mid>,
+    /// With two connections, the sections whose tracks have ended, until an offer shows them inactive.
+    stopped: Vec<(Mid, MediaKind)>,
     wants_channels: bool,
     wants_restart: bool,
     /// What its descriptions may cost; `None` before the first.
@@ -66,6 +79,8 @@ struct Pending {
     offer: SdpPendingOffer,
     text: String,
     sent: Instant,
+    /// Sections that it shows inactive. They are free once it is answered.
+    stopped: Vec<(Mid, MediaKind)>,
 }
 
 /// Numbers of sections.
@@ -103,6 +118,10 @@ struct Asked {
 }
 
 impl Negotiation {
+    pub(super) fn new(reuse: SectionReuse) -> Self {
+        Self { reuse, ..Self::default() }
+    }
+
     /// Whether to deal with a description of so many sections now.
     fn admits(&mut self, sections: usize, now: Instant) -> bool {
         let sections = u32::try_from(sections.min(sdp::MAX_SECTIONS)).unwrap_or_default();
@@ -124,8 +143,39 @@ impl Negotiation {
         self.is_stale = false;
         let due = self.asked.map(|asked| Asked { sections: asked.sections.less(added), ..asked });
         self.asked = due.filter(|asked| !asked.sections.is_none());
-        let free = placeholders().filter(|section| !self.used.contains(&section.mid));
+        let free = placeholders().filter(|section| !self.active.contains(&section.mid));
         self.free = free.filter_map(|section| Some((section.mid, section.kind?))).collect();
+    }
+
+    /// Takes a section to send a track of that kind on.
+    fn take_free(&mut self, kind: MediaKind) -> Option<Mid> {
+        let index = self.free.iter().position(|(_, free)| *free == kind)?;
+        Some(self.free.swap_remove(index).0)
+    }
+
+    /// Records the sections that an answer announces tracks on. The client's other sections are free for its next offer.
+    fn note_answer(&mut self, sections: &[Section], mut active: HashSet<Mid>) {
+        if !self.reuse.receives {
+            active.extend(&self.active);
+        }
+        let ended = sections.iter().filter(|section| {
+            section.is_placeholder() && self.active.contains(&section.mid) && !active.contains(&section.mid)
+        });
+        self.free.extend(ended.filter_map(|section| Some((section.mid, section.kind?))));
+        self.previously_active = std::mem::replace(&mut self.active, active);
+    }
+
+    /// After a resume the last answer may be lost. What it has shown inactive is shown inactive once more.
+    fn forget_answer(&mut self) {
+        self.active.extend(&self.previously_active);
+        self.free.retain(|(mid, _)| !self.active.contains(mid));
+    }
+
+    /// The sections of an offer to reject: those that the client sends nothing on, past the maximum. Never the first one, whose
+    /// transport carries all others.
+    fn sections_to_reject(&self, sections: &[Section]) -> Vec<Mid> {
+        let unused = sections.iter().skip(1).filter(|section| section.is_unused()).map(|section| section.mid);
+        if self.reuse.recycles { unused.skip(MAX_UNUSED_SECTIONS).collect() } else { Vec::new() }
     }
 
     /// Whether the client has left our offer unanswered for too long.
@@ -136,7 +186,10 @@ impl Negotiation {
     /// Whether there is something to offer.
     fn has_news(&self, subscriptions: &[Subscription]) -> bool {
         let has_changes = self.wants_channels || self.wants_restart || !self.stopped.is_empty();
-        has_changes || subscriptions.iter().any(|each| each.mid.is_none())
+        let sent = subscriptions.iter().filter(|each| each.mid.is_some()).count();
+        let is_full = sent + self.free.len() >= MAX_RECEIVED_SECTIONS;
+        let fits = |each: &Subscription| !is_full || self.free.iter().any(|(_, kind)| *kind == each.kind);
+        has_changes || subscriptions.iter().any(|each| each.mid.is_none() && fits(each))
     }
 
     /// Gives the client as much more time to answer as its answer could not be read.
@@ -156,7 +209,14 @@ impl Negotiation {
         }
         let free = PerKind::count(|kind| self.free.iter().filter(|(_, free)| *free == kind).count());
         let due = self.asked.map(|asked| asked.sections).unwrap_or_default();
-        let missing = unplaced.less(free).at_most(MAX_REQUESTED_SECTIONS).less(due);
+        let offered = self.offered.map_or(0, |offered| offered.audio + offered.video);
+        let room = MAX_RECEIVED_SECTIONS.saturating_sub(offered + due.audio + due.video) / 2;
+        let missing = unplaced.less(free).at_most(MAX_REQUESTED_SECTIONS).less(due).at_most(room);
+        let fits = unplaced.less(free) != unplaced;
+        if !self.is_stale && missing.is_none() && due.is_none() && !fits {
+            // Another offer would bring nothing.
+            return None;
+        }
         let is_asked = self.asked.is_some_and(|asked| now.saturating_duration_since(asked.at) < ASKED_AGAIN);
         if is_asked && missing.is_none() {
             return None;
@@ -177,7 +237,7 @@ impl Peer {
             if let (true, Some(mid)) = (is_dropped, subscription.mid) {
                 negotiation.is_stale |= is_single;
                 if !is_single {
-                    negotiation.stopped.push(mid);
+                    negotiation.stopped.push((mid, subscription.kind));
                 }
             }
             !is_dropped
@@ -224,8 +284,21 @@ impl Room {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let reduced = peer.publisher.reduce(&offer.sdp).unwrap_or_default();
         let sections = sdp::sections(&reduced);
+        // With two connections it is sent nothing on this one.
+        let is_single = peer.subscriber.is_none();
+        let placed = if is_single { peer.place_subscriptions(&sections) } else { Vec::new() };
+        let rejected = peer.negotiation.sections_to_reject(&sections);
         let answer = SdpOffer::from_sdp_string(&reduced).ok().and_then(|offer| {
-            let accepted = peer.publisher.drive(&mut context.io, |rtc| rtc.sdp_api().accept_offer(offer));
+            let accepted = peer.publisher.drive(&mut context.io, |rtc| {
+                for mid in placed {
+                    remove_stream(rtc, mid);
+                }
+                let mut changes = rtc.sdp_api();
+                for mid in rejected {
+                    changes.stop_media(mid);
+                }
+                changes.accept_offer(offer)
+            });
             accepted?.ok()
         });
         let Some(answer) = answer else {
@@ -234,11 +307,8 @@ impl Room {
         };
         peer.publisher.retire_sources(&mut context.io, &sections);
         peer.place_tracks(&sections);
-        if peer.subscriber.is_none() {
-            peer.place_subscriptions(&sections);
-        }
         let plan = peer.plan(&sections);
-        let tracks = if peer.subscriber.is_none() { peer.tracks_by_section() } else { HashMap::new() };
+        let tracks = if is_single { peer.tracks_by_section() } else { HashMap::new() };
         peer.send(Message::Answer(proto::SessionDescription {
             r#type: "answer".to_owned(),
             sdp: context.io.network.advertise(sdp::rewrite(&answer.to_sdp_string(), &plan)),
@@ -247,10 +317,8 @@ impl Room {
         }));
         let ended = peer.tracks.iter().filter(|track| track.is_over(&sections));
         let ended: Vec<String> = ended.map(|track| track.info.sid.clone()).collect();
-        let is_single = peer.subscriber.is_none();
         self.unpublish(context, id, &ended, false);
         self.publish(context, id);
-        // With two connections it is sent nothing on this one.
         if is_single {
             self.begin(context, id);
         }
@@ -288,6 +356,12 @@ impl Room {
             self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
             return;
         }
+        if let Some(subscriber) = peer.subscriber.as_ref().filter(|_| peer.negotiation.reuse.receives) {
+            // A section that the client has rejected cannot be used again.
+            let is_open = |mid: Mid| subscriber.rtc().media(mid).is_some_and(|media| !media.disabled());
+            let stopped = pending.stopped.into_iter().filter(|(mid, _)| is_open(*mid));
+            peer.negotiation.free.extend(stopped);
+        }
         self.begin(context, id);
         self.negotiate(context, id);
     }
@@ -309,6 +383,7 @@ impl Room {
             peer.offer_again(context.io.now);
         } else {
             peer.negotiation.asked = None;
+            peer.negotiation.forget_answer();
         }
         self.negotiate(context, id);
     }
@@ -330,18 +405,17 @@ impl Peer {
         }
     }
 
-    /// Gives the client's free sections to what is to be sent.
-    fn place_subscriptions(&mut self, sections: &[Section]) {
-        let negotiation = &mut self.negotiation;
-        negotiation.note_offer(sections);
+    /// Assigns free sections of an offer to subscriptions that have none. Returns those sections.
+    fn place_subscriptions(&mut self, sections: &[Section]) -> Vec<Mid> {
+        self.negotiation.note_offer(sections);
+        let mut placed = Vec::new();
         for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()) {
-            let fitting = negotiation.free.iter().position(|(_, kind)| *kind == subscription.kind);
-            if let Some(index) = fitting {
-                let (mid, _) = negotiation.free.remove(index);
-                negotiation.used.insert(mid);
-                subscription.mid = Some(mid);
-            }
+            subscription.mid = self.negotiation.take_free(subscription.kind);
+            placed.extend(subscription.mid);
         }
+        let active = self.subscriptions.iter().filter_map(|subscription| subscription.mid).collect();
+        self.negotiation.note_answer(sections, active);
+        placed
     }
 
     fn plan(&self, sections: &[Section]) -> Plan {
@@ -377,20 +451,42 @@ impl Peer {
         }
         let (channels, restart) = (negotiation.wants_channels, negotiation.wants_restart);
         let stopped = std::mem::take(&mut negotiation.stopped);
-        let subscriptions = &mut self.subscriptions;
+        let (subscriptions, keeps_stopped) = (&mut self.subscriptions, negotiation.reuse.receives);
         // Their section comes first, and stays. The client would give up the connection with the section that it is named for.
         let channels = channels || negotiation.offer_id == 0;
+        let known =
+            negotiation.free.len() + stopped.len() + subscriptions.iter().filter(|each| each.mid.is_some()).count();
+        let added = MAX_RECEIVED_SECTIONS.saturating_sub(known).min(MAX_NEW_SECTIONS);
+        let mut reused = Vec::new();
+        for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()) {
+            each.mid = negotiation.take_free(each.kind);
+            reused.extend(each.mid.map(|mid| (mid, each.kind)));
+        }
         let offered = subscriber.drive(&mut context.io, |rtc| {
+            // Nothing is sent on them any more, sender reports included.
+            for (mid, _) in &stopped {
+                remove_stream(rtc, *mid);
+            }
+            for (mid, kind) in &reused {
+                add_stream(rtc, *mid, *kind);
+            }
             let mut changes = rtc.sdp_api();
             if channels {
                 for channel in Transport::data_channels() {
                     changes.add_channel_with_config(channel);
                 }
             }
-            for mid in stopped {
-                changes.stop_media(mid);
+            for (mid, _) in &stopped {
+                if keeps_stopped {
+                    changes.set_direction(*mid, Direction::Inactive);
+                } else {
+                    changes.stop_media(*mid);
+                }
             }
-            for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()).take(MAX_NEW_SECTIONS) {
+            for (mid, _) in &reused {
+                changes.set_direction(*mid, Direction::SendOnly);
+            }
+            for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()).take(added) {
                 let (stream, track) = (Some(each.stream()), Some(each.track_sid.clone()));
                 each.mid = Some(changes.add_media(each.kind, Direction::SendOnly, stream, track, None));
             }
@@ -404,8 +500,12 @@ impl Peer {
         let Some(offered) = offered else { return false };
         let Some((offer, pending)) = offered else { return true };
         negotiation.offer_id = negotiation.offer_id.wrapping_add(1);
-        let text = context.io.network.advertise(offer.to_sdp_string());
-        negotiation.pending = Some(Pending { offer: pending, text, sent: context.io.now });
+        // str0m writes the msid of the track that a section was added for.
+        let idle = stopped.iter().chain(&negotiation.free).map(|(mid, _)| (*mid, Role::Idle));
+        let sent = subscriptions.iter().filter_map(|each| Some((each.mid?, each.role())));
+        let text = sdp::rewrite(&offer.to_sdp_string(), &idle.chain(sent).collect());
+        let text = context.io.network.advertise(text);
+        negotiation.pending = Some(Pending { offer: pending, text, sent: context.io.now, stopped });
         self.send_offer();
         true
     }
@@ -446,7 +546,8 @@ mod tests {
         negotiation
     }
 
-    fn offer(negotiation: &mut Negotiation, sections: PerKind) {
+    /// Sections to be sent on.
+    fn sections(sections: PerKind) -> Vec<Section> {
         let section = |kind: MediaKind, index: usize| Section {
             mid: Mid::from(format!("{kind:?}{index}").as_str()),
             kind: Some(kind),
@@ -458,7 +559,11 @@ mod tests {
         };
         let audio = (0..sections.audio).map(|index| section(MediaKind::Audio, index));
         let video = (0..sections.video).map(|index| section(MediaKind::Video, index));
-        negotiation.note_offer(&audio.chain(video).collect::<Vec<_>>());
+        audio.chain(video).collect()
+    }
+
+    fn offer(negotiation: &mut Negotiation, offered: PerKind) {
+        negotiation.note_offer(&sections(offered));
     }
 
     #[test]
@@ -469,7 +574,7 @@ mod tests {
         let mut changes = rtc.sdp_api();
         changes.add_channel("_reliable".to_owned());
         let (text, offer) = changes.apply().unwrap();
-        negotiation.pending = Some(Pending { offer, text: text.to_sdp_string(), sent: now });
+        negotiation.pending = Some(Pending { offer, text: text.to_sdp_string(), sent: now, stopped: Vec::new() });
         assert!(!negotiation.is_unanswered(now));
         assert!(negotiation.is_unanswered(now + UNANSWERED));
     }
@@ -526,5 +631,67 @@ mod tests {
         assert_eq!(negotiation.ask(BOTH, now), Some(BOTH));
         assert_eq!(negotiation.ask(BOTH, now + ASKED_AGAIN), Some(NONE));
         assert_eq!(negotiation.ask(BOTH, now + ASKED_AGAIN), None);
+    }
+
+    fn mid(name: &str) -> Mid {
+        Mid::from(name)
+    }
+
+    /// An answer to an offer of one section that announces a track on it, or none.
+    fn answer(negotiation: &mut Negotiation, is_active: bool) {
+        offer(negotiation, AUDIO);
+        let taken = if is_active { negotiation.take_free(MediaKind::Audio) } else { None };
+        let active = negotiation.active.iter().copied().filter(|_| is_active).chain(taken).collect();
+        negotiation.note_answer(&sections(AUDIO), active);
+    }
+
+    #[test]
+    fn a_section_is_free_again_after_an_answer_that_shows_it_inactive() {
+        let mut negotiation = Negotiation::default();
+        answer(&mut negotiation, true);
+        assert!(negotiation.free.is_empty() && negotiation.active.contains(&mid("Audio0")));
+        // Its track has ended, but the client does not know that yet.
+        offer(&mut negotiation, AUDIO);
+        assert_eq!(negotiation.take_free(MediaKind::Audio), None);
+        answer(&mut negotiation, false);
+        assert_eq!(negotiation.take_free(MediaKind::Video), None);
+        assert_eq!(negotiation.take_free(MediaKind::Audio), Some(mid("Audio0")));
+    }
+
+    #[test]
+    fn a_section_is_not_free_if_the_answer_that_shows_it_inactive_may_be_lost() {
+        let mut negotiation = Negotiation::default();
+        answer(&mut negotiation, true);
+        answer(&mut negotiation, false);
+        negotiation.forget_answer();
+        assert!(negotiation.free.is_empty());
+        offer(&mut negotiation, AUDIO);
+        assert_eq!(negotiation.take_free(MediaKind::Audio), None);
+        answer(&mut negotiation, false);
+        assert_eq!(negotiation.take_free(MediaKind::Audio), Some(mid("Audio0")));
+    }
+
+    #[test]
+    fn a_client_that_cannot_reuse_sections_is_sent_each_track_on_a_section_of_its_own() {
+        let mut negotiation = Negotiation::new(SectionReuse { receives: false, recycles: true });
+        answer(&mut negotiation, true);
+        for _ in 0..3 {
+            answer(&mut negotiation, false);
+            assert_eq!(negotiation.take_free(MediaKind::Audio), None);
+        }
+    }
+
+    #[test]
+    fn sections_past_the_maximum_of_unused_ones_are_rejected_but_never_the_first() {
+        let unused: Vec<_> = sections(PerKind { audio: 2 * MAX_UNUSED_SECTIONS, video: 0 })
+            .into_iter()
+            .map(|section| Section { direction: Direction::Inactive, ..section })
+            .collect();
+        let recycling = Negotiation::new(SectionReuse { receives: true, recycles: true });
+        let rejected = recycling.sections_to_reject(&unused);
+        assert_eq!(rejected.len(), MAX_UNUSED_SECTIONS - 1);
+        assert!(!rejected.contains(&unused[0].mid));
+        assert!(recycling.sections_to_reject(&sections(BOTH)).is_empty());
+        assert!(Negotiation::default().sections_to_reject(&unused).is_empty());
     }
 }

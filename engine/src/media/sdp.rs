@@ -44,6 +44,11 @@ impl Section {
     pub(crate) fn is_placeholder(&self) -> bool {
         !self.is_rejected && self.kind.is_some() && self.direction == Direction::RecvOnly
     }
+
+    /// Whether it is for media that neither side sends: the client has unpublished its track.
+    pub(crate) fn is_unused(&self) -> bool {
+        !self.is_rejected && self.kind.is_some() && self.direction == Direction::Inactive
+    }
 }
 
 /// A track that a client has said it will publish.

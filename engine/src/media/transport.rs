@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
-use str0m::media::{KeyframeRequestKind, Mid, Rid, Rids};
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid, Rids};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpPacket, Ssrc};
 use str0m::stats::PeerStats;
@@ -419,6 +419,22 @@ impl Transport {
             }
         }
     }
+}
+
+/// Removes the outgoing stream of a section. The section's next track has a stream with another SSRC: for a known SSRC the receiver
+/// continues its packet counter, and drops sequence numbers that it has received before as replayed.
+pub(super) fn remove_stream(rtc: &mut Rtc, mid: Mid) {
+    let ssrc = rtc.direct_api().stream_tx_by_mid(mid, None).map(|stream| stream.ssrc());
+    if let Some(ssrc) = ssrc {
+        rtc.direct_api().remove_stream_tx(ssrc);
+    }
+}
+
+/// Adds an outgoing stream to a section of an offer of ours that has none.
+pub(super) fn add_stream(rtc: &mut Rtc, mid: Mid, kind: MediaKind) {
+    let ssrc = rtc.direct_api().new_ssrc();
+    let rtx = (kind == MediaKind::Video).then(|| rtc.direct_api().new_ssrc());
+    rtc.direct_api().declare_stream_tx(ssrc, rtx, mid, None);
 }
 
 fn datagram(received: &Received, now: Instant) -> Option<Input<'_>> {

@@ -12,6 +12,8 @@ mod caller;
 mod support;
 
 mod keyframes;
+mod recycling;
+mod sections;
 mod settings;
 
 const ROOM: &str = "r";

@@ -18,7 +18,7 @@ use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::format::{Codec, PayloadParams};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::RtpWrite;
+use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc};
@@ -101,21 +101,34 @@ pub struct State {
     pub heard: Vec<Told>,
     /// The offer that is not answered yet: only then another one is made.
     pending: Option<SdpPendingOffer>,
-    /// What the next offer has to bring: sections to receive on, and tracks.
+    /// What the next offer has to bring: sections to receive on, tracks, and the ends of tracks.
     due: (u32, u32),
     unsent: Vec<(MediaKind, String)>,
+    unpublished: Vec<(Mid, MediaKind)>,
+    /// Whether it has to offer though nothing has changed.
+    is_asked: bool,
     placeholders: Vec<Mid>,
+    /// The sections of tracks that have ended, for other tracks.
+    idle: Vec<(Mid, MediaKind)>,
     pub sent: Vec<Sent>,
+    /// How many tracks it has published ever.
+    cids: usize,
     /// Whether the tracks are sent by themselves, a packet every 20 ms.
     pub is_talking: bool,
     /// How many keyframes the engine has requested, by section.
     pub keyframe_requests: HashMap<Mid, usize>,
-    /// How many packets have come, by section.
+    /// How many packets have come, by section; those without a payload not counted.
     pub packets: HashMap<Mid, usize>,
+    /// All of them, by section.
+    pub arrivals: HashMap<Mid, usize>,
+    /// The source of the last one, by section.
+    sources: HashMap<Mid, Ssrc>,
     /// The numbers of the first and of the last of them.
     pub numbers: HashMap<Mid, (u64, u64)>,
     /// The tracks, by section.
     pub tracks: HashMap<String, String>,
+    /// The engine's answers, if they are kept.
+    pub answers: Option<Vec<proto::SessionDescription>>,
     channels: HashMap<ChannelId, bool>,
     pub mail: Vec<proto::DataPacket>,
     pub is_connected: bool,
@@ -209,7 +222,11 @@ impl Caller {
 
     /// Publishes a track, is sending it when this returns, and gives its `sid`.
     pub async fn publish(&self, kind: MediaKind) -> String {
-        let cid = format!("track {}", self.act(|state| state.sent.len() + state.unsent.len()));
+        let number = self.act(|state| {
+            state.cids += 1;
+            state.cids
+        });
+        let cid = format!("track {number}");
         self.act(|state| state.publish(kind, &cid));
         let sid = |told: &Told| match told {
             Told::TrackPublished(published) if published.cid == cid => Some(published.track.clone()?.sid),
@@ -219,6 +236,24 @@ impl Caller {
         let sid = self.until("publishes", published).await;
         self.act(|state| state.is_talking = true);
         sid
+    }
+
+    /// Publishes a track no longer. The next one of its kind is sent in its section.
+    pub async fn unpublish(&self, sid: &str) {
+        let cid = |told: &Told| match told {
+            Told::TrackPublished(published) if published.track.as_ref().is_some_and(|track| track.sid == sid) => {
+                Some(published.cid.clone())
+            }
+            _ => None,
+        };
+        let cid = self.act(|state| state.heard.iter().find_map(cid)).unwrap();
+        self.act(|state| state.unpublish(&cid));
+        self.until("unpublishes", |state| (!state.is_sending(&cid) && state.pending.is_none()).then_some(())).await;
+    }
+
+    /// Waits until it is sent a track no longer.
+    pub async fn loses(&self, sid: &str) {
+        self.until("is sent a track no longer", |state| state.section(sid).is_none().then_some(())).await;
     }
 
     pub fn send(&self, text: &str, reliable: bool) {
@@ -329,13 +364,20 @@ impl State {
             pending: None,
             due: (3, 3),
             unsent: Vec::new(),
+            unpublished: Vec::new(),
+            is_asked: false,
             placeholders: Vec::new(),
+            idle: Vec::new(),
             sent: Vec::new(),
+            cids: 0,
             is_talking: false,
             keyframe_requests: HashMap::new(),
             packets: HashMap::new(),
+            arrivals: HashMap::new(),
+            sources: HashMap::new(),
             numbers: HashMap::new(),
             tracks: HashMap::new(),
+            answers: None,
             channels: HashMap::new(),
             mail: Vec::new(),
             is_connected: false,
@@ -367,7 +409,25 @@ impl State {
     /// An offer with all that is due.
     pub fn offer(&mut self) -> proto::SessionDescription {
         let is_first = self.placeholders.is_empty();
+        let mut reused = Vec::new();
+        for (kind, cid) in std::mem::take(&mut self.unsent) {
+            match self.idle.iter().position(|(_, idle)| *idle == kind) {
+                Some(index) => reused.push((self.idle.swap_remove(index).0, kind, cid)),
+                None => self.unsent.push((kind, cid)),
+            }
+        }
+        for (mid, kind, _) in &reused {
+            self.renew_stream(*mid, *kind);
+        }
         let mut changes = self.rtc.sdp_api();
+        for (mid, kind, cid) in reused {
+            changes.set_direction(mid, Direction::SendOnly);
+            self.sent.push(Sent { cid, mid, kind, next: 1 });
+        }
+        for (mid, kind) in self.unpublished.drain(..) {
+            changes.set_direction(mid, Direction::Inactive);
+            self.idle.push((mid, kind));
+        }
         // The engine answers that nothing is sent there yet.
         for mid in &self.placeholders {
             changes.set_direction(*mid, Direction::RecvOnly);
@@ -389,6 +449,11 @@ impl State {
             let lossy = ChannelConfig { label: "_lossy".to_owned(), ordered: false, reliability, ..Default::default() };
             changes.add_channel_with_config(lossy);
         }
+        if std::mem::take(&mut self.is_asked) && !changes.has_changes() {
+            // str0m offers only what has changed.
+            changes.set_direction(self.placeholders[0], Direction::Inactive);
+            changes.set_direction(self.placeholders[0], Direction::RecvOnly);
+        }
         let (offer, pending) = changes.apply().unwrap();
         self.pending = Some(pending);
         proto::SessionDescription { r#type: "offer".to_owned(), sdp: offer.to_sdp_string(), ..Default::default() }
@@ -396,7 +461,8 @@ impl State {
 
     /// Offers what is due, unless an answer is.
     fn negotiate(&mut self) {
-        if self.pending.is_none() && (self.due != (0, 0) || !self.unsent.is_empty()) {
+        let has_changes = self.due != (0, 0) || !self.unsent.is_empty() || !self.unpublished.is_empty();
+        if self.pending.is_none() && (has_changes || self.is_asked) {
             let offer = self.offer();
             self.say(Ask::Offer(offer));
         }
@@ -418,9 +484,27 @@ impl State {
         self.negotiate();
     }
 
+    /// Gives a section that was used before another source.
+    fn renew_stream(&mut self, mid: Mid, kind: MediaKind) {
+        let mut direct = self.rtc.direct_api();
+        if let Some(before) = direct.stream_tx_by_mid(mid, None).map(|stream| stream.ssrc()) {
+            direct.remove_stream_tx(before);
+        }
+        let ssrc = direct.new_ssrc();
+        let rtx = (kind == MediaKind::Video).then(|| direct.new_ssrc());
+        direct.declare_stream_tx(ssrc, rtx, mid, None);
+    }
+
     fn is_sending(&self, cid: &str) -> bool {
         let sent = self.sent.iter().find(|sent| sent.cid == cid);
         sent.and_then(|sent| self.rtc.media(sent.mid)).is_some_and(|media| media.direction().is_sending())
+    }
+
+    fn unpublish(&mut self, cid: &str) {
+        let index = self.sent.iter().position(|sent| sent.cid == cid).unwrap();
+        let Sent { mid, kind, .. } = self.sent.remove(index);
+        self.unpublished.push((mid, kind));
+        self.negotiate();
     }
 
     /// The section that a track comes by.
@@ -501,9 +585,9 @@ impl State {
         match response.message.unwrap() {
             Told::Answer(answer) => self.take_answer(answer),
             Told::MediaSectionsRequirement(required) => {
-                // At least one more: an offer without a change is none.
-                let (audios, videos) = self.due;
-                self.due = (audios.max(required.num_audios.max(1)), videos.max(required.num_videos.max(1)));
+                self.due.0 += required.num_audios;
+                self.due.1 += required.num_videos;
+                self.is_asked = true;
                 self.negotiate();
             }
             told if self.is_forgetful && !matches!(told, Told::PongResp(_)) => (),
@@ -524,8 +608,16 @@ impl State {
         let lines = answer.sdp.split_inclusive('\n').filter(|line| !is_candidate(line) || is_here(line));
         let sdp = SdpAnswer::from_sdp_string(&lines.collect::<String>()).unwrap();
         match self.rtc.sdp_api().accept_answer(pending, sdp) {
-            Ok(()) => self.tracks = answer.mid_to_track_id,
+            Ok(()) => self.tracks.clone_from(&answer.mid_to_track_id),
             Err(error) => panic!("{error}: {}", answer.sdp),
+        }
+        // str0m keeps a source that is not announced any more.
+        let tracks = &self.tracks;
+        for (_, ssrc) in self.sources.extract_if(|mid, _| !tracks.contains_key(&*mid.to_string())) {
+            self.rtc.direct_api().remove_stream_rx(ssrc);
+        }
+        if let Some(answers) = &mut self.answers {
+            answers.push(answer);
         }
         self.negotiate();
     }
@@ -569,6 +661,10 @@ impl State {
             Event::KeyframeRequest(request) => *self.keyframe_requests.entry(request.mid).or_default() += 1,
             Event::RtpPacket(packet) => {
                 let mid = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
+                if let Some(mid) = mid {
+                    *self.arrivals.entry(mid).or_default() += 1;
+                    self.sources.insert(mid, packet.header.ssrc);
+                }
                 if let Some(mid) = mid.filter(|_| !packet.payload.is_empty()) {
                     *self.packets.entry(mid).or_default() += 1;
                     let number = *packet.seq_no;
