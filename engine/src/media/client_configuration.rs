@@ -58,6 +58,11 @@ fn codec(mime: &str) -> proto::Codec {
     proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() }
 }
 
+/// Whether a client reports a subscribed track only when a packet of it arrives, as Pion does.
+pub(super) fn needs_first_packet(client: &proto::ClientInfo) -> bool {
+    client.sdk() == Sdk::Go
+}
+
 fn version(text: &str) -> Vec<u32> {
     text.split('.').map_while(|part| part.parse().ok()).collect()
 }
@@ -178,7 +183,6 @@ mod tests {
         assert_eq!(disabled(&device("android")), both(&[], &[H264]));
         assert_eq!(disabled(&device("")), both(&[], &[]));
     }
-}
 
     #[test]
     fn sections_are_used_again_for_clients_that_can() {
@@ -194,3 +198,4 @@ mod tests {
         assert_eq!(reuse("", Sdk::Go), (true, false));
         assert_eq!(reuse("", Sdk::Unknown), (true, false));
     }
+}

@@ -9,6 +9,7 @@ use str0m::media::{MediaKind, Mid, Pt, Rid};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, UserExtensionValues};
 
 use super::PeerId;
+use super::fillers::FILL_TIME;
 use super::keyframes::{PliThrottle, is_keyframe};
 use super::layers::{Clock, LayerName, Layers, Wanted};
 use super::peer::Peer;
@@ -80,7 +81,9 @@ pub(super) struct Subscription {
     last_layer: Option<LayerName>,
     /// The client has asked for a keyframe, and was sent none since.
     pub(super) lost_picture: bool,
-    rewriter: Rewriter,
+    /// Until when stand-ins are sent if the track sends no packet.
+    pub(super) fill_until: Option<Instant>,
+    pub(super) rewriter: Rewriter,
     vp8: Vp8,
     /// The payload type for that of the publisher; `None` if the client has no such codec.
     payload: Option<(Pt, Option<PayloadType>)>,
@@ -101,6 +104,7 @@ impl Subscription {
             current: None,
             last_layer: None,
             lost_picture: false,
+            fill_until: None,
             rewriter: Rewriter::new(clock_rate, FIRST_NUMBER),
             vp8: Vp8::default(),
             payload: None,
@@ -197,8 +201,9 @@ impl Room {
     /// Begins to send what the client knows of by now.
     pub(super) fn begin(&mut self, context: &mut Context<'_>, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        for each in peer.subscriptions.iter_mut().filter(|each| each.mid.is_some()) {
+        for each in peer.subscriptions.iter_mut().filter(|each| each.mid.is_some() && !each.is_ready) {
             each.is_ready = true;
+            each.fill_until = Some(context.io.now + FILL_TIME);
         }
         self.tell_publishers(id);
         self.request_keyframes(context, id);

@@ -184,11 +184,12 @@ impl Room {
             auto_subscribe: true,
             ..proto::ConnectionSettings::default()
         });
+        let needs_first_packet = request.client_info.as_ref().is_some_and(client_configuration::needs_first_packet);
         let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
         let ways = if self.over_tcp.contains(&joined.participant.identity) { Ways::Tcp } else { Ways::All };
         let configuration = request.client_info.as_ref().and_then(client_configuration::of);
-        let setup = (ways, client_configuration::has_av1(configuration.as_ref()));
         let reuse = request.client_info.as_ref().map(SectionReuse::of).unwrap_or_default();
+        let setup = (ways, client_configuration::has_av1(configuration.as_ref()));
         let mut peer = Peer {
             id,
             info: joined.participant,
@@ -209,11 +210,13 @@ impl Room {
             subscriptions: Vec::new(),
             subscribes_to_all: wished.auto_subscribe,
             choices: HashMap::new(),
+            settings: HashMap::new(),
             audience: Audience::everybody(),
             denied: Vec::new(),
             plis: HashMap::new(),
-            settings: HashMap::new(),
             mail: Mail::default(),
+            needs_first_packet,
+            sif_trailer: rand::random(),
             quality: Quality::default(),
             token: TokenState::new(context.io.now),
             breaks_resume: None,
@@ -230,7 +233,7 @@ impl Room {
             client_configuration: peer.configuration.clone(),
             enabled_publish_codecs: super::publishing::codecs(peer.configuration.as_ref()),
             fast_publish: true,
-            sif_trailer: rand::random::<[u8; 16]>().to_vec(),
+            sif_trailer: peer.sif_trailer.to_vec(),
             ..proto::JoinResponse::default()
         }));
         self.peers.insert(id, peer);

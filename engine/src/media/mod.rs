@@ -13,6 +13,7 @@ mod data;
 mod demux;
 mod dtls;
 mod fair_queue;
+mod fillers;
 mod forwarding;
 mod interfaces;
 mod joining;

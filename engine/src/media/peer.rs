@@ -60,6 +60,10 @@ pub(super) struct Peer {
     /// How many PLIs it has caused, by track.
     pub(super) plis: HashMap<TrackId, TokenBucket>,
     pub(super) mail: Mail,
+    /// Whether its client reports a subscribed track when the first packet arrives.
+    pub(super) needs_first_packet: bool,
+    /// Ends packets that the engine makes itself, which end-to-end encryption does not apply to.
+    pub(super) sif_trailer: [u8; 16],
     pub(super) quality: Quality,
     pub(super) token: TokenState,
     /// What it has asked to be simulated on its next resume.

@@ -83,6 +83,19 @@ impl Rewriter {
         self.source = Some(Source { floor: seq, highest: seq, number, time: offset, latest: time, skipped });
     }
 
+    /// Where a packet stands that comes before any of a source; `None` once there is a source.
+    pub(crate) fn fill(&mut self, now: Instant) -> Option<Out> {
+        if self.source.is_some() {
+            return None;
+        }
+        let (seq, time) = match self.last {
+            None => (self.first, 0),
+            Some((last, at, then)) => (last + 1, at + self.ticks(now.saturating_duration_since(then)).max(1)),
+        };
+        self.last = Some((seq, time, now));
+        Some(Out { seq, time: u32::try_from(time & u64::from(u32::MAX)).unwrap_or_default() })
+    }
+
     /// Leaves out a packet of the source, so that nobody misses it.
     pub(crate) fn skip(&mut self, seq: u64) {
         let Some(source) = &mut self.source else { return };
@@ -236,6 +249,17 @@ mod tests {
         assert_eq!(rewriter.map(11, 3_001, later), Some(Out { seq: 1003, time: 17_000 }), "a loss stays a loss");
         assert_eq!(rewriter.map(10, 3_001, later), Some(Out { seq: 1002, time: 17_000 }));
         assert_eq!(rewriter.map(8, 1, later), None, "what was sent before the change was not for this receiver");
+    }
+
+    #[test]
+    fn a_source_goes_on_where_packets_before_it_have_stopped() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(VIDEO, 1000);
+        assert_eq!(rewriter.fill(now), Some(Out { seq: 1000, time: 0 }));
+        assert_eq!(rewriter.fill(after(now, 200)), Some(Out { seq: 1001, time: 18_000 }));
+        rewriter.start(70_000, 5_000, None, after(now, 300));
+        assert_eq!(rewriter.fill(after(now, 300)), None);
+        assert_eq!(rewriter.map(70_000, 5_000, after(now, 300)), Some(Out { seq: 1002, time: 27_000 }));
     }
 
     #[test]

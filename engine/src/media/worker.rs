@@ -689,6 +689,7 @@ impl Room {
         self.catch_up(id);
         self.tick_token(context, id);
         self.request_keyframes(context, id);
+        self.fill_silent_tracks(context, id);
         self.take_waiting_offer(context, id);
         self.negotiate(context, id);
     }

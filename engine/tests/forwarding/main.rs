@@ -11,6 +11,7 @@ mod caller;
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
 
+mod first_packets;
 mod keyframes;
 mod recycling;
 mod sections;
