@@ -14,6 +14,11 @@ use super::{PeerId, Side};
 /// What is said of a connection that loses so much of what is sent, or takes so long for a round trip.
 const GOOD: (f32, Duration) = (0.02, Duration::from_millis(300));
 const POOR: (f32, Duration) = (0.10, Duration::from_millis(700));
+/// Time without any packet from a client after which its connection is `LOST`. Clients send a connectivity check at least every 5
+/// seconds.
+const LOST_TIMEOUT: Duration = Duration::from_secs(8);
+/// The first protocol version of signalling that knows `LOST`. Older clients are `POOR` instead.
+const LOST_PROTOCOL: i32 = 11;
 
 /// What is known of a participant's connections.
 #[derive(Default)]
@@ -50,7 +55,11 @@ impl Quality {
         self.told_of.clear();
     }
 
-    fn judge(&self) -> ConnectionQuality {
+    /// The quality of a participant that nothing has come from for that time.
+    fn judge(&self, silence: Duration, protocol: i32) -> ConnectionQuality {
+        if silence >= LOST_TIMEOUT {
+            return if protocol < LOST_PROTOCOL { ConnectionQuality::Poor } else { ConnectionQuality::Lost };
+        }
         let loss = self.publisher.loss.max(self.subscriber.loss);
         let round_trip = self.publisher.round_trip.max(self.subscriber.round_trip);
         let is_within = |(most, longest): (f32, Duration)| loss <= most && round_trip <= longest;
@@ -78,15 +87,15 @@ impl Room {
     /// What has to be said now and then.
     pub(super) fn look_around(&mut self, context: &mut Context<'_>) {
         self.announce_counts(context.shared);
-        self.tell_quality();
+        self.tell_quality(context.io.now);
         self.tell_speakers(context.io.now);
     }
 
     /// Tells the participant itself and those that it is sent to how its connection is, and what changes.
-    fn tell_quality(&mut self) {
+    fn tell_quality(&mut self, now: Instant) {
         let mut changed: Vec<PeerId> = Vec::new();
         for peer in self.peers.values_mut().filter(|peer| peer.is_active()) {
-            let quality = peer.quality.judge();
+            let quality = peer.quality.judge(now.saturating_duration_since(peer.heard()), peer.protocol);
             if peer.quality.told.replace(quality) != Some(quality) {
                 changed.push(peer.id);
             }
@@ -142,5 +151,33 @@ impl super::peer::Peer {
         let quality = self.quality.told?;
         let participant_sid = self.info.sid.clone();
         Some(proto::ConnectionQualityInfo { participant_sid, quality: quality.into(), score: score(quality) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_connection_is_lost_while_nothing_arrives() {
+        let quality = Quality::default();
+        assert_eq!(quality.judge(LOST_TIMEOUT.saturating_sub(SECOND), LOST_PROTOCOL), ConnectionQuality::Excellent);
+        assert_eq!(quality.judge(LOST_TIMEOUT, LOST_PROTOCOL), ConnectionQuality::Lost);
+        assert_eq!(quality.judge(LOST_TIMEOUT, LOST_PROTOCOL - 1), ConnectionQuality::Poor);
+    }
+
+    #[test]
+    fn loss_and_round_trip_of_the_worse_connection_count() {
+        let judged = |loss, round_trip| {
+            let subscriber = Measured { loss, round_trip };
+            Quality { subscriber, ..Quality::default() }.judge(Duration::ZERO, LOST_PROTOCOL)
+        };
+        assert_eq!(judged(0.01, SECOND / 10), ConnectionQuality::Excellent);
+        assert_eq!(judged(0.05, SECOND / 10), ConnectionQuality::Good);
+        assert_eq!(judged(0.01, SECOND / 2), ConnectionQuality::Good);
+        assert_eq!(judged(0.2, SECOND / 10), ConnectionQuality::Poor);
+        assert_eq!(judged(0.01, SECOND), ConnectionQuality::Poor);
     }
 }

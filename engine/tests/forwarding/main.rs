@@ -13,6 +13,7 @@ mod support;
 
 mod first_packets;
 mod keyframes;
+mod quality;
 mod recycling;
 mod sections;
 mod settings;
