@@ -89,7 +89,7 @@ async function packageTable(at) {
   if (list.ours.rooms !== ROOMS || list.sdk.rooms !== ROOMS) throw new Error(`listed ${list.ours.rooms} and ${list.sdk.rooms} rooms`);
   row('`listRooms`, 10,000 rooms', ms(list.ours.value), ms(list.sdk.value), '', times(list.ours.value, list.sdk.value), 'at most 0.2x');
   row('the same: longest event-loop delay', ms(list.ours.delay), ms(list.sdk.delay), '', times(list.ours.delay, list.sdk.delay), 'at most 0.2x');
-  row('installed size, one platform', `${(installedBytes() / 1e6).toFixed(1)} MB`, `${(size(path.join(root, 'node_modules/livekit-server-sdk')) / 1e6).toFixed(1)} MB and its dependencies`, '', '', 'at most 12 MB');
+  row('installed size, one platform', `${(installedBytes() / 1e6).toFixed(1)} MB`, `${(size(path.join(root, 'node_modules/livekit-server-sdk')) / 1e6).toFixed(1)} MB and its dependencies`, '', '', 'at most 14 MB');
   return table;
 }
 
