@@ -34,3 +34,24 @@ pub use clock::Now;
 pub use engine::{Config, Engine, Port, RtcConfig, StartError};
 pub use limits::Limits;
 pub use refusal::{Refusal, RpcFault};
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::hint::black_box;
+    use std::panic::catch_unwind;
+
+    use str0m::rtp::SeqNo;
+
+    /// `npm test` sets the variable, and compiles the tests with `checked.toml`.
+    #[test]
+    fn overflow_checks_and_debug_assertions_are_on_where_the_variable_is_set() {
+        if env::var_os("REQUIRE_CHECKED_TESTS").is_none() {
+            return;
+        }
+        assert!(catch_unwind(|| debug_assert!(black_box(false))).is_err(), "debug assertions of the engine");
+        assert!(catch_unwind(|| black_box(u8::MAX) + black_box(1)).is_err(), "overflow checks of the engine");
+        // str0m's own addition, checked only if str0m is compiled so.
+        assert!(catch_unwind(|| black_box(SeqNo::from(u64::MAX)).inc()).is_err(), "overflow checks of str0m");
+    }
+}
