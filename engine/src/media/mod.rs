@@ -1,6 +1,7 @@
 //! Participants and what they send each other. All of it happens on one thread of its own, which starts with the first
 //! participant: signalling is read and written elsewhere, and server calls hand their work over.
 
+mod arrival;
 mod bucket;
 #[cfg(test)]
 #[path = "../../tests/support/caller.rs"]

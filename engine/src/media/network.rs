@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::task::Poll;
+use std::time::Instant;
 
 use socket2::SockRef;
 use str0m::Candidate;
@@ -28,12 +29,14 @@ pub(super) struct Received {
     pub(super) protocol: Protocol,
     pub(super) source: SocketAddr,
     pub(super) destination: SocketAddr,
+    /// When it was received, as far as the system tells.
+    pub(super) arrived_at: Instant,
     pub(super) bytes: Vec<u8>,
 }
 
 impl From<Datagram> for Received {
-    fn from(Datagram { source, destination, bytes }: Datagram) -> Self {
-        Self { protocol: Protocol::Udp, source, destination, bytes }
+    fn from(Datagram { source, destination, arrived_at, bytes }: Datagram) -> Self {
+        Self { protocol: Protocol::Udp, source, destination, arrived_at, bytes }
     }
 }
 

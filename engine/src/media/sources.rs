@@ -41,6 +41,11 @@ impl Sources {
     }
 }
 
+/// Whether a datagram is RTP.
+pub(super) fn is_rtp(datagram: &[u8]) -> bool {
+    rtp_source(datagram).is_some()
+}
+
 /// The source of a datagram, if that is RTP (RFC 7983, and RFC 5761 for RTCP).
 fn rtp_source(datagram: &[u8]) -> Option<Ssrc> {
     let &[first, second, _, _, _, _, _, _, a, b, c, d, ..] = datagram else { return None };

@@ -23,7 +23,7 @@ fn stray() -> Received {
     bytes[2..4].copy_from_slice(&length.to_be_bytes());
     let source = ([127, 0, 0, 1], 9).into();
     let destination = ([127, 0, 0, 1], 10).into();
-    Received { protocol: Protocol::Udp, source, destination, bytes }
+    Received { protocol: Protocol::Udp, source, destination, arrived_at: Instant::now(), bytes }
 }
 
 /// The least time that so many stray requests take of several tries.

@@ -158,7 +158,8 @@ impl Tcp {
                     let Some(connection) = known else { continue };
                     connection.last_used = Instant::now();
                     let (destination, source) = ends;
-                    return Some(Received { protocol: Protocol::Tcp, source, destination, bytes });
+                    let arrived_at = Instant::now();
+                    return Some(Received { protocol: Protocol::Tcp, source, destination, arrived_at, bytes });
                 }
             }
         }

@@ -16,7 +16,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 use super::dtls::crypto_provider;
 use super::network::{Changes, Network, Received};
 use super::sdp::{self, Meanings, Section};
-use super::sources::{MAX_SOURCES, Sources};
+use super::sources::{MAX_SOURCES, Sources, is_rtp};
 use super::timers::Timers;
 use super::{PeerId, Side};
 
@@ -217,7 +217,8 @@ impl Transport {
 
     pub(super) fn input(&mut self, io: &mut Io<'_>, received: &Received) {
         let now = io.now;
-        if let Some(input) = datagram(received, now).filter(|_| self.sources.admits(&received.bytes, now)) {
+        let time = input_time(received, now);
+        if let Some(input) = datagram(received, time).filter(|_| self.sources.admits(&received.bytes, now)) {
             self.heard = now;
             // What cannot be understood is dropped; it need not come from the client at all.
             self.drive(io, |rtc| drop(rtc.handle_input(input)));
@@ -437,8 +438,14 @@ pub(super) fn add_stream(rtc: &mut Rtc, mid: Mid, kind: MediaKind) {
     rtc.direct_api().declare_stream_tx(ssrc, rtx, mid, None);
 }
 
+/// The time that a datagram counts from. Transport feedback says when media arrived, not when this thread came to handle it. All
+/// else counts from now: it drives timers, which do not run backwards.
+fn input_time(received: &Received, now: Instant) -> Instant {
+    if is_rtp(&received.bytes) { received.arrived_at.min(now) } else { now }
+}
+
 fn datagram(received: &Received, now: Instant) -> Option<Input<'_>> {
-    let Received { protocol, source, destination, bytes } = received;
+    let Received { protocol, source, destination, bytes, .. } = received;
     let contents = bytes.as_slice().try_into().ok()?;
     Some(Input::Receive(now, Receive { proto: *protocol, source: *source, destination: *destination, contents }))
 }
@@ -487,5 +494,24 @@ pub(super) fn passed_on(values: &ExtensionValues) -> ExtensionValues {
         abs_send_time: None,
         tx_time_offs: None,
         ..values.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_counts_from_its_arrival_and_all_else_from_now() {
+        let (arrived_at, delay) = (Instant::now(), Duration::from_millis(50));
+        let time = |second_byte: u8| {
+            let ends = (Ipv4Addr::LOCALHOST, 1).into();
+            let bytes = vec![0x80, second_byte, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
+            let received = Received { protocol: Protocol::Udp, source: ends, destination: ends, arrived_at, bytes };
+            input_time(&received, arrived_at + delay)
+        };
+        let (rtp, receiver_report) = (96, 201);
+        assert_eq!(time(rtp), arrived_at);
+        assert_eq!(time(receiver_report), arrived_at + delay);
     }
 }

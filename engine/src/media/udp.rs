@@ -4,8 +4,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tokio::net::UdpSocket;
+
+use super::arrival;
 
 /// The most datagrams that leave in one call; older systems take no more (`UDP_MAX_SEGMENTS`).
 const MOST_AT_ONCE: usize = 64;
@@ -23,6 +26,8 @@ pub(super) struct Datagram {
     pub(super) source: SocketAddr,
     /// The address of the socket that it came to.
     pub(super) destination: SocketAddr,
+    /// When the system received it, where the system says so; else when it was read.
+    pub(super) arrived_at: Instant,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -56,15 +61,18 @@ struct Batch {
 
 impl Udp {
     pub(super) fn new(sockets: Vec<(SocketAddr, UdpSocket)>) -> Self {
-        let takes_apart = sockets.iter().all(|(_, socket)| offload::is_known(socket));
         let nowhere = SocketAddr::from(([0; 4], 0));
-        Self {
-            sockets: sockets.into_iter().map(|(address, inner)| Socket { address, inner, errors: 0 }).collect(),
+        let mut udp = Self {
+            sockets: Vec::new(),
             next: 0,
-            most: if takes_apart { MOST_AT_ONCE } else { 1 },
+            most: MOST_AT_ONCE,
             batch: Batch { socket: 0, destination: nowhere, length: 0, bytes: Vec::new() },
             buffer: Box::new([0; MOST_DATAGRAM_BYTES]),
+        };
+        for (address, socket) in sockets {
+            udp.add(address, socket);
         }
+        udp
     }
 
     /// Sends a datagram from the socket of that address, at the latest with the next [`flush`](Self::flush).
@@ -103,6 +111,7 @@ impl Udp {
         if !offload::is_known(&socket) {
             self.most = 1;
         }
+        arrival::enable(&socket);
         self.sockets.push(Socket { address, inner: socket, errors: 0 });
     }
 
@@ -131,12 +140,12 @@ impl Udp {
 
     /// A datagram that has come already. The sockets take turns, so that none has to wait until another one is empty.
     pub(super) fn receive(&mut self) -> Option<Datagram> {
-        self.receive_by(UdpSocket::try_recv_from)
+        self.receive_by(arrival::receive)
     }
 
     fn receive_by(
         &mut self,
-        receive: impl Fn(&UdpSocket, &mut [u8]) -> io::Result<(usize, SocketAddr)>,
+        receive: impl Fn(&UdpSocket, &mut [u8]) -> io::Result<(usize, SocketAddr, Instant)>,
     ) -> Option<Datagram> {
         for _ in 0..self.sockets.len() {
             let index = self.next;
@@ -146,9 +155,10 @@ impl Udp {
                 continue;
             }
             match receive(inner, &mut *self.buffer) {
-                Ok((length, source)) => {
+                Ok((length, source, arrived_at)) => {
                     *errors = 0;
-                    return Some(Datagram { source, destination: *address, bytes: self.buffer[..length].to_vec() });
+                    let bytes = self.buffer[..length].to_vec();
+                    return Some(Datagram { source, destination: *address, arrived_at, bytes });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => *errors = 0,
                 // Usually about an earlier datagram (RFC 1122, section 4.1.3.3), and not about this socket.
@@ -234,6 +244,8 @@ mod tests {
 
     const LONGEST: Duration = Duration::from_secs(10);
     const ROOM_BYTES: usize = 1024 * 1024;
+    const READ_DELAY: Duration = Duration::from_millis(100);
+    const CLOCK_TOLERANCE: Duration = Duration::from_millis(20);
 
     fn runtime() -> Runtime {
         Builder::new_current_thread().enable_all().build().unwrap()
@@ -271,7 +283,7 @@ mod tests {
     /// What goes from one address to another, in that order.
     type Ways = HashMap<(SocketAddr, SocketAddr), Vec<Vec<u8>>>;
 
-    fn note(ways: &mut Ways, Datagram { source, destination, bytes }: Datagram) {
+    fn note(ways: &mut Ways, Datagram { source, destination, bytes, .. }: Datagram) {
         ways.entry((source, destination)).or_default().push(bytes);
     }
 
@@ -289,7 +301,7 @@ mod tests {
                 for (index, &(source, destination, length)) in all.iter().enumerate() {
                     let (source, destination, bytes) = (sources[source], destinations[destination], datagram(index, length));
                     here.send(source, destination, &bytes);
-                    note(&mut sent, Datagram { source, destination, bytes });
+                    sent.entry((source, destination)).or_default().push(bytes);
                 }
                 here.flush();
                 for datagram in receive(&mut there, all.len()).await {
@@ -366,6 +378,28 @@ mod tests {
         });
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_datagram_that_is_read_late_has_the_time_at_which_it_was_received() {
+        runtime().block_on(async {
+            let (mut here, sources) = sockets(1).await;
+            let (mut there, destinations) = sockets(1).await;
+            let mut sent = Vec::new();
+            for index in 0..2 {
+                let before = Instant::now();
+                here.send(sources[0], destinations[0], &datagram(index, 8));
+                here.flush();
+                sent.push((before, Instant::now()));
+                std::thread::sleep(READ_DELAY);
+            }
+            for ((before, after), Datagram { arrived_at, .. }) in sent.into_iter().zip(receive(&mut there, 2).await) {
+                // The system's clock and the monotonic one are read one after the other.
+                assert!(arrived_at + CLOCK_TOLERANCE >= before, "too early");
+                assert!(arrived_at <= after + CLOCK_TOLERANCE, "too late");
+            }
+        });
+    }
+
     #[test]
     fn a_socket_is_read_though_another_one_always_has_datagrams() {
         runtime().block_on(async {
@@ -394,7 +428,7 @@ mod tests {
                 if socket.local_addr()?.port() == broken {
                     Err(io::ErrorKind::NotConnected.into())
                 } else {
-                    socket.try_recv_from(buffer)
+                    arrival::receive(socket, buffer)
                 }
             };
             for destination in &destinations {
