@@ -10,4 +10,6 @@ declare module 'node:tls' {
 declare global {
   /** The edge entry looks whether it runs in a browser. */
   const document: unknown;
+  /** Webpack writes it as `require`. */
+  const __non_webpack_require__: (id: string) => unknown;
 }
