@@ -1,5 +1,6 @@
 // npm run pack: dist/ with the package and this machine's platform package, ready for `npm install`.
-import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { generate } from './generate.mjs';
 import { ensureAddon } from './setup.mjs';
@@ -16,12 +17,32 @@ export async function pack() {
   copyFileSync(path.join(root, addon), path.join(platform, addon));
   rmSync(dist, { recursive: true, force: true });
   mkdirSync(dist);
-  const tarballs = [];
-  for (const folder of [root, platform]) {
-    const printed = await run(['npm', 'pack', folder, '--json', '--pack-destination', dist], { quiet: true });
-    tarballs.push(path.join(dist, JSON.parse(printed)[0].filename));
+  const main = stageMain();
+  try {
+    return [await packFolder(main), await packFolder(platform)];
+  } finally {
+    rmSync(main, { recursive: true });
   }
-  return tarballs;
+}
+
+async function packFolder(folder) {
+  const printed = await run(['npm', 'pack', folder, '--json', '--pack-destination', dist], { quiet: true });
+  return path.join(dist, JSON.parse(printed)[0].filename);
+}
+
+/**
+ * A copy of the main package that names the packages of the addon as optional peer dependencies: with Yarn PnP, and with pnpm where it
+ * hoists nothing, a package finds no other than those it names. On npm they are optional dependencies, which `napi` adds.
+ */
+function stageMain() {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'pack-'));
+  const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  for (const name of [...manifest.files, 'README.md']) cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
+  const addons = readdirSync(path.join(root, 'npm')).map((target) => `${manifest.name}-${target}`);
+  manifest.peerDependencies = Object.fromEntries(addons.map((name) => [name, manifest.version]));
+  manifest.peerDependenciesMeta = Object.fromEntries(addons.map((name) => [name, { optional: true }]));
+  writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  return folder;
 }
 
 if (isMain(import.meta.url)) {
