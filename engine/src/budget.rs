@@ -75,9 +75,9 @@ impl Share {
         true
     }
 
-    /// Resolves once this share is lost.
-    pub(crate) async fn revoked(&self) {
-        self.revoked.cancelled().await;
+    /// Cancelled once this share is lost.
+    pub(crate) fn revocation(&self) -> CancellationToken {
+        self.revoked.clone()
     }
 }
 

@@ -13,9 +13,11 @@ use hyper::{Request, StatusCode};
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_request::Message as Signal;
+use tokio::spawn;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{self, Answer};
 use super::decode_cost::{self, SIGNAL_REQUEST};
@@ -135,7 +137,8 @@ async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox:
             received = socket.read(), if handling.is_none() => match received {
                 Ok(Received::Message(message)) => {
                     is_json = message.is_text;
-                    handling = Some(Box::pin(handle(shared, link, message)));
+                    // A task goes on while the client is slow to take what it is sent: it may hold memory that others wait for.
+                    handling = Some(AbortOnDropHandle::new(spawn(handle(shared.clone(), link, message))));
                 }
                 Ok(Received::Ping(bytes)) => if socket.pong(&bytes).await.is_err() {
                     return End::Stuck;
@@ -145,26 +148,33 @@ async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox:
             },
             Some(handled) = OptionFuture::from(handling.as_mut()) => {
                 handling = None;
-                if handled.is_none() {
-                    return End::Malformed;
+                if let Err(end) = handled.unwrap_or(Err(End::Malformed)) {
+                    return end;
                 }
             }
         }
     }
 }
 
-/// Has a message dealt with. `None` if it is none, or would take too much memory.
-async fn handle(shared: &Arc<Shared>, link: LinkId, message: Message) -> Option<()> {
-    let length = message.bytes.len();
-    let (cost, message) = shared.work.run(Kind::Signal, length, move || (cost(&message), message)).await?;
-    let cost = cost?;
-    let memory = shared.work.memory(cost).await;
-    let request = shared.work.run(Kind::Signal, length.max(cost), move || decode(&message)).await??;
-    if !names_few(&request) {
-        return None;
-    }
+/// Has a message dealt with. Otherwise, how the connection ends: the message is none, would take too much memory, or has lost
+/// its own while it waited.
+async fn handle(shared: Arc<Shared>, link: LinkId, message: Message) -> Result<(), End> {
+    let revoked = message.revocation();
+    let decoded = async {
+        let length = message.bytes.len();
+        let (cost, message) = shared.work.run(Kind::Signal, length, move || (cost(&message), message)).await?;
+        let cost = cost?;
+        let memory = shared.work.memory(cost).await;
+        let request = shared.work.run(Kind::Signal, length.max(cost), move || decode(&message)).await??;
+        names_few(&request).then_some((request, memory))
+    };
+    let (request, memory) = tokio::select! {
+        biased;
+        decoded = decoded => decoded.ok_or(End::Malformed)?,
+        () = revoked.cancelled() => return Err(End::Failed(ReadError::Overloaded)),
+    };
     shared.media.signal(link, request, memory).await;
-    Some(())
+    Ok(())
 }
 
 fn cost(message: &Message) -> Option<usize> {
@@ -184,10 +194,6 @@ fn names_few(request: &proto::SignalRequest) -> bool {
     match &request.message {
         Some(Signal::Subscription(subscription)) => names(subscription) <= MAX_NAMES,
         Some(Signal::TrackSetting(settings)) => settings.track_sids.len() <= MAX_NAMES,
-        Some(Signal::SubscriptionPermission(permission)) => {
-            let tracks = permission.track_permissions.iter().map(|permission| 1 + permission.track_sids.len());
-            tracks.sum::<usize>() <= MAX_NAMES
-        }
         Some(Signal::SyncState(state)) => is_small(state),
         _ => true,
     }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tokio_util::sync::CancellationToken;
 
 use super::body::SMALL_BYTES;
 use crate::budget::{Budget, Share};
@@ -251,23 +252,9 @@ impl WebSocket {
     /// Reads more bytes.
     async fn fill(&mut self) -> Result<(), ReadError> {
         self.input.reserve(READ_BYTES);
-        let incomplete = self.message.as_ref();
-        let late = async {
-            match incomplete {
-                Some(incomplete) => sleep_until(incomplete.deadline).await,
-                None => pending().await,
-            }
-        };
-        let revoked = async {
-            match incomplete.and_then(|incomplete| incomplete.message.share.as_ref()) {
-                Some(share) => share.revoked().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            () = revoked => Err(ReadError::Overloaded),
-            () = late => Err(ReadError::Timeout),
+            error = interrupted(self.message.as_ref()) => Err(error),
             read = self.stream.read_buf(&mut self.input) => match read {
                 Ok(0) | Err(_) => Err(ReadError::Lost),
                 Ok(_) => Ok(()),
@@ -280,11 +267,33 @@ impl WebSocket {
         let mut head = Vec::with_capacity(10);
         let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
         header.format(length, &mut head).map_err(io::Error::other)?;
-        self.stream.write_all_buf(&mut bytes::Buf::chain(&*head, payload)).await
+        let mut bytes = bytes::Buf::chain(&*head, payload);
+        // A client that takes nothing keeps what it has sent of a message no longer than one that sends nothing.
+        tokio::select! {
+            biased;
+            _ = interrupted(self.message.as_ref()) => Err(io::ErrorKind::TimedOut.into()),
+            written = self.stream.write_all_buf(&mut bytes) => written,
+        }
+    }
+}
+
+/// Resolves once an incomplete message has lost its memory, or is late; never if there is none.
+async fn interrupted(incomplete: Option<&Incomplete>) -> ReadError {
+    let Some(incomplete) = incomplete else { return pending().await };
+    let revocation = incomplete.message.revocation();
+    tokio::select! {
+        biased;
+        () = revocation.cancelled() => ReadError::Overloaded,
+        () = sleep_until(incomplete.deadline) => ReadError::Timeout,
     }
 }
 
 impl Message {
+    /// Cancelled once the message has lost its memory to others.
+    pub(super) fn revocation(&self) -> CancellationToken {
+        self.share.as_ref().map_or_else(CancellationToken::new, Share::revocation)
+    }
+
     /// `max_length`: its length in the end, if that is known.
     fn extend(&mut self, part: &[u8], max_length: usize, budget: &Arc<Budget>) -> Result<(), ReadError> {
         let (length, before) = (self.bytes.len(), self.bytes.capacity());
