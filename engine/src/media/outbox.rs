@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -15,8 +15,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Maximum number of messages that wait for one client.
 const MAX_MESSAGES: usize = 4096;
-/// Maximum bytes that wait for one client. A single message may be longer.
+/// Maximum bytes that wait for one client, one message of any length aside: a join response grows with the room.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that may wait for one client in any case, so that clients that take nothing keep nobody else out.
+const MIN_BYTES: usize = 64 * 1024;
 /// One client may hold so large a part of what is left of the memory for all.
 const PART_OF_FREE: usize = 4;
 
@@ -40,7 +42,7 @@ impl Outgoing {
     /// sent have to go; those who take it hold next to nothing.
     fn max_bytes_of_client(&self) -> usize {
         let free = self.max_bytes.saturating_sub(self.bytes.load(Ordering::Relaxed));
-        MAX_BYTES.min(free / PART_OF_FREE)
+        MAX_BYTES.min((free / PART_OF_FREE).max(MIN_BYTES))
     }
 }
 
@@ -93,7 +95,7 @@ impl Signal {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     sender: mpsc::Sender<Queued>,
-    held: Arc<AtomicUsize>,
+    held: Arc<Held>,
     outgoing: Arc<Outgoing>,
     overflowed: CancellationToken,
     _ends: DropGuard,
@@ -117,7 +119,16 @@ pub(crate) struct Closing {
 #[derive(Debug)]
 pub(crate) struct Queued {
     signal: Arc<Signal>,
-    held: Arc<AtomicUsize>,
+    held: Arc<Held>,
+    is_counted: bool,
+}
+
+/// What waits for one client.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: AtomicUsize,
+    /// Whether a message waits that does not count among `bytes`.
+    has_uncounted: AtomicBool,
 }
 
 impl Deref for Queued {
@@ -130,7 +141,11 @@ impl Deref for Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.signal.bytes.len(), Ordering::Relaxed);
+        if self.is_counted {
+            self.held.bytes.fetch_sub(self.signal.bytes.len(), Ordering::Relaxed);
+        } else {
+            self.held.has_uncounted.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -151,7 +166,7 @@ impl Outbox {
     /// Whether the client takes less than it is told. Whoever has news then had better wait, and tell the newest only.
     pub(crate) fn is_behind(&self) -> bool {
         let waiting = self.sender.max_capacity() - self.sender.capacity();
-        let held = self.held.load(Ordering::Relaxed);
+        let held = self.held.bytes.load(Ordering::Relaxed);
         let congested = CONGESTED_BYTES.min(self.outgoing.max_bytes_of_client() / 2);
         waiting >= CONGESTED_MESSAGES || (held > 0 && held >= congested)
     }
@@ -159,9 +174,10 @@ impl Outbox {
     /// Whether there was room for it. If there was none, the client is given up together with all that waits for it.
     pub(crate) fn send(&self, signal: &Arc<Signal>) -> bool {
         let bytes = signal.bytes.len();
-        let held = self.held.fetch_add(bytes, Ordering::Relaxed);
-        let queued = Queued { signal: signal.clone(), held: self.held.clone() };
-        let fits = held == 0 || held + bytes <= self.outgoing.max_bytes_of_client();
+        let is_counted = self.held.has_uncounted.swap(true, Ordering::Relaxed);
+        let held = self.held.bytes.fetch_add(if is_counted { bytes } else { 0 }, Ordering::Relaxed);
+        let queued = Queued { signal: signal.clone(), held: self.held.clone(), is_counted };
+        let fits = !is_counted || held + bytes <= self.outgoing.max_bytes_of_client();
         if !fits || self.sender.try_send(queued).is_err() {
             self.overflowed.cancel();
             return false;
@@ -215,8 +231,9 @@ mod tests {
     #[test]
     fn a_client_that_takes_nothing_is_given_up_after_so_many_bytes_or_messages() {
         let (outbox, _inbox) = pair(&plenty());
-        assert!(outbox.send(&text(MAX_BYTES + 1)), "a single message may be longer");
-        assert!(!outbox.send(&text(1)));
+        assert!(outbox.send(&text(2 * MAX_BYTES)), "a single message may be longer");
+        assert!(outbox.send(&text(MAX_BYTES - 64)), "as a join response is, and more follows it");
+        assert!(!outbox.send(&text(64)));
         let (outbox, inbox) = pair(&plenty());
         assert!((0..MAX_MESSAGES).all(|_| outbox.send(&text(1))));
         assert!(!inbox.closing.overflowed.is_cancelled());
@@ -234,6 +251,7 @@ mod tests {
         assert!(outbox.is_behind());
         inbox.next().await.unwrap();
         assert!(!outbox.is_behind());
+        outbox.send(&text(1));
         outbox.send(&text(CONGESTED_BYTES));
         assert!(outbox.is_behind());
     }
@@ -241,7 +259,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_taken_makes_room() {
         let (outbox, mut inbox) = pair(&plenty());
-        assert!(outbox.send(&text(MAX_BYTES)));
+        assert!(outbox.send(&text(1)) && outbox.send(&text(MAX_BYTES - 64)));
+        drop(inbox.next().await.unwrap());
         let first = inbox.next().await.unwrap();
         assert!(outbox.is_behind(), "what is being sent still counts");
         drop(first);

@@ -25,6 +25,8 @@ const MAX_PENDING_TRACKS: usize = 20;
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of a track's names.
 const MOST_NAME_BYTES: usize = 1024;
+/// Maximum bytes of a request that are repeated in the response; a longer one is named by its id alone.
+const MAX_ECHO_BYTES: usize = 4096;
 /// The most layers, codecs or features of a track.
 const MOST_ITEMS: usize = 32;
 
@@ -323,7 +325,8 @@ impl Peer {
             request_id,
             reason: reason.into(),
             message: message.to_owned(),
-            request: Some(request),
+            // Clients know it by its id; repeated, a long one would take the memory of what waits for clients.
+            request: (request.encoded_len() <= MAX_ECHO_BYTES).then_some(request),
         }));
     }
 }
