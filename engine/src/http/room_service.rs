@@ -31,8 +31,10 @@ impl Codec {
     }
 }
 
-/// Bytes that an element of a list takes at least: some 100 of them are listed at once, more on another thread.
+/// Bytes that an element of a list takes beside its texts.
 const ELEMENT_BYTES: usize = 700;
+/// Maximum bytes of a list of participants, before it is encoded; past it the call is refused with 503.
+const MAX_LIST_BYTES: usize = 256 * 1024 * 1024;
 
 /// Why a call has no answer.
 #[derive(Debug)]
@@ -101,7 +103,12 @@ impl Call<'_> {
                 };
                 self.with(&FLAT, r#move).await
             }
-            "PerformRpc" => self.with(&FLAT, async |request| self.perform_rpc(request).await).await,
+            "PerformRpc" => {
+                // Its memory is not kept while the participant takes its time.
+                let (request, _) = self.read(&FLAT).await?;
+                let answer = self.perform_rpc(request).await.map_err(Fault::Refused)?;
+                Ok(self.codec.encode(&answer))
+            }
             _ => Err(Fault::NoSuchMethod),
         }
     }
@@ -117,16 +124,18 @@ impl Call<'_> {
         Ok(self.codec.encode(&answer))
     }
 
-    /// Lists and encodes so many elements. Long lists are made one after the other: nobody knows how much memory they take
-    /// before they are encoded.
+    /// Lists and encodes elements of so many bytes. Long lists are made one after the other: as JSON they may take several times
+    /// as many.
     async fn list<A: Answer>(
         &self,
-        elements: usize,
+        bytes: usize,
         list: impl FnOnce(&Shared) -> A + Send + 'static,
     ) -> Result<Vec<u8>, Fault> {
         let (shared, codec) = (self.shared.clone(), self.codec);
-        let encoded =
-            self.shared.work.run(Kind::Call, elements * ELEMENT_BYTES, move || codec.encode(&list(&shared))).await;
+        if bytes > MAX_LIST_BYTES {
+            return Err(Fault::Refused(Refusal::Overloaded));
+        }
+        let encoded = self.shared.work.run(Kind::Call, bytes, move || codec.encode(&list(&shared))).await;
         encoded.ok_or(Fault::Refused(Refusal::Overloaded))
     }
 
@@ -185,7 +194,7 @@ impl Call<'_> {
             });
             proto::ListRoomsResponse { rooms: listed.into_iter().map(Snapshot::describe).collect() }
         };
-        self.list(count, list).await
+        self.list(count * ELEMENT_BYTES, list).await
     }
 
     fn delete_room(&self, request: &proto::DeleteRoomRequest) -> Result<proto::DeleteRoomResponse, Refusal> {
@@ -206,13 +215,17 @@ impl Call<'_> {
     async fn list_participants(&self) -> Result<Vec<u8>, Fault> {
         let (proto::ListParticipantsRequest { room }, _memory) = self.read(&FLAT).await?;
         self.check_admin(&room).map_err(Fault::Refused)?;
-        let count = self.shared.rooms(|rooms, now| rooms.get(&room, now).map(|room| room.participants().count()));
+        let bytes = self.shared.rooms(|rooms, now| {
+            let sizes =
+                rooms.get(&room, now)?.participants().map(|one| ELEMENT_BYTES + prost::Message::encoded_len(one));
+            Some(sizes.sum::<usize>())
+        });
         let list = move |shared: &Shared| {
             let listed = |room: &Room| room.participants().cloned().collect();
             let participants = shared.rooms(|rooms, now| rooms.get(&room, now).map(listed));
             proto::ListParticipantsResponse { participants: participants.unwrap_or_default() }
         };
-        self.list(count.unwrap_or_default(), list).await
+        self.list(bytes.unwrap_or_default(), list).await
     }
 
     fn get_participant(&self, request: &proto::RoomParticipantIdentity) -> Result<proto::ParticipantInfo, Refusal> {

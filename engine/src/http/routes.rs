@@ -120,12 +120,12 @@ async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incom
     let path = path.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(&path);
     match path {
         "/" => answer::text(StatusCode::OK, "OK"),
-        "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims).await.map(drop)),
-        "/rtc/v1/validate" => validated(validate::check(shared, Path::V1, &query, claims).await.map(drop)),
+        "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims, true).await.map(drop)),
+        "/rtc/v1/validate" => validated(validate::check(shared, Path::V1, &query, claims, true).await.map(drop)),
         "/rtc" | "/rtc/v1" if !wants_websocket(request.headers()) => answer::empty(StatusCode::NOT_FOUND),
         "/rtc" | "/rtc/v1" => {
             let path = if path == "/rtc" { Path::V0 } else { Path::V1 };
-            match validate::check(shared, path, &query, claims).await {
+            match validate::check(shared, path, &query, claims, false).await {
                 Ok(admission) => signalling::open(shared, request, admission).await,
                 refused => validated(refused.map(drop)),
             }

@@ -59,10 +59,11 @@ pub(super) async fn check(
     path: Path,
     query: &Query<'_>,
     claims: Option<Claims>,
+    is_strict: bool,
 ) -> Result<Admission, Fault> {
     let (claims, grants) =
         claims.and_then(|mut claims| claims.video.take().map(|grants| (claims, grants))).ok_or(NO_ACCESS)?;
-    let wishes = Wishes::read(shared, path, query).await?;
+    let wishes = Wishes::read(shared, path, query, is_strict).await?;
     if !grants.room_join {
         return Err((StatusCode::UNAUTHORIZED, "permissions denied".into()));
     }
@@ -137,7 +138,7 @@ struct Wishes {
 }
 
 impl Wishes {
-    async fn read(shared: &Arc<Shared>, path: Path, query: &Query<'_>) -> Result<Self, Fault> {
+    async fn read(shared: &Arc<Shared>, path: Path, query: &Query<'_>, is_strict: bool) -> Result<Self, Fault> {
         let parameter = |name| query.get(name);
         let wrong = |fault: &'static str| (StatusCode::BAD_REQUEST, Cow::Borrowed(fault));
         if let Some(packed) = parameter("join_request") {
@@ -150,8 +151,12 @@ impl Wishes {
         let participant_attributes: HashMap<String, String> = match parameter("attributes") {
             None => HashMap::new(),
             Some(packed) => {
-                let json = URL_SAFE.decode(packed).map_err(|_| wrong("cannot decode attributes"))?;
-                serde_json::from_slice(&json).map_err(|_| wrong("cannot decode attributes"))?
+                let json = URL_SAFE.decode(packed).ok();
+                let attributes = json.and_then(|json| serde_json::from_slice(&json).ok());
+                // livekit-server lets a client join without them.
+                attributes
+                    .or_else(|| (!is_strict).then(HashMap::new))
+                    .ok_or_else(|| wrong("cannot decode attributes"))?
             }
         };
         let is =
