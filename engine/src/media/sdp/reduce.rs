@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
+use str0m::format::FormatParams;
 use str0m::media::Mid;
 
 use super::{mid_of, split};
@@ -41,23 +43,46 @@ const KNOWN_PAYLOAD_TYPES: &str = "0";
 /// A set of payload types.
 type PayloadTypes = [bool; 128];
 
-/// What each payload type of a connection means: its codec, and the parameters of that. A section that gives it another meaning is
-/// against BUNDLE (RFC 9143, section 9.1), and makes str0m panic. The parameters of Opus are not part of its meaning, because they
-/// are preferences of a receiver (RFC 7587, section 6.1): clients add `stereo=1` for a single track.
+/// What each payload type of a connection means. A section that gives it another meaning is against BUNDLE (RFC 9143,
+/// section 9.1), and makes str0m panic.
 #[derive(Debug, Default)]
 pub(crate) struct Meanings {
-    known: HashMap<u8, (String, Option<String>)>,
+    known: HashMap<u8, Meaning>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Meaning {
+    /// In small letters.
+    codec: String,
+    /// Only those that str0m reads: clients add others, such as `x-google-start-bitrate`, for a single track.
+    parameters: FormatParams,
+    /// The payload type that this one retransmits.
+    repeats: Option<u8>,
+}
+
+impl Meaning {
+    fn of(payload_type: &PayloadType<'_>) -> Self {
+        let codec = payload_type.codec.to_ascii_lowercase();
+        let parameters = payload_type.parameters.unwrap_or_default();
+        let repeated = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("apt="));
+        // The parameters of Opus are preferences of a receiver (RFC 7587, section 6.1): clients add `stereo=1` for a single track.
+        let is_opus = codec.starts_with("opus/");
+        let parameters = if is_opus { FormatParams::default() } else { FormatParams::parse_line(parameters) };
+        Self { codec, parameters, repeats: repeated.and_then(|number| number.parse().ok()) }
+    }
 }
 
 impl Meanings {
     /// Whether the payload type means this, or has meant nothing yet.
     fn agree(&mut self, payload_type: &PayloadType<'_>) -> bool {
-        let PayloadType { number, codec, parameters } = *payload_type;
-        let is_opus = codec.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("opus/"));
-        let parameters = parameters.filter(|_| !is_opus);
-        let (known_codec, known_parameters) =
-            self.known.entry(number).or_insert_with(|| (codec.to_owned(), parameters.map(str::to_owned)));
-        known_codec == codec && known_parameters.as_deref() == parameters
+        let meaning = Meaning::of(payload_type);
+        match self.known.entry(payload_type.number) {
+            Entry::Occupied(known) => *known.get() == meaning,
+            Entry::Vacant(new) => {
+                new.insert(meaning);
+                true
+            }
+        }
     }
 }
 

@@ -483,6 +483,24 @@ impl ExtensionSerializer for Nothing {
 }
 
 #[test]
+fn video_keeps_its_payload_type_in_a_section_with_a_start_bitrate() {
+    let section = |mid: &str, bitrate: &str| {
+        format!(
+            "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96 97 98\r\na=mid:{mid}\r\na=sendonly\r\na=rtpmap:96 VP8/90000\r\n{}\
+             a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=0{bitrate}\r\n",
+            if bitrate.is_empty() { String::new() } else { format!("a=fmtp:96 {}\r\n", &bitrate[1..]) }
+        )
+    };
+    let mut meanings = Meanings::default();
+    for (mid, bitrate) in [("0", ""), ("1", ";x-google-start-bitrate=1000"), ("2", ";x-google-start-bitrate=700")] {
+        let reduced = reduce(&section(mid, bitrate), &mut meanings, |_| false).unwrap();
+        assert!(reduced.contains("SAVPF 96 97 98\r\n"), "{reduced}");
+    }
+    let other = section("3", "").replace("profile-id=0", "profile-id=2");
+    assert!(reduce(&other, &mut meanings, |_| false).unwrap().contains("SAVPF 96 97\r\n"));
+}
+
+#[test]
 fn opus_keeps_its_payload_type_in_a_section_with_other_parameters() {
     let section = |mid: &str, parameters: &str| {
         format!(
