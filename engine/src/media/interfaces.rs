@@ -1,23 +1,48 @@
 //! The addresses of this machine that media is received at.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, UdpSocket};
 
 /// Addresses that are offered to clients. The rest is not, because clients try each pair of addresses.
 const MAX_ADDRESSES: usize = 8;
 
-/// All addresses of this machine.
-pub(super) fn own_addresses() -> HashSet<IpAddr> {
-    if_addrs::get_if_addrs().unwrap_or_default().iter().map(if_addrs::Interface::ip).collect()
+/// The addresses of this machine.
+#[derive(Debug, Default)]
+pub(super) struct OwnAddresses {
+    all: HashSet<IpAddr>,
+    /// Those that packets to other networks leave from. Machines with containers have many more, which lead nowhere else.
+    outer: Vec<IpAddr>,
+}
+
+impl OwnAddresses {
+    /// # Errors
+    /// If the system does not tell, as when the process has no file descriptor left.
+    pub(super) fn read() -> io::Result<Self> {
+        let all = if_addrs::get_if_addrs()?.iter().map(if_addrs::Interface::ip).collect();
+        // Documentation addresses (RFC 5737, RFC 3849), which only the default route leads to. Nothing is sent.
+        let outer =
+            [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")].into_iter().filter_map(|(any, far)| {
+                let socket = UdpSocket::bind(any).ok()?;
+                socket.connect(far).ok()?;
+                Some(socket.local_addr().ok()?.ip())
+            });
+        Ok(Self { all, outer: outer.collect() })
+    }
+
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        self.all.contains(&address)
+    }
 }
 
 /// The addresses to receive media at, loopback last: a client on this machine reaches them all, and Firefox uses no other.
 ///
 /// For clients on this machine alone, one address besides loopback is enough for Firefox.
-pub(super) fn media_addresses(own: &HashSet<IpAddr>, local_only: bool) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = own.iter().copied().filter(is_usable).collect();
-    addresses.sort_by_key(|address| (address.is_loopback(), address.is_ipv6(), *address));
+pub(super) fn media_addresses(own: &OwnAddresses, local_only: bool) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = own.all.iter().copied().filter(is_usable).collect();
+    addresses.sort_by_key(|address| (address.is_loopback(), !own.outer.contains(address), address.is_ipv6(), *address));
     addresses.truncate(if local_only { 1 } else { MAX_ADDRESSES - 1 });
+    addresses.sort_by_key(|address| (address.is_loopback(), address.is_ipv6(), *address));
     let loopback = IpAddr::from([127, 0, 0, 1]);
     if !addresses.contains(&loopback) {
         addresses.push(loopback);
@@ -47,20 +72,24 @@ fn is_usable(address: &IpAddr) -> bool {
 mod tests {
     use super::*;
 
+    fn own(all: impl IntoIterator<Item = IpAddr>) -> OwnAddresses {
+        OwnAddresses { all: all.into_iter().collect(), outer: Vec::new() }
+    }
+
     fn ips<const N: usize>(texts: [&str; N]) -> [IpAddr; N] {
         texts.map(|text| text.parse().unwrap())
     }
 
     #[test]
     fn no_address_is_offered_that_is_tried_for_nothing() {
-        let own = HashSet::from(ips(["127.0.0.1", "::1", "fe80::1", "169.254.0.1", "10.0.0.1", "fd00::1"]));
+        let own = own(ips(["127.0.0.1", "::1", "fe80::1", "169.254.0.1", "10.0.0.1", "fd00::1"]));
         assert_eq!(media_addresses(&own, false), ips(["10.0.0.1", "fd00::1", "127.0.0.1"]));
-        assert_eq!(media_addresses(&HashSet::new(), false), ips(["127.0.0.1"]));
+        assert_eq!(media_addresses(&OwnAddresses::default(), false), ips(["127.0.0.1"]));
     }
 
     #[test]
     fn clients_on_this_machine_get_loopback_and_one_address_for_firefox() {
-        let own = HashSet::from(ips(["127.0.0.1", "10.0.0.1", "10.0.0.2", "fd00::1"]));
+        let own = own(ips(["127.0.0.1", "10.0.0.1", "10.0.0.2", "fd00::1"]));
         let addresses = media_addresses(&own, true);
         assert_eq!(addresses, ips(["10.0.0.1", "127.0.0.1"]));
         assert_eq!(
@@ -71,8 +100,10 @@ mod tests {
 
     #[test]
     fn of_many_addresses_some_and_loopback_are_offered() {
-        let own: HashSet<IpAddr> = (1..100).map(|last| IpAddr::from([10, 0, 0, last])).collect();
+        let mut own = own((1..100).map(|last| IpAddr::from([10, 0, 0, last])).chain(ips(["192.168.1.5"])));
+        own.outer = ips(["192.168.1.5"]).to_vec();
         let addresses = media_addresses(&own, false);
+        assert!(addresses.contains(&own.outer[0]), "the one that leads to other machines: {addresses:?}");
         assert_eq!((addresses.len(), addresses.last()), (MAX_ADDRESSES, Some(&IpAddr::from([127, 0, 0, 1]))));
     }
 

@@ -12,7 +12,7 @@ use str0m::Candidate;
 use str0m::net::{Protocol, TcpType, Transmit};
 
 use super::PeerId;
-use super::interfaces::{media_addresses, own_addresses, takes_tcp};
+use super::interfaces::{OwnAddresses, media_addresses, takes_tcp};
 use super::tcp::Tcp;
 use super::udp::{Datagram, Udp};
 use crate::RtcConfig;
@@ -47,7 +47,7 @@ pub(super) struct Network {
     config: RtcConfig,
     port: u16,
     /// This machine's addresses.
-    own: HashSet<IpAddr>,
+    own: OwnAddresses,
     candidates: Vec<Candidate>,
     is_turn_of_tcp: bool,
 }
@@ -71,7 +71,7 @@ impl Network {
     /// # Errors
     /// If not a single one can be opened.
     pub(super) fn open(config: RtcConfig, bound: Option<Vec<Socket>>) -> io::Result<Self> {
-        let own = own_addresses();
+        let own = OwnAddresses::read()?;
         let sockets = bound.map_or_else(|| bind(&config, &own), Ok)?;
         let port = sockets.first().map_or(0, |socket| socket.address.port());
         let mut network = Self {
@@ -92,7 +92,9 @@ impl Network {
 
     /// Opens sockets at addresses that are new, and closes those at addresses that are gone.
     pub(super) fn refresh(&mut self) -> Changes {
-        self.own = own_addresses();
+        // What could not be read has not changed.
+        let Ok(own) = OwnAddresses::read() else { return Changes::default() };
+        self.own = own;
         let addresses = media_addresses(&self.own, self.config.local_only);
         self.udp.retain(|socket| addresses.contains(&socket.ip()));
         let open: HashSet<SocketAddr> = self.udp.addresses().collect();
@@ -184,7 +186,7 @@ impl Network {
             };
             let received = first.or_else(|| other(self))?;
             let ip = received.source.ip();
-            if !self.config.local_only || ip.is_loopback() || self.own.contains(&ip) {
+            if !self.config.local_only || ip.is_loopback() || self.own.contains(ip) {
                 return Some(received);
             }
         }
@@ -234,10 +236,10 @@ pub(crate) struct Socket {
 /// # Errors
 /// If not a single one can be bound, or where the configured port is taken.
 pub(crate) fn bind_configured(config: &RtcConfig) -> io::Result<Vec<Socket>> {
-    bind(config, &own_addresses())
+    bind(config, &OwnAddresses::read()?)
 }
 
-fn bind(config: &RtcConfig, own: &HashSet<IpAddr>) -> io::Result<Vec<Socket>> {
+fn bind(config: &RtcConfig, own: &OwnAddresses) -> io::Result<Vec<Socket>> {
     let addresses = media_addresses(own, config.local_only);
     let takes_tcp = |address: IpAddr| takes_tcp(address, &addresses, config.local_only);
     if let Some(port) = config.port {
@@ -290,8 +292,8 @@ mod tests {
 
     const LOCAL: RtcConfig = RtcConfig { port: None, addresses: Vec::new(), local_only: true };
 
-    fn loopback() -> HashSet<IpAddr> {
-        HashSet::from([IpAddr::from([127, 0, 0, 1])])
+    fn loopback() -> OwnAddresses {
+        OwnAddresses::default()
     }
 
     #[test]
