@@ -271,7 +271,7 @@ async fn shows_each_capability_of_a_client_once_however_often_it_comes() {
     let wishes = Box::new(move |request: &mut proto::JoinRequest| {
         request.client_info.get_or_insert_default().capabilities = [known, 99].repeat(10_000);
     });
-    Caller::call(engine.address(), Call { wishes, ..Call::new(ROOM, "ann") }).await.unwrap();
+    let _ann = Caller::call(engine.address(), Call { wishes, ..Call::new(ROOM, "ann") }).await.unwrap();
     let shown = |told: &Told| match told {
         Told::Update(update) => update.participants.iter().find(|other| other.identity == "ann").cloned(),
         _ => None,

@@ -1,6 +1,6 @@
 //! Messages between participants, over data channels.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use livekit_protocol as proto;
@@ -22,6 +22,11 @@ const MAX_RELIABLE_BYTES: usize = 16 * 1024 * 1024;
 const MAX_LOSSY_UNDER_WAY: usize = 128 * 1024;
 /// Bytes that wait for one participant in the lossy channel. Past it, the oldest messages are dropped: the newest counts.
 const MAX_LOSSY_BYTES: usize = 128 * 1024;
+/// Maximum bytes of a message, with its envelope: what a client accepts whose description says nothing else (RFC 8841, section 6).
+/// A longer one is dropped, as livekit-server does.
+const MAX_MESSAGE_BYTES: usize = 65_536;
+/// Maximum time in ms that a participant may take to answer a call of the server API. A longer one is shortened.
+const MAX_RPC_MS: u32 = 10 * 60 * 1000;
 /// Bytes that wait for, or are under way to, all participants. Past it, the participant that holds most has to join anew.
 pub(super) const MAX_BYTES_IN_ALL: usize = 256 * 1024 * 1024;
 
@@ -50,8 +55,6 @@ impl Waiting {
 pub(super) struct Mail {
     reliable: Waiting,
     lossy: Waiting,
-    /// Bytes that were under way in both channels when that was measured last.
-    under_way: usize,
     /// The number of the last reliable message that came from it.
     received: u32,
     /// Calls of the server API that wait for its answer.
@@ -72,8 +75,15 @@ impl Mail {
 
     /// The bytes that are held for the participant.
     pub(super) fn held_bytes(&self) -> usize {
-        self.reliable.bytes + self.lossy.bytes + self.under_way
+        self.reliable.bytes + self.lossy.bytes
     }
+}
+
+/// The bytes that wait for participants, each message once for all of them.
+pub(super) fn distinct_bytes<'a>(all: impl Iterator<Item = &'a Mail>) -> usize {
+    let waiting = all.flat_map(|mail| mail.reliable.messages.iter().chain(&mail.lossy.messages));
+    let mut seen = HashSet::new();
+    waiting.filter(|message| seen.insert(Arc::as_ptr(message))).map(|message| message.len()).sum()
 }
 
 /// Whether so many more bytes may be sent in a lossy channel. A single message may be longer than the bound.
@@ -106,26 +116,19 @@ impl Peer {
             && let sink = self.data_sink()
             && let Some(channel) = sink.channel(false)
             && takes_lossy(sink.buffered(channel), message.len())
-            && sink.write(io, channel, &message) == Some(true)
+            && sink.write(io, channel, &message) != Some(false)
         {
             self.mail.lossy.pop();
         }
         while let Some(message) = self.mail.reliable.messages.front().cloned()
             && let sink = self.data_sink()
             && let Some(channel) = sink.channel(true)
-            // If it does not, the rest goes on once less is under way.
-            && sink.write(io, channel, &message) == Some(true)
+            // If it is full, the rest goes on once less is under way. What it cannot take at all is dropped, because the rest
+            // would wait behind it.
+            && sink.write(io, channel, &message) != Some(false)
         {
             self.mail.reliable.pop();
         }
-    }
-
-    /// Measures what is under way.
-    pub(super) fn measure_data(&mut self) {
-        let sink = self.data_sink();
-        let under_way = [true, false].into_iter().filter_map(|is_reliable| sink.channel(is_reliable));
-        let under_way: Vec<_> = under_way.collect();
-        self.mail.under_way = under_way.into_iter().map(|channel| sink.buffered(channel)).sum();
     }
 }
 
@@ -171,6 +174,9 @@ impl Room {
         let (identities, sids) = recipients(&mut packet);
         packet.set_kind(if is_reliable { Kind::Reliable } else { Kind::Lossy });
         let message: Arc<[u8]> = packet.encode_to_vec().into();
+        if message.len() > MAX_MESSAGE_BYTES {
+            return;
+        }
         let is_named = |peer: &Peer| {
             let (identity, sid) = (&peer.info.identity, &peer.info.sid);
             (identities.is_empty() && sids.is_empty()) || identities.contains(identity) || sids.contains(sid)
@@ -195,12 +201,13 @@ impl Room {
         reply: oneshot::Sender<Result<String, Refusal>>,
     ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if request.payload.len() > RpcFault::MOST_PAYLOAD_BYTES {
+        if request.payload.len() + request.method.len() > RpcFault::MOST_PAYLOAD_BYTES {
             // Whoever has gone meanwhile does not hear it.
             let _ = reply.send(Err(Refusal::Rpc(RpcFault::too_large())));
             return;
         }
-        let response_timeout_ms = if request.response_timeout_ms == 0 { 10_000 } else { request.response_timeout_ms };
+        let response_timeout_ms =
+            if request.response_timeout_ms == 0 { 10_000 } else { request.response_timeout_ms.min(MAX_RPC_MS) };
         let call_id = new_id("RPC_");
         let packet = proto::DataPacket {
             // Its answer is addressed to that, which is nobody's identity.

@@ -70,13 +70,19 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
             self.delayed.pop();
             self.schedule(key, now);
         }
-        let Reverse((used, key)) = self.ready.pop()?;
-        let lane = self.lanes.get_mut(&key)?;
-        let (item, weight) = lane.items.pop_front()?;
-        lane.weight -= weight;
-        self.weight -= weight;
-        self.clock = self.clock.max(used);
-        Some((key, item))
+        while let Some(Reverse((used, key))) = self.ready.pop() {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let Some((item, weight)) = lane.items.pop_front() else {
+                // All its items were dropped.
+                lane.is_scheduled = false;
+                continue;
+            };
+            lane.weight -= weight;
+            self.weight -= weight;
+            self.clock = self.clock.max(used);
+            return Some((key, item));
+        }
+        None
     }
 
     /// Notes what the item of a lane took: time, and tokens. A lane that owes tokens waits until they are paid.
@@ -93,6 +99,15 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
     /// The earliest time at which there is an item to serve; `None` if there is no item.
     pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
         if self.ready.is_empty() { self.delayed.peek().map(|Reverse((at, _))| *at) } else { Some(now) }
+    }
+
+    /// Drops items of a lane. Costs as much as the lane has items.
+    pub(super) fn retain(&mut self, key: K, is_kept: impl Fn(&T) -> bool) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let before = lane.weight;
+        lane.items.retain(|(item, _)| is_kept(item));
+        lane.weight = lane.items.iter().map(|(_, weight)| weight).sum();
+        self.weight = self.weight - before + lane.weight;
     }
 
     /// The weight of all that waits.
@@ -212,6 +227,22 @@ mod tests {
         assert_eq!(serve(&mut queue, 9, now + CAPACITY), "");
         assert_eq!(serve(&mut queue, 9, now + CAPACITY * 2), "a");
         assert_eq!(queue.next_at(now), None);
+    }
+
+    #[test]
+    fn a_lane_whose_items_are_dropped_takes_new_ones() {
+        let now = Instant::now();
+        let mut queue = FairQueue::new(CAPACITY);
+        for item in [1, 2, 3] {
+            queue.push('a', item, 10, now);
+        }
+        queue.retain('a', |item| *item == 2);
+        assert_eq!((queue.weight(), queue.weight_of('a')), (10, 10));
+        queue.retain('a', |_| false);
+        queue.push('b', 1, 1, now);
+        assert_eq!(serve(&mut queue, 9, now), "b");
+        queue.push('a', 1, 1, now);
+        assert_eq!(serve(&mut queue, 9, now), "a");
     }
 
     #[test]

@@ -259,6 +259,10 @@ impl Peer {
         let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track && each.is_ready) else {
             return;
         };
+        // str0m keeps what it is given before it can send, without a bound.
+        if !sink.is_connected() {
+            return;
+        }
         let (Some(mid), packet) = (each.mid, arrived.packet) else { return };
         if !each.follows(arrived, layers) {
             return;

@@ -206,10 +206,18 @@ impl Room {
 
     /// Lets a participant go. The rooms of the server API must have let it go already, or it goes there, too.
     pub(super) fn remove(&mut self, context: &mut Context<'_>, id: PeerId, farewell: Farewell) {
+        if self.detach(context, id, farewell) {
+            self.reconcile_all(context);
+            self.announce_room(context.shared);
+        }
+    }
+
+    /// The same, without what follows for those who stay: whoever removes many does that once. Whether it was there.
+    pub(super) fn detach(&mut self, context: &mut Context<'_>, id: PeerId, farewell: Farewell) -> bool {
         if farewell.action == Some(Action::Reconnect) {
             self.flush_token(context, id);
         }
-        let Some(mut peer) = self.peers.remove(&id) else { return };
+        let Some(mut peer) = self.peers.remove(&id) else { return false };
         context.gone.push(id);
         if let Some(action) = farewell.action {
             peer.leave(farewell.reason, action);
@@ -225,8 +233,7 @@ impl Room {
             self.remember(context.io.now, &info);
             self.tell_others(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
         }
-        self.reconcile_all(context);
-        self.announce_room(context.shared);
+        true
     }
 
     fn remember(&mut self, left: Instant, info: &proto::ParticipantInfo) {
@@ -252,6 +259,7 @@ impl Room {
             self.announce(context, id, true);
         }
         self.tell_publishers(id);
+        self.request_keyframes(context, id);
     }
 }
 

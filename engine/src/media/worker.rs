@@ -1,7 +1,7 @@
 //! The thread that carries all participants of an engine. It serves them fairly: packets by participant and commands by
 //! participant, each for a slice of time in turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use super::{Call, Command, LinkId, PeerId, Side};
 use crate::clock::Now;
 use crate::engine::Shared;
 use crate::refusal::Refusal;
+use crate::rooms::Evicted;
 
 /// How often rooms are looked after while somebody is in one.
 const TICK: Duration = Duration::from_millis(200);
@@ -44,6 +45,8 @@ const MAX_PACKET_BYTES: usize = 1024 * 1024;
 const MAX_PACKET_BYTES_IN_ALL: usize = 16 * 1024 * 1024;
 /// Calls of the server API that wait beside what participants signal. Past it, callers wait.
 const MAX_CALLS: usize = 64;
+/// Commands of one participant that wait. Past it, joins whose clients have gone are dropped, and then new ones refused.
+const MAX_WAITING: usize = 64;
 /// Bytes per second that the messages of one participant may cause to be sent, to everybody together. Past it, and past the
 /// burst, its signalling is not read until that is paid off.
 const FAN_OUT_BYTES_PER_SEC: u32 = 8 * 1024 * 1024;
@@ -115,6 +118,10 @@ pub(crate) struct Worker {
     /// When this thread was last seen to run. While participants are there, it runs at least once per [`TICK`].
     turned: Instant,
     ticked: Instant,
+    /// Participants that their rooms have let go, and that are still to be removed.
+    evicted: VecDeque<Evicted>,
+    /// Rooms whose participants have not been brought in line with that yet.
+    reduced: HashSet<String>,
     /// What is left of the tick.
     due: VecDeque<Due>,
     interfaces_read: Instant,
@@ -164,6 +171,11 @@ pub(super) async fn run(
     worker.end();
 }
 
+/// Whether a command is a join whose client has gone.
+fn is_abandoned(command: &Command) -> bool {
+    matches!(command, Command::Join(_, reply, _) if reply.is_closed())
+}
+
 /// What a step in a room needs, of a worker's parts that are not the rooms.
 macro_rules! context {
     ($worker:ident) => {
@@ -199,6 +211,8 @@ impl Worker {
             gone: Vec::new(),
             turned: now,
             ticked: now,
+            evicted: VecDeque::new(),
+            reduced: HashSet::new(),
             due: VecDeque::new(),
             interfaces_read: now,
         }
@@ -206,7 +220,7 @@ impl Worker {
 
     /// When there is something to do though nothing comes in; never while nobody is there.
     fn next_at(&self, now: Instant) -> Option<Instant> {
-        if !self.due.is_empty() {
+        if !self.due.is_empty() || !self.evicted.is_empty() {
             return Some(now);
         }
         let tick = (!self.homes.is_empty()).then(|| self.ticked + TICK);
@@ -215,6 +229,7 @@ impl Worker {
 
     /// Serves each kind of work for a slice of time at the most.
     fn turn(&mut self, sources: &mut Sources) {
+        self.remove_evicted();
         self.read();
         self.serve_packets();
         // What they have caused to be sent goes out together.
@@ -282,6 +297,16 @@ impl Worker {
                 return;
             }
         };
+        if self.commands.weight_of(lane) >= MAX_WAITING && matches!(command, Command::Join(..)) {
+            self.commands.retain(lane, |waiting| !is_abandoned(waiting));
+            if self.commands.weight_of(lane) >= MAX_WAITING {
+                if let Command::Join(_, reply, _) = command {
+                    // The client may have gone.
+                    let _ = reply.send(Err(Refusal::Overloaded));
+                }
+                return;
+            }
+        }
         self.commands.push(lane, command, 1, Instant::now());
     }
 
@@ -374,6 +399,8 @@ impl Worker {
 
     fn obey(&mut self, command: Command) {
         match command {
+            // Its client has gone while it waited.
+            Command::Join(..) if is_abandoned(&command) => (),
             // Whoever asked may have gone; the participant is then as good as lost, and treated so.
             Command::Join(joining, reply, _memory) => drop(reply.send(self.join(*joining))),
             Command::Signal(link, request, handled, _memory) => {
@@ -455,15 +482,37 @@ impl Worker {
 
     /// Lets those go whom the rooms have let go.
     fn evict(&mut self) {
-        for evicted in self.shared.rooms(|rooms, _| rooms.take_evicted()) {
+        self.evicted.extend(self.shared.rooms(|rooms, _| rooms.take_evicted()));
+    }
+
+    /// Removes them, for a slice of time at once: a room of a thousand may be deleted.
+    fn remove_evicted(&mut self) {
+        let start = Instant::now();
+        while start.elapsed() < SLICE
+            && let Some(evicted) = self.evicted.pop_front()
+        {
             let of = |room: &Room| {
                 let peer = room.peers.values().find(|peer| peer.info.sid == evicted.sid)?;
                 Some(peer.id)
             };
             if let Some(id) = self.rooms.values().find_map(of) {
-                self.with(id, |room, context| room.remove(context, id, Farewell::for_good(evicted.reason)));
+                let room = self.homes.get(&id).map(|home| home.room.clone());
+                self.reduced.extend(room);
+                self.with(id, |room, context| room.detach(context, id, Farewell::for_good(evicted.reason)));
             }
         }
+        if self.evicted.is_empty() {
+            for sid in std::mem::take(&mut self.reduced) {
+                let Some(room) = self.rooms.get_mut(&sid) else { continue };
+                let mut context = context!(self);
+                // Whoever panics in it is lost alone.
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    room.reconcile_all(&mut context);
+                    room.announce_room(context.shared);
+                }));
+            }
+        }
+        self.settle();
     }
 
     pub(super) fn hand_over(&mut self, received: &Received) {
@@ -491,7 +540,7 @@ impl Worker {
         room.and_then(|room| room.peers.get_mut(&id)).and_then(|peer| peer.transport(side))
     }
 
-    /// Registers the ICE credentials of a participant's connections. Only what a client signals can have changed them.
+    /// Registers the ICE credentials of a participant's connections, after whatever may have changed them.
     fn register(&mut self, id: PeerId) {
         let room = self.homes.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
         let Some(peer) = room.and_then(|room| room.peers.get_mut(&id)) else { return };
@@ -540,7 +589,11 @@ impl Worker {
             && let Some(due) = self.due.pop_front()
         {
             match due {
-                Due::Participant(id) => drop(self.with(id, |room, context| room.look_after(context, id))),
+                Due::Participant(id) => {
+                    self.with(id, |room, context| room.look_after(context, id));
+                    // An offer that had to wait may have restarted ICE.
+                    self.register(id);
+                }
                 Due::Room(sid) => {
                     let Some(room) = self.rooms.get_mut(&sid) else { continue };
                     let mut context = context!(self);
@@ -566,10 +619,11 @@ impl Worker {
     /// While more bytes of data messages are held than that, lets those participants go that hold most: they take less than
     /// they are sent.
     fn shed_data(&mut self, max_bytes: usize) {
-        let peers = self.rooms.values().flat_map(|room| room.peers.values());
-        let mut held: Vec<_> = peers.map(|peer| (peer.mail.held_bytes(), peer.id)).collect();
+        let peers = || self.rooms.values().flat_map(|room| room.peers.values());
+        let mut held: Vec<_> = peers().map(|peer| (peer.mail.held_bytes(), peer.id)).collect();
         let mut sum: usize = held.iter().map(|(bytes, _)| bytes).sum();
-        if sum <= max_bytes {
+        // A message that waits for many participants is there once.
+        if sum <= max_bytes || data::distinct_bytes(peers().map(|peer| &peer.mail)) <= max_bytes {
             return;
         }
         held.sort_unstable();
@@ -679,7 +733,6 @@ impl Room {
             self.remove(context, id, Farewell::silent(timeout));
             return;
         }
-        peer.measure_data();
         peer.give_up_calls(now);
         if peer.link.is_some() && peer.negotiation.is_unanswered(now) {
             self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
