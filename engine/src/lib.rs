@@ -37,7 +37,6 @@ pub use refusal::{Refusal, RpcFault};
 
 #[cfg(test)]
 mod tests {
-    use std::env;
     use std::hint::black_box;
     use std::panic::catch_unwind;
 
@@ -46,7 +45,7 @@ mod tests {
     /// `npm test` sets the variable, and compiles the tests with `checked.toml`.
     #[test]
     fn overflow_checks_and_debug_assertions_are_on_where_the_variable_is_set() {
-        if env::var_os("REQUIRE_CHECKED_TESTS").is_none() {
+        if option_env!("REQUIRE_CHECKED_TESTS").is_none() {
             return;
         }
         assert!(catch_unwind(|| debug_assert!(black_box(false))).is_err(), "debug assertions of the engine");
