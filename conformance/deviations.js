@@ -188,6 +188,14 @@ const experiences = {
     why: 'livekit-server tells nobody that the one of that identity whom all could see has gone. The engine does.',
     cases: { 'is there for the others': { livekit: true, engine: false } },
   },
+  'a client that publishes again and again': {
+    why: 'A browser adds a section for each track that it publishes. The engine rejects sections that are no longer used, so that browsers recycle them.',
+    cases: { 'has sections': { livekit: 70, engine: 20 } },
+  },
+  'a connection that nothing comes from': {
+    why: 'livekit-server looks every five seconds, and finds a track that nothing came from for two of them lost. The engine looks five times a second.',
+    cases: { 'is reported within': { livekit: 24_000, engine: 11_000 } },
+  },
   'the number of participants': {
     why: 'livekit-server counts every few seconds. The engine counts whoever comes and goes.',
     cases: { 'is told within': { livekit: 12_000, engine: 2_000 } },

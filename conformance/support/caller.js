@@ -147,6 +147,7 @@ const EVENTS = {
   localTrackUnpublished: named,
   localTrackSubscribed: (track) => track.info.name,
   activeSpeakersChanged: (speakers) => speakers.map(({ identity }) => identity).join(),
+  connectionQualityChanged: (quality, participant) => `${participant.identity} ${rtc.ConnectionQuality[quality]}`,
   roomMetadataChanged: (metadata) => metadata,
   participantMetadataChanged: (metadata, participant) => `${participant.identity} ${participant.metadata}`,
   participantNameChanged: (name, participant) => `${participant.identity} ${name}`,
