@@ -5,10 +5,11 @@
 const { inThreeSizes } = require('../support/participant.js');
 const { setStage } = require('../support/stage.js');
 
-const { join, newRoom } = setStage();
+const { ask, join, newRoom } = setStage();
 const SIZES_MS = 90_000;
 /** Upwards a size comes once the publisher's bandwidth estimate has grown. */
 const GROWS = { within: 30_000 };
+const SETTLES_MS = 3_000;
 const threeSizes = inThreeSizes();
 const [LOW, MEDIUM, HIGH] = [
   { quality: 0, width: 320 },
@@ -76,6 +77,54 @@ test(
       await wantsWidth(ben, asked);
       await seesWide(ben, width);
     }
+  },
+  SIZES_MS,
+);
+
+test(
+  'a layer counts as large enough from nine tenths of the height that is asked for, whatever the width',
+  async () => {
+    const room = newRoom();
+    await join({ room, identity: 'ann', publish: [threeSizes] });
+    const ben = await join({ room, identity: 'ben' });
+    await seesWide(ben, HIGH.width);
+    for (const [asked, width] of [
+      [{ width: 356, height: 200 }, LOW.width],
+      [{ width: 1, height: 390 }, MEDIUM.width],
+      [{ width: 900, height: 100 }, LOW.width],
+      [{ width: 1, height: 410 }, HIGH.width],
+    ]) {
+      await ben.run((here, size) => here.of('ann', 'camera').setVideoDimensions(size), asked);
+      await seesWide(ben, width);
+    }
+  },
+  SIZES_MS,
+);
+
+test(
+  'a quality that was asked for holds when the right to subscribe is revoked and granted',
+  async () => {
+    const room = newRoom();
+    const ann = await join({ room, identity: 'ann', publish: [threeSizes] });
+    const ben = await join({ room, identity: 'ben' });
+    await seesWide(ben, HIGH.width);
+    await wants(ben, LOW.quality);
+    await seesWide(ben, LOW.width);
+    const permission = { can_publish: true, can_subscribe: true, can_publish_data: true };
+    const lasts = async () => {
+      await ben.seesVideoOf('ann');
+      // Any other layer would have been chosen by then.
+      await new Promise((resolve) => setTimeout(resolve, SETTLES_MS));
+      expect(await ben.watch('ann', 'camera')).toMatchObject({ width: LOW.width });
+    };
+    await ask('UpdateParticipant', { room, identity: 'ben', permission: { ...permission, can_subscribe: false } });
+    await ben.knowsOf('ann', { tracks: { camera: { isSubscribed: false } } });
+    await ask('UpdateParticipant', { room, identity: 'ben', permission });
+    await lasts();
+    await ann.run((here) => here.me.setTrackSubscriptionPermissions(false, []));
+    await ben.knowsOf('ann', { tracks: { camera: { isSubscribed: false } } });
+    await ann.run((here) => here.me.setTrackSubscriptionPermissions(true));
+    await lasts();
   },
   SIZES_MS,
 );
