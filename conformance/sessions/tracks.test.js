@@ -7,6 +7,8 @@ const { setSession } = require('../support/session.js');
 
 const { ask, dials, gather, join, newRoom } = setSession();
 const MEDIA_MS = 60_000;
+/** More than twice as many as the engine has a client keep unused sections. */
+const ROUNDS = 20;
 
 /** @param {string} title @param {() => Promise<void>} work */
 const slow = (title, work) => test(title, work, MEDIA_MS);
@@ -52,6 +54,19 @@ slow('a track is gone for all when it is unpublished, and another takes its plac
   await ann.speaks('second');
   await ben.hears('ann', 'second');
   expect(ben.publication('ann', 'first')).toBeUndefined();
+});
+
+slow(`a track is heard after ${ROUNDS} others were published and unpublished`, async () => {
+  const room = newRoom();
+  const [ann, ben] = await gather(room, 'ann', 'ben');
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    const { sid } = await ann.speaks(`voice ${round}`);
+    await ben.notes(`trackSubscribed ann voice ${round}`);
+    await ann.me.unpublishTrack(sid);
+    await ben.notes(`trackUnpublished ann voice ${round}`);
+  }
+  await Promise.all([ann.speaks(), ann.shows()]);
+  await Promise.all([ben.hears('ann'), ben.sees('ann')]);
 });
 
 slow('a track is silent while it is muted, and all know it', async () => {
