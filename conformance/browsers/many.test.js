@@ -2,10 +2,12 @@
 
 // Who comes later, and rooms of many.
 
-const { camera } = require('../support/participant.js');
+const { eventually } = require('../support/eventually.js');
+const { camera, paint } = require('../support/participant.js');
 const { setStage } = require('../support/stage.js');
 
 const { join, newRoom } = setStage();
+const [much, little] = [expect.atLeast(150), expect.atMost(100)];
 const TINY = { resolution: { width: 160, height: 90, frameRate: 5 } };
 const MANY = 8;
 const MANY_MS = 150_000;
@@ -22,6 +24,16 @@ test('who joins late sees and hears those who are there', async () => {
   const cas = await join({ room, identity: 'cas' });
   for (const other of [ann, ben]) {
     await cas.seesAndHears(other.identity);
+  }
+});
+
+test('who joins late sees a picture that changes once in four seconds', async () => {
+  const room = newRoom();
+  await join({ room, identity: 'ann', publish: [{ ...paint('lime'), capture: { colour: 'lime', fps: 0.25 } }] });
+  for (const identity of ['ben', 'cas']) {
+    const guest = await join({ room, identity });
+    const look = () => guest.watch('ann', 'paint');
+    await eventually(`${identity} sees the picture`, look, ({ colour }) => expect(colour).toEqual([little, much, little]));
   }
 });
 
