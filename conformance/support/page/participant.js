@@ -95,6 +95,13 @@
     else await me.publishTrack(media.sound(capture), options);
   };
 
+  const sources = new Map();
+  /** The track of that kind that the page makes itself, always the same. @param {'paint' | 'sound'} what */
+  here.source = (what) => {
+    if (!sources.has(what)) sources.set(what, what === 'paint' ? media.paint('lime') : media.sound());
+    return sources.get(what);
+  };
+
   /** The publication of somebody, by its source, or by its name where it has none. @param {string} identity @param {string} source */
   const find = (identity, source) => {
     const participant = identity === here.me.identity ? here.me : here.room.remoteParticipants.get(identity);
@@ -127,6 +134,13 @@
 
   /** How what it publishes gets to the server. */
   here.path = () => media.path(here.room.engine.pcManager.publisher.pc);
+
+  /** How many media sections the descriptions of its connections have. */
+  here.sections = () => {
+    const { publisher, subscriber } = here.room.engine.pcManager;
+    const count = (transport) => (transport?.pc.localDescription?.sdp ?? '').split('\nm=').length - 1;
+    return { publisher: count(publisher), subscriber: count(subscriber) };
+  };
 
   /** How loud somebody is on the left and on the right. @param {string} identity @param {string} source */
   here.sides = (identity, source) => media.sides(here.of(identity, source).track.mediaStreamTrack);
