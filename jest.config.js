@@ -19,6 +19,9 @@ const examples = {
   globalSetup: '<rootDir>/scripts/jest-examples-setup.mjs',
 };
 
+/** The packed package in frameworks, bundlers and other runtimes: it installs and builds for minutes. */
+const frameworks = { ...shared, displayName: 'frameworks', testMatch: ['<rootDir>/__test__/frameworks/*.test.js'] };
+
 const isAskedFor = ({ displayName }) => process.argv.slice(2).some((argument) => argument.includes(displayName));
 
 /** Files right in __test__ need the addon alone; those in __test__/server start real servers. */
@@ -33,6 +36,6 @@ module.exports = {
       testMatch: ['<rootDir>/__test__/server/**/*.test.js'],
       globalSetup: '<rootDir>/scripts/jest-server-setup.mjs',
     },
-    ...[conformance, examples].filter(isAskedFor),
+    ...[conformance, examples, frameworks].filter(isAskedFor),
   ],
 };

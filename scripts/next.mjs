@@ -10,7 +10,7 @@ import { cache, isExecutable, isMain, report, run } from './shell.mjs';
 
 const NODES = { 22: '22.23.3', 24: '24.21.0' };
 /** The Node that the next majors ask for. */
-const NEXT_NODE = NODES[24];
+export const NEXT_NODE = NODES[24];
 
 /** Over what an app's own package.json names. @type {Record<Name, Record<string, string>>} */
 const NEXT = {
@@ -29,7 +29,7 @@ const NEXT = {
 };
 
 /** Gives the path of a Node of that version. npm brings it. @param {string} version */
-async function ensureNode(version) {
+export async function ensureNode(version) {
   const system = process.platform === 'win32' ? 'win' : process.platform;
   const name = `node-${system}-${process.arch}`;
   const folder = path.join(cache, 'tools', `node-${version}`);

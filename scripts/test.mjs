@@ -35,6 +35,7 @@ const steps = {
   jest: () => jest(),
   'jest, without servers': () => jest(['--selectProjects', 'fast']),
   examples: () => jest(['--selectProjects', 'examples']),
+  frameworks: () => jest(['--selectProjects', 'frameworks']),
   conformance,
   package: checkPackage,
 };

@@ -1,0 +1,35 @@
+// The apps of __test__/frameworks with the packed tarballs installed, outside of the repository: frameworks take the topmost folder with a lock file
+// for the app's. Run by itself, it makes all ready and prints where, as JSON.
+import { cpSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { ensureInstalled, ensureTarballs } from './examples.mjs';
+import { NEXT_NODE, ensureNode } from './next.mjs';
+import { isMain, report, root } from './shell.mjs';
+
+const sources = path.join(root, '__test__/frameworks');
+const apps = path.join(os.tmpdir(), 'maravilla-frameworks');
+
+/** @returns {Promise<{ node: string, tarballs: string[], folders: Record<string, string> }>} `node`: Nuxt, Astro and TanStack Start need a newer one than we do. */
+export async function ensureFrameworks() {
+  const node = await ensureNode(NEXT_NODE);
+  // npm runs on the Node that comes first.
+  const env = { PATH: [path.dirname(node), process.env.PATH].join(path.delimiter) };
+  const folders = {};
+  for (const name of readdirSync(sources).filter((name) => statSync(path.join(sources, name)).isDirectory())) {
+    const folder = path.join(apps, name);
+    mkdirSync(folder, { recursive: true });
+    cpSync(path.join(sources, name), folder, { recursive: true });
+    await ensureInstalled(folder, `the app for ${name}`, env);
+    folders[name] = folder;
+  }
+  return { node, tarballs: await ensureTarballs(), folders };
+}
+
+if (isMain(import.meta.url)) {
+  try {
+    console.log(JSON.stringify(await ensureFrameworks()));
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}
