@@ -14,10 +14,10 @@ const { installCopy, temporaryFolder } = require('./support/package-copy.js');
 
 const jestProgram = path.join(root, 'node_modules/jest/bin/jest.js');
 
-/** The setup that the README shows. */
+/** The setup that the documents show. */
 function setup() {
-  const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
-  const [, code] = /```ts\n\/\/ setup-media\.ts.*?\n(.*?)```/s.exec(readme);
+  const page = fs.readFileSync(path.join(root, 'docs/apps.md'), 'utf8');
+  const [, code] = /```ts\n\/\/ setup-media\.ts.*?\n(.*?)```/s.exec(page);
   return ts.transpileModule(code, { compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 } }).outputText;
 }
 
@@ -54,7 +54,7 @@ test("files share the process's one engine, and see the rooms of those before", 
   expect(await roomsSeen({ env: named })).toBe('0 1 2');
 });
 
-test('files with the setup of the README have an engine each', async () => {
+test('files with the setup of the documents have an engine each', async () => {
   expect(await roomsSeen({ setup: setup() })).toBe('0 0 0');
 });
 

@@ -2,6 +2,9 @@
 
 // The embedded engine in a container: signalling and one port for media are published, and browsers are outside.
 
+const { readFileSync } = require('node:fs');
+const path = require('node:path');
+const { parseEnv } = require('node:util');
 const { setStage } = require('../../conformance/support/stage.js');
 const { startContainer } = require('./support/container.js');
 
@@ -23,6 +26,13 @@ const ENVIRONMENT = {
   MARAVILLA_MEDIA_API_KEY: PAIR.apiKey,
   MARAVILLA_MEDIA_API_SECRET: PAIR.apiSecret,
 };
+
+test('the documents show this configuration', () => {
+  const page = readFileSync(path.join(__dirname, '../../docs/apps.md'), 'utf8');
+  const shown = parseEnv(/```dotenv\n(.*?)```/s.exec(page)?.[1] ?? '');
+  const own = (/** @type {string} */ text) => text.replace(HOST, '192.0.2.7');
+  expect(shown).toEqual({ ...Object.fromEntries(Object.entries(ENVIRONMENT).map(([name, value]) => [name, own(value)])), MARAVILLA_MEDIA_API_SECRET: '…' });
+});
 
 describe.each([
   ['UDP and TCP', /** @type {const} */ (['udp', 'tcp']), 'udp'],
