@@ -2,8 +2,8 @@
 
 /* global __non_webpack_require__ */
 
-// Finds and loads the addon. No JavaScript bundle can hold one, so that nothing here makes a bundler take it for a module: it is
-// looked up at run time, where package managers put it. Bun's bundler can, and gets addon.bun.js (`imports` in package.json).
+// Finds and loads the addon at run time, where package managers put it. Bundlers follow a `require` with a name, and most of them fail on
+// the `.node` file that it leads to. Bun's bundler copies the file, and gets addon.bun.js (`imports` in package.json).
 
 const fs = require('node:fs');
 const { createRequire } = require('node:module');
