@@ -5,7 +5,7 @@ import { cache, root } from './shell.mjs';
 
 const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/apps.md', 'examples/README.md'];
 const folder = path.join(cache, 'types/docs');
-const NPM_COMMANDS = ['ci', 'install'];
+const NPM_COMMANDS = new Set(['ci', 'install']);
 const read = (file) => readFileSync(path.join(root, file), 'utf8');
 
 /** The fenced blocks of a document: language, code, and the line they begin at. */
@@ -58,7 +58,7 @@ function* commandFaults(file) {
   for (const { language, code, line } of blocksOf(file)) {
     if (language !== 'sh') continue;
     for (const [, script, other] of code.matchAll(/\bnpm (?:run (\S+)|(\S+))/g)) {
-      if (!NPM_COMMANDS.includes(other) && !Object.hasOwn(scripts, script ?? other)) yield `${file}:${line}: there is no npm ${script ?? other}`;
+      if (!NPM_COMMANDS.has(other) && !Object.hasOwn(scripts, script ?? other)) yield `${file}:${line}: there is no npm ${script ?? other}`;
     }
     for (const [packed] of code.matchAll(/[\w.-]+\.tgz/g)) {
       if (!packed.startsWith(tarball) || !packed.endsWith(`-${version}.tgz`)) yield `${file}:${line}: npm run pack does not make ${packed}`;
@@ -66,7 +66,7 @@ function* commandFaults(file) {
   }
   // Commands in running text.
   for (const [, script] of read(file).matchAll(/`npm (?:run )?([\w:]+)`/g)) {
-    if (!NPM_COMMANDS.includes(script) && !Object.hasOwn(scripts, script)) yield `${file}: there is no npm ${script}`;
+    if (!NPM_COMMANDS.has(script) && !Object.hasOwn(scripts, script)) yield `${file}: there is no npm ${script}`;
   }
 }
 
