@@ -40,9 +40,10 @@ const steps = {
   package: checkPackage,
 };
 
-const all = Object.keys(steps).filter((name) => !['addon', 'cargo unit tests', 'jest, without servers'].includes(name));
+const all = Object.keys(steps).filter((name) => !['addon', 'cargo unit tests', 'frameworks', 'jest, without servers'].includes(name));
 const chosen = {
   '--fast': ['npm packages', 'rustfmt', 'oxlint', 'addon', 'clippy', 'cargo unit tests', 'jest, without servers'],
+  '--matrix': ['npm packages', 'addon', 'frameworks'],
   '--lint': ['npm packages', 'rustfmt', 'oxlint', 'clippy'],
 }[process.argv[2]];
 
