@@ -215,7 +215,8 @@ describe("with production's LIVEKIT variables in the environment", () => {
     expect(() => readToken(token, production.apiSecret)).toThrow('another secret');
     const theirs = sign({ iss: production.apiKey, sub: 'ann', exp: seconds() + 600, video: { roomJoin: true, room: 'room' } }, production.apiSecret);
     expect(await validate(url, theirs)).toBe(401);
-    expect(warnings()).toEqual([]);
+    // Other test files have engines in processes of their own.
+    expect(warnings().filter((warning) => !warning.includes('an engine of another process'))).toEqual([]);
   });
 });
 

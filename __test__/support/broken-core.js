@@ -3,7 +3,7 @@
 const path = require('node:path');
 const { root } = require('./child.js');
 
-const file = path.join(root, 'binding.js');
+const file = path.join(root, 'facade/addon.js');
 
 const LIVEKIT = { url: 'ws://127.0.0.1:1', apiKey: 'key', apiSecret: 'secret' };
 
@@ -17,11 +17,12 @@ function loadOverCore(replace, options = LIVEKIT) {
   const loaded = {};
   jest.isolateModules(() => {
     jest.doMock(file, () => {
-      const core = { ...jest.requireActual(file) };
+      const loader = jest.requireActual(file);
+      const core = { ...loader.loadAddon(loader.describeTarget()) };
       for (const [name, original] of Object.entries(core)) {
         if (typeof original === 'function') core[name] = replace(name, original) ?? original;
       }
-      return core;
+      return { ...loader, loadAddon: () => core };
     });
     const { createPlatform } = require('../../index.js');
     try {
@@ -36,6 +37,9 @@ function loadOverCore(replace, options = LIVEKIT) {
 }
 
 /** The functions that the native core exports. */
-const coreFunctions = () => Object.entries(require(file)).filter(([, value]) => typeof value === 'function').map(([name]) => name);
+function coreFunctions() {
+  const { describeTarget, loadAddon } = require(file);
+  return Object.entries(loadAddon(describeTarget())).filter(([, value]) => typeof value === 'function').map(([name]) => name);
+}
 
 module.exports = { coreFunctions, loadOverCore };
