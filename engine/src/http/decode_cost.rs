@@ -30,8 +30,8 @@ pub(super) struct Limits {
 }
 
 /// Of a client's signal or join request. After a resume in a room of a thousand, a client sends some 20,000 parts, each of
-/// which takes at most five times its length; permissions for identities of 15 bytes take eleven times theirs.
-pub(super) const SIGNAL: Limits = Limits { parts: 65_536, factor: 16, json_factor: 32, bytes: 16 * 1024 * 1024 };
+/// which takes at most five times its length.
+pub(super) const SIGNAL: Limits = Limits { parts: 65_536, factor: 8, json_factor: 32, bytes: 16 * 1024 * 1024 };
 /// Of a body of the server API: short room names, as many as there may be rooms.
 pub(super) const BODY: Limits = Limits { parts: 300_000, factor: 16, json_factor: 32, bytes: 32 * 1024 * 1024 };
 

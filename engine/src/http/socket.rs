@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -23,9 +22,6 @@ const MOST_READ_BYTES: usize = 8 * 1024;
 
 /// Maximum bytes that are read in one turn; then other connections get theirs.
 const TURN_BYTES: usize = 64 * 1024;
-
-/// Time for a client to finish once its last answer is sent, where a large head of it still takes of the memory for all.
-const LARGE_LINGER: Duration = Duration::from_secs(1);
 
 /// What a socket, those who answer its requests, and those who close idle connections tell each other.
 pub(super) struct Progress {
@@ -215,9 +211,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.hears_out.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            let limits = &self.shared.limits;
-            let most = if self.progress.is_large() { LARGE_LINGER } else { limits.head_time };
-            let stop = self.stop.clone();
+            let (stop, most) = (self.stop.clone(), self.shared.limits.head_time);
             self.hears_out = Some(Box::pin(async move { drop(timeout(most, stop.cancelled()).await) }));
         }
         if self.hears_out.as_mut().is_none_or(|hears_out| hears_out.as_mut().poll(context).is_ready()) {

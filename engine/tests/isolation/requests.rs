@@ -107,8 +107,10 @@ fn signals_of_parts() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-#[test]
-fn the_numbers_of_the_fields_are_right() {
+#[tokio::test]
+async fn the_numbers_of_the_fields_are_right() {
+    // Not beside a test that measures memory: this one takes much.
+    let _party = Party::start().await;
     let decoded = |bytes: &[u8]| proto::SignalRequest::decode(&bytes[14..]).unwrap().message;
     for (name, bytes) in signals_of_parts().into_iter().take(5) {
         let parts = LONGEST_SIGNAL / 2;
@@ -234,10 +236,10 @@ async fn an_audience_of_thousands_disturbs_nobody() {
         publisher.publish(MediaKind::Audio).await;
     }
     publisher.act(|state| state.is_talking = false);
-    // Permissions without a name take forty times their length once decoded, which ends the connection.
-    for (name, unit, is_refused) in [
-        ("identities", audience(|number| format!("identity {number:06}")), false),
-        ("no identities", audience(|_| String::new()), true),
+    // They take eleven and forty times their length once decoded, which ends the connection.
+    for (name, unit) in [
+        ("identities", audience(|number| format!("identity {number:06}"))),
+        ("no identities", audience(|_| String::new())),
     ] {
         let watch = party.watch();
         let end = Instant::now() + attack::ATTACK_TIME;
@@ -250,7 +252,7 @@ async fn an_audience_of_thousands_disturbs_nobody() {
             publisher.act(|state| state.heard.clear());
         }
         watch.stop().await.assert_undisturbed(&format!("an audience of {name}"), BUDGET);
-        assert_eq!(is_closed(), is_refused, "{name}");
+        assert!(is_closed(), "{name}");
     }
     drop(members);
     party.check().await;
