@@ -1,6 +1,6 @@
 'use strict';
 
-// What the answer to a client's offer says.
+// Contents of the answer to a client's offer.
 
 const { setSession } = require('../support/session.js');
 

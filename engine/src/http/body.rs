@@ -16,8 +16,8 @@ use crate::engine::Shared;
 use crate::refusal::Refusal;
 use crate::work::SHORT_BYTES;
 
-/// The most bytes of one body, as later livekit-servers have it.
-const MOST_BYTES: usize = 10 * 1024 * 1024;
+/// Maximum bytes of one body, as in later livekit-servers; past it the request is refused with 413.
+const MAX_BYTES: usize = 10 * 1024 * 1024;
 /// Maximum bytes of a body whose token allows nothing; past it the request is refused as one without permission. It is
 /// read only to tell what else is wrong with it.
 const MAX_USELESS_BYTES: usize = SMALL_BYTES;
@@ -68,7 +68,7 @@ async fn collect(
     may_call: bool,
 ) -> Result<Body, BodyFault> {
     let check = |length| match length {
-        _ if length > MOST_BYTES => Err(BodyFault::TooLarge),
+        _ if length > MAX_BYTES => Err(BodyFault::TooLarge),
         _ if length > MAX_USELESS_BYTES && !may_call => Err(BodyFault::NotAllowed),
         _ => Ok(length),
     };
@@ -80,7 +80,7 @@ async fn collect(
         let (needed, before) = (check(bytes.len() + part.len())?, bytes.capacity());
         if needed > before {
             // It doubles, but holds no more than is known to come.
-            let capacity = (2 * before).clamp(needed, length.unwrap_or(MOST_BYTES).max(needed));
+            let capacity = (2 * before).clamp(needed, length.unwrap_or(MAX_BYTES).max(needed));
             let large = capacity.saturating_sub(SMALL_BYTES.max(before));
             let more = shared.share(large, may_call).ok_or(BodyFault::TooMany)?;
             match &mut share {

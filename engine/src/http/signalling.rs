@@ -95,7 +95,7 @@ async fn serve(shared: &Arc<Shared>, mut socket: WebSocket, link: LinkId, mut in
         () = closing.overflowed() => End::Stuck,
         () = async { closing.ended().await; sleep(FLUSH_TIMEOUT).await } => End::Stuck,
     };
-    // What is left for the client is given back before its connection has ended.
+    // Messages that are not sent give their memory back before the connection has ended.
     drop(inbox);
     let close = async {
         match end {

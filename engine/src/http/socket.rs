@@ -23,7 +23,7 @@ const MOST_READ_BYTES: usize = 8 * 1024;
 /// Maximum bytes that are read in one turn; then other connections get theirs.
 const TURN_BYTES: usize = 64 * 1024;
 
-/// What a socket, those who answer its requests, and those who close idle connections tell each other.
+/// State of a connection, shared by its socket, its request handler and the limit of open connections.
 pub(super) struct Progress {
     /// Counts when a request's head has come, and again when it is answered.
     steps: AtomicU64,

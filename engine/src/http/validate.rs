@@ -49,7 +49,7 @@ pub(super) struct Admission {
     /// With one peer connection.
     pub(super) is_single: bool,
     pub(super) request: proto::JoinRequest,
-    /// What the request takes.
+    /// Memory of the decoded request.
     pub(super) memory: Memory,
 }
 
@@ -230,7 +230,7 @@ async fn join_request(shared: &Arc<Shared>, packed: &str) -> Result<(proto::Join
     Ok((request, memory))
 }
 
-/// What is packed in a join request; `None` if that is more than `max_bytes`.
+/// Unpacks a join request; `None` if it is longer than `max_bytes`.
 fn unpack(wrapped: &proto::WrappedJoinRequest, max_bytes: usize) -> Result<Option<Vec<u8>>, &'static str> {
     let packed = &*wrapped.join_request;
     let mut unpacked = Vec::new();
