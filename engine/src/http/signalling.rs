@@ -1,10 +1,12 @@
 //! Signalling connections: `WebSocket`s that carry `SignalRequest` one way and `SignalResponse` the other, as protobuf or,
 //! where the client has spoken so last, as JSON.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::OptionFuture;
+use futures_util::future::{MaybeDone, OptionFuture, maybe_done};
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
@@ -13,11 +15,9 @@ use hyper::{Request, StatusCode};
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_request::Message as Signal;
-use tokio::spawn;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{self, Answer};
 use super::decode_cost::{self, SIGNAL_REQUEST};
@@ -113,7 +113,7 @@ async fn serve(shared: &Arc<Shared>, mut socket: WebSocket, link: LinkId, mut in
 /// Carries messages. The next one is read once the last one is dealt with: a client that says more than can be done waits.
 async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox: &mut Inbox) -> End {
     let mut is_json = false;
-    let mut handling = None;
+    let mut handling: Handling<_> = None;
     loop {
         tokio::select! {
             // What waits for the client goes out before it is asked for more, which may cause more of that.
@@ -124,10 +124,10 @@ async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox:
                 let sent = if is_json {
                     let json = move || signal.to_json();
                     // Such as the echo of a request that no enumeration has a word for.
-                    let Some(json) = shared.work.run(Kind::Signal, length, json).await.flatten() else { continue };
-                    socket.send(true, json.as_bytes()).await
+                    let Some(json) = beside(&mut handling, shared.work.run(Kind::Signal, length, json)).await.flatten() else { continue };
+                    beside(&mut handling, socket.send(true, json.as_bytes())).await
                 } else {
-                    socket.send(false, signal.bytes()).await
+                    beside(&mut handling, socket.send(false, signal.bytes())).await
                 };
                 // A client that takes nothing is given up by its TCP socket after a while.
                 if sent.is_err() {
@@ -137,23 +137,39 @@ async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox:
             received = socket.read(), if handling.is_none() => match received {
                 Ok(Received::Message(message)) => {
                     is_json = message.is_text;
-                    // A task goes on while the client is slow to take what it is sent: it may hold memory that others wait for.
-                    handling = Some(AbortOnDropHandle::new(spawn(handle(shared.clone(), link, message))));
+                    handling = Some(Box::pin(maybe_done(handle(shared.clone(), link, message))));
                 }
-                Ok(Received::Ping(bytes)) => if socket.pong(&bytes).await.is_err() {
+                Ok(Received::Ping(bytes)) => if beside(&mut handling, socket.pong(&bytes)).await.is_err() {
                     return End::Stuck;
                 },
                 Ok(Received::Close) => return End::Closed,
                 Err(error) => return End::Failed(error),
             },
-            Some(handled) = OptionFuture::from(handling.as_mut()) => {
-                handling = None;
-                if let Err(end) = handled.unwrap_or(Err(End::Malformed)) {
+            Some(()) = OptionFuture::from(handling.as_mut()) => {
+                let handled = handling.take().and_then(|mut handling| handling.as_mut().take_output());
+                if let Some(Err(end)) = handled {
                     return end;
                 }
             }
         }
     }
+}
+
+/// A message that is being handled.
+type Handling<F> = Option<Pin<Box<MaybeDone<F>>>>;
+
+/// Waits for `work`. The message goes on being handled meanwhile: it may hold memory, or the turn, that others wait for, and the
+/// client may be slow to take what it is sent.
+async fn beside<T>(handling: &mut Handling<impl Future>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Some(handling) = handling {
+            // Its outcome is kept.
+            let _ = handling.as_mut().poll(context);
+        }
+        work.as_mut().poll(context)
+    })
+    .await
 }
 
 /// Has a message dealt with. Otherwise, how the connection ends: the message is none, would take too much memory, or has lost
