@@ -1,7 +1,8 @@
 //! What participants may do, and who is sent what.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use livekit_protocol as proto;
 use livekit_token::VideoGrants;
@@ -13,6 +14,7 @@ use super::forwarding::{Subscription, TrackId};
 use super::layers::Wanted;
 use super::peer::{Announced, Peer};
 use super::room::{Context, Farewell, Room};
+use super::worker::SLICE;
 
 /// The most tracks that a participant may have chosen or put aside one by one.
 const MOST_CHOICES: usize = 4096;
@@ -169,15 +171,25 @@ impl Room {
         }
     }
 
-    /// Brings what everybody is sent in line with what is there, wanted and allowed.
+    /// Brings what everybody is sent in line with what is there, wanted and allowed: with as many as fit into a slice of time,
+    /// and with the others soon after.
     pub(super) fn reconcile_all(&mut self, context: &mut Context<'_>) {
         self.reconcile_others(context, None);
     }
 
-    /// Brings what everybody is sent in line; if a publisher is given, what it publishes. Whoever panics is lost alone.
+    /// As [`Room::reconcile_all`]; if a publisher is given, what it publishes.
     fn reconcile_others(&mut self, context: &mut Context<'_>, publisher: Option<PeerId>) {
-        let ids: Vec<PeerId> = self.peers.keys().copied().filter(|id| Some(*id) != publisher).collect();
-        for id in ids {
+        for id in self.peers.keys().filter(|id| Some(**id) != publisher) {
+            self.unreconciled.push(*id, publisher);
+        }
+        self.reconcile_some(context);
+    }
+
+    /// Reconciles those who wait for it, for a slice of time. Whoever panics is lost alone.
+    pub(super) fn reconcile_some(&mut self, context: &mut Context<'_>) {
+        let start = Instant::now();
+        while start.elapsed() < SLICE {
+            let Some((id, publisher)) = self.unreconciled.pop() else { return };
             let reconciled = catch_unwind(AssertUnwindSafe(|| {
                 self.reconcile_with(id, publisher);
                 self.negotiate(context, id);
@@ -185,6 +197,9 @@ impl Room {
             if reconciled.is_err() {
                 self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
             }
+        }
+        if !self.unreconciled.queue.is_empty() && !context.unreconciled.contains(&self.sid) {
+            context.unreconciled.push_back(self.sid.clone());
         }
     }
 
@@ -270,6 +285,28 @@ impl Room {
             proto::ParticipantInfo { tracks: Vec::new(), version: peer.info.version + 1, ..peer.info.clone() };
         info.set_state(proto::participant_info::State::Disconnected);
         self.tell_others(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
+    }
+}
+
+/// Participants whose subscriptions are still to be brought in line, and with which publisher; `None`: with all. Each is there
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Unreconciled {
+    queue: VecDeque<(PeerId, Option<PeerId>)>,
+    known: HashSet<(PeerId, Option<PeerId>)>,
+}
+
+impl Unreconciled {
+    fn push(&mut self, id: PeerId, publisher: Option<PeerId>) {
+        if self.known.insert((id, publisher)) {
+            self.queue.push_back((id, publisher));
+        }
+    }
+
+    fn pop(&mut self) -> Option<(PeerId, Option<PeerId>)> {
+        let first = self.queue.pop_front()?;
+        self.known.remove(&first);
+        Some(first)
     }
 }
 

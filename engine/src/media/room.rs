@@ -14,6 +14,7 @@ use super::PeerId;
 use super::levels::Speakers;
 use super::outbox::Signal;
 use super::peer::{Announced, Peer};
+use super::permissions::Unreconciled;
 use super::transport::Io;
 use crate::clock::Now;
 use crate::engine::Shared;
@@ -32,6 +33,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Now,
     /// Those who have gone for good in this step.
     pub(super) gone: &'a mut Vec<PeerId>,
+    /// Rooms in which somebody is still to be reconciled, by `sid`.
+    pub(super) unreconciled: &'a mut VecDeque<String>,
 }
 
 pub(super) struct Room {
@@ -49,6 +52,7 @@ pub(super) struct Room {
     pub(super) faulty: Option<PeerId>,
     /// Whether somebody has begun or ceased to publish since all were told how many do.
     is_counted_anew: bool,
+    pub(super) unreconciled: Unreconciled,
 }
 
 /// How a participant goes.
@@ -90,6 +94,7 @@ impl Room {
             #[cfg(test)]
             faulty: None,
             is_counted_anew: false,
+            unreconciled: Unreconciled::default(),
         }
     }
 

@@ -34,7 +34,7 @@ use crate::rooms::Evicted;
 /// How often rooms are looked after while somebody is in one.
 const TICK: Duration = Duration::from_millis(200);
 /// Time for which one kind of work is served before another kind gets its turn.
-const SLICE: Duration = Duration::from_millis(2);
+pub(super) const SLICE: Duration = Duration::from_millis(2);
 /// Datagrams that are read and sorted by participant before any is handled.
 const MAX_READS: usize = 512;
 /// Bytes of one participant's datagrams that wait in any case. Past it, they wait as far as the two limits below allow it.
@@ -122,6 +122,8 @@ pub(crate) struct Worker {
     evicted: VecDeque<Evicted>,
     /// Rooms whose participants have not been brought in line with that yet.
     reduced: HashSet<String>,
+    /// Rooms in which somebody is still to be reconciled.
+    unreconciled: VecDeque<String>,
     /// What is left of the tick.
     due: VecDeque<Due>,
     interfaces_read: Instant,
@@ -189,6 +191,7 @@ macro_rules! context {
             shared: &$worker.shared,
             now: Now::read(),
             gone: &mut $worker.gone,
+            unreconciled: &mut $worker.unreconciled,
         }
     };
 }
@@ -213,6 +216,7 @@ impl Worker {
             ticked: now,
             evicted: VecDeque::new(),
             reduced: HashSet::new(),
+            unreconciled: VecDeque::new(),
             due: VecDeque::new(),
             interfaces_read: now,
         }
@@ -220,7 +224,7 @@ impl Worker {
 
     /// When there is something to do though nothing comes in; never while nobody is there.
     fn next_at(&self, now: Instant) -> Option<Instant> {
-        if !self.due.is_empty() || !self.evicted.is_empty() {
+        if !self.due.is_empty() || !self.evicted.is_empty() || !self.unreconciled.is_empty() {
             return Some(now);
         }
         let tick = (!self.homes.is_empty()).then(|| self.ticked + TICK);
@@ -230,6 +234,7 @@ impl Worker {
     /// Serves each kind of work for a slice of time at the most.
     fn turn(&mut self, sources: &mut Sources) {
         self.remove_evicted();
+        self.reconcile_rest();
         self.read();
         self.serve_packets();
         // What they have caused to be sent goes out together.
@@ -511,6 +516,17 @@ impl Worker {
                     room.announce_room(context.shared);
                 }));
             }
+        }
+        self.settle();
+    }
+
+    /// Goes on with a room in which somebody is still to be reconciled, for a slice of time.
+    fn reconcile_rest(&mut self) {
+        let Some(sid) = self.unreconciled.pop_front() else { return };
+        if let Some(room) = self.rooms.get_mut(&sid) {
+            let mut context = context!(self);
+            // Whoever panics in it is lost alone.
+            let _ = catch_unwind(AssertUnwindSafe(|| room.reconcile_some(&mut context)));
         }
         self.settle();
     }

@@ -1,13 +1,16 @@
 //! An enemy that does what it may, and far too much of it.
 
+use std::time::Instant;
+
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_request::Message as Ask;
 use str0m::media::MediaKind;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::attack::BUDGET;
+use crate::attack::{self, BUDGET, discard, ordinary_token, plain_join};
 use crate::caller::Caller;
+use crate::wire::Wire;
 use crate::{MIB, Party, is_dealt_with};
 
 /// A signal that is encoded, and can be sent often for nothing.
@@ -128,4 +131,64 @@ async fn news_without_end_cost_nobody_its_connection() {
         Ask::Mute(proto::MuteTrackRequest { sid: own.clone(), muted: number % 2 == 0 })
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_audience_of_thousands_disturbs_nobody() {
+    const TRACKS: usize = 64;
+    const PARTICIPANTS: usize = 120;
+    let party = Party::start().await;
+    let engine = party.address();
+    let audience = |identities: &mut dyn Iterator<Item = String>| {
+        let permission = |participant_identity| proto::TrackPermission {
+            participant_identity,
+            all_tracks: true,
+            ..Default::default()
+        };
+        encoded(Ask::SubscriptionPermission(proto::SubscriptionPermission {
+            all_participants: false,
+            track_permissions: identities.map(permission).collect(),
+        }))
+    };
+    let members: Vec<Wire> = (0..PARTICIPANTS)
+        .map(|number| {
+            let wire = Wire::open(engine, &plain_join(&ordinary_token(&format!("member {number}")))).unwrap();
+            discard(&wire);
+            wire
+        })
+        .collect();
+    let publisher = Caller::join(engine, attack::ROOM, "publisher").await;
+    for _ in 0..TRACKS {
+        publisher.publish(MediaKind::Audio).await;
+    }
+    publisher.act(|state| state.is_talking = false);
+    let everybody = audience(&mut (0..PARTICIPANTS).map(|number| format!("member {number}")));
+    let others = audience(&mut (0..1000).map(|number| format!("identity {number:06}")));
+    let attack = async || {
+        let end = Instant::now() + attack::ATTACK_TIME;
+        while Instant::now() < end {
+            for unit in [&everybody, &others] {
+                publisher.act(|state| state.say_raw(unit.clone()));
+            }
+            is_dealt_with(&publisher, 0).await;
+            publisher.act(|state| state.heard.clear());
+        }
+    };
+    party.withstands("another audience again and again", BUDGET, attack).await;
+    assert!(!publisher.act(|state| state.is_closed));
+    drop(members);
+    // They take eleven and forty times their length once decoded, which ends the connection.
+    for (name, unit) in [
+        ("identities", audience(&mut (0..4090).map(|number| format!("identity {number:06}")))),
+        ("no identities", audience(&mut (0..4090).map(|_| String::new()))),
+    ] {
+        let enemy = party.connected_enemy().await;
+        let watch = party.watch();
+        for _ in 0..5 {
+            enemy.act(|state| state.say_raw(unit.clone()));
+        }
+        enemy.is_gone().await;
+        watch.stop().await.assert_undisturbed(&format!("an audience of {name}"), BUDGET);
+    }
+    party.check().await;
 }
