@@ -16,7 +16,7 @@ use crate::support::{KEY, SECRET, now, sign};
 use crate::wire::{self, Wire};
 
 /// How long most attacks last.
-pub const ATTACK_TIME: Duration = Duration::from_millis(1500);
+pub const ATTACK_TIME: Duration = Duration::from_secs(1);
 /// How much memory an attack may take at its peak where no other budget is stated.
 pub const BUDGET: usize = 32 * crate::MIB;
 /// The room of the attackers.

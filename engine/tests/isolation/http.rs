@@ -63,9 +63,7 @@ async fn requests_without_a_token_cost_the_others_nothing() {
         ("a long type", list(&"y".repeat(900_000))),
         ("a body", list("application/json")),
     ] {
-        let watch = party.watch();
-        flood(party.address(), 32, request).await;
-        watch.stop().await.assert_undisturbed(attack, 96 * MIB);
+        party.withstands(attack, 96 * MIB, async || flood(party.address(), 32, request.clone()).await).await;
     }
     party.check().await;
 }
@@ -86,9 +84,7 @@ async fn large_requests_with_a_token_cost_the_others_nothing() {
         ("a list of too many names", call("ListRooms", &admin(), "application/json", names(800_000).as_bytes()), 160),
         ("a long text", call("ListRooms", &admin(), "application/json", text.as_bytes()), 160),
     ] {
-        let watch = party.watch();
-        flood(party.address(), 4, request).await;
-        watch.stop().await.assert_undisturbed(attack, budget * MIB);
+        party.withstands(attack, budget * MIB, async || flood(party.address(), 4, request.clone()).await).await;
     }
     party.check().await;
 }
@@ -99,9 +95,8 @@ async fn packed_join_requests_cost_the_others_nothing() {
     let request = livekit_protocol::JoinRequest { metadata: "m".repeat(40_000), ..Default::default() };
     let token = ordinary_token("attacker");
     for path in ["/rtc/validate", "/rtc/v1/validate", "/rtc/v1"] {
-        let watch = party.watch();
-        flood(party.address(), 16, wire::join_request(path, &token, &packed(&request))).await;
-        watch.stop().await.assert_undisturbed(path, 32 * MIB);
+        let request = wire::join_request(path, &token, &packed(&request));
+        party.withstands(path, 32 * MIB, async || flood(party.address(), 16, request.clone()).await).await;
     }
     party.check().await;
 }
@@ -111,15 +106,13 @@ async fn a_stream_of_requests_costs_the_others_nothing() {
     let party = Party::start().await;
     let engine = party.address();
     let pipelined = get("/rtc/validate?access_token=x", "x: y").repeat(1000);
-    let watch = party.watch();
-    attack::run(4, move |_, end| {
+    let attacker = move |_, end| {
         let Ok(mut socket) = TcpStream::connect(engine) else { return };
         let mut reader = socket.try_clone().unwrap();
         std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         let _ = repeat(&mut socket, &Stream::of(pipelined.clone()), end);
         let _ = socket.shutdown(Shutdown::Both);
-    })
-    .await;
-    watch.stop().await.assert_undisturbed("pipelined requests", 8 * MIB);
+    };
+    party.withstands("pipelined requests", 8 * MIB, async || attack::run(4, attacker.clone()).await).await;
     party.check().await;
 }

@@ -136,11 +136,12 @@ fn endless_offers() -> Vec<(&'static str, String)> {
 async fn an_offer_without_end_holds_nobody_up() {
     let party = Party::start().await;
     for (number, (what, sdp)) in endless_offers().into_iter().enumerate() {
-        let enemy = party.enemy(|_| ()).await.unwrap();
-        let watch = party.watch();
-        enemy.say(Ask::Offer(offer(sdp)));
-        is_dealt_with(&enemy, number).await;
-        watch.stop().await.assert_undisturbed(&format!("an offer of {what}"), 2 * BUDGET);
+        let attack = async || {
+            let enemy = party.enemy(|_| ()).await.unwrap();
+            enemy.say(Ask::Offer(offer(sdp.clone())));
+            is_dealt_with(&enemy, number).await;
+        };
+        party.withstands(&format!("an offer of {what}"), 2 * BUDGET, attack).await;
     }
     party.check().await;
 }
@@ -150,9 +151,8 @@ async fn offers_without_end_one_after_another_hold_nobody_up() {
     let party = Party::start().await;
     for (what, sdp) in endless_offers().into_iter().filter(|(_, sdp)| sdp.len() < 3 * MIB) {
         let stream = Stream::of(signal(Ask::Offer(offer(sdp))));
-        let watch = party.watch();
-        party.flood(2, ordinary_token, Vec::new(), stream).await;
-        watch.stop().await.assert_undisturbed(&format!("offers of {what}"), 2 * BUDGET);
+        let attack = async || party.flood(2, ordinary_token, Vec::new(), stream.clone()).await;
+        party.withstands(&format!("offers of {what}"), 2 * BUDGET, attack).await;
     }
     party.check().await;
 }
@@ -166,15 +166,14 @@ async fn join_requests_with_offers_without_end_hold_nobody_up() {
         let request = livekit_protocol::JoinRequest { publisher_offer: Some(offer(sdp)), ..Default::default() };
         let packed = zipped(&request.encode_to_vec());
         println!("{what}: {} bytes", packed.len());
-        let watch = party.watch();
-        attack::run(4, move |number, end| {
+        let attacker = move |number, end| {
             let join = wire::join_request("/rtc/v1", &ordinary_token(&format!("attacker {number}")), &packed);
             while Instant::now() < end {
                 attack::request(engine, &join);
             }
-        })
-        .await;
-        watch.stop().await.assert_undisturbed(&format!("joins with {what}"), 2 * BUDGET);
+        };
+        let attack = async || attack::run(4, attacker.clone()).await;
+        party.withstands(&format!("joins with {what}"), 2 * BUDGET, attack).await;
     }
     party.check().await;
 }

@@ -12,11 +12,8 @@ use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use proto::signal_request::Message as Ask;
 use proto::signal_response::Message as Told;
-use str0m::media::MediaKind;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::attack::{self, BUDGET, Stream, discard, ordinary_token, plain_join, request, token_to_update};
-use crate::caller::Caller;
 use crate::wire::{self, TEXT, Wire, frame, signal};
 use crate::{MIB, Party};
 
@@ -69,21 +66,19 @@ async fn join_requests_of_half_a_million_parts_disturb_nobody() {
     for (name, packed) in join_request_of_parts() {
         assert!(packed.len() < 2500, "{}", packed.len());
         let validate = wire::join_request("/rtc/v1/validate", &ordinary_token("attacker"), &packed);
-        let watch = party.watch();
-        attack::run(1, move |_, _| assert!(request(engine, &validate).is_some())).await;
-        watch.stop().await.assert_undisturbed(&format!("one request with {name}"), BUDGET);
+        let attacker = move |_, _| assert!(request(engine, &validate).is_some());
+        let attack = async || attack::run(1, attacker.clone()).await;
+        party.withstands(&format!("one request with {name}"), BUDGET, attack).await;
         for connections in [2, 24] {
             let packed = packed.clone();
-            let watch = party.watch();
-            attack::run(connections, move |number, end| {
+            let attacker = move |number, end| {
                 let join = wire::join_request("/rtc/v1", &ordinary_token(&format!("attacker {number}")), &packed);
                 while Instant::now() < end {
                     request(engine, &join);
                 }
-            })
-            .await;
-            let what = format!("{connections} loops of join requests with {name}");
-            watch.stop().await.assert_undisturbed(&what, BUDGET);
+            };
+            let attack = async || attack::run(connections, attacker.clone()).await;
+            party.withstands(&format!("{connections} loops of join requests with {name}"), BUDGET, attack).await;
         }
     }
     party.check().await;
@@ -133,9 +128,7 @@ async fn signals_of_two_million_parts_disturb_nobody() {
     let party = Party::start().await;
     for (name, unit) in signals_of_parts() {
         let stream = Stream::of(unit);
-        let watch = party.watch();
-        party.flood(1, ordinary_token, Vec::new(), stream.clone()).await;
-        watch.stop().await.assert_undisturbed(name, BUDGET);
+        party.withstands(name, BUDGET, async || party.flood(1, ordinary_token, Vec::new(), stream.clone()).await).await;
     }
     party.check().await;
 }
@@ -145,9 +138,8 @@ async fn many_who_send_signals_of_two_million_parts_disturb_nobody() {
     let party = Party::start().await;
     for (name, unit) in signals_of_parts().into_iter().step_by(3) {
         let stream = Stream::of(unit);
-        let watch = party.watch();
-        party.flood(8, ordinary_token, Vec::new(), stream).await;
-        watch.stop().await.assert_undisturbed(&format!("eight times {name}"), 2 * BUDGET);
+        let attack = async || party.flood(8, ordinary_token, Vec::new(), stream.clone()).await;
+        party.withstands(&format!("eight times {name}"), 2 * BUDGET, attack).await;
     }
     party.check().await;
 }
@@ -157,9 +149,8 @@ async fn pings_that_are_answered_and_never_read_take_no_memory() {
     let party = Party::start().await;
     let stream = Stream { reads: false, ..Stream::of(frame(wire::PING, &[b'p'; 125]).repeat(2000)) };
     for attackers in [1, 8] {
-        let watch = party.watch();
-        party.flood(attackers, ordinary_token, Vec::new(), stream.clone()).await;
-        watch.stop().await.assert_undisturbed(&format!("pings of {attackers}"), BUDGET);
+        let attack = async || party.flood(attackers, ordinary_token, Vec::new(), stream.clone()).await;
+        party.withstands(&format!("pings of {attackers}"), BUDGET, attack).await;
     }
     party.check().await;
 }
@@ -173,10 +164,9 @@ async fn a_participant_with_much_metadata_that_changes_its_name_disturbs_nobody(
     let name = |name: &str| update(proto::UpdateParticipantMetadata { name: name.to_owned(), ..Default::default() });
     let stream = Stream::of([name("a"), name("b")].concat());
     for stream in [stream.clone().at(220), stream] {
-        let watch = party.watch();
-        party.flood(1, token_to_update, first.clone(), stream.clone()).await;
         let what = format!("names with much metadata, {:?} a second", stream.per_second.map(|pairs| 2 * pairs));
-        watch.stop().await.assert_undisturbed(&what, BUDGET);
+        let attack = async || party.flood(1, token_to_update, first.clone(), stream.clone()).await;
+        party.withstands(&what, BUDGET, attack).await;
     }
     party.check().await;
 }
@@ -208,73 +198,18 @@ async fn unfinished_messages_have_a_budget_together() {
 }
 
 #[tokio::test]
-async fn an_audience_of_thousands_disturbs_nobody() {
-    const TRACKS: usize = 64;
-    const PARTICIPANTS: usize = 120;
-    let party = Party::start().await;
-    let engine = party.address();
-    let audience = |identity: fn(usize) -> String| {
-        let permission = |number| proto::TrackPermission {
-            participant_identity: identity(number),
-            all_tracks: true,
-            ..Default::default()
-        };
-        signal(Ask::SubscriptionPermission(proto::SubscriptionPermission {
-            all_participants: false,
-            track_permissions: (0..4090).map(permission).collect(),
-        }))
-    };
-    let members: Vec<Wire> = (0..PARTICIPANTS)
-        .map(|number| {
-            let wire = Wire::open(engine, &plain_join(&ordinary_token(&format!("member {number}")))).unwrap();
-            discard(&wire);
-            wire
-        })
-        .collect();
-    let publisher = Caller::join(engine, attack::ROOM, "publisher").await;
-    for _ in 0..TRACKS {
-        publisher.publish(MediaKind::Audio).await;
-    }
-    publisher.act(|state| state.is_talking = false);
-    // They take eleven and forty times their length once decoded, which ends the connection.
-    for (name, unit) in [
-        ("identities", audience(|number| format!("identity {number:06}"))),
-        ("no identities", audience(|_| String::new())),
-    ] {
-        let watch = party.watch();
-        let end = Instant::now() + attack::ATTACK_TIME;
-        let is_closed = || publisher.act(|state| state.is_closed);
-        while Instant::now() < end && !is_closed() {
-            for _ in 0..5 {
-                publisher.act(|state| state.say_raw(Message::binary(payload(&unit))));
-            }
-            crate::is_dealt_with(&publisher, 0).await;
-            publisher.act(|state| state.heard.clear());
-        }
-        watch.stop().await.assert_undisturbed(&format!("an audience of {name}"), BUDGET);
-        assert!(is_closed(), "{name}");
-    }
-    drop(members);
-    party.check().await;
-}
-
-/// The payload of a frame.
-fn payload(frame: &[u8]) -> Vec<u8> {
-    frame[14..].to_vec()
-}
-
-#[tokio::test]
 async fn what_a_client_can_do_is_told_in_few_words() {
     let party = Party::start().await;
     let (_, packed) = join_request_of_parts().remove(2);
     let request = wire::join_request("/rtc/v1", &ordinary_token("attacker"), &packed);
-    let watch = party.watch();
-    if let Ok(mut wire) = Wire::open(party.address(), &request) {
-        let joined = tokio::task::spawn_blocking(move || wire.hear().unwrap()).await.unwrap();
-        let Told::Join(joined) = joined else { panic!("{joined:?}") };
-        let participant = joined.participant.unwrap();
-        assert!(participant.encoded_len() < 4096, "{} bytes", participant.encoded_len());
-    }
-    watch.stop().await.assert_undisturbed("capabilities", BUDGET);
+    let attack = async || {
+        if let Ok(mut wire) = Wire::open(party.address(), &request) {
+            let joined = tokio::task::spawn_blocking(move || wire.hear().unwrap()).await.unwrap();
+            let Told::Join(joined) = joined else { panic!("{joined:?}") };
+            let participant = joined.participant.unwrap();
+            assert!(participant.encoded_len() < 4096, "{} bytes", participant.encoded_len());
+        }
+    };
+    party.withstands("capabilities", BUDGET, attack).await;
     party.check().await;
 }

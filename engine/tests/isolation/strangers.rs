@@ -123,18 +123,17 @@ async fn stray_stun_among_many_participants_disturbs_nobody() {
     let media = party.media();
     let stray = stun("abcd:efgh");
     for per_second in [2900, 20_000] {
-        let stray = stray.clone();
-        let watch = party.watch();
-        let sent = tokio::task::spawn_blocking(move || {
-            let sockets: Vec<UdpSocket> = (0..16).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-            pace(per_second, Instant::now() + ATTACK_TIME, |number| {
-                let _ = sockets[number as usize % sockets.len()].send_to(&stray, media);
-            })
-        })
-        .await
-        .unwrap();
-        println!("{sent} stray packets");
-        watch.stop().await.assert_undisturbed(&format!("{per_second} stray packets a second"), BUDGET);
+        let attack = async || {
+            let stray = stray.clone();
+            let sent = tokio::task::spawn_blocking(move || {
+                let sockets: Vec<UdpSocket> = (0..16).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+                pace(per_second, Instant::now() + ATTACK_TIME, |number| {
+                    let _ = sockets[number as usize % sockets.len()].send_to(&stray, media);
+                })
+            });
+            println!("{} stray packets", sent.await.unwrap());
+        };
+        party.withstands(&format!("{per_second} stray packets a second"), BUDGET, attack).await;
     }
     drop(members);
     party.check().await;
