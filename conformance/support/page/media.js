@@ -83,15 +83,23 @@
     return track;
   }
 
-  /** A track that sounds all the time; of two channels only the left one does. @param {{ frequency?: number, channels?: number, loudness?: number }} [options] */
-  function sound({ frequency = 440, channels = 1, loudness = 0.4 } = {}) {
+  /**
+   * A track that sounds for the first part of each second, by default for all of it; of two channels only the left one does.
+   * @param {{ frequency?: number, channels?: number, loudness?: number, part?: number }} [options]
+   */
+  function sound({ frequency = 440, channels = 1, loudness = 0.4, part = 1 } = {}) {
     const audio = new AudioContext();
-    const oscillator = new OscillatorNode(audio, { frequency });
+    const { sampleRate } = audio;
+    const second = new AudioBuffer({ length: sampleRate, sampleRate });
+    second.getChannelData(0).forEach((_, at, samples) => {
+      samples[at] = at < part * sampleRate ? Math.sin((2 * Math.PI * frequency * at) / sampleRate) : 0;
+    });
+    const source = new AudioBufferSourceNode(audio, { buffer: second, loop: true });
     const gain = new GainNode(audio, { gain: loudness });
     const merger = new ChannelMergerNode(audio, { numberOfInputs: channels });
     const destination = new MediaStreamAudioDestinationNode(audio, { channelCount: channels });
-    oscillator.connect(gain).connect(merger, 0, 0).connect(destination);
-    oscillator.start();
+    source.connect(gain).connect(merger, 0, 0).connect(destination);
+    source.start();
     return destination.stream.getAudioTracks()[0];
   }
 
