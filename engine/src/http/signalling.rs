@@ -2,6 +2,7 @@
 //! where the client has spoken so last, as JSON.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use super::routes::validated;
 use super::validate::{Admission, fault};
 use super::websocket::{Message, ReadError, Received, WebSocket};
 use crate::engine::Shared;
-use crate::media::{self, Inbox, Joining, LinkId};
+use crate::media::{self, Inbox, Joining, LinkId, Queued};
 use crate::work::Kind;
 
 /// Time for a client to take what is left for it, once the engine has ended its connection.
@@ -118,19 +119,12 @@ async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox:
         tokio::select! {
             // What waits for the client goes out before it is asked for more, which may cause more of that.
             biased;
-            signal = inbox.next() => {
-                let Some(signal) = signal else { return End::Done };
-                let length = signal.bytes().len();
-                let sent = if is_json {
-                    let json = move || signal.to_json();
-                    // Such as the echo of a request that no enumeration has a word for.
-                    let Some(json) = beside(&mut handling, shared.work.run(Kind::Signal, length, json)).await.flatten() else { continue };
-                    beside(&mut handling, socket.send(true, json.as_bytes())).await
-                } else {
-                    beside(&mut handling, socket.send(false, signal.bytes())).await
-                };
+            signals = inbox.next() => {
+                if signals.is_empty() {
+                    return End::Done;
+                }
                 // A client that takes nothing is given up by its TCP socket after a while.
-                if sent.is_err() {
+                if beside(&mut handling, send(shared, socket, signals, is_json)).await.is_err() {
                     return End::Stuck;
                 }
             }
@@ -153,6 +147,24 @@ async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox:
             }
         }
     }
+}
+
+/// Sends messages to a client.
+async fn send(shared: &Shared, socket: &mut WebSocket, signals: Vec<Queued>, is_json: bool) -> io::Result<()> {
+    if !is_json {
+        return match &*signals {
+            [signal] => socket.send(false, signal.bytes()).await,
+            several => socket.send_all(several.iter().map(|signal| signal.bytes())).await,
+        };
+    }
+    for signal in signals {
+        let length = signal.bytes().len();
+        // There is no JSON for the echo of a request that no enumeration has a word for.
+        if let Some(json) = shared.work.run(Kind::Signal, length, move || signal.to_json()).await.flatten() {
+            socket.send(true, json.as_bytes()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A message that is being handled.
@@ -202,7 +214,12 @@ fn cost(message: &Message) -> Option<usize> {
 }
 
 fn decode(message: &Message) -> Option<proto::SignalRequest> {
-    if message.is_text { json::read(&message.bytes) } else { proto::SignalRequest::decode(&*message.bytes).ok() }
+    let bytes = &*message.bytes;
+    let mut request = if message.is_text { json::read(bytes) } else { proto::SignalRequest::decode(bytes).ok() }?;
+    if let Some(Signal::Offer(description) | Signal::Answer(description)) = &mut request.message {
+        media::shorten(&mut description.sdp);
+    }
+    Some(request)
 }
 
 /// Whether a request names no more tracks and participants than there may be.

@@ -221,7 +221,11 @@ async fn join_request(shared: &Arc<Shared>, packed: &str) -> Result<(proto::Join
     };
     let cost = decode_cost::protobuf(&unpacked, &JOIN_REQUEST, decode_cost::SIGNAL).ok_or(TOO_LARGE)?;
     let memory = shared.work.memory(cost).await;
-    let decode = move || proto::JoinRequest::decode(&*unpacked).ok();
+    let decode = move || {
+        let mut request = proto::JoinRequest::decode(&*unpacked).ok()?;
+        request.publisher_offer.iter_mut().for_each(|offer| media::shorten(&mut offer.sdp));
+        Some(request)
+    };
     let request = shared.work.run(Kind::Signal, cost, decode).await.flatten();
     let request = request.ok_or("cannot unmarshal join request")?;
     if request.add_track_requests.len() > MAX_TRACKS || !request.sync_state.as_ref().is_none_or(is_small) {

@@ -138,6 +138,19 @@ impl WebSocket {
         self.write(OpCode::Data(if is_text { Data::Text } else { Data::Binary }), bytes).await
     }
 
+    /// Sends several short binary messages at once.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(super) async fn send_all(&mut self, messages: impl Iterator<Item = &[u8]>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for message in messages {
+            write_header(OpCode::Data(Data::Binary), message.len(), &mut bytes)?;
+            bytes.extend_from_slice(message);
+        }
+        self.write_bytes(&*bytes).await
+    }
+
     /// Answers a ping.
     ///
     /// # Errors
@@ -263,11 +276,12 @@ impl WebSocket {
     }
 
     async fn write(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
-        let header = FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None };
         let mut head = Vec::with_capacity(10);
-        let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-        header.format(length, &mut head).map_err(io::Error::other)?;
-        let mut bytes = bytes::Buf::chain(&*head, payload);
+        write_header(opcode, payload.len(), &mut head)?;
+        self.write_bytes(bytes::Buf::chain(&*head, payload)).await
+    }
+
+    async fn write_bytes(&mut self, mut bytes: impl bytes::Buf) -> io::Result<()> {
         // A client that takes nothing keeps what it has sent of a message no longer than one that sends nothing.
         tokio::select! {
             biased;
@@ -275,6 +289,11 @@ impl WebSocket {
             written = self.stream.write_all_buf(&mut bytes) => written,
         }
     }
+}
+
+fn write_header(opcode: OpCode, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
+    let header = FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None };
+    header.format(u64::try_from(length).unwrap_or(u64::MAX), out).map_err(io::Error::other)
 }
 
 /// Resolves once an incomplete message has lost its memory, or is late; never if there is none.

@@ -63,7 +63,8 @@ use worker::{Sources, Worker};
 
 pub(crate) use client_configuration::augment;
 pub(crate) use joining::{Joining, participant};
-pub(crate) use outbox::{Inbox, Outgoing, pair};
+pub(crate) use outbox::{Inbox, Outgoing, Queued, pair};
+pub(crate) use sdp::shorten;
 
 /// A participant's time in a room. A new one comes with each join that is no resume.
 type PeerId = u64;

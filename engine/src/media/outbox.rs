@@ -22,6 +22,9 @@ const MIN_BYTES: usize = 64 * 1024;
 /// One client may hold so large a part of what is left of the memory for all.
 const PART_OF_FREE: usize = 4;
 
+/// Maximum bytes of messages that are sent together, one message of any length aside.
+const MAX_BATCH_BYTES: usize = 16 * 1024;
+
 /// From so many messages or bytes on, a client is congested.
 const CONGESTED_MESSAGES: usize = 256;
 const CONGESTED_BYTES: usize = 1024 * 1024;
@@ -105,6 +108,8 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     receiver: mpsc::Receiver<Queued>,
+    /// The next message, which was too long for the batch before it.
+    next: Option<Queued>,
     closing: Closing,
 }
 
@@ -159,7 +164,7 @@ pub(crate) fn pair(outgoing: &Arc<Outgoing>) -> (Outbox, Inbox) {
         overflowed: closing.overflowed.clone(),
         _ends: closing.ended.clone().drop_guard(),
     };
-    (outbox, Inbox { receiver, closing })
+    (outbox, Inbox { receiver, next: None, closing })
 }
 
 impl Outbox {
@@ -192,9 +197,24 @@ impl Outbox {
 }
 
 impl Inbox {
-    /// The next message; `None` once nothing more will come.
-    pub(crate) async fn next(&mut self) -> Option<Queued> {
-        self.receiver.recv().await
+    /// The next message, with those after it that wait already and are short; nothing once nothing more will come. Nothing is lost
+    /// if it is cancelled.
+    pub(crate) async fn next(&mut self) -> Vec<Queued> {
+        let first = match self.next.take() {
+            Some(next) => Some(next),
+            None => self.receiver.recv().await,
+        };
+        let mut batch: Vec<Queued> = first.into_iter().collect();
+        let mut length: usize = batch.iter().map(|queued| queued.bytes().len()).sum();
+        while let Ok(next) = self.receiver.try_recv() {
+            length += next.bytes().len();
+            if length > MAX_BATCH_BYTES {
+                self.next = Some(next);
+                break;
+            }
+            batch.push(next);
+        }
+        batch
     }
 
     pub(crate) fn closing(&self) -> Closing {
@@ -249,7 +269,7 @@ mod tests {
             outbox.send(&text(1));
         }
         assert!(outbox.is_behind());
-        inbox.next().await.unwrap();
+        assert_eq!(inbox.next().await.len(), CONGESTED_MESSAGES);
         assert!(!outbox.is_behind());
         outbox.send(&text(1));
         outbox.send(&text(CONGESTED_BYTES));
@@ -260,15 +280,31 @@ mod tests {
     async fn what_is_taken_makes_room() {
         let (outbox, mut inbox) = pair(&plenty());
         assert!(outbox.send(&text(1)) && outbox.send(&text(MAX_BYTES - 64)));
-        drop(inbox.next().await.unwrap());
-        let first = inbox.next().await.unwrap();
+        drop(inbox.next().await);
+        let first = inbox.next().await;
         assert!(outbox.is_behind(), "what is being sent still counts");
         drop(first);
         assert!(outbox.send(&text(1)));
         drop(outbox);
-        assert!(inbox.next().await.is_some(), "what was put in is still sent");
-        assert!(inbox.next().await.is_none());
+        assert_eq!(inbox.next().await.len(), 1, "what was put in is still sent");
+        assert_eq!(inbox.next().await.len(), 0);
         inbox.closing().ended().await;
+    }
+
+    #[tokio::test]
+    async fn short_messages_are_taken_together_and_long_ones_alone() {
+        let (outbox, mut inbox) = pair(&plenty());
+        for bytes in [1, 1, MAX_BATCH_BYTES, MAX_BATCH_BYTES, 1] {
+            outbox.send(&text(bytes));
+        }
+        drop(outbox);
+        let mut taken = Vec::new();
+        while let batch = inbox.next().await
+            && !batch.is_empty()
+        {
+            taken.push(batch.len());
+        }
+        assert_eq!(taken, [2, 1, 1, 1]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use str0m::media::{Direction, MediaKind, Mid, Rid};
 use str0m::rtp::Ssrc;
 
-pub(crate) use reduce::{MAX_NEW_SECTIONS, MAX_RIDS, MAX_SECTIONS, Meanings, reduce};
+pub(crate) use reduce::{MAX_NEW_SECTIONS, MAX_RIDS, MAX_SECTIONS, Meanings, reduce, shorten};
 
 /// An `m=` section of an offer; directions are the client's.
 #[derive(Debug, Clone, PartialEq, Eq)]

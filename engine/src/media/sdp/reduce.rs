@@ -32,6 +32,8 @@ const MAX_SOURCES: usize = 9;
 const MAX_PARAMETERS: usize = 12;
 /// Maximum length of a line in bytes, but for the list of all sections; longer lines are left out.
 const MAX_LINE_BYTES: usize = 512;
+/// Descriptions of no more bytes take the media thread no time worth mentioning. Chromium with eight tracks writes 30 kB.
+const SHORT_BYTES: usize = 64 * 1024;
 
 /// The codecs that the engine enables in str0m.
 const CODECS: [&str; 7] = ["opus", "red", "VP8", "VP9", "H264", "AV1", "rtx"];
@@ -109,6 +111,43 @@ pub(crate) fn reduce(description: &str, meanings: &mut Meanings, is_known: impl 
     Some(out)
 }
 
+/// Leaves out most of what [`reduce`] leaves out, if the description is long. It takes as long as the description has lines, and
+/// needs nothing that only the media thread has.
+pub(crate) fn shorten(description: &mut String) {
+    if description.len() <= SHORT_BYTES {
+        return;
+    }
+    let mut out = String::new();
+    let (mut sections, mut lines) = (0, 0);
+    for line in description.lines() {
+        if line.starts_with("m=") {
+            (sections, lines) = (sections + 1, 0);
+            if sections > MAX_SECTIONS + 1 {
+                // One too many suffices for it to be rejected.
+                break;
+            }
+        } else {
+            let is_candidate = sections > 0 && line.starts_with("a=candidate:");
+            if lines == MAX_LINES || line.len() > max_line_bytes(sections) || is_candidate {
+                continue;
+            }
+            lines += 1;
+        }
+        write_line(line, &mut out);
+    }
+    *description = out;
+}
+
+/// Before the first section there is the list of all sections.
+fn max_line_bytes(sections: usize) -> usize {
+    if sections == 0 { max_group_bytes(MAX_SECTIONS) } else { MAX_LINE_BYTES }
+}
+
+/// Maximum length of the list of so many sections. str0m reads 16 letters of the name of each.
+fn max_group_bytes(sections: usize) -> usize {
+    32 + 17 * sections
+}
+
 fn write_line(line: &str, out: &mut String) {
     out.push_str(line);
     out.push_str("\r\n");
@@ -116,8 +155,7 @@ fn write_line(line: &str, out: &mut String) {
 
 /// Writes what str0m reads of the part before the first section.
 fn reduce_head(head: &str, sections: usize, out: &mut String) {
-    // str0m reads 16 letters of a section's name.
-    let max_group_bytes = 32 + 17 * sections;
+    let max_group_bytes = max_group_bytes(sections);
     let mut once = vec!["v=", "o=", "s=", "t=", "a=group:BUNDLE"];
     let mut counts = Counts::default();
     for line in head.lines().take(MAX_LINES) {

@@ -10,7 +10,7 @@ use str0m::media::{Direction, MediaKind, Mid};
 use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
 use str0m::{Candidate, Rtc};
 
-use super::{Meanings, Pending, Plan, Role, Section, assign, reduce, rewrite, sections};
+use super::{Meanings, Pending, Plan, Role, Section, assign, reduce, rewrite, sections, shorten};
 
 const DEPENDENCY_DESCRIPTOR: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
@@ -479,6 +479,27 @@ impl ExtensionSerializer for Nothing {
 
     fn is_audio(&self) -> bool {
         false
+    }
+}
+
+#[test]
+fn a_shortened_description_is_reduced_to_the_same() {
+    for (lines, times) in [
+        ("a=extmap:1 urn:x\r\n", 100_000),
+        ("a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n", 50_000),
+        ("a=ssrc:1 cname:x\r\n", 400),
+        ("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:x\r\n", 50_000),
+    ] {
+        for text in [
+            offer("chromium", "2-publish") + &lines.repeat(times),
+            offer("firefox", "2-publish").replacen("a=group", &format!("{}a=group", lines.repeat(times)), 1),
+        ] {
+            let mut shortened = text.clone();
+            shorten(&mut shortened);
+            assert!(shortened.len() < 128 * 1024, "{} of {} bytes", shortened.len(), text.len());
+            let reduced = |text| reduce(text, &mut Meanings::default(), |_| false);
+            assert!(reduced(&shortened) == reduced(&text), "{lines}");
+        }
     }
 }
 
