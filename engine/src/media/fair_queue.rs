@@ -33,6 +33,18 @@ struct Lane<T> {
     is_scheduled: bool,
 }
 
+impl<T> Lane<T> {
+    fn new(capacity: Duration, now: Instant) -> Self {
+        Self {
+            items: VecDeque::new(),
+            weight: 0,
+            used: Duration::ZERO,
+            tokens: TokenBucket::new(capacity, now),
+            is_scheduled: false,
+        }
+    }
+}
+
 impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
     pub(super) fn new(capacity: Duration) -> Self {
         Self {
@@ -47,13 +59,7 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
 
     /// Adds work to a lane. Its weight is what the caller bounds of it, such as its bytes.
     pub(super) fn push(&mut self, key: K, item: T, weight: usize, now: Instant) {
-        let lane = self.lanes.entry(key).or_insert_with(|| Lane {
-            items: VecDeque::new(),
-            weight: 0,
-            used: Duration::ZERO,
-            tokens: TokenBucket::new(self.capacity, now),
-            is_scheduled: false,
-        });
+        let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(self.capacity, now));
         lane.items.push_back((item, weight));
         lane.weight += weight;
         self.weight += weight;
@@ -94,6 +100,13 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         if !lane.items.is_empty() {
             self.schedule(key, now);
         }
+    }
+
+    /// Notes what a lane took besides its items. It counts from the lane's next item but one on.
+    pub(super) fn debit(&mut self, key: K, time: Duration, tokens: Duration, now: Instant) {
+        let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(self.capacity, now));
+        lane.used = lane.used.max(self.clock) + time;
+        lane.tokens.take(tokens, now);
     }
 
     /// The earliest time at which there is an item to serve; `None` if there is no item.

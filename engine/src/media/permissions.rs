@@ -198,8 +198,8 @@ impl Room {
                 self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
             }
         }
-        if !self.unreconciled.queue.is_empty() && !context.unreconciled.contains(&self.sid) {
-            context.unreconciled.push_back(self.sid.clone());
+        if !self.unreconciled.queue.is_empty() {
+            context.unreconciled.push(self.sid.clone());
         }
     }
 

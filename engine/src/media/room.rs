@@ -33,8 +33,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Now,
     /// Those who have gone for good in this step.
     pub(super) gone: &'a mut Vec<PeerId>,
-    /// Rooms in which somebody is still to be reconciled, by `sid`.
-    pub(super) unreconciled: &'a mut VecDeque<String>,
+    /// Rooms in which this step has left somebody to be reconciled, by `sid`.
+    pub(super) unreconciled: &'a mut Vec<String>,
 }
 
 pub(super) struct Room {

@@ -94,6 +94,13 @@ struct Home {
     sid: String,
 }
 
+/// What a step of a lane has taken.
+struct Cost {
+    time: Duration,
+    /// In the tokens of its bucket.
+    tokens: Duration,
+}
+
 /// What is looked after with every tick.
 enum Due {
     Participant(PeerId),
@@ -122,8 +129,12 @@ pub(crate) struct Worker {
     evicted: VecDeque<Evicted>,
     /// Rooms whose participants have not been brought in line with that yet.
     reduced: HashSet<String>,
-    /// Rooms in which somebody is still to be reconciled.
-    unreconciled: VecDeque<String>,
+    /// Rooms in which somebody is still to be reconciled, and whose message made that necessary.
+    unreconciled: VecDeque<(String, Lane)>,
+    /// Those of the current step.
+    left: Vec<String>,
+    /// Whose step this is.
+    payer: Lane,
     /// What is left of the tick.
     due: VecDeque<Due>,
     interfaces_read: Instant,
@@ -191,7 +202,7 @@ macro_rules! context {
             shared: &$worker.shared,
             now: Now::read(),
             gone: &mut $worker.gone,
-            unreconciled: &mut $worker.unreconciled,
+            unreconciled: &mut $worker.left,
         }
     };
 }
@@ -217,6 +228,8 @@ impl Worker {
             evicted: VecDeque::new(),
             reduced: HashSet::new(),
             unreconciled: VecDeque::new(),
+            left: Vec::new(),
+            payer: Lane::Api,
             due: VecDeque::new(),
             interfaces_read: now,
         }
@@ -325,17 +338,23 @@ impl Worker {
         while now.saturating_duration_since(start) < SLICE
             && let Some((lane, command)) = self.commands.pop(now)
         {
-            let sent = outbox::sent_bytes();
-            self.obey(command);
-            self.settle();
-            let end = Instant::now();
-            let time = end.saturating_duration_since(now);
-            let bytes = u32::try_from(outbox::sent_bytes() - sent).unwrap_or(u32::MAX);
-            let tokens = time * TIME_SHARE + Duration::from_secs(1) * bytes / FAN_OUT_BYTES_PER_SEC;
-            let tokens = if lane == Lane::Api { Duration::ZERO } else { tokens.min(MAX_DEBT) };
-            self.commands.charge(lane, time, tokens, end);
-            now = end;
+            let cost = self.cost_of(lane, now, |worker| worker.obey(command));
+            now += cost.time;
+            self.commands.charge(lane, cost.time, cost.tokens, now);
         }
+    }
+
+    /// Takes a step, with what comes of it, for a lane. What is left to be done in a room, the lane pays for, too.
+    fn cost_of(&mut self, lane: Lane, start: Instant, step: impl FnOnce(&mut Self)) -> Cost {
+        let sent = outbox::sent_bytes();
+        self.payer = lane;
+        step(self);
+        self.settle();
+        self.payer = Lane::Api;
+        let time = start.elapsed();
+        let bytes = u32::try_from(outbox::sent_bytes() - sent).unwrap_or(u32::MAX);
+        let tokens = time * TIME_SHARE + Duration::from_secs(1) * bytes / FAN_OUT_BYTES_PER_SEC;
+        Cost { time, tokens: if lane == Lane::Api { Duration::ZERO } else { tokens.min(MAX_DEBT) } }
     }
 
     /// Does something for a participant in its room. If that panics, only the participant is lost.
@@ -522,13 +541,17 @@ impl Worker {
 
     /// Goes on with a room in which somebody is still to be reconciled, for a slice of time.
     fn reconcile_rest(&mut self) {
-        let Some(sid) = self.unreconciled.pop_front() else { return };
-        if let Some(room) = self.rooms.get_mut(&sid) {
-            let mut context = context!(self);
+        let Some((sid, lane)) = self.unreconciled.pop_front() else { return };
+        let now = Instant::now();
+        let cost = self.cost_of(lane, now, |worker| {
+            let Some(room) = worker.rooms.get_mut(&sid) else { return };
+            let mut context = context!(worker);
             // Whoever panics in it is lost alone.
             let _ = catch_unwind(AssertUnwindSafe(|| room.reconcile_some(&mut context)));
+        });
+        if lane != Lane::Api {
+            self.commands.debit(lane, cost.time, cost.tokens, now);
         }
-        self.settle();
     }
 
     pub(super) fn hand_over(&mut self, received: &Received) {
@@ -677,6 +700,11 @@ impl Worker {
     fn settle(&mut self) {
         while let Some((id, side, happening)) = self.happenings.pop_front() {
             self.with(id, |room, context| room.happened(context, id, side, happening));
+        }
+        for sid in std::mem::take(&mut self.left) {
+            if !self.unreconciled.iter().any(|(known, _)| *known == sid) {
+                self.unreconciled.push_back((sid, self.payer));
+            }
         }
         for id in std::mem::take(&mut self.gone) {
             let Some(home) = self.homes.remove(&id) else { continue };
