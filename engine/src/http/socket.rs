@@ -19,6 +19,8 @@ use crate::engine::Shared;
 /// The most bytes that are read at once. hyper would ask for more and more, and keep what it has asked for: so much for
 /// each connection, idle or not.
 const MOST_READ_BYTES: usize = 8 * 1024;
+/// Of a large head, this part of what has come is read at once: hyper parses it from its start with each read.
+const HEAD_PART: usize = 2;
 
 /// Maximum bytes that are read in one turn; then other connections get theirs.
 const TURN_BYTES: usize = 64 * 1024;
@@ -150,6 +152,13 @@ impl Socket {
         Ok(())
     }
 
+    /// The most bytes to read at once.
+    fn most_read_bytes(&self) -> usize {
+        let step = self.progress.steps.load(Ordering::Relaxed);
+        let is_head = step.is_multiple_of(2) && self.read.0 == step && !self.progress.upgraded.load(Ordering::Relaxed);
+        if is_head { MOST_READ_BYTES.max(self.read.1 / HEAD_PART) } else { MOST_READ_BYTES }
+    }
+
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.gives_up = None;
@@ -168,7 +177,7 @@ impl AsyncRead for Socket {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let most = into.remaining().min(MOST_READ_BYTES);
+        let most = into.remaining().min(self.most_read_bytes());
         let mut part = ReadBuf::new(into.initialize_unfilled_to(most));
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut part) else {
             self.read_in_turn = 0;
