@@ -42,7 +42,7 @@ mod tests {
 
     use str0m::rtp::SeqNo;
 
-    /// `npm run test:matrix` sets the variable, and compiles the tests with `checked.toml`.
+    /// `npm test` sets the variable, and compiles the tests with `checked.toml`.
     #[test]
     fn overflow_checks_and_debug_assertions_are_on_where_the_variable_is_set() {
         if option_env!("REQUIRE_CHECKED_TESTS").is_none() {
