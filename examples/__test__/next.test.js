@@ -12,7 +12,7 @@ const { SESSION_SECRET, openBrowsers, providers, setHouse } = require('./support
 const run = promisify(execFile);
 /** Everything is installed and built, the first time. */
 const READY_MS = 300_000;
-const STORY_MS = 60_000;
+const STORY_MS = 120_000;
 
 const USE = `
   import { createPlatform, getPlatform } from '@maravilla-labs/platform';

@@ -10,7 +10,7 @@ const { Guest, claimsOf } = require('../support/guest.js');
 const { SESSION_SECRET, serveWith, setHouse } = require('../support/house.js');
 
 /** Ending takes no longer. */
-const STOP_MS = 5_000;
+const STOP_MS = 15_000;
 /** No request for so long is the end of all: the roster is asked for each second. */
 const QUIET_MS = 2_500;
 

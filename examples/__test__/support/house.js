@@ -17,7 +17,7 @@ const { Visitor } = require('./visitor.js');
 /** A browser takes seconds to start where others are busy. */
 const START_MS = 90_000;
 /** A whole story: people come, talk and go. */
-const STORY_MS = 120_000;
+const STORY_MS = 240_000;
 const SESSION_SECRET = 'the sessions of a test are signed with this';
 
 const randomKeys = () => ({ apiKey: `API${randomBytes(6).toString('hex')}`, apiSecret: randomBytes(24).toString('hex') });

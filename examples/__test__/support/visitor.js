@@ -39,9 +39,9 @@ const { look, prepare } = require('./page.js');
  * @property {string} text
  */
 
-const ACT_MS = 15_000;
+const ACT_MS = 30_000;
 /** Joining waits for devices, which take their time where everything encodes. */
-const JOIN_MS = 30_000;
+const JOIN_MS = 60_000;
 const CLOSE_MS = 5_000;
 const DESK = { width: 1280, height: 800 };
 const DARK = 16;
