@@ -287,6 +287,19 @@ describe('getPlatform shares one engine', () => {
 });
 
 describe('createPlatform makes an engine of its own', () => {
+  test('which gives an empty room back unchanged, whichever limit is asked for', async () => {
+    const { media } = openEmbedded();
+    const limited = { name: 'limited', numParticipants: 0, maxParticipants: 3, createdAt: expect.any(Number), active: true };
+    const created = await media.createRoom('limited', { maxParticipants: 3 });
+    expect(created).toEqual(limited);
+    for (const maxParticipants of [3, 4, 0, -0, null, undefined]) {
+      expect(await media.createRoom('limited', { maxParticipants })).toEqual(created);
+    }
+    for (const maxParticipants of [0, -0, null, undefined]) {
+      expect(await media.createRoom('unlimited', { maxParticipants })).toMatchObject({ numParticipants: 0, maxParticipants: 0 });
+    }
+  });
+
   test('whose rooms no other has', async () => {
     const [one, two] = [openEmbedded().media, openEmbedded().media];
     await one.createRoom('room', { maxParticipants: 1 });

@@ -47,9 +47,9 @@ function createMedia(binding, operation, config) {
       forget = signal && onAbort(operation, signal, () => binding.cancelCall(call));
       const answer = start(timeoutMs, call);
       if (!portChecked) checkPort();
-      if (typeof answer !== 'string') return waitFor(operation, answer, signal, forget);
+      if (typeof answer === 'object') return waitFor(operation, answer, signal, forget);
       forget?.();
-      return JSON.parse(answer);
+      return typeof answer === 'string' ? JSON.parse(answer) : answer;
     } catch (error) {
       forget?.();
       throw ours(operation, error);
@@ -79,6 +79,8 @@ function createMedia(binding, operation, config) {
       const fields = run(operation, options, (timeoutMs, call) =>
         binding.createRoom(provider, roomId, maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata, timeoutMs, call),
       );
+      // The time of creation of an empty room that has the limit asked for.
+      if (typeof fields === 'number') return { name: roomId, numParticipants: 0, maxParticipants: maxParticipants || 0, createdAt: fields, active: true };
       return roomOf(roomId, Array.isArray(fields) ? fields : await fields, 0);
     },
     async deleteRoom(roomId, options) {

@@ -163,8 +163,9 @@ pub fn generate_token(
     }
 }
 
-/// Gives the room as a list of its fields, without the name: participants, most participants and time of creation.
-#[napi(catch_unwind, ts_return_type = "string | Failure | Promise<string | Failure>")]
+/// Gives the room as a list of its fields, without the name: participants, most participants and time of creation. An empty
+/// room with the limit that was asked for is given as its time of creation alone: the list takes a fifth of a whole call.
+#[napi(catch_unwind, ts_return_type = "number | string | Failure | Promise<string | Failure>")]
 pub fn create_room(
     env: &Env,
     provider: u32,
@@ -175,13 +176,27 @@ pub fn create_room(
     metadata: Option<String>,
     timeout_ms: Option<u32>,
     call: Option<u32>,
-) -> Result<Settled<'_>> {
-    begin(env, provider, timeout_ms, call, |service, deadline| {
+) -> Result<Either<i64, Settled<'_>>> {
+    let mut limit = 0;
+    let started = start(provider, timeout_ms, |service, deadline| {
         let room = RoomName::parse(&service.prefix, room_id)?;
         let input = SettingsInput { max_participants, empty_timeout_secs, departure_timeout_secs, metadata };
         let settings = values::settings("settings", Some(input))?;
-        Ok(service.provider.create_room(room, settings, deadline).map(|room| values::fields(&room)))
-    })
+        limit = settings.max_participants;
+        Ok(service.provider.create_room(room, settings, deadline))
+    });
+    let (work, deadline) = match started {
+        Ok(started) => started,
+        Err(error) => return Ok(Either::B(Settled::B(error.into()))),
+    };
+    let work = match work.into_outcome() {
+        Ok(Ok(room)) if room.num_participants == 0 && room.max_participants == limit => {
+            return Ok(Either::A(room.created_at));
+        }
+        Ok(outcome) => Work::done(outcome),
+        Err(waits) => waits,
+    };
+    settle(env, call, work.map(|room| values::fields(&room)), deadline).map(Either::B)
 }
 
 /// Gives `null`.
@@ -258,13 +273,19 @@ fn begin<T: serde::Serialize + Send + 'static>(
     call: Option<u32>,
     work: impl FnOnce(&Service, &Deadline) -> std::result::Result<Work<T>, MediaError>,
 ) -> Result<Settled<'_>> {
-    let begun = service(provider).and_then(|service| {
-        let budget = timeout_ms.unwrap_or(service.timeout_ms);
-        let deadline = Deadline::after(Duration::from_millis(budget.into()));
-        Ok((work(&service, &deadline)?, deadline))
-    });
-    match begun {
+    match start(provider, timeout_ms, work) {
         Ok((work, deadline)) => settle(env, call, work, deadline),
         Err(error) => Ok(Settled::B(error.into())),
     }
+}
+
+fn start<T>(
+    provider: u32,
+    timeout_ms: Option<u32>,
+    work: impl FnOnce(&Service, &Deadline) -> std::result::Result<Work<T>, MediaError>,
+) -> std::result::Result<(Work<T>, Deadline), MediaError> {
+    let service = service(provider)?;
+    let budget = timeout_ms.unwrap_or(service.timeout_ms);
+    let deadline = Deadline::after(Duration::from_millis(budget.into()));
+    Ok((work(&service, &deadline)?, deadline))
 }

@@ -49,6 +49,17 @@ impl<T> Work<T> {
         Self { future: Either::Right(future.boxed()), until_told: None }
     }
 
+    /// The outcome if it is there already.
+    ///
+    /// # Errors
+    /// The call itself if it waits.
+    pub fn into_outcome(self) -> Result<Outcome<T>, Self> {
+        match self.future {
+            Either::Left(done) => Ok(done.into_inner()),
+            waits @ Either::Right(_) => Err(Self { future: waits, until_told: self.until_told }),
+        }
+    }
+
     /// The same call with its outcome made into another.
     pub fn map<U>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Work<U>
     where
