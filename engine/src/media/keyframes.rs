@@ -9,6 +9,7 @@ use super::PeerId;
 use super::bucket::TokenBucket;
 use super::forwarding::{Subscription, TrackId};
 use super::layers::LayerName;
+use super::peer::Peer;
 use super::room::{Context, Room};
 
 /// Minimum time between PLIs for one layer. A keyframe that is needed sooner is requested when it has passed.
@@ -91,11 +92,12 @@ impl Subscription {
 }
 
 impl Room {
-    /// Requests the keyframes that a participant needs to begin with a track, to change its layer, or to go on after a loss.
-    /// Those that cannot be requested yet are requested with the next tick.
+    /// Requests the keyframes that a participant needs to begin with a track, to change its layer, or to go on after a loss: none
+    /// before it can receive them. Those that cannot be requested yet are requested with the next tick.
     pub(super) fn request_keyframes(&mut self, context: &mut Context<'_>, id: PeerId) {
         let now = context.io.now;
-        let Some(peer) = self.peers.get(&id) else { return };
+        let is_connected = |peer: &&Peer| peer.subscriber.as_ref().unwrap_or(&peer.publisher).is_connected();
+        let Some(peer) = self.peers.get(&id).filter(is_connected) else { return };
         let is_video = |each: &&Subscription| each.is_ready && each.kind == MediaKind::Video && !each.wanted.disabled;
         let needs = |each: &Subscription| {
             let publisher = self.peers.get(&each.publisher)?;

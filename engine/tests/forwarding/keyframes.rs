@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use str0m::media::{MediaKind, Mid};
 
 use crate::ROOM;
-use crate::caller::Caller;
+use crate::caller::{Call, Caller};
 use crate::support::start;
 
 /// How often the engine requests a keyframe of one layer at most.
@@ -42,6 +42,26 @@ async fn a_late_subscriber_has_a_still_source_asked_for_a_keyframe_until_it_send
     let before = requests(&ann);
     tokio::time::sleep(3 * PLI_INTERVAL).await;
     assert_eq!(requests(&ann), before, "the subscriber has its keyframe");
+}
+
+#[tokio::test]
+async fn no_keyframe_is_requested_for_a_subscriber_without_a_connection() {
+    let engine = start();
+    let (ann, ben) =
+        (Caller::join(engine.address(), ROOM, "ann").await, Caller::join(engine.address(), ROOM, "ben").await);
+    let sid = ann.publish(MediaKind::Video).await;
+    section(&ben, &sid).await;
+    let before = requests(&ann);
+    let mut call = Call::new(ROOM, "cas");
+    call.wishes = Box::new(|request| {
+        let offer = request.publisher_offer.as_mut().unwrap();
+        offer.sdp = offer.sdp.replace("a=ice-ufrag:", "a=ice-ufrag:other");
+    });
+    let cas = Caller::call(engine.address(), call).await.unwrap();
+    cas.until("is answered", |state| state.section(&sid)).await;
+    tokio::time::sleep(2 * PLI_INTERVAL).await;
+    assert_eq!(requests(&ann), before);
+    assert!(!cas.act(|state| state.is_connected));
 }
 
 #[tokio::test]
