@@ -19,8 +19,10 @@ use crate::engine::Shared;
 /// The most bytes that are read at once. hyper would ask for more and more, and keep what it has asked for: so much for
 /// each connection, idle or not.
 const MOST_READ_BYTES: usize = 8 * 1024;
-/// Of a large head, this part of what has come is read at once: hyper parses it from its start with each read.
+/// Of a large head, this part of what has come is read at once, up to that many bytes: hyper parses it from its start with each
+/// read.
 const HEAD_PART: usize = 2;
+const MAX_HEAD_READ_BYTES: usize = 128 * 1024;
 
 /// Maximum bytes that are read in one turn; then other connections get theirs.
 const TURN_BYTES: usize = 64 * 1024;
@@ -156,7 +158,7 @@ impl Socket {
     fn most_read_bytes(&self) -> usize {
         let step = self.progress.steps.load(Ordering::Relaxed);
         let is_head = step.is_multiple_of(2) && self.read.0 == step && !self.progress.upgraded.load(Ordering::Relaxed);
-        if is_head { MOST_READ_BYTES.max(self.read.1 / HEAD_PART) } else { MOST_READ_BYTES }
+        if is_head { (self.read.1 / HEAD_PART).clamp(MOST_READ_BYTES, MAX_HEAD_READ_BYTES) } else { MOST_READ_BYTES }
     }
 
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {

@@ -24,6 +24,8 @@ use crate::budget::{Budget, Share};
 const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 /// Maximum bytes of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
+/// Maximum bytes of the header of a frame that the engine sends: it is not masked.
+const MAX_HEADER_BYTES: usize = 10;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 8 * 1024;
 
@@ -142,8 +144,8 @@ impl WebSocket {
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub(super) async fn send_all(&mut self, messages: impl Iterator<Item = &[u8]>) -> io::Result<()> {
-        let mut bytes = Vec::new();
+    pub(super) async fn send_all(&mut self, messages: impl Iterator<Item = &[u8]> + Clone) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(messages.clone().map(|message| message.len() + MAX_HEADER_BYTES).sum());
         for message in messages {
             write_header(OpCode::Data(Data::Binary), message.len(), &mut bytes)?;
             bytes.extend_from_slice(message);
@@ -276,7 +278,7 @@ impl WebSocket {
     }
 
     async fn write(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
-        let mut head = Vec::with_capacity(10);
+        let mut head = Vec::with_capacity(MAX_HEADER_BYTES);
         write_header(opcode, payload.len(), &mut head)?;
         self.write_bytes(bytes::Buf::chain(&*head, payload)).await
     }

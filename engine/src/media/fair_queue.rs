@@ -102,11 +102,13 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         }
     }
 
-    /// Notes what a lane took besides its items. It counts from the lane's next item but one on.
-    pub(super) fn debit(&mut self, key: K, time: Duration, tokens: Duration, now: Instant) {
+    /// Notes what a lane took besides its items, as far as it then owes no more than `max_debt`. It counts from the lane's next item
+    /// but one on.
+    pub(super) fn debit(&mut self, key: K, time: Duration, tokens: Duration, max_debt: Duration, now: Instant) {
         let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(self.capacity, now));
         lane.used = lane.used.max(self.clock) + time;
-        lane.tokens.take(tokens, now);
+        let debt = lane.tokens.ready_at().saturating_duration_since(now);
+        lane.tokens.take(tokens.min(max_debt.saturating_sub(debt)), now);
     }
 
     /// The earliest time at which there is an item to serve; `None` if there is no item.
@@ -256,6 +258,20 @@ mod tests {
         assert_eq!(serve(&mut queue, 9, now), "b");
         queue.push('a', 1, 1, now);
         assert_eq!(serve(&mut queue, 9, now), "a");
+    }
+
+    #[test]
+    fn a_lane_owes_for_what_it_took_besides_its_items_up_to_a_maximum() {
+        let now = Instant::now();
+        let mut queue: FairQueue<char, u32> = FairQueue::new(CAPACITY);
+        for _ in 0..100 {
+            queue.debit('a', MS, CAPACITY, CAPACITY * 3, now);
+        }
+        queue.push('a', 1, 1, now);
+        queue.push('b', 1, 1, now);
+        assert_eq!(serve(&mut queue, 9, now), "b");
+        let paid = queue.next_at(now).unwrap() - now;
+        assert!(paid >= CAPACITY * 2 && paid <= CAPACITY * 3, "{paid:?}");
     }
 
     #[test]

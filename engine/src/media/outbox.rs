@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_response::Message;
@@ -206,7 +207,7 @@ impl Inbox {
         };
         let mut batch: Vec<Queued> = first.into_iter().collect();
         let mut length: usize = batch.iter().map(|queued| queued.bytes().len()).sum();
-        while let Ok(next) = self.receiver.try_recv() {
+        while let Some(Some(next)) = self.receiver.recv().now_or_never() {
             length += next.bytes().len();
             if length > MAX_BATCH_BYTES {
                 self.next = Some(next);

@@ -1,5 +1,6 @@
 //! What participants may do, and who is sent what.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -198,7 +199,7 @@ impl Room {
                 self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
             }
         }
-        if !self.unreconciled.queue.is_empty() {
+        if !self.unreconciled.is_empty() {
             context.unreconciled.push(self.sid.clone());
         }
     }
@@ -211,6 +212,10 @@ impl Room {
 
     /// As [`Room::reconcile`]; if a publisher is given, what it publishes.
     fn reconcile_with(&mut self, id: PeerId, publisher: Option<PeerId>) {
+        // Who has gone is dealt with when all are reconciled after that.
+        if publisher.is_some_and(|publisher| !self.peers.contains_key(&publisher)) {
+            return;
+        }
         let Some(peer) = self.peers.get(&id) else { return };
         #[cfg(test)]
         assert_ne!(self.faulty, Some(id), "meant to be");
@@ -254,12 +259,20 @@ impl Room {
         id: PeerId,
         permission: proto::SubscriptionPermission,
     ) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
         let audience = Audience::new(permission);
-        if peer.audience != audience {
-            peer.audience = audience;
-            self.reconcile_others(context, Some(id));
+        if self.peers.get(&id).is_none_or(|peer| peer.audience == audience) {
+            return;
         }
+        // Nobody is sent anything any more that it may not have. In a large room, it may take a while until all are told.
+        for other in self.peers.values_mut() {
+            let info = std::mem::take(&mut other.info);
+            other.drop_subscriptions(|each| each.publisher == id && !audience.allows(&info, &each.track_sid));
+            other.info = info;
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.audience = audience;
+        }
+        self.reconcile_others(context, Some(id));
     }
 
     /// Gives a participant other permissions, with effect at once.
@@ -270,6 +283,7 @@ impl Room {
         let forbidden: Vec<String> = forbidden.map(|track| track.info.sid.clone()).collect();
         peer.info.permission = Some(permission);
         let is_hidden = peer.is_hidden();
+        self.reconcile(context, id);
         self.unpublish(context, id, &forbidden, true);
         if is_hidden && !was_hidden {
             self.vanish(id);
@@ -288,25 +302,33 @@ impl Room {
     }
 }
 
-/// Participants whose subscriptions are still to be brought in line, and with which publisher; `None`: with all. Each is there
-/// once.
+/// Participants whose subscriptions are still to be brought in line. Each is there once.
 #[derive(Debug, Default)]
 pub(super) struct Unreconciled {
-    queue: VecDeque<(PeerId, Option<PeerId>)>,
-    known: HashSet<(PeerId, Option<PeerId>)>,
+    queue: VecDeque<PeerId>,
+    /// With which publisher; `None`: with all.
+    publishers: HashMap<PeerId, Option<PeerId>>,
 }
 
 impl Unreconciled {
     fn push(&mut self, id: PeerId, publisher: Option<PeerId>) {
-        if self.known.insert((id, publisher)) {
-            self.queue.push_back((id, publisher));
+        match self.publishers.entry(id) {
+            Entry::Vacant(new) => {
+                new.insert(publisher);
+                self.queue.push_back(id);
+            }
+            Entry::Occupied(known) if *known.get() == publisher => (),
+            Entry::Occupied(mut known) => *known.get_mut() = None,
         }
     }
 
     fn pop(&mut self) -> Option<(PeerId, Option<PeerId>)> {
-        let first = self.queue.pop_front()?;
-        self.known.remove(&first);
-        Some(first)
+        let id = self.queue.pop_front()?;
+        Some((id, self.publishers.remove(&id).flatten()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 }
 

@@ -546,11 +546,14 @@ impl Worker {
         let cost = self.cost_of(lane, now, |worker| {
             let Some(room) = worker.rooms.get_mut(&sid) else { return };
             let mut context = context!(worker);
-            // Whoever panics in it is lost alone.
+            // Whoever panics in it is lost alone, and the others have their turn.
             let _ = catch_unwind(AssertUnwindSafe(|| room.reconcile_some(&mut context)));
+            if !room.unreconciled.is_empty() {
+                worker.left.push(sid);
+            }
         });
         if lane != Lane::Api {
-            self.commands.debit(lane, cost.time, cost.tokens, now);
+            self.commands.debit(lane, cost.time, cost.tokens, MAX_DEBT, now);
         }
     }
 
@@ -702,8 +705,11 @@ impl Worker {
             self.with(id, |room, context| room.happened(context, id, side, happening));
         }
         for sid in std::mem::take(&mut self.left) {
-            if !self.unreconciled.iter().any(|(known, _)| *known == sid) {
-                self.unreconciled.push_back((sid, self.payer));
+            match self.unreconciled.iter_mut().find(|(known, _)| *known == sid) {
+                Some(_) if self.payer == Lane::Api => (),
+                // The last of several who made it necessary pays.
+                Some((_, payer)) => *payer = self.payer,
+                None => self.unreconciled.push_back((sid, self.payer)),
             }
         }
         for id in std::mem::take(&mut self.gone) {

@@ -32,6 +32,8 @@ const MAX_SOURCES: usize = 9;
 const MAX_PARAMETERS: usize = 12;
 /// Maximum length of a line in bytes, but for the list of all sections; longer lines are left out.
 const MAX_LINE_BYTES: usize = 512;
+/// Maximum length of a section's first line in bytes; the rest is left out. Chromium writes 180.
+const MAX_FIRST_LINE_BYTES: usize = 1024;
 /// Descriptions of no more bytes take the media thread no time worth mentioning. Chromium with eight tracks writes 30 kB.
 const SHORT_BYTES: usize = 64 * 1024;
 
@@ -112,7 +114,8 @@ pub(crate) fn reduce(description: &str, meanings: &mut Meanings, is_known: impl 
 }
 
 /// Leaves out most of what [`reduce`] leaves out, if the description is long. It takes as long as the description has lines, and
-/// needs nothing that only the media thread has.
+/// needs nothing that only the media thread has. Where a section has more than [`MAX_LINES`], it may leave out others than
+/// [`reduce`].
 pub(crate) fn shorten(description: &mut String) {
     if description.len() <= SHORT_BYTES {
         return;
@@ -126,16 +129,22 @@ pub(crate) fn shorten(description: &mut String) {
                 // One too many suffices for it to be rejected.
                 break;
             }
-        } else {
-            let is_candidate = sections > 0 && line.starts_with("a=candidate:");
-            if lines == MAX_LINES || line.len() > max_line_bytes(sections) || is_candidate {
-                continue;
-            }
-            lines += 1;
+            write_line(first_line(line), &mut out);
+            continue;
         }
-        write_line(line, &mut out);
+        let is_candidate = sections > 0 && line.starts_with("a=candidate:");
+        if lines < MAX_LINES && line.len() <= max_line_bytes(sections) && !is_candidate {
+            lines += 1;
+            write_line(line, &mut out);
+        }
     }
     *description = out;
+}
+
+/// What is kept of a section's first line.
+fn first_line(line: &str) -> &str {
+    let end = (0..=MAX_FIRST_LINE_BYTES.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
+    &line[..end.unwrap_or_default()]
 }
 
 /// Before the first section there is the list of all sections.
@@ -231,7 +240,7 @@ struct PayloadType<'a> {
 impl<'a> Section<'a> {
     fn read(part: &'a str, is_known: bool) -> Self {
         let mut lines = part.lines();
-        let first = lines.next().unwrap_or_default();
+        let first = lines.next().map_or("", first_line);
         let is_media = first.starts_with("m=audio ") || first.starts_with("m=video ");
         let is_about_format = |line: &str| FORMAT_LINES.iter().any(|name| line.starts_with(name));
         let is_read = |line: &&str| {

@@ -489,6 +489,7 @@ fn a_shortened_description_is_reduced_to_the_same() {
         ("a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n", 50_000),
         ("a=ssrc:1 cname:x\r\n", 400),
         ("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:x\r\n", 50_000),
+        (&format!("m=audio 9 UDP/TLS/RTP/SAVPF{}\r\na=mid:x\r\n", " 111".repeat(100_000)), 5),
     ] {
         for text in [
             offer("chromium", "2-publish") + &lines.repeat(times),
