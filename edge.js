@@ -1,6 +1,6 @@
 'use strict';
 
-// Entry for workers, edge runtimes and browsers: the injected platform or an empty one. No Node.js built-ins.
+// Entry for workers, edge runtimes and browsers: returns the injected platform or an empty one. Uses no Node.js built-ins.
 
 const { MediaError, isMediaError } = require('./facade/errors.js');
 const { findInjected } = require('./facade/injected.js');

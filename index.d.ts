@@ -206,13 +206,13 @@ export interface PlatformOptions {
   /** `MARAVILLA_MEDIA_PUBLIC_URL`: embedded: what clients get as URL, such as a proxy's; default: host and port. */
   publicUrl?: string | undefined;
   /**
-   * `MARAVILLA_MEDIA_RTC_PORT`: embedded: the port for media, of UDP and of TCP, 1 to 65,535; default: any free one, chosen at the
-   * first join. One that is given is opened with the engine; if it is taken, the first call rejects with `INVALID_CONFIG`.
+   * `MARAVILLA_MEDIA_RTC_PORT`: embedded: the UDP and TCP port for media, 1 to 65,535; default: any free one, chosen at the
+   * first join. A given port is opened when the engine starts; if it is taken, the first call rejects with `INVALID_CONFIG`.
    */
   rtcPort?: number | undefined;
   /**
    * `MARAVILLA_MEDIA_RTC_ADDRESS`: embedded: up to 8 IP addresses, separated by commas, that clients send media to, such as a
-   * container's host or the outer address of a NAT; default: the machine's own. The port is the same at each: `rtcPort`.
+   * container's host or the external address of a NAT; default: the machine's own. The port is the same at each: `rtcPort`.
    */
   rtcAddress?: string | undefined;
   /** `MARAVILLA_MEDIA_ROOM_PREFIX`: put before every room name on the server, and taken off again. Must not end in a letter or digit. */
@@ -226,9 +226,9 @@ export interface PlatformOptions {
   timeoutMs?: number | undefined;
   /** Read in place of `process.env`: pass SvelteKit's `$env/dynamic/private`, which keeps `.env` out of `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** Of the hosted platform; accepted so that existing code compiles. No effect. */
+  /** An option of the hosted platform; accepted so that existing code compiles. No effect. */
   devServerUrl?: string | undefined;
-  /** Of the hosted platform; accepted so that existing code compiles. No effect. */
+  /** An option of the hosted platform; accepted so that existing code compiles. No effect. */
   tenant?: string | undefined;
 }
 
@@ -250,7 +250,7 @@ export declare function clearPlatformCache(): void;
  */
 export declare function createPlatform(options?: PlatformOptions): OwnedPlatform;
 
-/** Calls `fn` and gives what it gives. For development tools of the hosted platform; `request` has no effect. */
+/** Calls `fn` and returns its result. For development tools of the hosted platform; `request` has no effect. */
 export declare function runWithRequest<T>(request: unknown, fn: () => T): T;
 
 /** Always `undefined`. For development tools of the hosted platform. */
