@@ -17,7 +17,7 @@ function createPlatform(options) {
   return platform().createPlatform(options);
 }
 
-/** For development tools that know the hosted platform. There is no store of a request here. */
+/** For development tools of the hosted platform; `_request` has no effect, because there is no request store here. */
 function runWithRequest(_request, fn) {
   return fn();
 }

@@ -19,7 +19,7 @@ const examples = {
   globalSetup: '<rootDir>/scripts/jest-examples-setup.mjs',
 };
 
-/** The packed package in frameworks, bundlers and other runtimes: it installs and builds for minutes. */
+/** The packed package in frameworks, bundlers and other runtimes. Not part of a plain `jest` run, because it takes minutes. */
 const frameworks = { ...shared, displayName: 'frameworks', testMatch: ['<rootDir>/__test__/frameworks/*.test.js'] };
 
 const isAskedFor = ({ displayName }) => process.argv.slice(2).some((argument) => argument.includes(displayName));

@@ -161,7 +161,7 @@ function readPort(name, text, least) {
   return Number(text);
 }
 
-/** The options of the command line by the names that messages of createPlatform use. */
+/** Command-line options by the option names that createPlatform's messages use. */
 const FLAGS = { host: '--host', port: '--port', rtcPort: '--rtc-port', rtcAddress: '--rtc-address', apiKey: '--key', apiSecret: '--secret' };
 
 function open({ host, port, rtcPort, rtcAddress, key, secret }) {
@@ -198,7 +198,7 @@ function factsOf(url, { host, key }) {
 }
 
 function describe(url, { key, secret }) {
-  // A secret that was given is not printed: terminals and logs keep what they show.
+  // A secret of the user's own is not printed, because terminals and logs keep what they show.
   const isKnown = secret === KNOWN.secret;
   const quoted = /^[\w.:/-]*$/.test(key) ? key : `'${key}'`;
   return `The embedded engine serves on ${url}

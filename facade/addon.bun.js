@@ -1,6 +1,6 @@
 'use strict';
 
-// For Bun: its bundler copies an addon that is required by name, and its executables hold it.
+// For Bun: its bundler copies an addon that is required by name, and embeds it in executables.
 
 const { describeTarget, isTruncated, loadAddon, usualPlaces } = require('./addon.js');
 
@@ -9,7 +9,7 @@ function loadNamed(target) {
   try {
     if (!usualPlaces(target).some(isTruncated)) return require('../binding.js');
   } catch {
-    // Said better below.
+    // loadAddon reports it in more detail.
   }
   return loadAddon(target);
 }

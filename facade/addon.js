@@ -2,8 +2,8 @@
 
 /* global __non_webpack_require__ */
 
-// Finds and loads the addon at run time, where package managers put it. Bundlers follow a `require` with a name, and most of them fail on
-// the `.node` file that it leads to. Bun's bundler copies the file, and gets addon.bun.js (`imports` in package.json).
+// Finds and loads the addon at run time, where package managers put it. Bundlers resolve a `require` of a literal name, and most of them
+// fail on the `.node` file. Bun's bundler copies the file, and gets addon.bun.js (`imports` in package.json).
 
 const fs = require('node:fs');
 const { createRequire } = require('node:module');
@@ -23,7 +23,7 @@ const TARGETS = [
 ];
 
 /**
- * Never called: tracers copy what these name into a deployment. Turbopack and @vercel/nft read the paths here; @vercel/nft in
+ * Never called: file tracers copy the files named here into a deployment. Turbopack and @vercel/nft read the paths here; @vercel/nft in
  * Next.js with webpack reads the bundle, where webpack has written `require`.
  */
 const traced = [
@@ -45,7 +45,7 @@ const traced = [
   () => __non_webpack_require__('@maravilla-labs/platform-win32-arm64-msvc'),
 ];
 
-/** Characters of a system's reason that a message shows; the rest is cut. */
+/** Maximum characters of the system's reason in a message; the rest is cut off. */
 const MAX_REASON_CHARS = 300;
 
 /** Loads the addon for a platform; the error says why there is none, and the remedy. @param {string} target */
@@ -60,15 +60,15 @@ function loadAddon(target) {
   }
 }
 
-/** The addon's file; `undefined` where there is none. */
+/** The addon's file; `undefined` if there is none. */
 function findAddon(target) {
   const chosen = readEnvironment('NAPI_RS_NATIVE_LIBRARY_PATH');
   return chosen ? path.resolve(chosen) : (usualPlaces(target).find((file) => fs.existsSync(file)) ?? lookUp(target));
 }
 
-/** Where `npm run build` and most package managers put the addon. To look it up takes a millisecond more. */
+/** Where `npm run build` and most package managers put the addon. A look-up takes a millisecond longer. */
 function usualPlaces(target) {
-  // In a bundle of ES modules nothing says where this file was.
+  // A bundle of ES modules has no __dirname.
   if (typeof __dirname !== 'string') return [];
   const name = `platform.${target}.node`;
   return [path.join(__dirname, '..', name), path.join(__dirname, '../..', `platform-${target}`, name)];
@@ -82,26 +82,26 @@ function lookUp(target) {
     try {
       return createRequire(base).resolve(specifier);
     } catch (error) {
-      // Not allowed to look, say.
+      // For example, Deno without permission to read.
       if (error?.code !== 'MODULE_NOT_FOUND') throw new Error(explainBroken(target, specifier, error), { cause: error });
     }
   }
   return undefined;
 }
 
-/** Files from whose folders upwards to look. A bundle may not know its own place. */
+/** Files whose folders and parent folders are searched. A bundle may not know its own path. */
 function lookupBases() {
   const own = typeof __filename === 'string' ? [__filename] : [];
   if (!isBundled()) return own;
   return [...own, process.argv[1], path.join(process.cwd(), 'index.js')].filter((file) => file !== undefined && path.isAbsolute(file));
 }
 
-/** Whether this code has become part of another file. Turbopack keeps the name, but of a folder that does not exist. */
+/** Whether this code is part of a bundle. Turbopack keeps the file's name, but in a folder that does not exist. */
 function isBundled() {
   return typeof __filename !== 'string' || path.basename(__filename) !== 'addon.js' || !fs.existsSync(__filename);
 }
 
-/** Whether a library for Linux is shorter than its header says: to load it would end the process with SIGBUS. */
+/** Whether a library for Linux is shorter than its header says: loading it would end the process with SIGBUS. */
 function isTruncated(file) {
   const fs = require('node:fs');
   let descriptor;
@@ -109,11 +109,11 @@ function isTruncated(file) {
     descriptor = fs.openSync(file, 'r');
     const header = Buffer.alloc(64);
     const isElf64 = fs.readSync(descriptor, header) === header.length && header.readUInt32BE(0) === 0x7f454c46 && header[4] === 2 && header[5] === 1;
-    // The table of sections is the last part: its offset, the size of an entry, and their number.
+    // The section header table comes last: its offset, the size of an entry, and the number of entries.
     const end = header.readBigUInt64LE(40) + BigInt(header.readUInt16LE(58) * header.readUInt16LE(60));
     return isElf64 && BigInt(fs.fstatSync(descriptor).size) < end;
   } catch {
-    // Not there or not to be read: the loader says so.
+    // Missing or unreadable: the loader reports it.
     return false;
   } finally {
     if (descriptor !== undefined) fs.closeSync(descriptor);
@@ -144,13 +144,13 @@ function remedy(target) {
   return `run "npm run pack" on such a machine, in a clone of the repository, and then "npm install" with ${tarball} beside the package's own tarball; in the clone itself, run "npm run build"`;
 }
 
-/** A system's reason in one line, without the file that it begins with. */
+/** The system's reason in one line, without the leading file name. */
 function reasonOf(error, file = '') {
   const message = String(error?.message ?? error).trim().replaceAll(/\s*\n\s*/g, ' ');
   return (message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message).slice(0, MAX_REASON_CHARS);
 }
 
-/** The platform as its package names it, such as `linux-x64-gnu`. */
+/** The target as the addon's package names it, such as `linux-x64-gnu`. */
 function describeTarget() {
   const { platform, arch } = process;
   if (platform === 'win32') return `win32-${arch}-msvc`;
@@ -158,17 +158,17 @@ function describeTarget() {
   return `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}`;
 }
 
-/** Whether this Linux has musl; where nothing says so, glibc. Without a report of the process, which takes 20 ms. */
+/** Whether this Linux uses musl; glibc is assumed by default. Does not use process.report, which takes 20 ms. */
 function isMusl() {
   const fs = require('node:fs');
   try {
     return fs.readFileSync('/usr/bin/ldd', 'utf8').includes('musl');
   } catch {
-    // No such file, or not allowed to read it.
+    // Missing or unreadable.
   }
   return fs.existsSync(`/lib/ld-musl-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}.so.1`);
 }
 
 module.exports = { describeTarget, isTruncated, loadAddon, usualPlaces };
-// Otherwise minifiers drop them.
+// Exported, because minifiers drop unused code.
 module.exports.traced = traced;

@@ -7,7 +7,7 @@ const { isPolluted, unlessPolluted } = require('./properties.js');
 
 const SOURCES = ['camera', 'microphone', 'screen_share', 'screen_share_audio'];
 
-// Each check gives what was expected where the value is something else.
+// Each check returns what was expected, or '' for a valid value.
 const text = (value) => (typeof value !== 'string' ? 'a string' : value.isWellFormed() ? '' : 'a string without half a surrogate pair');
 const number = (value) => (typeof value === 'number' ? '' : 'a number');
 const boolean = (value) => (typeof value === 'boolean' ? '' : 'true or false');
@@ -49,11 +49,11 @@ const MAX_TIMEOUT_MS = 2_147_483_647;
 const budget = (value) =>
   Number.isInteger(value) && value >= 1 && value <= MAX_TIMEOUT_MS ? '' : `a whole number from 1 to ${MAX_TIMEOUT_MS}`;
 
-/** Characters of a caller's text that a message shows; the rest is cut. */
+/** Maximum characters of a caller's text in a message; the rest is cut off. */
 const MAX_TEXT_CHARS = 40;
 
-// For each object argument its fields, and those whose misspelling would lift a restriction, with how many edits away a key is
-// one. In a participant nothing else is compared: all columns of a user's record have to pass.
+// For each object argument: its fields, and the guarded ones, whose misspelling would lift a restriction, with the maximum edit
+// distance of a misspelling. In a participant no other field is compared, because all columns of a user's record have to pass.
 const SETTINGS = {
   fields: new Set(['maxParticipants', 'emptyTimeoutSecs', 'departureTimeoutSecs', 'metadata']),
   guarded: { maxParticipants: 2, emptyTimeoutSecs: 2, departureTimeoutSecs: 2 },
@@ -91,7 +91,7 @@ function unexpected(operation, parameter, expected, value) {
   return invalid(operation, parameter, `expected ${expected}, got ${describe(value)}`);
 }
 
-/** What a value is, for a message. The content of a text stays out: it may be secret. */
+/** Describes a value for a message, without the content of a string, which may be secret. */
 function describe(value) {
   switch (typeof value) {
     case 'number':
@@ -113,7 +113,7 @@ function isArray(value) {
   try {
     return Array.isArray(value);
   } catch {
-    // A revoked proxy.
+    // Array.isArray throws for a revoked proxy.
     return false;
   }
 }
@@ -125,7 +125,7 @@ function readText(operation, parameter, value) {
   return value;
 }
 
-/** A field that may be absent, as it is; `null` is a wrong value. */
+/** An optional field, unchanged; `null` is invalid. */
 function field(operation, parameter, record, name, value, check) {
   if (value === undefined || isPolluted(record, name)) return undefined;
   const expected = check(value);
@@ -133,12 +133,12 @@ function field(operation, parameter, record, name, value, check) {
   return value;
 }
 
-/** A field that grants nothing: `null` is absent, as in a row of a database. */
+/** An optional field that grants nothing: `null` counts as absent, as in a database row. */
 function nullableField(operation, parameter, record, name, value, check) {
   return value === null ? undefined : field(operation, parameter, record, name, value, check);
 }
 
-/** What `read` makes of an object argument, whose misspelt restrictions are refused. `read` reads each field once. */
+/** Returns what `read` makes of an object argument; rejects misspelt restrictions. `read` reads each field once. */
 function readFields(operation, parameter, value, { fields, guarded }, read) {
   try {
     if (!isRecord(value)) throw unexpected(operation, parameter, 'an object', value);
@@ -154,12 +154,12 @@ function readFields(operation, parameter, value, { fields, guarded }, read) {
 
 let misspelling;
 
-/** A mistyped restriction must not lift it. Other keys, of a whole user record, are ignored. */
+/** Rejects a misspelt restriction, because it would not take effect. Other keys, of a whole user record, are ignored. */
 function refuseMisspelling(operation, parameter, record, key, guarded) {
   misspelling ??= require('./misspelling.js');
   const near = misspelling.findMisspelt(key, guarded);
   if (near === undefined || isPolluted(record, key)) return;
-  // As JSON shows it: a request's body may have put a line break into it.
+  // Escaped as in JSON, because a key from a request's body may contain a line break.
   throw invalid(operation, `${parameter}.${JSON.stringify(key.slice(0, MAX_TEXT_CHARS)).slice(1, -1)}`, `no such field; did you mean ${near}?`);
 }
 

@@ -8,16 +8,16 @@ const { PROVIDERS, RANGES, show } = require('./providers.js');
 
 const FIELDS = ['provider', ...new Set(Object.values(PROVIDERS).flatMap(({ variables }) => Object.keys(variables)))];
 const OPTIONS = [...FIELDS, 'env', 'devServerUrl', 'tenant'];
-// How many edits away a text is a misspelling. Short names are near to too much that an app may well pass, such as `ttl` and `dev`.
+// Maximum edit distance of a misspelling. It is 1 for short names, which resemble keys that an app may well pass, such as `ttl` and `dev`.
 const MISSPELT_OPTIONS = Object.fromEntries(OPTIONS.map((name) => [name, name.length > 5 ? 2 : 1]));
 const MISSPELT_PROVIDERS = { livekit: 2, embedded: 2, none: 1 };
 
-// Loaded when it is needed, because most apps misspell nothing.
+// Loaded on demand, because most apps misspell nothing.
 const findMisspelt = (text, maxEdits) => require('./misspelling.js').findMisspelt(text, maxEdits);
 
 /**
- * Reads options and environment, unvalidated: for each field its value, whether code gave it, and the name its user knows
- * it by. Where `options` name none, the environment and the fields that code gave in an `earlier` reading still hold.
+ * Reads options and environment, unvalidated: for each field its value, whether it was set in code, and its label for messages.
+ * `earlier`: a previous reading; its environment, and its fields that were set in code, apply where `options` has none.
  */
 function readOptions(operation, options = {}, environment = {}, earlier = undefined) {
   if (!isRecord(options)) throw invalid(operation, `options: expected an object, got ${describe(options)}`);
@@ -28,7 +28,7 @@ function readOptions(operation, options = {}, environment = {}, earlier = undefi
   const given = readProperty(options, 'env');
   if (given !== undefined && !isRecord(given)) throw invalid(operation, `option env: expected an object, got ${describe(given)}`);
   const env = given ?? earlier?.env ?? environment;
-  // Without a prototype: a field that is not set must not be found in a polluted Object.prototype.
+  // Without a prototype, so that an unset field is not read from a polluted Object.prototype.
   const settings = { __proto__: null };
   let variables = { __proto__: null, provider: 'MARAVILLA_MEDIA_PROVIDER' };
   for (const field of FIELDS) {
@@ -61,7 +61,7 @@ function readFrom(operation, env, variable) {
   try {
     return readProperty(env, variable);
   } catch (error) {
-    // Deno without --allow-env, say.
+    // For example, Deno without --allow-env.
     throw new MediaError('INVALID_CONFIG', `${variable} could not be read: ${error?.message}`, { operation, cause: error });
   }
 }
@@ -116,7 +116,7 @@ function chosenName(settings, fault) {
 
 const namesLiveKit = ({ url, apiUrl, apiKey, apiSecret }) => [url, apiUrl, apiKey, apiSecret].some((setting) => setting !== undefined);
 
-/** Outside production, says once in the process that nothing selects a provider: otherwise media is off in silence. */
+/** Outside production, warns once per process that no provider is set: otherwise media would be off silently. */
 function warnIfUnconfigured({ settings, isProduction }) {
   if (isProduction || settings.provider !== undefined || namesLiveKit(settings)) return;
   warnOnce(
@@ -134,7 +134,7 @@ function warnOfProduction() {
   );
 }
 
-/** Once in the process: this outlives hot reload, and threads that are started later know it. */
+/** Warns once per process: environment data survives hot reload, and threads that start later inherit it. */
 function warnOnce(message, code) {
   const { getEnvironmentData, setEnvironmentData } = require('node:worker_threads');
   if (getEnvironmentData(code)) return;

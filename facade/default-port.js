@@ -1,11 +1,11 @@
 'use strict';
 
-// Each process has an embedded engine of its own, and participants of one engine are in no room of another. With
-// `cluster`, PM2 or a forking dev server that goes unnoticed, because the second engine takes the next free port.
+// Each process has an embedded engine of its own, and engines share no rooms. With `cluster`, PM2 or a forking dev server that goes
+// unnoticed, because the second engine takes the next free port.
 
 const DEFAULT_PORT = 7880;
 const CODE = 'MARAVILLA_SEVERAL_ENGINES';
-/** Milliseconds for an answer from whatever holds the default port. */
+/** Maximum milliseconds to wait for a response from the server on the default port; past it there is no warning. */
 const TIMEOUT_MS = 1000;
 
 /** Warns once in the process if the engine is not on the default port because an engine of another process is. */

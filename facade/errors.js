@@ -5,7 +5,7 @@ const BRAND = Symbol.for('@maravilla-labs/platform.MediaError');
 
 class MediaError extends Error {
   constructor(code, message, details) {
-    // Without a prototype, so that a polluted Object.prototype supplies no detail.
+    // Without a prototype, so that no detail is read from a polluted Object.prototype.
     const own = { __proto__: null, ...details };
     const { operation = '', retryable = false, upstreamStatus, requestId } = own;
     super(message, 'cause' in own ? { cause: own.cause } : undefined);

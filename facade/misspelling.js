@@ -1,17 +1,17 @@
 'use strict';
 
-// Keys that are nearly a known name. The cost is linear in the keys' length, because a caller may spread a request's body. No
-// globals where each key passes: under jest looking one up takes longer than all the rest.
+// Finds keys that nearly match a known name. The cost is linear in the keys' length, because a caller may spread a request's body.
+// Code that runs for each key uses no globals: under jest, looking one up takes longer than all the rest.
 
-/** Longer keys are near to no name: the longest name has 20 letters, and two more may be inserted. */
+/** Maximum letters of a key that is compared: the longest name has 20, and two more may be inserted. */
 const MAX_LETTERS = 22;
-/** The letters of the key that is looked at. Reused, because nothing of the caller's runs in between. */
+/** The letters of the current key. Reused, because no code of the caller runs in between. */
 const letters = new Uint16Array(MAX_LETTERS);
 
 const UNDERSCORE = 95;
 const HYPHEN = 45;
 
-/** Each table of names with what is compared: it is worked out once. */
+/** For each table of names, the prepared data that keys are compared with. */
 const prepared = new WeakMap();
 
 function prepare(maxEdits) {
@@ -24,9 +24,9 @@ function prepare(maxEdits) {
 }
 
 /**
- * The name that `key` is nearest to, letter case, `_` and `-` aside; `undefined` where none is near enough.
+ * The name nearest to `key`, ignoring letter case, `_` and `-`; `undefined` if none is near enough.
  * @param {string} key
- * @param {Record<string, number>} maxEdits for each name, how many edits away a key counts as a misspelling of it
+ * @param {Record<string, number>} maxEdits for each name, the maximum edit distance of a misspelling
  */
 function findMisspelt(key, maxEdits) {
   const names = prepared.get(maxEdits) ?? prepare(maxEdits);
@@ -47,7 +47,7 @@ function findMisspelt(key, maxEdits) {
 
 const isNear = (each, length, edits) => isWithin(edits, letters, 0, length, each.letters, 0, each.letters.length);
 
-/** Puts the key's letters, in lower case, into `letters`; gives their number, or 0 for a key that is too long. */
+/** Writes the key's letters, in lower case, into `letters`; returns their number, or 0 for a key that is too long. */
 function readLetters(key) {
   let count = 0;
   for (let i = 0; i < key.length; i += 1) {
@@ -60,7 +60,7 @@ function readLetters(key) {
   return count;
 }
 
-/** One bit for each of a to z that occurs: an edit brings in at most one letter that is missing. */
+/** One bit for each letter from a to z that occurs: an edit adds at most one missing letter. */
 function alphabetOf(codes, length) {
   let bits = 0;
   for (let i = 0; i < length; i += 1) {
@@ -80,7 +80,7 @@ function countExceeds(bits, limit) {
   return true;
 }
 
-/** Whether at most `edits` insertions, deletions and substitutions make `a` from `i` to `n` into `b` from `j` to `m`. */
+/** Whether at most `edits` insertions, deletions and substitutions turn `a[i..n]` into `b[j..m]`. */
 function isWithin(edits, a, i, n, b, j, m) {
   const longer = n - i - (m - j);
   if (longer > edits || -longer > edits) return false;

@@ -3,16 +3,16 @@
 const { MediaError } = require('./errors.js');
 const { isPolluted, readProperty } = require('./properties.js');
 
-/** As `engines` in package.json. */
+/** Minimum Node.js version, major and minor, as in `engines` of package.json. */
 const MIN_NODE = [20, 17];
 
-/** Variables that addon.js and binding.js obey. Each could make it load another library. */
+/** Variables that addon.js and binding.js read. Each can select another library. */
 const LOADER_VARIABLES = ['NAPI_RS_NATIVE_LIBRARY_PATH', 'NAPI_RS_FORCE_WASI', 'NAPI_RS_WASI_FLAVOR'];
 
-/** Throws where the addon cannot run because Node.js is too old. */
+/** Throws if Node.js is too old for the addon. */
 function requireNode(operation) {
   const { versions } = process;
-  // Bun and Deno name the version of Node.js that they imitate.
+  // Bun and Deno report the version of Node.js that they emulate.
   if (readProperty(versions, 'bun') || readProperty(versions, 'deno')) return;
   const [major, minor] = versions.node.split('.').map(Number);
   if (major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1])) return;

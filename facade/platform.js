@@ -8,8 +8,8 @@ const { readProperty } = require('./properties.js');
 const CACHE = Symbol.for('@maravilla-labs/platform');
 
 /**
- * The cached platform, unless the environment or the injected platform has changed since. Options in code that differ from
- * earlier ones throw.
+ * Returns the cached platform, unless the environment or the injected platform has changed since. Throws if options in code differ
+ * from earlier ones.
  */
 function getPlatform(options) {
   const operation = 'getPlatform';
@@ -18,7 +18,7 @@ function getPlatform(options) {
   if (cached === undefined) return cache(make(operation, readAgain(operation, options), injected));
   const earlier = cached.read();
   const isSameHost = injected === cached.injected;
-  // In production nothing restarts within the process, and to read the environment takes longer than to mint a token.
+  // In production nothing restarts within the process, and reading the environment takes longer than minting a token.
   if (options === undefined && earlier.isProduction && isSameHost) return cached.platform;
   const reading = readAgain(operation, options, earlier);
   const changed = require('./config.js').differences(earlier, reading);
@@ -48,7 +48,7 @@ function make(operation, reading, injected) {
     forget: () => {},
   };
   const theirs = injected && (readProperty(injected, 'media') ?? undefined);
-  // A provider that is named beats the injected media; one that key and secret merely imply does not.
+  // An explicit provider overrides the injected media; one that is only implied by key and secret does not.
   if (theirs !== undefined && reading.settings.provider === undefined) return made;
   const { media } = openMedia(operation, reading, true);
   if (media === theirs) {
@@ -62,7 +62,7 @@ function make(operation, reading, injected) {
     return made;
   }
   made.forget = () => {
-    // An app keeps its own platform as it is; so does a host that has put another media there since.
+    // Leaves the platform unchanged if it is not injected, or if the host has set another media since.
     if (injected === undefined || Object.getOwnPropertyDescriptor(injected, 'media')?.value !== media) return;
     delete injected.media;
     if (before !== undefined) Reflect.defineProperty(injected, 'media', before);

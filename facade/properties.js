@@ -1,28 +1,28 @@
 'use strict';
 
 /**
- * Whether `record[name]` is there only because somebody gave `Object.prototype`, of any realm, a property of that name
- * (prototype pollution). Instances of classes, proxies and objects without a prototype keep all they have.
+ * Whether `record[name]` comes from an `Object.prototype`, of any realm (prototype pollution). Properties of class instances,
+ * proxies and objects without a prototype do not count as polluted.
  */
 function isPolluted(record, name) {
   if (Object.hasOwn(record, name)) return false;
   let owner = Object.getPrototypeOf(record);
   while (owner !== null && !Object.hasOwn(owner, name)) owner = Object.getPrototypeOf(owner);
-  // A root that is no record of the caller's: Object.prototype, and nothing else, has this method of its own.
+  // Only an Object.prototype has this method as an own property.
   return owner !== null && Object.hasOwn(owner, 'isPrototypeOf');
 }
 
-/** The value that was read as `record[name]`; `undefined` where only a polluted `Object.prototype` has it. */
+/** Returns `value`, which was read as `record[name]`, or `undefined` if it comes from a polluted `Object.prototype`. */
 function unlessPolluted(record, name, value) {
   return value === undefined || isPolluted(record, name) ? undefined : value;
 }
 
-/** `record[name]`, read once; `undefined` where only a polluted `Object.prototype` has it. */
+/** Reads `record[name]` once; `undefined` if it comes from a polluted `Object.prototype`. */
 function readProperty(record, name) {
   return unlessPolluted(record, name, record[name]);
 }
 
-/** A variable of the process; `undefined` where it is not set, or the runtime does not allow it to be read (Deno). */
+/** An environment variable; `undefined` if it is unset, or if the runtime denies access (Deno). */
 function readEnvironment(name) {
   try {
     return readProperty(process.env, name);

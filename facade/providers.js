@@ -7,7 +7,7 @@ const VARIABLES = {
   tokenTtlSecs: 'MARAVILLA_MEDIA_TOKEN_TTL_SECS',
   timeoutMs: 'MARAVILLA_MEDIA_TIMEOUT_MS',
 };
-// Without prototypes, so that no variable's name comes from a polluted Object.prototype.
+// Without prototypes, so that no variable name is read from a polluted Object.prototype.
 const LIVEKIT = {
   __proto__: null,
   url: 'LIVEKIT_URL',
@@ -33,13 +33,13 @@ const PROVIDERS = {
   none: { variables: { __proto__: null }, read: () => undefined },
 };
 
-/** The smallest and the largest value of each number. */
+/** Minimum and maximum of each numeric option. */
 const RANGES = { tokenTtlSecs: [1, 2_592_000], timeoutMs: [1, 2_147_483_647], port: [0, 65_535], rtcPort: [1, 65_535] };
 
-/** Addresses in `rtcAddress`; further ones are INVALID_CONFIG. Clients try each pair of addresses, and the engine offers as many of its own. */
+/** Maximum addresses in `rtcAddress`; more are INVALID_CONFIG, because clients try each pair. The engine offers as many of the machine's own. */
 const MAX_RTC_ADDRESSES = 8;
 
-/** Characters of a value from the environment that a message shows. Longer ones may be secrets in the wrong place. */
+/** Maximum characters of a value in a message. Of a longer one only the length is shown, because it may be a misplaced secret. */
 const MAX_VALUE_CHARS = 24;
 const show = (value) => (value.length > MAX_VALUE_CHARS ? `a text of ${value.length} characters` : JSON.stringify(value));
 
@@ -120,7 +120,7 @@ function readHost(setting, fault) {
   return { host, advertisedHost: inUrl(advertised?.() ?? host) };
 }
 
-/** The port for media. Signalling has a port of its own, because media uses TCP as well. */
+/** The port for media. It must differ from the signalling port, because media uses TCP as well. */
 function readRtcPort(settings, fault) {
   const rtcPort = readNumber(settings, 'rtcPort', undefined, fault);
   const { port } = settings;
@@ -130,7 +130,7 @@ function readRtcPort(settings, fault) {
   return rtcPort;
 }
 
-/** Addresses for candidates: no zone, because it means something on this machine only, and no wildcard, because nothing connects to it. */
+/** Addresses for candidates. Rejects a zone, which is valid on this machine only, and a wildcard, which nothing can connect to. */
 function readAddresses(setting, fault) {
   if (setting === undefined) return undefined;
   const { isIP } = require('node:net');
