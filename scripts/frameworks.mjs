@@ -1,5 +1,5 @@
-// The apps of __test__/frameworks with the packed tarballs installed, outside of the repository: frameworks take the topmost folder with a lock file
-// for the app's. Run by itself, it makes all ready and prints where, as JSON.
+// Prepares the apps of __test__/frameworks with the packed tarballs installed. They are outside the repository, because frameworks treat the
+// topmost folder with a lock file as the app's root. Run directly, it prints the folders as JSON.
 import { cpSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -10,10 +10,10 @@ import { isMain, report, root } from './shell.mjs';
 const sources = path.join(root, '__test__/frameworks');
 const apps = path.join(os.tmpdir(), 'maravilla-frameworks');
 
-/** @returns {Promise<{ node: string, tarballs: string[], folders: Record<string, string> }>} `node`: Nuxt, Astro and TanStack Start need a newer one than we do. */
+/** @returns {Promise<{ node: string, tarballs: string[], folders: Record<string, string> }>} `node`: a Node.js that is new enough for Nuxt, Astro and TanStack Start. */
 export async function ensureFrameworks() {
   const node = await ensureNode(NEXT_NODE);
-  // npm runs on the Node that comes first.
+  // npm runs on the first Node.js on the PATH.
   const env = { PATH: [path.dirname(node), process.env.PATH].join(path.delimiter) };
   const folders = {};
   for (const name of readdirSync(sources).filter((name) => statSync(path.join(sources, name)).isDirectory())) {

@@ -31,8 +31,8 @@ async function packFolder(folder) {
 }
 
 /**
- * A copy of the main package that names the packages of the addon as optional peer dependencies: with Yarn PnP, and with pnpm where it
- * hoists nothing, a package finds no other than those it names. On npm they are optional dependencies, which `napi` adds.
+ * Copies the main package and declares the addon packages as optional peer dependencies: with Yarn PnP, and with pnpm without hoisting,
+ * a package resolves only declared dependencies. In a release to npm they are optional dependencies, which `napi` adds.
  */
 function stageMain() {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'pack-'));

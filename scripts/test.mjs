@@ -31,7 +31,7 @@ const steps = {
     await ensureServers();
   },
   'cargo test': checkedCargoTest,
-  // It measures time, and so the code that ships.
+  // Runs without the checks, because it measures the time that the shipped code takes.
   'isolation test': () => cargoTest(['--workspace', '--test', 'isolation']),
   'cargo unit tests': () => cargoTest(['--workspace', '--lib', '--', '--skip', 'behaviour']),
   jest: () => jest(),
@@ -63,7 +63,7 @@ async function generatedFilesUnchanged() {
 function checkedCargoTest() {
   const names = readdirSync(path.join(root, 'engine/tests')).map((file) => path.parse(file).name);
   const suites = names.flatMap((name) => (['isolation', 'offers', 'support'].includes(name) ? [] : ['--test', name]));
-  // One of the engine's tests fails where the variable is set and the checks are off.
+  // With this variable, one of the engine's tests fails if the checks are off.
   return cargoTest(['--config', 'engine/checked.toml', '--workspace', '--lib', ...suites], { REQUIRE_CHECKED_TESTS: '1' });
 }
 
