@@ -58,7 +58,7 @@ describe.each(providers)('on $name', ({ open }) => {
     removeParticipant: (options) => media.removeParticipant('room', 'ann', options).catch(unlessGone),
   };
 
-  /** Of values that are wrong all but `null`, which a row of a database has for "not set". */
+  /** Without `null`, which a database row has for "not set". */
   const exceptNull = ({ null: _, ...rest }) => rest;
 
   const settingsFields = {
@@ -155,9 +155,9 @@ describe.each(providers)('on $name', ({ open }) => {
       return [...keys].filter((key) => !(key in restrictions));
     }
 
-    test.each(Object.entries(restrictions))('%s is refused, by the name that is meant', async (name, edits) => {
+    test.each(Object.entries(restrictions))('%s is rejected, and the message names the intended field', async (name, edits) => {
       const keys = slips(name);
-      // Two slips: the second one is of the first letter, where readers are least likely to make one.
+      // Two edits, the second one at the first letter, where typos are least likely.
       if (edits === 2) keys.push(...keys.map((key) => `q${key}`), `${name.slice(0, -2)}`, `${name.slice(1)}s`);
       for (const key of keys.filter((each) => !(each in restrictions))) {
         const error = await rejectionOf((participant) => media.generateToken('room', participant), { ...ann, [key]: false });
@@ -240,7 +240,7 @@ describe.each(providers)('on $name', ({ open }) => {
   });
 
   describe('a whole record', () => {
-    /** What the token of `ann` says besides its times. */
+    /** The claims of the token of `ann`, without its times. */
     const claimsOf = async (participant) => {
       const { nbf: _, exp: __, maravilla: ___, ...claims } = readToken((await media.generateToken('room', participant)).token).claims;
       return claims;
@@ -265,7 +265,7 @@ describe.each(providers)('on $name', ({ open }) => {
       }
     });
 
-    test('may have a column whose name ends in what a restriction begins with, or is much longer', async () => {
+    test('may have a column whose name ends like a restriction begins, or is much longer', async () => {
       for (const name of ['canPublish', 'canSubscribe', 'canPublishData', 'canPublishSources', 'hidden', 'ttlSecs']) {
         for (const column of [`user${name}`, `${name}ByDefault`, `${name} and more`, `${name}${'x'.repeat(1000)}`]) {
           await media.generateToken('room', { ...ann, [column]: null });
@@ -273,7 +273,7 @@ describe.each(providers)('on $name', ({ open }) => {
       }
     });
 
-    /** The milliseconds of processor time that `run` takes, the least of several times. */
+    /** Minimum processor time of several runs of `run`, in milliseconds. */
     function costOf(run) {
       const costs = Array.from({ length: 5 }, () => {
         const before = process.cpuUsage();
@@ -283,7 +283,7 @@ describe.each(providers)('on $name', ({ open }) => {
       return Math.min(...costs);
     }
 
-    /** Keys of the letters of `canPublish`, which it takes more than two edits to make it of. */
+    /** Keys with the letters of `canPublish` that are more than two edits away from it. */
     const shuffled = (i) => `hsil${String(i).padStart(6, '0').replaceAll(/\d/g, (digit) => 'canpublish'[digit])}`;
 
     test.each([

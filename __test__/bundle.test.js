@@ -1,6 +1,6 @@
 'use strict';
 
-// The package as part of a bundle: the addon cannot be in it, and is found where the bundle runs.
+// The package as part of a bundle: the addon is not in it, and is found where the bundle runs.
 
 require('./support/environment.js');
 const fs = require('node:fs');
@@ -76,13 +76,13 @@ describe.each(/** @type {const} */ (['es', 'cjs']))('a bundle (%s)', (format) =>
     expect(await answerOf(moved(format), { env })).toEqual({ room: 'room' });
   });
 
-  test('says what to install where there is no addon', async () => {
+  test('says what to install if there is no addon', async () => {
     const { code, message } = await answerOf(moved(format));
     expect(code).toBe('INVALID_CONFIG');
     for (const part of ['where this bundle runs', `@maravilla-labs/platform-${target}`, 'NAPI_RS_NATIVE_LIBRARY_PATH', 'external']) expect(message).toContain(part);
   });
 
-  test('says that an addon is truncated, rather than crash', async () => {
+  test('reports a truncated addon instead of crashing', async () => {
     const file = path.join(temporaryFolder(), addon);
     fs.writeFileSync(file, fs.readFileSync(path.join(root, addon)).subarray(0, 4096));
     const { code, message } = await answerOf(moved(format), { env: { NAPI_RS_NATIVE_LIBRARY_PATH: file } });
@@ -91,7 +91,7 @@ describe.each(/** @type {const} */ (['es', 'cjs']))('a bundle (%s)', (format) =>
   });
 });
 
-test('file tracers are told of the addon of every platform', () => {
+test('file tracers find the addon of every platform', () => {
   const { napi } = require('../package.json');
   const source = fs.readFileSync(path.join(root, 'facade/addon.js'), 'utf8');
   const targets = fs.readdirSync(path.join(root, 'npm'));
@@ -102,7 +102,7 @@ test('file tracers are told of the addon of every platform', () => {
   }
 });
 
-test('what Bun gets loads the addon as well', async () => {
+test('the loader for Bun loads the addon', async () => {
   const script = `const { describeTarget, loadAddon } = require(${JSON.stringify(path.join(root, 'facade/addon.bun.js'))});
     console.log(JSON.stringify(typeof loadAddon(describeTarget()).createRoom));`;
   expect(await resultOf(script)).toBe('function');

@@ -24,7 +24,7 @@ test('the edge entry exports what the package exports', () => {
   expect(Object.keys(edge).sort()).toEqual(Object.keys(platform).sort());
 });
 
-test.each(CONDITIONS)('the condition %s gives the edge entry, through require and import, where there is no addon', async (condition) => {
+test.each(CONDITIONS)('the condition %s selects the edge entry, for require and import, without an addon', async (condition) => {
   const folder = temporaryFolder();
   installCopy(folder, 'none');
   const result = await resultOf(
@@ -37,13 +37,13 @@ test.each(CONDITIONS)('the condition %s gives the edge entry, through require an
   expect(result).toEqual([true, true]);
 });
 
-test('no condition gives the whole package', async () => {
+test('without a condition the whole package is loaded', async () => {
   const folder = temporaryFolder();
   const entry = installCopy(folder, 'none');
   expect(await resultOf(`console.log(JSON.stringify(require.resolve('@maravilla-labs/platform')));`, { cwd: folder })).toBe(entry);
 });
 
-test('the edge entry needs no built-in of Node.js and no global of it', () => {
+test('the edge entry uses no built-ins and no globals of Node.js', () => {
   const seen = [];
   const load = (file) => {
     seen.push(path.relative(root, file));
@@ -63,21 +63,21 @@ test('the edge entry needs no built-in of Node.js and no global of it', () => {
 });
 
 describe('the edge entry', () => {
-  test.each(['platform', '__maravilla_platform'])('gives the platform that is injected as globalThis.%s, now and later', (name) => {
+  test.each(['platform', '__maravilla_platform'])('returns the platform that is injected as globalThis.%s, now and later', (name) => {
     expect(edge.getPlatform()).toEqual({});
     globalThis[name] = { kv: 1, media: { own: true } };
     expect(edge.getPlatform()).toBe(globalThis[name]);
     expect(edge.getPlatform({ provider: 'embedded' })).toBe(globalThis[name]);
   });
 
-  test('gives the same empty platform each time, where there is none', () => {
+  test('returns the same empty platform each time if none is injected', () => {
     const empty = edge.getPlatform();
     edge.clearPlatformCache();
     expect(edge.getPlatform({ devServerUrl: 'http://x.example', tenant: 'acme' })).toBe(empty);
     expect(empty.media).toBeUndefined();
   });
 
-  test('makes platforms that are empty, too, and can be closed', async () => {
+  test('createPlatform() makes empty platforms that can be closed', async () => {
     const own = edge.createPlatform({ provider: 'embedded' });
     expect(own.media).toBeUndefined();
     expect(await own.close()).toBeUndefined();
@@ -91,7 +91,7 @@ describe('the edge entry', () => {
 });
 
 describe.each(Object.entries({ 'the package': platform, 'the edge entry': edge }))('%s', (_, { getCurrentRequestStore, runWithRequest }) => {
-  test('runs a function with a request, and gives what it gives', async () => {
+  test('runWithRequest() returns the result of the function', async () => {
     const work = jest.fn(() => 'result');
     expect(runWithRequest(new Request('http://app.example'), work)).toBe('result');
     expect(work).toHaveBeenCalledTimes(1);
@@ -103,14 +103,14 @@ describe.each(Object.entries({ 'the package': platform, 'the edge entry': edge }
     expect(() => runWithRequest({}, fail)).toThrow(failure);
   });
 
-  test('has no store of a request, within a request or without', () => {
+  test('getCurrentRequestStore() is undefined inside and outside a request', () => {
     expect(getCurrentRequestStore()).toBeUndefined();
     expect(runWithRequest({}, getCurrentRequestStore)).toBeUndefined();
   });
 });
 
 describe('a bundle', () => {
-  /** What Vite makes of an app that hands its platform out, as a script. */
+  /** The script that Vite builds from an app that exports its platform. */
   async function bundle(ssr) {
     const folder = temporaryFolder();
     installCopy(folder, 'none');
@@ -140,7 +140,7 @@ describe('a bundle', () => {
     expect(run(code, { platform: injected }).getPlatform()).toBe(injected);
   });
 
-  test('for a browser says that media is server-only once it is asked for, and not before', async () => {
+  test('for a browser throws when media is read, and not before', async () => {
     const code = await bundle(false);
     expect(code).not.toMatch(/node:|\.node\b/);
     const app = run(code, { document: {} });

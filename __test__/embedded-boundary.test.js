@@ -135,7 +135,7 @@ test('hot reload keeps the rooms: Vite SSR runs the same engine on', async () =>
   expect(result).toEqual({ anew: true, rooms: ['kept'], same: true });
 });
 
-test('an addon that is missing is told of when the platform is made, with the remedy', async () => {
+test('a missing addon is reported with the remedy when the platform is made', async () => {
   const copy = installCopy(temporaryFolder(), 'none');
   const failure = await resultOf(
     `try { require(entry).createPlatform({ provider: 'embedded' }); } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`,

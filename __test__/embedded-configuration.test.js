@@ -242,7 +242,7 @@ describe('media', () => {
   });
 });
 
-/** A UDP port of loopback that is taken as long as the test. */
+/** A UDP port on loopback that is in use during the test. */
 async function occupyUdp() {
   const socket = dgram.createSocket('udp4');
   cleanUp(() => socket.close());
@@ -316,7 +316,7 @@ test('rtcPort must be a whole number from 1 to 65,535', () => {
   for (const rtcPort of [1, 65_535]) expect(createPlatform({ ...EMBEDDED, rtcPort }).media).toBeDefined();
 });
 
-test('a wrong rtcAddress is told with what was expected and the part that is wrong', () => {
+test('a wrong rtcAddress is reported with what was expected and the part that is wrong', () => {
   const { message } = failureIn(() => createPlatform({ ...EMBEDDED, rtcAddress: '192.0.2.7, rooms.example' }));
   expect(message).toContain('option rtcAddress: expected IP addresses');
   expect(message).toContain('got "rooms.example"');

@@ -1,6 +1,6 @@
 'use strict';
 
-// Jest within jest: what an app's test files see of each other's rooms when they run one after another in one process.
+// Jest within jest: which rooms of each other an app's test files see when they run one after another in one process.
 
 require('./support/environment.js');
 const { execFile } = require('node:child_process');
@@ -14,7 +14,7 @@ const { installCopy, temporaryFolder } = require('./support/package-copy.js');
 
 const jestProgram = path.join(root, 'node_modules/jest/bin/jest.js');
 
-/** The setup that the documents show. */
+/** The setup from docs/apps.md. */
 function setup() {
   const page = fs.readFileSync(path.join(root, 'docs/apps.md'), 'utf8');
   const [, code] = /```ts\n\/\/ setup-media\.ts.*?\n(.*?)```/s.exec(page);
@@ -22,7 +22,7 @@ function setup() {
 }
 
 /**
- * Runs three test files of an app in one process: each writes down which rooms there are, and then creates one.
+ * Runs three test files of an app in one process: each records which rooms exist, then creates one.
  * @param {{ setup?: string, env?: Record<string, string>, before?: string }} options
  */
 async function roomsSeen({ setup: code = '', env = {}, before = '' }) {
@@ -50,14 +50,14 @@ async function roomsSeen({ setup: code = '', env = {}, before = '' }) {
 
 const named = { MARAVILLA_MEDIA_PROVIDER: 'embedded', MARAVILLA_MEDIA_HOST: '127.0.84.1' };
 
-test("files share the process's one engine, and see the rooms of those before", async () => {
+test("files share the process's engine, and see the rooms of earlier files", async () => {
   expect(await roomsSeen({ env: named })).toBe('0 1 2');
 });
 
-test('files with the setup of the documents have an engine each', async () => {
+test('files with the setup of docs/apps.md have an engine each', async () => {
   expect(await roomsSeen({ setup: setup() })).toBe('0 0 0');
 });
 
-test('files with a prefix each see their own rooms alone', async () => {
+test('files with different prefixes see only their own rooms', async () => {
   expect(await roomsSeen({ env: named, before: `process.env.MARAVILLA_MEDIA_ROOM_PREFIX = __filename + ':';` })).toBe('0 0 0');
 });

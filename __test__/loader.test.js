@@ -69,7 +69,7 @@ test('an addon that is not installed is INVALID_CONFIG, and the message says whe
   expect(await failureAfter(`try { require(entry).getPlatform(); } catch {}`, { entry })).toEqual(failure);
 });
 
-test('an addon that is installed for other platforms only is told so', async () => {
+test('a failure names the other platforms for which an addon is installed', async () => {
   const folder = temporaryFolder();
   const entry = installCopy(folder, 'none');
   const others = ['darwin-arm64', 'linux-x64-musl'].filter((other) => other !== target);
@@ -78,7 +78,7 @@ test('an addon that is installed for other platforms only is told so', async () 
   for (const part of ['is not installed', ...others, tarball]) expect(message).toContain(part);
 });
 
-test('a platform that there is no addon for is told which there are', async () => {
+test('a platform without an addon is INVALID_CONFIG, and the message lists the supported ones', async () => {
   const entry = installCopy(temporaryFolder(), 'none');
   const { message } = await failureAfter(`Object.defineProperty(process, 'arch', { value: 'riscv64' });`, { entry });
   for (const part of ['riscv64', 'linux-x64-gnu', 'darwin-arm64', 'win32-x64-msvc', 'npm run build']) expect(message).toContain(part);
@@ -100,7 +100,7 @@ onLinux('an addon that is found but does not load', () => {
     'one for a newer glibc': [fromTheFuture, /GLIBC_9\.99' not found/],
   };
 
-  test.each(Object.entries(DAMAGES))("is told with the system's reason: %s", async (_, [bytes, reason]) => {
+  test.each(Object.entries(DAMAGES))("is reported with the system's reason: %s", async (_, [bytes, reason]) => {
     const folder = temporaryFolder();
     const entry = installCopy(folder, 'none');
     const file = installAddon(folder, bytes());
@@ -112,13 +112,13 @@ onLinux('an addon that is found but does not load', () => {
     expect(failure.message).not.toContain('\n');
   });
 
-  test('is told where it lies beside the package', async () => {
+  test('is reported if it lies beside the package', async () => {
     const entry = installCopy(temporaryFolder(), 'broken');
     const { message } = await failureAfter('', { entry });
     for (const part of ['does not load', path.join(path.dirname(entry), addon), ...REMEDY]) expect(message).toContain(part);
   });
 
-  test('is told where a variable names it', async () => {
+  test('is reported if a variable names it', async () => {
     const folder = temporaryFolder();
     const file = path.join(folder, 'named.node');
     fs.writeFileSync(file, '');
@@ -126,14 +126,14 @@ onLinux('an addon that is found but does not load', () => {
     for (const part of ['does not load', `${file}: `, 'too short']) expect(message).toContain(part);
   });
 
-  test('is told where the process may load no addons', async () => {
+  test('is reported if the process may not load addons', async () => {
     const entry = installCopy(temporaryFolder(), 'linked');
     const flag = Number(process.versions.node.split('.')[0]) < 23 ? '--experimental-permission' : '--permission';
     const { message } = await failureAfter('', { entry, flags: ['--no-warnings', flag, '--allow-fs-read=*'] });
     expect(message).toMatch(/does not load: .*addons? /);
   });
 
-  test('is told as such where its package has no library', async () => {
+  test('is reported as missing if its package has no library', async () => {
     const folder = temporaryFolder();
     const entry = installCopy(folder, 'none');
     installAddon(folder);
@@ -184,7 +184,7 @@ describe('Node.js that is too old', () => {
     expect(await failureAfter(before, { entry: path.join(root, 'index.js') })).toBeNull();
   });
 
-  test('is told by the command line, as a failure and not as a misuse', async () => {
+  test('is reported by the command line as a failure, not as a usage error', async () => {
     const program = path.join(root, 'bin/maravilla-media.js');
     const { code, stderr } = await runNode(`${oldNode('18.20.8')} process.argv = [process.argv[0], '', 'dev', '--port', '0']; require(${JSON.stringify(program)});`);
     expect(code).toBe(1);
@@ -208,7 +208,7 @@ describe('without an addon', () => {
     expect(result).toEqual([true, true, true, true, true]);
   });
 
-  test('a wrong configuration is told before the missing addon', async () => {
+  test('a wrong configuration is reported before the missing addon', async () => {
     const copy = installCopy(temporaryFolder(), 'none');
     const { code, message } = await resultOf(
       `try { require(entry).createPlatform({ apiKey: 'k', apiSecret: 's', url: 'not a url' }); } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`,

@@ -1,7 +1,7 @@
 'use strict';
 
-// A library with a prototype-pollution hole lets a visitor give Object.prototype a property. It must not stand for an option, an
-// argument's field, a variable or a platform that nobody has set.
+// A library with a prototype-pollution hole lets a visitor add a property to Object.prototype. It must not count as an option, an
+// argument's field, a variable or a platform.
 
 require('./support/environment.js');
 const { spawn } = require('node:child_process');
@@ -17,7 +17,7 @@ const { temporaryFolder, installCopy } = require('./support/package-copy.js');
 const { serve } = require('./support/serve.js');
 const { readToken } = require('./support/token.js');
 
-/** Runs `use` while Object.prototype has `properties`, and takes them off again. */
+/** Runs `use` while Object.prototype has `properties`, then removes them. */
 async function withPolluted(properties, use) {
   Object.assign(Object.prototype, properties);
   try {
@@ -137,7 +137,7 @@ test('a polluted Object.prototype shortens no call', async () => {
   const server = await serve(hold);
   const media = mediaAt(server.url);
   const [one, two] = await withPolluted({ timeoutMs: 1 }, () => [media.listRooms(), media.listRooms({})]);
-  // One millisecond has passed once a call with 20 of them is out of time.
+  // A call with 20 ms times out only after more than the polluted 1 ms has passed.
   expect((await failureOf(media.listRooms({ timeoutMs: 20 }))).code).toBe('TIMEOUT');
   await server.received(3);
   hold.releaseAll();

@@ -1,6 +1,6 @@
 'use strict';
 
-// A Vite dev server whose .env is edited while it runs: Vite starts anew within the process, which keeps this package's module.
+// A Vite dev server whose .env is edited while it runs: Vite restarts within the process, which keeps this package's module.
 
 require('./support/environment.js');
 const fs = require('node:fs');
@@ -29,7 +29,7 @@ const FRAMEWORKS = {
 };
 
 describe.each(Object.entries(FRAMEWORKS))('a framework that %s', (_, { plugin, call }) => {
-  /** Loads the app, writes `next` into .env, and loads it again once Vite has started anew: what each load gave. */
+  /** Loads the app, writes `next` into .env, loads the app again after Vite's restart, and returns the result of each load. */
   async function edit(next, code) {
     const root = temporaryFolder();
     installCopy(root, 'linked');
@@ -72,7 +72,7 @@ describe.each(Object.entries(FRAMEWORKS))('a framework that %s', (_, { plugin, c
     expect(same).toBe(false);
   });
 
-  test('gives the app its platform again where the edit does not concern it', async () => {
+  test('gives the app the same platform if the edit does not concern it', async () => {
     const [before, after, same] = await edit(file('wss://before.example', 'SOMETHING_ELSE=1\n'), call(`roomPrefix: 'app:', `));
     expect(after).toEqual(before);
     expect(same).toBe(true);

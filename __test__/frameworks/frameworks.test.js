@@ -11,7 +11,7 @@ const { HOST, answersHttp, freeTcpPorts, launch, untilReady } = require('../../s
 const { temporaryFolder } = require('../support/package-copy.js');
 
 const run = promisify(execFile);
-/** Everything is installed, the first time. */
+/** The first run installs everything. */
 const INSTALL_MS = 900_000;
 const BUILD_MS = 600_000;
 const SERVE_MS = 60_000;
@@ -36,14 +36,14 @@ async function build(app, [program, ...args], cwd = ready.folders[app]) {
   return stdout + stderr;
 }
 
-/** A copy of what a build has made, away from the app's node_modules. @param {string} folder */
+/** A copy of a build's output, away from the app's node_modules. @param {string} folder */
 function deployed(folder) {
   const copy = path.join(temporaryFolder(), 'app');
   fs.cpSync(folder, copy, { recursive: true, verbatimSymlinks: true });
   return copy;
 }
 
-/** Serves it, and gives what its route answers. @param {string} cwd @param {string[]} command */
+/** Starts the app and returns the response of its route. @param {string} cwd @param {string[]} command */
 async function call(cwd, [program, ...args]) {
   const [port] = await freeTcpPorts(1);
   const env = { ...environment(), NODE_ENV: 'production', MARAVILLA_MEDIA_PROVIDER: 'embedded', HOST, HOSTNAME: HOST, PORT: String(port) };

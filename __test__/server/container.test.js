@@ -27,7 +27,7 @@ const ENVIRONMENT = {
   MARAVILLA_MEDIA_API_SECRET: PAIR.apiSecret,
 };
 
-test('the documents show this configuration', () => {
+test('docs/apps.md shows this configuration', () => {
   const page = readFileSync(path.join(__dirname, '../../docs/apps.md'), 'utf8');
   const shown = parseEnv(/```dotenv\n(.*?)```/s.exec(page)?.[1] ?? '');
   const own = (/** @type {string} */ text) => text.replace(HOST, '192.0.2.7');
@@ -48,7 +48,7 @@ describe.each([
   const { join, newRoom } = setStage(server);
   afterAll(() => container?.stop());
 
-  test('the app hands out the URL that leads in', async () => {
+  test('the app hands out the URL of the published port', async () => {
     expect(await container?.mint(newRoom(), 'ann')).toMatchObject({ url: server.url, token: expect.any(String) });
   });
 

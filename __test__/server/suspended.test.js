@@ -1,6 +1,6 @@
 'use strict';
 
-// A server whose process stands still, as on a laptop that sleeps: the sessions go on afterwards.
+// A server whose process is suspended, as on a laptop that sleeps: the sessions continue afterwards.
 
 const { randomBytes } = require('node:crypto');
 const path = require('node:path');

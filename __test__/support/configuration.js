@@ -5,7 +5,7 @@
 const { setEnvironmentData } = require('node:worker_threads');
 const { clearPlatformCache } = require('../../index.js');
 
-// That no provider is set is said once in a process; the tests of it have processes of their own.
+// The warning that no provider is set appears once per process, so its tests run in processes of their own.
 setEnvironmentData('MARAVILLA_NO_PROVIDER', true);
 
 const SHARED = {

@@ -15,7 +15,7 @@ class Decimal {
   }
 }
 
-/** A row of a table of users as an ORM gives it, its relations included, with an identity for the room. */
+/** A row of a user table as an ORM returns it, relations included, with an identity for the room. */
 const ormUser = () => ({
   id: 9_007_199_254_740_993n,
   uuid: '0b6f2f0e-8f5c-4b0f-9d5c-0a4a5f0c7a11',
@@ -55,7 +55,7 @@ const ormUser = () => ({
   can_admin: true,
 });
 
-/** Column names that tables of users, members, sessions, bookings and the like have. */
+/** Column names of tables of users, members, sessions, bookings and the like. */
 const COLUMNS = `
   id uuid guid pk key slug type kind code tag label title names nickname fname lname fullname surname username user userId user_id login handle
   email mail phone mobile fax age date day time page home house host city town state zip country street address lat lng lon geo bio about avatar

@@ -1,6 +1,6 @@
 'use strict';
 
-// The app in the container: configured by its environment alone. Beside it, the inner half of the published ports.
+// The app in the container, configured only by its environment, and the inner half of the published ports.
 
 const { execFileSync } = require('node:child_process');
 const dgram = require('node:dgram');
@@ -8,7 +8,7 @@ const net = require('node:net');
 const { getPlatform } = require('../../../index.js');
 const { readDatagrams, writeDatagram } = require('./datagrams.js');
 
-/** The container's own address, which nobody outside can reach. */
+/** The container's own address, which is unreachable from outside. */
 const ADDRESS = '10.88.0.2';
 const MAX_HEAD_BYTES = 32;
 
@@ -29,7 +29,7 @@ function connect(protocol, port, stream) {
   stream.on('close', () => socket.close());
 }
 
-/** A stream begins with a line that says where to. @param {net.Socket} stream */
+/** A stream begins with a line that names its destination. @param {net.Socket} stream */
 function accept(stream) {
   stream.on('error', () => {});
   const read = () => {

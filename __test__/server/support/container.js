@@ -1,7 +1,7 @@
 'use strict';
 
-// An app with the embedded engine in a network namespace of its own, as in a container: its only way out are the ports that are
-// published here, by a process on each side and a socket of the file system between them.
+// An app with the embedded engine in a network namespace of its own, as in a container. It is reachable only through the
+// published ports, which a process on each side forwards over a Unix socket.
 
 const { spawn } = require('node:child_process');
 const dgram = require('node:dgram');
@@ -16,7 +16,7 @@ const START_MS = 30_000;
 
 /**
  * @typedef {{ protocol: 'tcp' | 'udp', port: number }} Published
- * @param {{ env: Record<string, string>, host: string, publish: Published[] }} how `env`: all that the app finds in its environment.
+ * @param {{ env: Record<string, string>, host: string, publish: Published[] }} how `env`: the app's whole environment.
  */
 async function startContainer({ env, host, publish }) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'container-'));
