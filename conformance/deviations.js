@@ -1,6 +1,6 @@
 'use strict';
 
-// Where the embedded engine answers otherwise than livekit-server 1.13.11, on purpose. All else must be equal.
+// Where the embedded engine deviates from livekit-server 1.13.11 on purpose. All other responses must be equal.
 
 const { denied, empty, gives, invalid, invalidToken, malformedJson, malformedProtobuf, noParticipant, noRoom, refuses, room, text } = require('./support/answers.js');
 
@@ -21,7 +21,7 @@ const malformed = text(401, 'invalid authorization token');
 /** @type {Record<string, { why: string, cases: Record<string, Both> }>} */
 const deviations = {
   'a token that is refused': {
-    why: 'The status is the same. The text after it is for people: it says which fault was found first, and what the decoder found.',
+    why: 'The status is the same. The text is for people: it names the first fault and the decoder\'s reason.',
     cases: {
       'for its algorithm': {
         livekit: text(401, /^invalid authorization token: token signature is invalid: signing method \w+ is invalid$/),
@@ -40,7 +40,7 @@ const deviations = {
     cases: { 'is refused': { livekit: noRooms, engine: malformed } },
   },
   'a token whose end is text': {
-    why: 'RFC 7519, section 2, has it as a number, and every LiveKit SDK writes one.',
+    why: 'RFC 7519, section 2, defines it as a number, and every LiveKit SDK writes one.',
     cases: { 'is refused': { livekit: noRooms, engine: invalidToken.noExpiry } },
   },
   'a token that can be read in two ways': {
@@ -90,7 +90,7 @@ const deviations = {
     },
   },
   'a service that the engine does not have': {
-    why: 'Recording, ingress, telephony and agents need servers or workers of their own. The engine says so at once, whatever the token.',
+    why: 'Recording, ingress, telephony and agents need servers or workers of their own. The engine rejects these calls at once, with any token.',
     cases: {
       'is not implemented': {
         livekit: refuses(401, 'unauthenticated', 'permissions denied'),
@@ -103,7 +103,7 @@ const deviations = {
     },
   },
   'a room with what the engine does not have': {
-    why: 'livekit-server takes agents without a worker and a playout delay; egress fails there without a recorder. The engine has none of them: a room that lacks what it was asked for helps nobody.',
+    why: 'livekit-server accepts agents without a worker, and a playout delay; egress fails there without a recorder. The engine supports none of them, and rejects the request instead of creating a room without them.',
     cases: {
       'is not made, with agents': { livekit: gives(room({})), engine: refuses(501, 'unimplemented', 'agents: not supported by this server') },
       'is not made, with a playout delay': {
@@ -119,7 +119,7 @@ const deviations = {
     },
   },
   'a join that livekit-server refuses later': {
-    why: 'livekit-server answers "success", and then ends the connection without a reason. The engine checks before, so that a user sees the reason.',
+    why: 'livekit-server answers "success", and then ends the connection without a reason. The engine checks first, so that the user sees the reason.',
     cases: {
       'is refused, for its preset': { livekit: text(200, 'success'), engine: text(403, 'unknown room configuration in create room request') },
       'is refused, for its metadata': { livekit: text(200, 'success'), engine: text(403, 'metadata size exceeds limits 524288') },
@@ -136,7 +136,7 @@ const deviations = {
     },
   },
   'a long name in a token': {
-    why: 'livekit-server limits the name in an update to 256 bytes, but not in a token. Each participant of the room is sent it either way.',
+    why: 'livekit-server limits the name to 256 bytes in an update, but not in a token. The engine limits both, because every participant of the room receives it.',
     cases: { 'is refused': { livekit: text(200, 'success'), engine: text(403, 'name length exceeds limits 256') } },
   },
   'who answers': {
@@ -156,7 +156,7 @@ const deviations = {
  */
 const experiences = {
   'the version of the server': {
-    why: 'Clients use what the version promises: after 1.13.6, VP9 and AV1 as simulcast; from protocol 18, data channels of fixed ids.',
+    why: 'Clients rely on the version: after 1.13.6 they send VP9 and AV1 as simulcast, and from protocol 18 they use data channels with fixed ids.',
     cases: {
       'is reported': { livekit: { version: '1.13.11', protocol: 18 }, engine: { version: '1.13.5', protocol: 17 } },
     },
@@ -193,7 +193,7 @@ const experiences = {
     cases: { 'has sections': { livekit: 70, engine: 20 } },
   },
   'a connection that nothing comes from': {
-    why: 'livekit-server looks every five seconds, and finds a track that nothing came from for two of them lost. The engine looks five times a second.',
+    why: 'livekit-server checks every five seconds, and reports a track as lost after two intervals without packets. The engine checks five times a second.',
     cases: { 'is reported within': { livekit: 24_000, engine: 11_000 } },
   },
   'the number of participants': {

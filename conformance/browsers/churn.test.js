@@ -1,6 +1,6 @@
 'use strict';
 
-// Tracks come and go, and the session descriptions stay as long as they are: sections are used again.
+// Tracks come and go, and the session descriptions do not grow, because media sections are reused.
 
 const { experienceOf } = require('../deviations.js');
 const { paint, sound } = require('../support/participant.js');
@@ -11,7 +11,7 @@ const { join, newRoom } = stage;
 const ROUNDS = 60;
 const RESUBSCRIPTIONS = 20;
 const CHURN_MS = 300_000;
-/** Sections of a subscriber: one for data, three of each kind to begin with, and some to spare. */
+/** Maximum sections of a subscriber: one for data, three initial ones of each kind, and a reserve. */
 const MAX_RECEIVING = 12;
 
 const tracks = [paint('lime'), sound()];

@@ -27,7 +27,7 @@ test('who joins late sees and hears those who are there', async () => {
   }
 });
 
-test('who joins late sees a picture that changes once in four seconds', async () => {
+test('a participant that joins late sees a picture that changes once in four seconds', async () => {
   const room = newRoom();
   await join({ room, identity: 'ann', publish: [{ ...paint('lime'), capture: { colour: 'lime', fps: 0.25 } }] });
   for (const identity of ['ben', 'cas']) {

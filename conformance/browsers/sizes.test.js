@@ -113,7 +113,7 @@ test(
     const permission = { can_publish: true, can_subscribe: true, can_publish_data: true };
     const lasts = async () => {
       await ben.seesVideoOf('ann');
-      // Any other layer would have been chosen by then.
+      // By then another layer would have been selected.
       await new Promise((resolve) => setTimeout(resolve, SETTLES_MS));
       expect(await ben.watch('ann', 'camera')).toMatchObject({ width: LOW.width });
     };

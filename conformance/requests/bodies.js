@@ -119,11 +119,11 @@ const longProtobuf = (bytes) => () => {
   return Buffer.concat([Buffer.from([0xfa, 0x3f, ...length, rest >> 21]), Buffer.alloc(rest)]);
 };
 
-/** Of untold length, livekit-server resets the connection while it is written to: what a client reads then is not the same each time. @type {Request} */
-const byteMore = { title: 'JSON: a byte more of told length', body: longJson(LIMIT + 1), expected: tooLong, method: 'ListRooms', token: admin };
+/** Without a Content-Length, livekit-server resets the connection during the upload, and what a client reads then varies. @type {Request} */
+const byteMore = { title: 'JSON: a byte more, with Content-Length', body: longJson(LIMIT + 1), expected: tooLong, method: 'ListRooms', token: admin };
 
 const lengths = [false, true].flatMap((chunked) => {
-  const how = chunked ? 'of untold length' : 'of told length';
+  const how = chunked ? 'without Content-Length' : 'with Content-Length';
   /** @type {Partial<Request>} */
   const listRooms = { method: 'ListRooms', token: admin, chunked };
   /** @type {Request[]} */

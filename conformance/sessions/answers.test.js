@@ -15,7 +15,7 @@ const TRANSPORT = [
   'a=setup:actpass',
 ];
 
-/** Payload types that no server would choose. */
+/** Payload types that no server would choose by itself. */
 const VIDEO = [
   'm=video 9 UDP/TLS/RTP/SAVPF 45 46 47 48 49 50 51 52',
   ...TRANSPORT,
@@ -46,7 +46,7 @@ const DATA = ['m=application 9 UDP/DTLS/SCTP webrtc-datachannel', ...TRANSPORT, 
 const offerOf = (...sections) =>
   ['v=0', 'o=- 1 2 IN IP4 127.0.0.1', 's=-', 't=0 0', 'a=group:BUNDLE 0 1', 'a=msid-semantic: WMS', ...sections, ''].join('\r\n');
 
-/** What a server answers to a client that publishes a track. @returns {Promise<string[]>} */
+/** The SDP answer to a client that publishes a track, by line. @returns {Promise<string[]>} */
 async function answerLines() {
   const ann = await dials({ room: newRoom(), identity: 'ann' });
   ann.says('addTrack', { cid: 'picture', type: 1, source: 1 });

@@ -68,7 +68,7 @@ describe('whoever joins', () => {
     });
   });
 
-  /** What is turned off for a browser: in both directions, and for publishing. @type {[string, string, string[], string[]][]} */
+  /** Codecs that are turned off for a browser: in both directions, and for publishing. @type {[string, string, string[], string[]][]} */
   const BROWSERS = [
     ['Firefox', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0', ['video/AV1'], []],
     ['Firefox for Android', 'Mozilla/5.0 (Android 14; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0', ['video/AV1'], ['video/H264']],
@@ -175,7 +175,7 @@ describe('a signalling connection', () => {
     expect(await ann.isClosed()).toBe(1000);
   });
 
-  test('rejects a track while twenty are requested that the client does not send', async () => {
+  test('rejects a track while twenty requested ones are not sent', async () => {
     const ann = await dials({ room: newRoom(), identity: 'ann' });
     for (let index = 1; index <= 21; index += 1) ann.says('addTrack', { cid: `track ${index}`, type: 1, source: 1 });
     const { reason, request } = await ann.hears('requestResponse');
@@ -184,7 +184,7 @@ describe('a signalling connection', () => {
     expect(ann.all('trackPublished').map(({ cid }) => cid)).toEqual(Array.from({ length: 20 }, (_, index) => `track ${index + 1}`));
   });
 
-  test('rejects a further codec of a track that is not there', async () => {
+  test('rejects a further codec of an unknown track', async () => {
     const ann = await dials({ room: newRoom(), identity: 'ann' });
     ann.says('addTrack', { cid: 'a', sid: 'TR_none', type: 1, source: 1, simulcastCodecs: [{ codec: 'vp8', cid: 'a' }] });
     // NOT_FOUND.

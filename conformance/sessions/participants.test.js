@@ -42,7 +42,7 @@ test('a client that leaves before its media is connected, and joins again, is an
   const room = newRoom();
   const ben = await dials({ room, identity: 'ben' });
   await dials({ room, identity: 'cleo' });
-  // livekit-server announces participants without tracks in batches, every 3 s. Right after a batch, there is time for what follows.
+  // livekit-server announces participants without tracks in batches, every 3 s. Right after a batch there is enough time for the steps below.
   await ben.isTold('cleo', {});
   const first = await dials({ room, identity: 'ann' });
   await first.hears('join');
@@ -56,7 +56,7 @@ test('a client that leaves before its media is connected, and joins again, is an
   expect(new Set(sids)).toEqual(new Set([ann.me.sid]));
 });
 
-test('a participant that does not connect its media is announced within seconds, and so is its departure', async () => {
+test('a participant that does not connect its media is announced within seconds, as is its departure', async () => {
   const room = newRoom();
   const ben = await dials({ room, identity: 'ben' });
   const ann = await dials({ room, identity: 'ann' });
@@ -66,7 +66,7 @@ test('a participant that does not connect its media is announced within seconds,
   await ben.isTold('ann', { sid: participant.sid, state: 3 });
 });
 
-test('a client that joins is sent a participant that is not announced yet, and its departure', async () => {
+test('a client that joins receives a participant that is not announced yet, and its departure', async () => {
   const room = newRoom();
   const ann = await dials({ room, identity: 'ann' });
   const { participant } = await ann.hears('join');

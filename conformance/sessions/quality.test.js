@@ -1,6 +1,6 @@
 'use strict';
 
-// How well participants are connected, as the others are told.
+// Connection quality of participants, as reported to the others.
 
 const { experienceOf } = require('../deviations.js');
 const { setSession } = require('../support/session.js');
@@ -18,7 +18,7 @@ test(
     const ben = await join({ room, identity: 'ben' });
     const ann = await startSleeper(server.url, tokenOf({ room, identity: 'ann' }), 'ann');
     try {
-      // A second of pictures or more: livekit-server reports as lost only who has sent a sender report, which come once per second.
+      // At least a second of video: livekit-server reports only publishers that have sent a sender report as lost, and one is sent per second.
       for (let times = 0; times < 10; times += 1) await ben.sees('ann');
       await ben.notes('connectionQualityChanged ann QUALITY_EXCELLENT');
       ann.sleeps();

@@ -7,7 +7,7 @@ const { setSession } = require('../support/session.js');
 
 const { ask, dials, gather, join, newRoom } = setSession();
 const MEDIA_MS = 60_000;
-/** More than twice as many as the engine has a client keep unused sections. */
+/** More than twice the unused sections that the engine lets a client keep. */
 const ROUNDS = 20;
 
 /** @param {string} title @param {() => Promise<void>} work */

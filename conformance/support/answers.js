@@ -28,7 +28,7 @@ const empty = (status, headers) => ({ status, type: undefined, text: '', headers
 /** @param {number} status @param {string} code @param {string | RegExp} msg @param {Record<string, string>} [meta] @returns {Answer} */
 const refuses = (status, code, msg, meta) => ({ status, type: 'application/json', error: { code, msg, ...(meta && { meta }) } });
 
-/** Why a token is refused, by the reason. */
+/** Responses to a rejected token, by reason. */
 const invalidToken = {
   signature: text(401, 'invalid authorization token: token signature is invalid: signature is invalid'),
   expired: text(401, 'invalid authorization token: token has invalid claims: token is expired'),

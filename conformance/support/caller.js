@@ -59,7 +59,7 @@ class Caller {
     return this.#publishes(new Tone(name), source);
   }
 
-  /** Publishes moving pictures. @param {string} [name] @param {rtc.TrackSource} [source] @param {Record<string, any>} [more] Further options. */
+  /** Publishes video. @param {string} [name] @param {rtc.TrackSource} [source] @param {Record<string, any>} [more] Further options. */
   shows(name = 'face', source = rtc.TrackSource.SOURCE_CAMERA, more = {}) {
     return this.#publishes(new Picture(name), source, more);
   }

@@ -1,6 +1,6 @@
 'use strict';
 
-// A participant in a process of its own that publishes a picture. The process can be suspended: then nothing is sent, as if its network had gone.
+// A participant in its own process that publishes video. Suspending the process stops all packets, like a network failure.
 
 const { fork } = require('node:child_process');
 const { once } = require('node:events');
@@ -14,7 +14,7 @@ async function publish(url, token, identity) {
   process.send?.('publishes');
 }
 
-/** Starts it, and waits until it publishes. @param {string} url @param {string} token @param {string} identity */
+/** Starts the process and waits until it publishes. @param {string} url @param {string} token @param {string} identity */
 async function startSleeper(url, token, identity) {
   const child = fork(__filename, [url, token, identity]);
   const end = () => child.kill('SIGKILL');

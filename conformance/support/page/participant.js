@@ -96,7 +96,7 @@
   };
 
   const sources = new Map();
-  /** The track of that kind that the page makes itself, always the same. @param {'paint' | 'sound'} what */
+  /** The page's own track of that kind, always the same one. @param {'paint' | 'sound'} what */
   here.source = (what) => {
     if (!sources.has(what)) sources.set(what, what === 'paint' ? media.paint('lime') : media.sound());
     return sources.get(what);
