@@ -7,7 +7,7 @@ import path from 'node:path';
 import { checkFacts, layOutCode } from './docs.mjs';
 import { cache, root } from './shell.mjs';
 
-// The oldest that knows `AsyncDisposable`, as README and index.d.ts say, and the newest of each major version.
+// The oldest version with `AsyncDisposable`, as README and index.d.ts say, and the newest one of each major version.
 const versions = ['typescript-5.2', 'typescript-5.9', 'typescript', 'typescript-7'];
 const types = path.join(root, '__test__/types');
 const work = path.join(cache, 'types');
@@ -39,7 +39,7 @@ function* typeRuns() {
   for (const version of versions) {
     for (const options of consumers) {
       const { module, moduleResolution, lib, types } = options;
-      // Of 5.4 and newer.
+      // `module: preserve` needs TypeScript 5.4.
       if (version === 'typescript-5.2' && module === 'preserve') continue;
       const resolution = module === moduleResolution ? module : `${moduleResolution} ${module}`;
       const name = [resolution, ...lib, ...types.map((name) => `@types/${name}`)].join(', ');
