@@ -19,10 +19,6 @@ use crate::engine::Shared;
 /// The most bytes that are read at once. hyper would ask for more and more, and keep what it has asked for: so much for
 /// each connection, idle or not.
 const MOST_READ_BYTES: usize = 8 * 1024;
-/// Of a large head, this part of what has come is read at once, up to that many bytes: hyper parses it from its start with each
-/// read.
-const HEAD_PART: usize = 2;
-const MAX_HEAD_READ_BYTES: usize = 128 * 1024;
 
 /// Maximum bytes that are read in one turn; then other connections get theirs.
 const TURN_BYTES: usize = 64 * 1024;
@@ -99,6 +95,8 @@ pub(super) struct Socket {
     progress: Arc<Progress>,
     /// How much was read since which step.
     read: (u64, usize),
+    /// Whether a space was among that: if it is a head, its method has ended.
+    has_space: bool,
     /// How much was read in this turn.
     read_in_turn: usize,
     /// What large heads take of the memory for all.
@@ -122,13 +120,15 @@ impl Socket {
             stop,
             progress,
             read: (0, 0),
+            has_space: false,
             read_in_turn: 0,
             share: None,
         }
     }
 
-    /// Counts what has been read. A large head is held against the memory of all; a body is by those who keep it.
-    fn count(&mut self, bytes: usize) -> io::Result<()> {
+    /// Counts what has been read. A large head is held against the memory of all; a body is by those who keep it. A method that
+    /// makes a head large gets a byte that no method has: hyper then rejects it instead of reading it letter by letter.
+    fn count(&mut self, part: &mut [u8]) -> io::Result<()> {
         if self.progress.upgraded.load(Ordering::Relaxed) {
             self.share = None;
             return Ok(());
@@ -137,12 +137,17 @@ impl Socket {
         let is_head = step.is_multiple_of(2);
         if self.read.0 != step {
             self.read = (step, 0);
+            self.has_space = false;
         }
         let before = self.read.1;
-        self.read.1 += bytes;
+        self.read.1 += part.len();
+        self.has_space |= is_head && part.contains(&b' ');
         let large = self.read.1.saturating_sub(SMALL_BYTES.max(before));
         if large == 0 || !is_head {
             return Ok(());
+        }
+        if let (false, Some(first)) = (self.has_space, part.first_mut()) {
+            *first = 0;
         }
         self.progress.large.store(true, Ordering::Relaxed);
         // What token it brings is not known yet.
@@ -152,13 +157,6 @@ impl Socket {
             None => self.share = Some(more),
         }
         Ok(())
-    }
-
-    /// The most bytes to read at once.
-    fn most_read_bytes(&self) -> usize {
-        let step = self.progress.steps.load(Ordering::Relaxed);
-        let is_head = step.is_multiple_of(2) && self.read.0 == step && !self.progress.upgraded.load(Ordering::Relaxed);
-        if is_head { (self.read.1 / HEAD_PART).clamp(MOST_READ_BYTES, MAX_HEAD_READ_BYTES) } else { MOST_READ_BYTES }
     }
 
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -179,18 +177,19 @@ impl AsyncRead for Socket {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let most = into.remaining().min(self.most_read_bytes());
+        let most = into.remaining().min(MOST_READ_BYTES);
         let mut part = ReadBuf::new(into.initialize_unfilled_to(most));
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut part) else {
             self.read_in_turn = 0;
             return Poll::Pending;
         };
         read?;
+        let counted = self.count(part.filled_mut());
         let bytes = part.filled().len();
         into.advance(bytes);
         self.read_in_turn += bytes;
         self.progress.note_activity();
-        Poll::Ready(self.count(bytes))
+        Poll::Ready(counted)
     }
 }
 

@@ -69,6 +69,14 @@ fn what_begins_with_no_request_line_is_refused() {
 }
 
 #[test]
+fn a_method_that_makes_a_head_large_is_none() {
+    let engine = Watched::start();
+    let request = |length| "X".repeat(length) + " / HTTP/1.1\r\nhost: t\r\n\r\n";
+    assert_eq!(statuses(&engine, request(10_000)), [200]);
+    assert_eq!(statuses(&engine, request(100_000)), [400]);
+}
+
+#[test]
 fn headers_that_are_none_are_refused() {
     let engine = Watched::start();
     let refused: [&[u8]; 14] = [
