@@ -5,7 +5,9 @@
 const { eventually } = require('../support/eventually.js');
 const { setSession } = require('../support/session.js');
 
-const { ask, dials, gather, join, newRoom } = setSession();
+const session = setSession();
+const { ask, dials, gather, join, newRoom } = session;
+const RESTRICT_MS = 120_000;
 
 // As the protocol numbers them.
 const [DATA, AUDIO, VIDEO] = [2, 0, 1];
@@ -93,22 +95,34 @@ describe('the tracks of others', () => {
     const [ann, ben] = await gather(room, 'ann', 'ben');
     const { sid } = await ann.speaks();
     await ben.hears('ann');
-    await restrict(room, ann, { allParticipants: false, trackPermissions: [] });
-    await ben.hearsNothing('ann');
-    await restrict(room, ann, {
-      allParticipants: false,
-      trackPermissions: [{ participantIdentity: 'ben', trackSids: [sid] }],
-    });
-    await ben.hears('ann');
-  });
+    await restrict(room, ann, { allParticipants: false, trackPermissions: [] }, () => ben.hearsNothing('ann'));
+    const trackPermissions = [{ participantIdentity: 'ben', trackSids: [sid] }];
+    await restrict(room, ann, { allParticipants: false, trackPermissions }, () => ben.hears('ann'));
+  }, RESTRICT_MS);
 });
 
 /**
- * A participant lets only some have its tracks. Its own client cannot say so: its signalling is taken over for it, until it
- * takes it back.
+ * A participant lets only some have its tracks, with that effect. A busy livekit-server has gone on sending what it had been told not to
+ * send: it is told again.
+ * @param {string} room @param {import('../support/caller.js').Caller} caller @param {Record<string, any>} permission
+ * @param {() => Promise<any>} effect
+ */
+async function restrict(room, caller, permission, effect) {
+  for (let tries = session.kind === 'engine' ? 1 : 3; ; tries -= 1) {
+    await permit(room, caller, permission);
+    try {
+      return await effect();
+    } catch (error) {
+      if (tries === 1) throw error;
+    }
+  }
+}
+
+/**
+ * The participant's own client cannot say so: its signalling is taken over for it, until it takes it back.
  * @param {string} room @param {import('../support/caller.js').Caller} caller @param {Record<string, any>} permission
  */
-async function restrict(room, caller, permission) {
+async function permit(room, caller, permission) {
   const join = { reconnect: true, participantSid: caller.me.sid };
   const signalling = await dials({ room, identity: caller.identity, dialling: { join } });
   signalling.says('subscriptionPermission', permission);
@@ -118,7 +132,7 @@ async function restrict(room, caller, permission) {
   const isTaken = () => signalling.kinds.includes('requestResponse');
   const look = async () => isTaken() || signalling.closed !== undefined;
   await eventually('the permission is answered', look, (is) => expect(is).toBe(true));
-  if (!isTaken()) await restrict(room, caller, permission);
+  if (!isTaken()) await permit(room, caller, permission);
 }
 
 describe('what a participant says of itself', () => {
