@@ -102,8 +102,8 @@ describe('the tracks of others', () => {
 });
 
 /**
- * A participant lets only some have its tracks, with that effect. A busy livekit-server has gone on sending what it had been told not to
- * send: it is told again.
+ * Sets who may subscribe to a participant's tracks, and waits for the effect. On a busy machine livekit-server has kept sending after it
+ * had accepted a permission: there, it is sent up to three times.
  * @param {string} room @param {import('../support/caller.js').Caller} caller @param {Record<string, any>} permission
  * @param {() => Promise<any>} effect
  */

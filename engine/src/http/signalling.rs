@@ -170,8 +170,8 @@ async fn send(shared: &Shared, socket: &mut WebSocket, signals: Vec<Queued>, is_
 /// A message that is being handled.
 type Handling<F> = Option<Pin<Box<MaybeDone<F>>>>;
 
-/// Waits for `work`. The message goes on being handled meanwhile: it may hold memory, or the turn, that others wait for, and the
-/// client may be slow to take what it is sent.
+/// Awaits `work` while the message is still being handled: handling may hold memory or a turn that others wait for, and sending to a
+/// slow client takes long.
 async fn beside<T>(handling: &mut Handling<impl Future>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|context| {

@@ -95,7 +95,7 @@ pub(super) struct Socket {
     progress: Arc<Progress>,
     /// How much was read since which step.
     read: (u64, usize),
-    /// Whether a space was among that: if it is a head, its method has ended.
+    /// Whether those bytes contained a space; in a head, it ends the method.
     has_space: bool,
     /// How much was read in this turn.
     read_in_turn: usize,
@@ -126,8 +126,8 @@ impl Socket {
         }
     }
 
-    /// Counts what has been read. A large head is held against the memory of all; a body is by those who keep it. A method that
-    /// makes a head large gets a byte that no method has: hyper then rejects it instead of reading it letter by letter.
+    /// Counts the bytes read. A large head is charged to the shared memory; a body is charged by the code that keeps it. In a method
+    /// of that length, an invalid byte is inserted: hyper then answers 400 instead of parsing it byte by byte.
     fn count(&mut self, part: &mut [u8]) -> io::Result<()> {
         if self.progress.upgraded.load(Ordering::Relaxed) {
             self.share = None;

@@ -102,8 +102,8 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         }
     }
 
-    /// Notes what a lane took besides its items, as far as it then owes no more than `max_debt`. It counts from the lane's next item
-    /// but one on.
+    /// Charges a lane for work besides its items, up to a debt of `max_debt`. A lane that is scheduled already serves one more item
+    /// before the debt delays it.
     pub(super) fn debit(&mut self, key: K, time: Duration, tokens: Duration, max_debt: Duration, now: Instant) {
         let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(self.capacity, now));
         lane.used = lane.used.max(self.clock) + time;

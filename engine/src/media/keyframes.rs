@@ -92,8 +92,8 @@ impl Subscription {
 }
 
 impl Room {
-    /// Requests the keyframes that a participant needs to begin with a track, to change its layer, or to go on after a loss: none
-    /// before it can receive them. Those that cannot be requested yet are requested with the next tick.
+    /// Requests the keyframes that a participant needs to start a track, to change its layer, or to recover from a loss; none before
+    /// its media connection is up. Requests that are not due yet are made with a later tick.
     pub(super) fn request_keyframes(&mut self, context: &mut Context<'_>, id: PeerId) {
         let now = context.io.now;
         let is_connected = |peer: &&Peer| peer.subscriber.as_ref().unwrap_or(&peer.publisher).is_connected();

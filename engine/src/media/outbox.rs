@@ -23,7 +23,7 @@ const MIN_BYTES: usize = 64 * 1024;
 /// One client may hold so large a part of what is left of the memory for all.
 const PART_OF_FREE: usize = 4;
 
-/// Maximum bytes of messages that are sent together, one message of any length aside.
+/// Maximum bytes of a batch of messages; a single message may be longer.
 const MAX_BATCH_BYTES: usize = 16 * 1024;
 
 /// From so many messages or bytes on, a client is congested.
@@ -109,7 +109,7 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     receiver: mpsc::Receiver<Queued>,
-    /// The next message, which was too long for the batch before it.
+    /// A message that was taken from the channel but did not fit into the last batch.
     next: Option<Queued>,
     closing: Closing,
 }
@@ -198,8 +198,8 @@ impl Outbox {
 }
 
 impl Inbox {
-    /// The next message, with those after it that wait already and are short; nothing once nothing more will come. Nothing is lost
-    /// if it is cancelled.
+    /// The next message, together with queued ones after it, up to [`MAX_BATCH_BYTES`]. Empty once the [`Outbox`] is dropped and all
+    /// messages are taken. Cancel safe.
     pub(crate) async fn next(&mut self) -> Vec<Queued> {
         let first = match self.next.take() {
             Some(next) => Some(next),

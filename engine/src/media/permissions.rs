@@ -172,8 +172,8 @@ impl Room {
         }
     }
 
-    /// Brings what everybody is sent in line with what is there, wanted and allowed: with as many as fit into a slice of time,
-    /// and with the others soon after.
+    /// Reconciles the subscriptions of all participants with what is published, wanted and allowed: as many participants as fit into
+    /// a [`SLICE`] at once, the others in later turns of the media thread.
     pub(super) fn reconcile_all(&mut self, context: &mut Context<'_>) {
         self.reconcile_others(context, None);
     }
@@ -186,7 +186,8 @@ impl Room {
         self.reconcile_some(context);
     }
 
-    /// Reconciles those who wait for it, for a slice of time. Whoever panics is lost alone.
+    /// Reconciles queued participants for a [`SLICE`]. A participant whose reconciliation panics is removed; the others are not
+    /// affected.
     pub(super) fn reconcile_some(&mut self, context: &mut Context<'_>) {
         let start = Instant::now();
         while start.elapsed() < SLICE {
@@ -212,7 +213,7 @@ impl Room {
 
     /// As [`Room::reconcile`]; if a publisher is given, what it publishes.
     fn reconcile_with(&mut self, id: PeerId, publisher: Option<PeerId>) {
-        // Who has gone is dealt with when all are reconciled after that.
+        // The publisher has left, and a full reconciliation follows its removal.
         if publisher.is_some_and(|publisher| !self.peers.contains_key(&publisher)) {
             return;
         }
@@ -263,7 +264,7 @@ impl Room {
         if self.peers.get(&id).is_none_or(|peer| peer.audience == audience) {
             return;
         }
-        // Nobody is sent anything any more that it may not have. In a large room, it may take a while until all are told.
+        // The permission takes effect at once. In a large room, the clients are told in later turns of the media thread.
         for other in self.peers.values_mut() {
             let info = std::mem::take(&mut other.info);
             other.drop_subscriptions(|each| each.publisher == id && !audience.allows(&info, &each.track_sid));
@@ -302,11 +303,11 @@ impl Room {
     }
 }
 
-/// Participants whose subscriptions are still to be brought in line. Each is there once.
+/// Queue of participants whose subscriptions have to be reconciled. Each is in it at most once.
 #[derive(Debug, Default)]
 pub(super) struct Unreconciled {
     queue: VecDeque<PeerId>,
-    /// With which publisher; `None`: with all.
+    /// The publisher whose tracks are concerned; `None`: those of all publishers.
     publishers: HashMap<PeerId, Option<PeerId>>,
 }
 

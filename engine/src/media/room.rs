@@ -33,7 +33,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Now,
     /// Those who have gone for good in this step.
     pub(super) gone: &'a mut Vec<PeerId>,
-    /// Rooms in which this step has left somebody to be reconciled, by `sid`.
+    /// `sid`s of rooms with participants that this step has not reconciled yet.
     pub(super) unreconciled: &'a mut Vec<String>,
 }
 

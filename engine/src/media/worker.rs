@@ -94,10 +94,10 @@ struct Home {
     sid: String,
 }
 
-/// What a step of a lane has taken.
+/// Cost of one step of a lane.
 struct Cost {
     time: Duration,
-    /// In the tokens of its bucket.
+    /// Tokens to take from the lane's bucket.
     tokens: Duration,
 }
 
@@ -129,11 +129,11 @@ pub(crate) struct Worker {
     evicted: VecDeque<Evicted>,
     /// Rooms whose participants have not been brought in line with that yet.
     reduced: HashSet<String>,
-    /// Rooms in which somebody is still to be reconciled, and whose message made that necessary.
+    /// `sid`s of rooms with queued reconciliations, and the lane that is charged for them.
     unreconciled: VecDeque<(String, Lane)>,
-    /// Those of the current step.
+    /// Rooms that the current step has added to them.
     left: Vec<String>,
-    /// Whose step this is.
+    /// Lane of the current step.
     payer: Lane,
     /// What is left of the tick.
     due: VecDeque<Due>,
@@ -344,7 +344,8 @@ impl Worker {
         }
     }
 
-    /// Takes a step, with what comes of it, for a lane. What is left to be done in a room, the lane pays for, too.
+    /// Runs a step of a lane and handles the events that it causes. The lane is also charged for reconciliations that the step
+    /// leaves queued.
     fn cost_of(&mut self, lane: Lane, start: Instant, step: impl FnOnce(&mut Self)) -> Cost {
         let sent = outbox::sent_bytes();
         self.payer = lane;
@@ -539,14 +540,14 @@ impl Worker {
         self.settle();
     }
 
-    /// Goes on with a room in which somebody is still to be reconciled, for a slice of time.
+    /// Continues the queued reconciliations of one room for a [`SLICE`].
     fn reconcile_rest(&mut self) {
         let Some((sid, lane)) = self.unreconciled.pop_front() else { return };
         let now = Instant::now();
         let cost = self.cost_of(lane, now, |worker| {
             let Some(room) = worker.rooms.get_mut(&sid) else { return };
             let mut context = context!(worker);
-            // Whoever panics in it is lost alone, and the others have their turn.
+            // A panic must not keep the rest of the room from being reconciled.
             let _ = catch_unwind(AssertUnwindSafe(|| room.reconcile_some(&mut context)));
             if !room.unreconciled.is_empty() {
                 worker.left.push(sid);
@@ -707,7 +708,7 @@ impl Worker {
         for sid in std::mem::take(&mut self.left) {
             match self.unreconciled.iter_mut().find(|(known, _)| *known == sid) {
                 Some(_) if self.payer == Lane::Api => (),
-                // The last of several who made it necessary pays.
+                // If several lanes caused reconciliations, the latest one is charged.
                 Some((_, payer)) => *payer = self.payer,
                 None => self.unreconciled.push_back((sid, self.payer)),
             }

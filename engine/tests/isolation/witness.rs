@@ -26,7 +26,7 @@ const PING_INTERVAL: Duration = Duration::from_millis(5);
 const MIN_PINGS: usize = 200;
 /// The longest 99th percentile of the round trips that counts as undisturbed.
 const MAX_P99: Duration = Duration::from_millis(50);
-/// How often an attack is measured before its figure counts: other processes of the machine disturb one now and then.
+/// Maximum number of measurements of one attack: other processes on the machine can disturb a single one.
 const TRIES: usize = 3;
 /// A witness that hears nothing for so long has lost its connection.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ impl Party {
         Watch::start(self.address(), &identity)
     }
 
-    /// Measures an attack. It disturbs the others if it does so each time.
+    /// Asserts that an attack keeps to [`MAX_P99`] and the memory budget; a miss of [`MAX_P99`] is measured again, up to [`TRIES`] times.
     pub async fn withstands(&self, attack: &str, budget: usize, mut run: impl AsyncFnMut()) {
         for number in 1.. {
             let watch = self.watch();

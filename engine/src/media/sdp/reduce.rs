@@ -113,9 +113,8 @@ pub(crate) fn reduce(description: &str, meanings: &mut Meanings, is_known: impl 
     Some(out)
 }
 
-/// Leaves out most of what [`reduce`] leaves out, if the description is long. It takes as long as the description has lines, and
-/// needs nothing that only the media thread has. Where a section has more than [`MAX_LINES`], it may leave out others than
-/// [`reduce`].
+/// Removes most lines that [`reduce`] would remove from a long description, in linear time and without the state of the connection,
+/// so that it can run outside the media thread. In sections with more than [`MAX_LINES`] it may remove other lines than [`reduce`].
 pub(crate) fn shorten(description: &mut String) {
     if description.len() <= SHORT_BYTES {
         return;
@@ -126,7 +125,7 @@ pub(crate) fn shorten(description: &mut String) {
         if line.starts_with("m=") {
             (sections, lines) = (sections + 1, 0);
             if sections > MAX_SECTIONS + 1 {
-                // One too many suffices for it to be rejected.
+                // One section past the maximum is enough for `reduce` to reject it.
                 break;
             }
             write_line(first_line(line), &mut out);
@@ -141,18 +140,18 @@ pub(crate) fn shorten(description: &mut String) {
     *description = out;
 }
 
-/// What is kept of a section's first line.
+/// The first [`MAX_FIRST_LINE_BYTES`] of a section's first line.
 fn first_line(line: &str) -> &str {
     let end = (0..=MAX_FIRST_LINE_BYTES.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
     &line[..end.unwrap_or_default()]
 }
 
-/// Before the first section there is the list of all sections.
+/// Maximum length of a line: the session part, before the first section, contains the list of all sections.
 fn max_line_bytes(sections: usize) -> usize {
     if sections == 0 { max_group_bytes(MAX_SECTIONS) } else { MAX_LINE_BYTES }
 }
 
-/// Maximum length of the list of so many sections. str0m reads 16 letters of the name of each.
+/// Maximum length of the BUNDLE line of that many sections: str0m reads 16 characters of each name.
 fn max_group_bytes(sections: usize) -> usize {
     32 + 17 * sections
 }
