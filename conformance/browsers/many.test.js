@@ -9,9 +9,9 @@ const { setStage } = require('../support/stage.js');
 const { join, newRoom } = setStage();
 const [much, little] = [expect.atLeast(150), expect.atMost(100)];
 const TINY = { resolution: { width: 160, height: 90, frameRate: 5 } };
-const MANY = 6;
+const MANY = 8;
 const MANY_MS = 300_000;
-/** Two processors have 60 tracks to encode and decode. */
+/** Two processors have 112 tracks to encode and decode. */
 const SLOWLY = { within: 120_000 };
 /** So busy, a client's own 15 seconds for an answer can be too short. */
 const PATIENT = { peerConnectionTimeout: 60_000 };
