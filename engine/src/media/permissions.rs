@@ -359,7 +359,14 @@ impl Peer {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use proto::signal_request::Message as Ask;
+    use str0m::media::MediaKind;
+
+    use super::super::caller::Caller;
     use super::*;
+    use crate::support;
+
+    const ROOM: &str = "room";
 
     fn named(identity: &str, sid: &str) -> proto::ParticipantInfo {
         proto::ParticipantInfo { identity: identity.to_owned(), sid: sid.to_owned(), ..Default::default() }
@@ -401,6 +408,29 @@ mod tests {
         assert!(audience(most.clone()).allows(&named("7", "PA_7"), "TR_1"));
         let more = most.into_iter().chain([allowed("more", "", &[])]).collect();
         assert!(!audience(more).allows(&named("7", "PA_7"), "TR_1"));
+    }
+
+    #[tokio::test]
+    async fn a_denial_remains_when_another_publisher_leaves_before_its_reconciliation() {
+        let engine = support::start();
+        let join = async |identity| Caller::join(engine.address(), ROOM, identity).await;
+        let (ann, ben, cas) = (join("ann").await, join("ben").await, join("cas").await);
+        tokio::join!(ann.publish(MediaKind::Video), ben.publish(MediaKind::Video));
+        ann.say(Ask::SubscriptionPermission(proto::SubscriptionPermission::default()));
+        let is_denial =
+            |told: &Message| matches!(told, Message::SubscriptionPermissionUpdate(update) if !update.allowed);
+        cas.until("is denied a track", |state| state.heard.iter().any(is_denial).then_some(())).await;
+        let work = |worker: &mut super::super::Worker, reply: tokio::sync::oneshot::Sender<_>| {
+            let denied = worker.among(ROOM, "ben", |room, context, ben| {
+                let cas = room.by_identity("cas").unwrap();
+                room.unreconciled.push(cas, Some(ben));
+                room.detach(context, ben, Farewell::silent(DisconnectReason::ClientInitiated));
+                room.reconcile_some(context);
+                Ok(room.peers[&cas].denied.len())
+            });
+            let _ = reply.send(denied);
+        };
+        assert!(matches!(engine.shared.media.run(work).await, Some(Ok(1))));
     }
 
     #[test]
