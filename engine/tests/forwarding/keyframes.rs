@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use maravilla_engine::Engine;
 use str0m::media::{MediaKind, Mid};
 
 use crate::ROOM;
@@ -26,6 +27,16 @@ async fn section(caller: &Caller, sid: &str) -> Mid {
     caller.until("receives the track", arrives).await
 }
 
+/// An engine, a publisher of video, a subscriber that receives it, and the track's `sid`.
+async fn call() -> (Engine, Caller, Caller, String) {
+    let engine = start();
+    let (ann, ben) =
+        (Caller::join(engine.address(), ROOM, "ann").await, Caller::join(engine.address(), ROOM, "ben").await);
+    let sid = ann.publish(MediaKind::Video).await;
+    section(&ben, &sid).await;
+    (engine, ann, ben, sid)
+}
+
 #[tokio::test]
 async fn a_late_subscriber_has_a_still_source_asked_for_a_keyframe_until_it_sends_one() {
     let engine = start();
@@ -46,11 +57,7 @@ async fn a_late_subscriber_has_a_still_source_asked_for_a_keyframe_until_it_send
 
 #[tokio::test]
 async fn no_keyframe_is_requested_for_a_subscriber_without_a_connection() {
-    let engine = start();
-    let (ann, ben) =
-        (Caller::join(engine.address(), ROOM, "ann").await, Caller::join(engine.address(), ROOM, "ben").await);
-    let sid = ann.publish(MediaKind::Video).await;
-    section(&ben, &sid).await;
+    let (engine, ann, _ben, sid) = call().await;
     let before = requests(&ann);
     let mut call = Call::new(ROOM, "cas");
     call.wishes = Box::new(|request| {
@@ -66,27 +73,21 @@ async fn no_keyframe_is_requested_for_a_subscriber_without_a_connection() {
 
 #[tokio::test]
 async fn a_request_that_comes_too_soon_after_another_is_made_later() {
-    let engine = start();
-    let (ann, ben) =
-        (Caller::join(engine.address(), ROOM, "ann").await, Caller::join(engine.address(), ROOM, "ben").await);
-    let sid = ann.publish(MediaKind::Video).await;
+    let (_engine, ann, ben, sid) = call().await;
     let mid = section(&ben, &sid).await;
     ann.act(|state| state.is_talking = false);
     for _ in 0..2 {
         let before = requests(&ann);
         ben.act(|state| state.request_keyframe(mid));
         is_asked(&ann, before).await;
-        // The second of the loop is on its way at once.
+        // The second request of the loop follows at once.
     }
     assert!(requests(&ann) >= 2);
 }
 
 #[tokio::test]
 async fn a_subscriber_that_asks_all_the_time_does_not_have_all_others_sent_keyframes_only() {
-    let engine = start();
-    let (ann, ben) =
-        (Caller::join(engine.address(), ROOM, "ann").await, Caller::join(engine.address(), ROOM, "ben").await);
-    let sid = ann.publish(MediaKind::Video).await;
+    let (_engine, ann, ben, sid) = call().await;
     let mid = section(&ben, &sid).await;
     let (before, begun) = (requests(&ann), Instant::now());
     let time = Duration::from_secs(10);
