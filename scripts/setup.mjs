@@ -26,7 +26,7 @@ export async function ensureNodeModules() {
 export async function ensureAddon() {
   await ensureNodeModules();
   if (addonIsFresh()) return;
-  say('building the addon (about 5 minutes the first time, else half a minute)');
+  say('building the addon (5 to 10 minutes the first time, else up to 3)');
   await build();
 }
 
