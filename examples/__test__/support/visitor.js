@@ -49,6 +49,8 @@ const FRAMES = 4;
 /** A beep of a fake microphone has a hundred times as much. */
 const ENERGY = 1e-5;
 const LINES_KEPT = 30;
+/** Firefox's error for a response that was still being read when the page was left. */
+const LEFT_WHILE_READING = 'TypeError: Error in input stream';
 
 expect.extend({
   atLeast: (received, least) => ({ pass: received >= least, message: () => `${received} is less than ${least}` }),
@@ -69,7 +71,10 @@ class Visitor {
    */
   constructor(name, page, app) {
     Object.assign(this, { name, page, app });
-    page.on('pageerror', (error) => this.errors.push(String(error.stack ?? error)));
+    page.on('pageerror', (error) => {
+      const text = String(error.stack ?? error);
+      if (!text.includes(LEFT_WHILE_READING)) this.errors.push(text);
+    });
     page.on('console', (message) => {
       this.lines.push(`${message.type()}: ${message.text().slice(0, 300)}`);
       this.lines.splice(0, this.lines.length - LINES_KEPT);
