@@ -83,16 +83,19 @@ async function prepareServerModule(folder) {
 }
 
 /** {@link loadClient}, newer than what it is made from. */
-export async function ensureLoadClient() {
-  const built = isExecutable(loadClient) ? statSync(loadClient).mtimeMs : 0;
-  if (readdirSync(loadSources).every((name) => statSync(path.join(loadSources, name)).mtimeMs <= built)) return;
+export const ensureLoadClient = () => ensureGoProgram(loadSources, loadClient, 'the client that puts a load on servers');
+
+/** Builds a Go program unless the binary is newer than its sources. @param {string} sources @param {string} binary @param {string} title */
+export async function ensureGoProgram(sources, binary, title) {
+  const built = isExecutable(binary) ? statSync(binary).mtimeMs : 0;
+  if (readdirSync(sources).every((name) => statSync(path.join(sources, name)).mtimeMs <= built)) return;
   if (!onPath('go')) throw new Stop('Go 1.26 or newer is missing. Install it from go.dev/dl, then run this command again.');
-  say('building the client that puts a load on servers (up to 2 minutes)');
-  mkdirSync(server.binaryFolder, { recursive: true });
-  await run(['go', 'build', '-o', loadClient, '.'], { cwd: loadSources, quiet: true });
+  say(`building ${title} (up to 2 minutes)`);
+  mkdirSync(path.dirname(binary), { recursive: true });
+  await run(['go', 'build', '-o', binary, '.'], { cwd: sources, quiet: true });
   // Go leaves a binary alone that would come out the same.
   const now = new Date();
-  utimesSync(loadClient, now, now);
+  utimesSync(binary, now, now);
 }
 
 /** Debian packages of the programs whose package has another name. */
