@@ -21,9 +21,13 @@ const FILES = {
   '/livekit-client.e2ee.worker.js': path.join(client, 'livekit-client.e2ee.worker.js'),
 };
 
-/** Serves the page on a free port. @returns {Promise<{ url: string, close: () => Promise<void> }>} */
-async function servePage() {
-  const files = new Map(Object.entries(FILES).map(([name, file]) => [name, { type: TYPES[path.extname(file)], body: readFileSync(file) }]));
+/**
+ * Serves a page on a free port.
+ * @param {Record<string, string>} [paths] The file of each URL path; default: the page of the conformance tests.
+ * @returns {Promise<{ url: string, close: () => Promise<void> }>}
+ */
+async function servePage(paths = FILES) {
+  const files = new Map(Object.entries(paths).map(([name, file]) => [name, { type: TYPES[path.extname(file)], body: readFileSync(file) }]));
   const server = http.createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost');
     const file = files.get(pathname);
