@@ -1,10 +1,10 @@
 'use strict';
 
-// LiveKit's client for Node. It logs whatever happens, unless it takes itself to be in production.
+// LiveKit's client for Node: the installed one, or the package that RTC_NODE names. Outside production it logs every event.
 
 const { NODE_ENV } = process.env;
 process.env.NODE_ENV = 'production';
-const rtc = require('@livekit/rtc-node');
+const rtc = require(process.env.RTC_NODE ?? '@livekit/rtc-node');
 process.env.NODE_ENV = NODE_ENV;
 
 module.exports = rtc;
