@@ -22,6 +22,9 @@ const examples = {
 /** The packed package in frameworks, bundlers and other runtimes. Not part of a plain `jest` run, because it takes minutes. */
 const frameworks = { ...shared, displayName: 'frameworks', testMatch: ['<rootDir>/__test__/frameworks/*.test.js'] };
 
+/** Released LiveKit clients on the embedded engine. Not part of a plain `jest` run, because it installs them. */
+const clients = { ...shared, displayName: 'clients', testMatch: ['<rootDir>/__test__/clients/*.test.js'] };
+
 const isAskedFor = ({ displayName }) => process.argv.slice(2).some((argument) => argument.includes(displayName));
 
 /** Files right in __test__ need the addon alone; those in __test__/server start real servers. */
@@ -36,6 +39,6 @@ module.exports = {
       testMatch: ['<rootDir>/__test__/server/**/*.test.js'],
       globalSetup: '<rootDir>/scripts/jest-server-setup.mjs',
     },
-    ...[conformance, examples, frameworks].filter(isAskedFor),
+    ...[conformance, examples, frameworks, clients].filter(isAskedFor),
   ],
 };

@@ -38,14 +38,16 @@ const steps = {
   'jest, without servers': () => jest(['--selectProjects', 'fast']),
   examples: () => jest(['--selectProjects', 'examples']),
   frameworks: () => jest(['--selectProjects', 'frameworks']),
+  clients: () => jest(['--selectProjects', 'clients']),
   conformance,
   package: checkPackage,
 };
 
-const all = Object.keys(steps).filter((name) => !['addon', 'cargo unit tests', 'frameworks', 'jest, without servers'].includes(name));
+const matrix = ['frameworks', 'clients'];
+const all = Object.keys(steps).filter((name) => !['addon', 'cargo unit tests', 'jest, without servers', ...matrix].includes(name));
 const chosen = {
   '--fast': ['npm packages', 'rustfmt', 'oxlint', 'addon', 'clippy', 'cargo unit tests', 'jest, without servers'],
-  '--matrix': ['npm packages', 'addon', 'frameworks'],
+  '--matrix': ['npm packages', 'addon', ...matrix],
   '--lint': ['npm packages', 'rustfmt', 'oxlint', 'clippy'],
 }[process.argv[2]];
 

@@ -178,4 +178,4 @@ function withClockOff(shift) {
   return { LD_PRELOAD: library, FAKETIME: shift, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
 }
 
-module.exports = { startCaller, startClients, withClockOff };
+module.exports = { Events, startCaller, startClients, withClockOff };
