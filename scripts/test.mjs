@@ -39,11 +39,12 @@ const steps = {
   examples: () => jest(['--selectProjects', 'examples']),
   frameworks: () => jest(['--selectProjects', 'frameworks']),
   clients: () => jest(['--selectProjects', 'clients']),
+  'push to talk': () => cargoTest(['--workspace', '--test', 'forwarding', '--', '--ignored']),
   conformance,
   package: checkPackage,
 };
 
-const matrix = ['frameworks', 'clients'];
+const matrix = ['frameworks', 'clients', 'push to talk'];
 const all = Object.keys(steps).filter((name) => !['addon', 'cargo unit tests', 'jest, without servers', ...matrix].includes(name));
 const chosen = {
   '--fast': ['npm packages', 'rustfmt', 'oxlint', 'addon', 'clippy', 'cargo unit tests', 'jest, without servers'],
