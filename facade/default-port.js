@@ -11,6 +11,8 @@ const TIMEOUT_MS = 1000;
 /** Warns once in the process if the engine is not on the default port because an engine of another process is. */
 function checkDefaultPort(port, host = '127.0.0.1') {
   if (port === DEFAULT_PORT) return;
+  // Loaded before the response: it may arrive when a test environment of Jest is torn down and loads no modules.
+  const threads = require('node:worker_threads');
   const reached = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
   const request = require('node:http').get({ host: reached, port: DEFAULT_PORT, path: '/', agent: false, timeout: TIMEOUT_MS });
   // The check must not keep the process alive.
@@ -19,12 +21,11 @@ function checkDefaultPort(port, host = '127.0.0.1') {
   request.on('error', () => {});
   request.on('response', (response) => {
     response.destroy();
-    if (String(response.headers.server).startsWith('maravilla-media/')) warnOnce(port);
+    if (String(response.headers.server).startsWith('maravilla-media/')) warnOnce(port, threads);
   });
 }
 
-function warnOnce(port) {
-  const { getEnvironmentData, setEnvironmentData } = require('node:worker_threads');
+function warnOnce(port, { getEnvironmentData, setEnvironmentData }) {
   if (getEnvironmentData(CODE)) return;
   setEnvironmentData(CODE, true);
   const message =
