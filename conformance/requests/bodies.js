@@ -119,8 +119,12 @@ const longProtobuf = (bytes) => () => {
   return Buffer.concat([Buffer.from([0xfa, 0x3f, ...length, rest >> 21]), Buffer.alloc(rest)]);
 };
 
-/** Without a Content-Length, livekit-server resets the connection during the upload, and what a client reads then varies. @type {Request} */
-const byteMore = { title: 'JSON: a byte more, with Content-Length', body: longJson(LIMIT + 1), expected: tooLong, method: 'ListRooms', token: admin };
+/**
+ * Without a Content-Length, livekit-server resets the connection during the upload, and what a client reads then varies. With one it may still
+ * reset it before its response is read.
+ * @type {Request}
+ */
+const byteMore = { mayBeReset: true, title: 'JSON: a byte more, with Content-Length', body: longJson(LIMIT + 1), expected: tooLong, method: 'ListRooms', token: admin };
 
 const lengths = [false, true].flatMap((chunked) => {
   const how = chunked ? 'without Content-Length' : 'with Content-Length';

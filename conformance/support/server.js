@@ -24,6 +24,7 @@ const { mint } = require('./token.js');
  * @property {'json' | 'protobuf'} [encoding] Of a method's request and answer; default: json.
  * @property {Record<string, any>} [message] The method's request.
  * @property {string | Buffer | (() => Buffer)} [body] In place of `message`.
+ * @property {boolean} [mayBeReset] The server may reset the connection before its response is read: then the request is sent again.
  * @property {boolean} [chunked] The body is sent without telling its length.
  * @property {Token} [token]
  * @property {'header' | 'query' | 'form'} [tokenIn] Default: header.
@@ -40,6 +41,8 @@ const SERVICE = '/twirp/livekit.RoomService/';
 const ROOM_BYTES = 24;
 const TYPES = { json: 'application/json', protobuf: 'application/protobuf' };
 const AT_ONCE = 24;
+/** Of a request whose connection may be reset. */
+const MAX_ATTEMPTS = 5;
 
 const newRun = () => `conformance-${randomBytes(4).toString('hex')}`;
 /** @param {string} run @param {number} index */
@@ -159,7 +162,13 @@ async function call(server, method, message, encoding = 'json') {
 async function prepareAndSend(server, request, name) {
   if (request.room) await call(server, 'CreateRoom', { name, ...request.room });
   if (request.deleted) await call(server, 'DeleteRoom', { room: name });
-  return send(server, request, name);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await send(server, request, name);
+    } catch (error) {
+      if (!request.mayBeReset || attempt === MAX_ATTEMPTS || !['ECONNRESET', 'EPIPE'].includes(error.code)) throw error;
+    }
+  }
 }
 
 /** What came of a request. @param {Map<Request, Received | { error: Error }>} received @param {Request} request @returns {Received} */
