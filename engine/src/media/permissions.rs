@@ -260,11 +260,18 @@ impl Room {
         id: PeerId,
         permission: proto::SubscriptionPermission,
     ) {
-        let audience = Audience::new(permission);
-        if self.peers.get(&id).is_none_or(|peer| peer.audience == audience) {
-            return;
+        if self.restrict(id, Audience::new(permission)) {
+            // In a large room, the clients are told in later turns of the media thread.
+            self.reconcile_others(context, Some(id));
         }
-        // The permission takes effect at once. In a large room, the clients are told in later turns of the media thread.
+    }
+
+    /// Sends a publisher's tracks no longer to participants outside its audience, with effect at once. Whether the audience is
+    /// another one than before.
+    fn restrict(&mut self, id: PeerId, audience: Audience) -> bool {
+        if self.peers.get(&id).is_none_or(|peer| peer.audience == audience) {
+            return false;
+        }
         for other in self.peers.values_mut() {
             let info = std::mem::take(&mut other.info);
             other.drop_subscriptions(|each| each.publisher == id && !audience.allows(&info, &each.track_sid));
@@ -273,7 +280,7 @@ impl Room {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.audience = audience;
         }
-        self.reconcile_others(context, Some(id));
+        true
     }
 
     /// Gives a participant other permissions, with effect at once.
@@ -431,6 +438,24 @@ mod tests {
             let _ = reply.send(denied);
         };
         assert!(matches!(engine.shared.media.run(work).await, Some(Ok(1))));
+    }
+
+    #[tokio::test]
+    async fn withdrawn_tracks_are_sent_no_longer_before_any_client_is_told() {
+        let engine = support::start();
+        let join = async |identity| Caller::join(engine.address(), ROOM, identity).await;
+        let (ann, ben, cas) = (join("ann").await, join("ben").await, join("cas").await);
+        let sid = ann.publish(MediaKind::Audio).await;
+        tokio::join!(ben.sees(std::slice::from_ref(&sid)), cas.sees(std::slice::from_ref(&sid)));
+        let work = |worker: &mut super::super::Worker, reply: tokio::sync::oneshot::Sender<_>| {
+            let sent = worker.among(ROOM, "ann", |room, _, ann| {
+                room.restrict(ann, audience(vec![allowed("ben", "", &[])]));
+                let sent = |identity| room.peers[&room.by_identity(identity).unwrap()].subscriptions.len();
+                Ok((sent("ben"), sent("cas")))
+            });
+            let _ = reply.send(sent);
+        };
+        assert!(matches!(engine.shared.media.run(work).await, Some(Ok((1, 0)))));
     }
 
     #[test]
