@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { ensureWheels } from './pip.mjs';
 import { Stop, cache, onPath, root, run, say } from './shell.mjs';
 
 export const profile = 'release';
@@ -23,8 +24,20 @@ function usesToolchain() {
   return process.report.getReport().header.glibcVersionRuntime !== undefined;
 }
 
+/** Builds for other Linux targets than this machine's: Zig is a C compiler and linker with the C libraries of all of them. */
+const zig = {
+  folder: path.join(cache, 'tools', 'zig-0.17.1'),
+  wheels: [
+    'ziglang==0.17.1 --hash=sha256:ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54',
+    'cargo-zigbuild==0.24.1 --hash=sha256:238a1ab54a95053a4eadc34775c81f795a8ad75f80bfed63f3f445f518102375',
+  ],
+};
+/** The glibc that Zig links for: the oldest one that Node.js 20 runs on. */
+const ZIG_GLIBC = '2.28';
+
 let hostTriple;
-function host() {
+/** This machine's target. */
+export function host() {
   if (!hostTriple) {
     if (!onPath('rustc')) throw new Stop('Rust is missing. Install it from rustup.rs, then run this command again.');
     hostTriple = /^host: (.+)$/m.exec(execFileSync('rustc', ['-vV'], { encoding: 'utf8', cwd: root }))[1];
@@ -49,6 +62,41 @@ export async function cargoEnv() {
     CXX_x86_64_unknown_linux_gnu: tool('g++'),
     AR_x86_64_unknown_linux_gnu: tool('ar'),
   };
+}
+
+/** The folder and the suffix that napi names after a target: `linux-x64-gnu` for `x86_64-unknown-linux-gnu`. @param {string} target */
+export function platformOf(target) {
+  const [cpu, , system, abi] = target.split('-');
+  const platform = { windows: 'win32' }[system] ?? system;
+  const arch = { x86_64: 'x64', aarch64: 'arm64', riscv64gc: 'riscv64' }[cpu] ?? cpu;
+  return [platform, arch, abi].filter(Boolean).join('-');
+}
+
+/**
+ * The options of `napi build` and the environment with which this machine builds for another target. Zig is used on Linux x64 with glibc for
+ * other Linux targets; any other combination needs a compiler for the target on the machine.
+ * @param {string} target
+ */
+export async function crossBuild(target) {
+  const env = await cargoEnv();
+  if (!usesToolchain() || !target.includes('-linux-')) return { env, options: ['--target', target] };
+  await ensureRustTarget(target);
+  if (!existsSync(zig.folder)) say('fetching Zig, which compiles and links for other targets (100 MB, about half a minute)');
+  await ensureWheels(zig.folder, zig.wheels);
+  const PATH = [path.join(zig.folder, 'bin'), process.env.PATH].join(path.delimiter);
+  const versioned = target.endsWith('-gnu') ? `${target}.${ZIG_GLIBC}` : target;
+  return {
+    env: { ...env, PATH, CARGO_ZIGBUILD_ZIG_PATH: path.join(zig.folder, 'ziglang/zig') },
+    options: ['--cross-compile', '--target', versioned],
+  };
+}
+
+/** The standard library of a target. */
+async function ensureRustTarget(target) {
+  const sysroot = execFileSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8', cwd: root }).trim();
+  if (existsSync(path.join(sysroot, 'lib/rustlib', target))) return;
+  if (!onPath('rustup')) throw new Stop(`Rust's standard library for ${target} is missing, and there is no rustup to install it.`);
+  await run(['rustup', 'target', 'add', target], { quiet: true });
 }
 
 async function ensureToolchain() {

@@ -1,6 +1,7 @@
 // npm run generate: npm/<platform>/, one package per target, each with the notices of what is linked into its addon.
 import { copyFileSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { platformOf } from './cargo.mjs';
 import { notices } from './notices.mjs';
 import { ensureNodeModules } from './setup.mjs';
 import { isMain, report, root, run } from './shell.mjs';
@@ -30,15 +31,7 @@ export async function generate() {
     writeFileSync(file, `${JSON.stringify(manifest, null, 2)}\n`);
     for (const name of licences) copyFileSync(path.join(root, name), path.join(packages, folder, name));
   }
-  for (const [target, text] of texts) writeFileSync(path.join(packages, folderOf(target), NOTICES), text);
-}
-
-/** The folder that napi names after a target: `x86_64-unknown-linux-gnu` is in `linux-x64-gnu`. */
-function folderOf(target) {
-  const [cpu, , system, abi] = target.split('-');
-  const platform = { linux: 'linux', darwin: 'darwin', windows: 'win32' }[system];
-  const arch = { x86_64: 'x64', aarch64: 'arm64' }[cpu];
-  return [platform, arch, abi].filter(Boolean).join('-');
+  for (const [target, text] of texts) writeFileSync(path.join(packages, platformOf(target), NOTICES), text);
 }
 
 if (isMain(import.meta.url)) {

@@ -1,7 +1,7 @@
 // Installs what a command needs and the machine lacks, and says so. Run by itself, it installs everything.
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
-import { build } from './build.mjs';
+import { addonOf, build } from './build.mjs';
 import { ensureWheels } from './pip.mjs';
 import server from './livekit-server.js';
 import { Stop, cache, isExecutable, isMain, onPath, report, root, run, say } from './shell.mjs';
@@ -23,18 +23,19 @@ export async function ensureNodeModules() {
   await run(['npm', 'ci'], { quiet: true });
 }
 
-/** The addon beside index.js, newer than everything it is made from. */
-export async function ensureAddon() {
+/** The addon of a target, this machine's by default, newer than everything it is made from. Returns its path. @param {string} [target] */
+export async function ensureAddon(target) {
   await ensureNodeModules();
-  if (addonIsFresh()) return;
-  say('building the addon (5 to 10 minutes the first time, else up to 3)');
-  await build();
+  const addon = addonOf(target);
+  if (isFresh(addon)) return addon;
+  say(`building ${path.basename(addon)} (5 to 10 minutes the first time, else up to 3)`);
+  await build(target);
+  return addon;
 }
 
-function addonIsFresh() {
-  const addon = readdirSync(root).find((name) => /^platform\..+\.node$/.test(name));
-  if (!addon) return false;
-  const built = statSync(path.join(root, addon)).mtimeMs;
+function isFresh(addon) {
+  if (!existsSync(addon)) return false;
+  const built = statSync(addon).mtimeMs;
   return sources().every((file) => statSync(file).mtimeMs <= built);
 }
 
