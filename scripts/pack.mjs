@@ -1,33 +1,44 @@
-// npm run pack: dist/ with the package and this machine's platform package, ready for `npm install`.
+// npm run pack: dist/ with the package and this machine's platform package, ready for `npm install`. `-- --target TRIPLE`, once or more often, adds
+// the platform packages of other targets.
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { host, platformOf } from './cargo.mjs';
 import { generate } from './generate.mjs';
 import { ensureAddon } from './setup.mjs';
 import { isMain, report, root, run, say } from './shell.mjs';
 
 export const dist = path.join(root, 'dist');
 
-/** Gives the paths of the two tarballs, the main package's first. */
-export async function pack() {
-  await ensureAddon();
+/**
+ * Returns the paths of the tarballs, the main package's first.
+ * @param {string[]} [targets] This machine's by default.
+ * @param {string} [folder] Emptied first.
+ */
+export async function pack(targets = [host()], folder = dist) {
+  const addons = [];
+  for (const target of targets) addons.push(await ensureAddon(target));
   await generate();
-  const addon = readdirSync(root).find((name) => /^platform\..+\.node$/.test(name));
-  const platform = path.join(root, 'npm', addon.split('.')[1]);
-  copyFileSync(path.join(root, addon), path.join(platform, addon));
-  rmSync(dist, { recursive: true, force: true });
-  mkdirSync(dist);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
   const main = stageMain();
   try {
-    return [await packFolder(main), await packFolder(platform)];
+    const tarballs = [await packFolder(main, folder)];
+    for (const [index, target] of targets.entries()) {
+      const platform = path.join(root, 'npm', platformOf(target));
+      copyFileSync(addons[index], path.join(platform, path.basename(addons[index])));
+      tarballs.push(await packFolder(platform, folder));
+    }
+    return tarballs;
   } finally {
     rmSync(main, { recursive: true });
   }
 }
 
-async function packFolder(folder) {
-  const printed = await run(['npm', 'pack', folder, '--json', '--pack-destination', dist], { quiet: true });
-  return path.join(dist, JSON.parse(printed)[0].filename);
+async function packFolder(source, folder) {
+  const printed = await run(['npm', 'pack', source, '--json', '--pack-destination', folder], { quiet: true });
+  return path.join(folder, JSON.parse(printed)[0].filename);
 }
 
 /**
@@ -47,7 +58,11 @@ function stageMain() {
 
 if (isMain(import.meta.url)) {
   try {
-    say(`packed: npm install ${(await pack()).join(' ')}`);
+    const { values } = parseArgs({ options: { target: { type: 'string', multiple: true, default: [] } } });
+    const [main, ...platforms] = await pack([...new Set([host(), ...values.target])]);
+    // npm rejects a dependency for another platform, and skips an optional one.
+    const commands = platforms.length > 1 ? [`npm install ${main}`, `npm install --save-optional ${platforms.join(' ')}`] : [`npm install ${main} ${platforms[0]}`];
+    say(`packed: ${commands.join(' && ')}`);
   } catch (error) {
     process.exitCode = report(error);
   }
