@@ -25,6 +25,9 @@ const frameworks = { ...shared, displayName: 'frameworks', testMatch: ['<rootDir
 /** Released LiveKit clients on the embedded engine. Not part of a plain `jest` run, because it installs them. */
 const clients = { ...shared, displayName: 'clients', testMatch: ['<rootDir>/__test__/clients/*.test.js'] };
 
+/** The packed package on targets other than this machine's. Not part of a plain `jest` run, because it builds their addons. */
+const targets = { ...shared, displayName: 'targets', testMatch: ['<rootDir>/__test__/targets/*.test.js'] };
+
 const isAskedFor = ({ displayName }) => process.argv.slice(2).some((argument) => argument.includes(displayName));
 
 /** Files right in __test__ need the addon alone; those in __test__/server start real servers. */
@@ -39,6 +42,6 @@ module.exports = {
       testMatch: ['<rootDir>/__test__/server/**/*.test.js'],
       globalSetup: '<rootDir>/scripts/jest-server-setup.mjs',
     },
-    ...[conformance, examples, frameworks, clients].filter(isAskedFor),
+    ...[conformance, examples, frameworks, clients, targets].filter(isAskedFor),
   ],
 };

@@ -100,17 +100,28 @@ export async function ensureGoProgram(sources, binary, title) {
   utimesSync(binary, now, now);
 }
 
-/** Debian packages of the programs whose package has another name. */
-const PACKAGES = { ip: 'iproute2', unshare: 'util-linux' };
-
+/** Debian packages of the programs and files whose package has another name. */
+const PACKAGES = {
+  ip: 'iproute2',
+  unshare: 'util-linux',
+  'qemu-aarch64': 'qemu-user',
+  '/usr/aarch64-linux-gnu/lib/libstdc++.so.6': 'libstdc++6-arm64-cross',
+};
 /** The programs that the tests start besides LiveKit's. */
-export async function ensurePrograms() {
-  const missing = ['redis-server', 'faketime', 'openssl', 'chromium', 'firefox-esr', 'ip', 'unshare'].filter((program) => !onPath(program));
+const PROGRAMS = ['redis-server', 'faketime', 'openssl', 'chromium', 'firefox-esr', 'ip', 'unshare'];
+/** What runs the addons of other targets: a root folder for musl, QEMU and glibc for arm64. */
+export const EMULATION = ['unshare', 'qemu-aarch64', '/usr/aarch64-linux-gnu/lib/libstdc++.so.6'];
+
+const isInstalled = (name) => (path.isAbsolute(name) ? existsSync(name) : onPath(name));
+
+/** @param {string[]} [names] Programs, and files by their absolute paths. */
+export async function ensurePrograms(names = PROGRAMS) {
+  const missing = names.filter((name) => !isInstalled(name));
   if (missing.length === 0) return;
   const packages = missing.map((program) => PACKAGES[program] ?? program);
   const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
-  if (!onPath('apt-get')) throw new Stop(`Missing on the PATH: ${missing.join(', ')}. Install them, then run this command again.`);
-  if (process.getuid() !== 0) throw new Stop(`Missing on the PATH: ${missing.join(', ')}. Type: sudo apt-get update && sudo ${command}`);
+  if (!onPath('apt-get')) throw new Stop(`Missing: ${missing.join(', ')}. Install them, then run this command again.`);
+  if (process.getuid() !== 0) throw new Stop(`Missing: ${missing.join(', ')}. Type: sudo apt-get update && sudo ${command}`);
   say(`installing ${missing.join(', ')} (up to 2 minutes)`);
   // At run level 1 the package does not start a Redis of its own.
   const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };

@@ -39,12 +39,13 @@ const steps = {
   examples: () => jest(['--selectProjects', 'examples']),
   frameworks: () => jest(['--selectProjects', 'frameworks']),
   clients: () => jest(['--selectProjects', 'clients']),
+  'other targets': () => jest(['--selectProjects', 'targets']),
   'push to talk': () => cargoTest(['--workspace', '--test', 'forwarding', '--', '--ignored']),
   conformance,
   package: checkPackage,
 };
 
-const matrix = ['frameworks', 'clients', 'push to talk'];
+const matrix = ['frameworks', 'clients', 'other targets', 'push to talk'];
 const all = Object.keys(steps).filter((name) => !['addon', 'cargo unit tests', 'jest, without servers', ...matrix].includes(name));
 const chosen = {
   '--fast': ['npm packages', 'rustfmt', 'oxlint', 'addon', 'clippy', 'cargo unit tests', 'jest, without servers'],
