@@ -1,12 +1,14 @@
 'use strict';
-// The example apps: their commands, and how they are served. CommonJS, because jest loads it inside its sandbox; examples.mjs installs and
-// builds them.
+// The example apps: where they run, their commands, and how they are served. CommonJS, because jest loads it inside its sandbox; examples.mjs
+// installs and builds them.
 const { readFileSync } = require('node:fs');
 const path = require('node:path');
 const { HOST, answersHttp, freeTcpPorts, launch, startOnFreePorts, untilReady } = require('./processes.js');
 
-/** What visitors of a production build type, as it is told when it is built. */
+/** The address that visitors of a production build type. */
 const BUILT_ORIGIN = 'https://huddle.example';
+/** The headers of proxy-headers.js, as adapter-node is told of them. */
+const PROXY = { PROTOCOL_HEADER: 'x-forwarded-proto', HOST_HEADER: 'x-forwarded-host' };
 /** A dev server translates everything before its first answer. */
 const DEV_READY_MS = 60_000;
 
@@ -14,23 +16,28 @@ const DEV_READY_MS = 60_000;
  * @typedef {'react-router' | 'sveltekit'} Name
  * @typedef {object} App
  * @property {string} title
+ * @property {string} code The folder of its sources.
  * @property {string[]} build A package, its command and the arguments; the same for the others.
  * @property {string[]} dev
  * @property {string[]} serve As `build`, or a file of the app alone.
  * @property {string[]} client Folders of the build that browsers get.
+ * @property {string} [origin] ORIGIN for the build; by default none.
  */
 
 /** @type {Record<Name, App>} */
 const apps = {
   'react-router': {
     title: 'React Router',
+    code: 'app',
     build: ['@react-router/dev', 'react-router', 'build'],
     dev: ['@react-router/dev', 'react-router', 'dev'],
     serve: ['@react-router/serve', 'react-router-serve', 'build/server/index.js'],
     client: ['build/client'],
+    origin: BUILT_ORIGIN,
   },
   sveltekit: {
     title: 'SvelteKit',
+    code: 'src',
     build: ['vite', 'vite', 'build'],
     dev: ['vite', 'vite', 'dev'],
     serve: ['build/index.js'],
@@ -38,8 +45,15 @@ const apps = {
   },
 };
 
-/** @param {string} name */
-const folderOf = (name) => path.join(__dirname, '../examples', name);
+const [major, minor] = process.versions.node.split('.').map(Number);
+/** React Router 8 needs Node.js 22.22, SvelteKit 3 needs 22.17. On older versions the apps run on React Router 7 and SvelteKit 2. */
+const isOldNode = major < 22 || (major === 22 && minor < 22);
+
+/** The app as it is committed, for the frameworks' current majors. @param {string} name */
+const sourceOf = (name) => path.join(__dirname, '../examples', name);
+
+/** Where this Node.js runs the app: in place, or in a copy for the older majors. @param {Name} name */
+const folderOf = (name) => (isOldNode ? path.join(__dirname, '../.cache/node20', name) : sourceOf(name));
 
 /** The arguments for node. npm's own links to commands are not scripts everywhere. @param {string} folder @param {string[]} command */
 function argumentsOf(folder, [program, bin, ...args]) {
@@ -66,7 +80,10 @@ function startExample(name, { env, port, folder = folderOf(name), node = process
   return startOnFreePorts(async () => {
     const [free] = port === undefined ? await freeTcpPorts(1) : [port];
     const url = `http://${HOST}:${free}`;
-    const started = launch(node, argumentsOf(folder, apps[name].serve), { HOST, PORT: String(free), ORIGIN: url, ...env }, { cwd: folder });
+    // adapter-node 6 takes the address from headers, its older versions and React Router from ORIGIN.
+    const proxy = name === 'sveltekit' && !isOldNode;
+    const command = [...(proxy ? ['--require', path.join(__dirname, 'proxy-headers.js')] : []), ...argumentsOf(folder, apps[name].serve)];
+    const started = launch(node, command, { HOST, PORT: String(free), ORIGIN: url, ...(proxy && PROXY), ...env }, { cwd: folder });
     await untilReady(started, () => answersHttp(free, (status) => status === 200));
     return { ...started, url };
   });
@@ -87,4 +104,4 @@ function startDevServer(name, { env, port, folder = folderOf(name), node = proce
   });
 }
 
-module.exports = { BUILT_ORIGIN, apps, argumentsOf, folderOf, startDevServer, startExample };
+module.exports = { BUILT_ORIGIN, apps, argumentsOf, folderOf, sourceOf, startDevServer, startExample };

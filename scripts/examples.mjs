@@ -1,6 +1,6 @@
 // Installs and builds the example apps as a user does, from the packed tarballs, and only where something has changed.
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import examples from './example-server.js';
 import { dist, pack } from './pack.mjs';
@@ -9,11 +9,12 @@ import { root, run, say } from './shell.mjs';
 
 /** @typedef {import('./example-server.js').Name} Name */
 
-export const { apps, folderOf, startExample } = examples;
-const { BUILT_ORIGIN } = examples;
+export const { apps, folderOf, sourceOf, startExample } = examples;
 
 /** What tools make in an app's folder. */
 const MADE = new Set(['node_modules', 'build', '.react-router', '.svelte-kit']);
+/** SvelteKit 2 needs no declarations of variables. */
+const NOT_FOR_OLD_NODE = ['src/env.ts'];
 const PACKED = ['package.json', 'index.js', 'index.d.ts', 'edge.js', 'binding.js', 'binding.d.ts', 'bin', 'facade'];
 
 /**
@@ -29,6 +30,43 @@ export function filesOf(folder) {
     const file = path.join(folder, entry.name);
     return entry.isDirectory() ? filesOf(file) : [file];
   });
+}
+
+/**
+ * Makes `target` a copy of the files in `sources`; of files with the same path, the last one is taken. What tools made in `target` stays.
+ * @param {string} target
+ * @param {string[]} sources
+ * @param {string[]} [except] Paths of files to leave out.
+ */
+export function copyApp(target, sources, except = []) {
+  mkdirSync(target, { recursive: true });
+  const wanted = new Map(sources.flatMap((source) => filesOf(source).map((file) => [path.relative(source, file), file])));
+  for (const name of except) wanted.delete(path.normalize(name));
+  for (const file of filesOf(target)) if (!wanted.has(path.relative(target, file))) rmSync(file);
+  for (const [name, file] of wanted) {
+    const copy = path.join(target, name);
+    // A dev server takes a write for an edit.
+    if (!existsSync(copy) || !readFileSync(copy).equals(readFileSync(file))) cpSync(file, copy);
+  }
+}
+
+/** On an older Node.js, brings the copy of an app up to date: the app with the files for the frameworks' older majors. @param {Name} name */
+function copyForOldNode(name) {
+  if (folderOf(name) !== sourceOf(name)) copyApp(folderOf(name), [sourceOf(name), sourceOf(`node20/${name}`)], NOT_FOR_OLD_NODE);
+}
+
+/** On an older Node.js, copies each edit of the app's code. Returns the function that ends it. @param {Name} name */
+export function followEdits(name) {
+  if (folderOf(name) === sourceOf(name)) return () => {};
+  const watcher = watch(path.join(sourceOf(name), apps[name].code), { recursive: true }, () => {
+    try {
+      copyForOldNode(name);
+    } catch (error) {
+      // An editor has removed its temporary file, which is another event.
+      if (error.code !== 'ENOENT') throw error;
+    }
+  });
+  return () => watcher.close();
 }
 
 /** One text for what is in the files and where they are. @param {string[]} files */
@@ -78,19 +116,22 @@ export async function ensureInstalled(folder, title, env) {
 }
 
 /** Builds an app for production. @param {Name} name @param {string} folder @param {{ node?: string, origin?: string }} [how] */
-export async function ensureBuilt(name, folder, { node = process.execPath, origin = BUILT_ORIGIN } = {}) {
+export async function ensureBuilt(name, folder, { node = process.execPath, origin = apps[name].origin } = {}) {
   const stamp = path.join(folder, 'node_modules/.built');
   const installed = readFileSync(path.join(folder, 'node_modules/.installed'), 'utf8');
   const hash = `${hashOf(filesOf(folder))} ${installed} ${origin}`;
   if (isStamped(stamp, hash) && existsSync(path.join(folder, 'build'))) return;
   say(`building ${path.relative(root, folder)} (about 10 s)`);
-  const env = { ...planted, NODE_ENV: 'production', ORIGIN: origin };
+  const env = { ...planted, NODE_ENV: 'production', ...(origin && { ORIGIN: origin }) };
   await run([node, ...examples.argumentsOf(folder, apps[name].build)], { cwd: folder, env, quiet: true });
   writeFileSync(stamp, hash);
 }
 
 /** @param {Name} name */
-export const ensureExample = (name) => ensureInstalled(folderOf(name), `the ${apps[name].title} app`);
+export async function ensureExample(name) {
+  copyForOldNode(name);
+  await ensureInstalled(folderOf(name), `the ${apps[name].title} app`);
+}
 
 /** @param {Name} name */
 export async function buildExample(name) {

@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { ensureInstalled, ensureTarballs } from './examples.mjs';
-import { NEXT_NODE, ensureNode } from './next.mjs';
+import { NEWER_NODE, ensureNode, environmentOf } from './newer-node.mjs';
 import { isMain, report, root } from './shell.mjs';
 
 const sources = path.join(root, '__test__/frameworks');
@@ -12,15 +12,13 @@ const apps = path.join(os.tmpdir(), 'maravilla-frameworks');
 
 /** @returns {Promise<{ node: string, tarballs: string[], folders: Record<string, string> }>} `node`: a Node.js that is new enough for Nuxt, Astro and TanStack Start. */
 export async function ensureFrameworks() {
-  const node = await ensureNode(NEXT_NODE);
-  // npm runs on the first Node.js on the PATH.
-  const env = { PATH: [path.dirname(node), process.env.PATH].join(path.delimiter) };
+  const node = await ensureNode(NEWER_NODE);
   const folders = {};
   for (const name of readdirSync(sources).filter((name) => statSync(path.join(sources, name)).isDirectory())) {
     const folder = path.join(apps, name);
     mkdirSync(folder, { recursive: true });
     cpSync(path.join(sources, name), folder, { recursive: true });
-    await ensureInstalled(folder, `the app for ${name}`, env);
+    await ensureInstalled(folder, `the app for ${name}`, environmentOf(node));
     folders[name] = folder;
   }
   return { node, tarballs: await ensureTarballs(), folders };

@@ -2,7 +2,7 @@
 // PORT is where it looks for a free port first.
 import net from 'node:net';
 import examples from './example-server.js';
-import { apps, ensureExample, folderOf } from './examples.mjs';
+import { apps, ensureExample, folderOf, followEdits } from './examples.mjs';
 import processes from './processes.js';
 import { ensureNodeModules } from './setup.mjs';
 import { Stop, report } from './shell.mjs';
@@ -86,7 +86,9 @@ async function start() {
     throw new Stop(`The dev server of examples/${name} does not run; what it printed stands above.`);
   });
   console.log(banner(name, port, text));
+  const unfollow = followEdits(name);
   await new Promise((resolve) => app.child.once('close', resolve));
+  unfollow();
   process.exitCode = app.child.exitCode ?? 1;
 }
 

@@ -1,4 +1,4 @@
-import type { User } from '$lib/server/session';
+import type { User } from '#lib/server/session.ts';
 
 declare global {
   namespace App {

@@ -1,5 +1,5 @@
-import { BAD_NAME, SWITCHED_OFF, isGroupId, openMedia, readHuddles } from '$lib/server/huddles';
-import { localPath, signIn, signOut } from '$lib/server/session';
+import { BAD_NAME, SWITCHED_OFF, isGroupId, openMedia, readHuddles } from '#lib/server/huddles.ts';
+import { localPath, signIn, signOut } from '#lib/server/session.ts';
 import { fail, redirect } from '@sveltejs/kit';
 import type { Actions, PageServerLoad } from './$types';
 

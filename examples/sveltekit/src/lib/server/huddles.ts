@@ -1,4 +1,4 @@
-import { building, dev } from '$app/environment';
+import { building, dev } from '$app/env';
 import { type MediaRoomInfoSettings, type MediaService, isMediaError } from '@maravilla-labs/platform';
 import { platform } from './platform';
 import type { User } from './session';

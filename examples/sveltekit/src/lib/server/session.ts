@@ -1,7 +1,7 @@
 import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto';
-import { building, dev } from '$app/environment';
-import { env } from '$env/dynamic/private';
+import { building, dev } from '$app/env';
 import type { Cookies } from '@sveltejs/kit';
+import { env } from './env';
 
 /** Who somebody is in this app. The id is the identity in every call, and never comes from the client. */
 export interface User {

@@ -1,5 +1,5 @@
-import { answer, streamHuddles } from '$lib/server/huddles';
-import { requireUser } from '$lib/server/session';
+import { answer, streamHuddles } from '#lib/server/huddles.ts';
+import { requireUser } from '#lib/server/session.ts';
 import type { RequestHandler } from './$types';
 
 export const GET: RequestHandler = ({ locals, request }) =>

@@ -1,4 +1,4 @@
-import { BAD_NAME, isGroupId } from '$lib/server/huddles';
+import { BAD_NAME, isGroupId } from '#lib/server/huddles.ts';
 import { error, redirect } from '@sveltejs/kit';
 import type { PageServerLoad } from './$types';
 

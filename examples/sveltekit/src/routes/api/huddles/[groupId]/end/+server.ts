@@ -1,5 +1,5 @@
-import { answer, requireMedia, requireSpeaker, roomOf } from '$lib/server/huddles';
-import { requireUser } from '$lib/server/session';
+import { answer, requireMedia, requireSpeaker, roomOf } from '#lib/server/huddles.ts';
+import { requireUser } from '#lib/server/session.ts';
 import type { RequestHandler } from './$types';
 
 /** Ends the huddle for everyone. Whoever is in it to speak may do so. */

@@ -1,6 +1,6 @@
-import type { Ticket } from '$lib/call';
-import { answer, requireMedia, roomOf, settings } from '$lib/server/huddles';
-import { requireUser } from '$lib/server/session';
+import type { Ticket } from '#lib/call.ts';
+import { answer, requireMedia, roomOf, settings } from '#lib/server/huddles.ts';
+import { requireUser } from '#lib/server/session.ts';
 import type { RequestHandler } from './$types';
 
 /**

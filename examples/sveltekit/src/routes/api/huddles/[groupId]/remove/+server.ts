@@ -1,5 +1,5 @@
-import { answer, refuse, requireMedia, requireSpeaker, roomOf } from '$lib/server/huddles';
-import { requireUser } from '$lib/server/session';
+import { answer, refuse, requireMedia, requireSpeaker, roomOf } from '#lib/server/huddles.ts';
+import { requireUser } from '#lib/server/session.ts';
 import { isMediaError } from '@maravilla-labs/platform';
 import type { RequestHandler } from './$types';
 

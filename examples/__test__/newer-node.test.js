@@ -1,6 +1,7 @@
 'use strict';
 
-// The packed package on newer Node versions, and the apps' sources on the frameworks' next majors.
+// The packed package on newer Node.js versions, and the apps on the frameworks' current majors. All their other tests run there in
+// `npm run test:matrix`.
 
 const { execFile } = require('node:child_process');
 const path = require('node:path');
@@ -25,23 +26,23 @@ const USE = `
 `;
 
 /** @type {{ nodes: Record<string, string>, node: string, apps: Record<string, { folder: string, port: number }> }} */
-let next;
+let newer;
 
 beforeAll(async () => {
-  const { stdout } = await run(process.execPath, [path.join(__dirname, '../../scripts/next.mjs')]);
-  next = JSON.parse(stdout.trim().split('\n').at(-1));
+  const { stdout } = await run(process.execPath, [path.join(__dirname, '../../scripts/newer-node.mjs')]);
+  newer = JSON.parse(stdout.trim().split('\n').at(-1));
 }, READY_MS);
 
 it.each(['22', '24'])('the packed package runs on Node %s', async (major) => {
-  const { stdout } = await run(next.nodes[major], ['--input-type=module', '--eval', USE], { cwd: folderOf('react-router') });
+  const { stdout } = await run(newer.nodes[major], ['--input-type=module', '--eval', USE], { cwd: folderOf('react-router') });
   expect(JSON.parse(stdout)).toEqual({ node: major, room: 'r', status: 200, media: 'undefined' });
 });
 
-describe.each(/** @type {const} */ (['react-router', 'sveltekit']))('%s on its next major, on Node 24', (name) => {
+describe.each(/** @type {const} */ (['react-router', 'sveltekit']))('%s on its current major, on Node 24', (name) => {
   const browsers = openBrowsers(['chromium']);
   const house = setHouse(browsers, async () => {
     const { env } = await providers['the embedded engine']();
-    const app = await startExample(name, { env: { SESSION_SECRET, ...env }, ...next.apps[name], node: next.node });
+    const app = await startExample(name, { env: { SESSION_SECRET, ...env }, ...newer.apps[name], node: newer.node });
     return { app };
   });
 
