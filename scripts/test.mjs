@@ -7,6 +7,7 @@ import { cargoEnv, profile } from './cargo.mjs';
 import { conformance } from './conformance.mjs';
 import { generate, generatedFiles } from './generate.mjs';
 import { jest, ranSome } from './jest.mjs';
+import { NEWER_NODE, ensureNode, environmentOf } from './newer-node.mjs';
 import { pack } from './pack.mjs';
 import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms, ensureServers } from './setup.mjs';
 import { report, root, run, say } from './shell.mjs';
@@ -37,6 +38,7 @@ const steps = {
   jest: () => jest(),
   'jest, without servers': () => jest(['--selectProjects', 'fast']),
   examples: () => jest(['--selectProjects', 'examples']),
+  'examples on a newer Node.js': examplesOnNewerNode,
   frameworks: () => jest(['--selectProjects', 'frameworks']),
   clients: () => jest(['--selectProjects', 'clients']),
   'other targets': () => jest(['--selectProjects', 'targets']),
@@ -45,7 +47,7 @@ const steps = {
   package: checkPackage,
 };
 
-const matrix = ['frameworks', 'clients', 'other targets', 'push to talk'];
+const matrix = ['frameworks', 'examples on a newer Node.js', 'clients', 'other targets', 'push to talk'];
 const all = Object.keys(steps).filter((name) => !['addon', 'cargo unit tests', 'jest, without servers', ...matrix].includes(name));
 const chosen = {
   '--fast': ['npm packages', 'rustfmt', 'oxlint', 'addon', 'clippy', 'cargo unit tests', 'jest, without servers'],
@@ -87,6 +89,12 @@ async function cargoTest(options, env) {
   }
   count.stories = output.match(/^---- .+ stdout ----\n\n.+\n.*/gm) ?? [];
   return ranSome(count, failure);
+}
+
+/** All tests of the example apps on the frameworks' current majors, whatever Node.js runs this. */
+async function examplesOnNewerNode() {
+  const node = await ensureNode(NEWER_NODE);
+  return jest(['--selectProjects', 'examples', '--testPathIgnorePatterns', 'newer-node'], environmentOf(node));
 }
 
 async function checkPackage() {
