@@ -14,13 +14,25 @@ const file = (url, more = '') => `LIVEKIT_URL=${url}\nLIVEKIT_API_KEY=key\nLIVEK
 
 /** Frameworks differ in how .env reaches the app. */
 const FRAMEWORKS = {
-  'hands .env over as a module (SvelteKit)': {
+  'exports .env as an object (SvelteKit 2)': {
     plugin: `{
       name: 'env',
       resolveId: (id) => (id === '$env/dynamic/private' ? '\\0env' : undefined),
       load: (id) => (id === '\\0env' ? \`export const env = \${JSON.stringify(loadEnv('development', root, ['LIVEKIT_', 'MARAVILLA_']))};\` : undefined),
     }`,
     call: (more) => `import { env } from '$env/dynamic/private';\nexport const open = () => getPlatform({ ${more}env });`,
+  },
+  'exports each variable of .env (SvelteKit 3)': {
+    plugin: `{
+      name: 'env',
+      resolveId: (id) => (id === '$app/env/private' ? '\\0env' : undefined),
+      load: (id) => {
+        if (id !== '\\0env') return undefined;
+        const variables = Object.entries(loadEnv('development', root, ['LIVEKIT_', 'MARAVILLA_']));
+        return variables.map(([name, value]) => 'export const ' + name + ' = ' + JSON.stringify(value) + ';').join('\\n');
+      },
+    }`,
+    call: (more) => `import * as env from '$app/env/private';\nexport const open = () => getPlatform({ ${more}env });`,
   },
   'puts .env into process.env': {
     plugin: `{ name: 'env', configResolved: () => void Object.assign(process.env, parseEnv(readFileSync(file, 'utf8'))) }`,
