@@ -224,7 +224,7 @@ export interface PlatformOptions {
    * another region only if it has 5000 or more.
    */
   timeoutMs?: number | undefined;
-  /** Read in place of `process.env`: pass SvelteKit's `$env/dynamic/private`, which keeps `.env` out of `process.env`. */
+  /** Read in place of `process.env`: pass SvelteKit's `$app/env/private` or `$env/dynamic/private`, because it keeps `.env` out of `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
   /** An option of the hosted platform; accepted so that existing code compiles. No effect. */
   devServerUrl?: string | undefined;

@@ -98,6 +98,8 @@ function* tableFaults() {
   yield* differences('option', declaredOptions, rows('Configuration').flatMap(([, option]) => names(option)));
   const declaredVariables = [...options.matchAll(/`((?:LIVEKIT|MARAVILLA)_\w+)`/g)].map(([, name]) => name);
   yield* differences('variable', declaredVariables, rows('Configuration').flatMap(([variable]) => names(variable)));
+  const inSvelteKit = read('examples/sveltekit/src/env.ts');
+  for (const name of declaredVariables) if (!inSvelteKit.includes(`  ${name}:`)) yield `examples/sveltekit/src/env.ts: ${name} is missing`;
 
   const codes = /type MediaErrorCode =(.*?);/s.exec(declarations)[1];
   const declaredCodes = [...codes.matchAll(/'(\w+)'/g)].map(([, code]) => code);

@@ -1,2 +1,3 @@
-// As SvelteKit declares it.
-export declare const env: { [key: `PUBLIC_${string}`]: undefined; [key: `${string}`]: string | undefined };
+// As SvelteKit 3 generates it from the app's own src/env.ts.
+export declare const NODE_ENV: string | undefined;
+export declare const LIVEKIT_URL: string | undefined;
