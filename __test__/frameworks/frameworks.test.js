@@ -50,7 +50,9 @@ async function call(cwd, [program, ...args]) {
   const server = launch(program, args, env, { cwd });
   try {
     await untilReady(server, () => answersHttp(port, (status) => status < 500), SERVE_MS);
-    const response = await fetch(`http://${HOST}:${port}/api/call`, { method: 'POST' });
+    // Without a type, SvelteKit takes the request for a form of another site.
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`http://${HOST}:${port}/api/call`, { method: 'POST', headers, body: '{}' });
     const text = await response.text();
     if (response.status !== 200) throw new Error(`${response.status} ${text}\n${server.logs()}`);
     return JSON.parse(text);
@@ -75,6 +77,16 @@ describe('frameworks', () => {
     expect(await call(deployed(path.join(ready.folders.nuxt, '.output')), [ready.node, 'server/index.mjs'])).toEqual(TEA);
   }, BUILD_MS);
 
+  test('Nitro as a Vite plugin, its output by itself', async () => {
+    await build('nitro', ['vite', 'build']);
+    expect(await call(deployed(path.join(ready.folders.nitro, '.output')), [ready.node, 'server/index.mjs'])).toEqual(TEA);
+  }, BUILD_MS);
+
+  test('SvelteKit, whose adapter bundles the package unless it is in dependencies', async () => {
+    await build('sveltekit', ['vite', 'build']);
+    expect(await call(ready.folders.sveltekit, [ready.node, 'build/index.js'])).toEqual(TEA);
+  }, BUILD_MS);
+
   test('Astro', async () => {
     await build('astro', ['astro', 'build']);
     expect(await call(ready.folders.astro, [ready.node, 'dist/server/entry.mjs'])).toEqual(TEA);
@@ -94,6 +106,7 @@ describe('bundlers', () => {
     ['esbuild to CommonJS', ['esbuild', 'serve.js', '--bundle', '--platform=node', '--outfile=dist/esbuild.cjs'], 'dist/esbuild.cjs'],
     ['esbuild to ES modules', ['esbuild', 'serve.js', '--bundle', '--platform=node', '--format=esm', BANNER, '--outfile=dist/esbuild.mjs'], 'dist/esbuild.mjs'],
     ['rollup', ['rollup', '--config'], 'dist/rollup.mjs'],
+    ['Vite with ssr.noExternal', ['vite', 'build'], 'dist/vite.mjs'],
     ['webpack', ['webpack', '--mode=production', '--target=node20', '--entry=./serve.js', '--output-path=dist', '--output-filename=webpack.cjs'], 'dist/webpack.cjs'],
     ['bun build', ['bun', 'build', 'serve.js', '--target=node', '--outfile=dist/bun.mjs'], 'dist/bun.mjs'],
     ['deno bundle', ['deno', 'bundle', 'serve.js', '-o', 'dist/deno.mjs'], 'dist/deno.mjs'],
