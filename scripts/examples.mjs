@@ -63,9 +63,11 @@ export function followEdits(name) {
       copyForOldNode(name);
     } catch (error) {
       // An editor has removed its temporary file, which is another event.
-      if (error.code !== 'ENOENT') throw error;
+      if (error.code !== 'ENOENT') console.error(error);
     }
   });
+  // A watched folder is gone, as after a change of branches.
+  watcher.on('error', (error) => console.error(error));
   return () => watcher.close();
 }
 
@@ -81,16 +83,15 @@ const isStamped = (stamp, hash) => existsSync(stamp) && readFileSync(stamp, 'utf
 
 /** The two tarballs, no older than what is in them. @returns {Promise<string[]>} */
 export async function ensureTarballs() {
-  await ensureAddon();
-  const addon = readdirSync(root).filter((name) => /^platform\..+\.node$/.test(name));
-  const files = [...PACKED, ...addon].flatMap((name) => {
+  const addon = path.basename(await ensureAddon());
+  const files = [...PACKED, addon].flatMap((name) => {
     const file = path.join(root, name);
     return statSync(file).isDirectory() ? filesOf(file) : [file];
   });
   const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));
   const names = existsSync(dist) ? readdirSync(dist).filter((name) => name.endsWith('.tgz')) : [];
-  // The main package's name is the beginning of the other's.
-  const tarballs = names.map((name) => path.join(dist, name)).sort((a, b) => a.length - b.length);
+  const packages = ['platform', `platform-${addon.split('.')[1]}`];
+  const tarballs = packages.flatMap((each) => names.filter((name) => new RegExp(`^maravilla-labs-${each}-\\d`).test(name)).map((name) => path.join(dist, name)));
   if (tarballs.length === 2 && tarballs.every((file) => statSync(file).mtimeMs >= newest)) return tarballs;
   say('packing the package');
   return pack();
@@ -122,7 +123,7 @@ export async function ensureBuilt(name, folder, { node = process.execPath, origi
   const hash = `${hashOf(filesOf(folder))} ${installed} ${origin}`;
   if (isStamped(stamp, hash) && existsSync(path.join(folder, 'build'))) return;
   say(`building ${path.relative(root, folder)} (about 10 s)`);
-  const env = { ...planted, NODE_ENV: 'production', ...(origin && { ORIGIN: origin }) };
+  const env = { ...planted, NODE_ENV: 'production', ORIGIN: origin };
   await run([node, ...examples.argumentsOf(folder, apps[name].build)], { cwd: folder, env, quiet: true });
   writeFileSync(stamp, hash);
 }

@@ -4,7 +4,6 @@ import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { host, platformOf } from './cargo.mjs';
 import { generate } from './generate.mjs';
 import { ensureAddon } from './setup.mjs';
 import { isMain, report, root, run, say } from './shell.mjs';
@@ -13,21 +12,21 @@ export const dist = path.join(root, 'dist');
 
 /**
  * Returns the paths of the tarballs, the main package's first.
- * @param {string[]} [targets] This machine's by default.
+ * @param {string[]} [targets] Further targets than this machine's.
  * @param {string} [folder] Emptied first.
  */
-export async function pack(targets = [host()], folder = dist) {
-  const addons = [];
-  for (const target of targets) addons.push(await ensureAddon(target));
+export async function pack(targets = [], folder = dist) {
+  const addons = new Set([await ensureAddon()]);
+  for (const target of targets) addons.add(await ensureAddon(target));
   await generate();
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const main = stageMain();
   try {
     const tarballs = [await packFolder(main, folder)];
-    for (const [index, target] of targets.entries()) {
-      const platform = path.join(root, 'npm', platformOf(target));
-      copyFileSync(addons[index], path.join(platform, path.basename(addons[index])));
+    for (const addon of addons) {
+      const platform = path.join(root, 'npm', path.basename(addon).split('.')[1]);
+      copyFileSync(addon, path.join(platform, path.basename(addon)));
       tarballs.push(await packFolder(platform, folder));
     }
     return tarballs;
@@ -59,7 +58,7 @@ function stageMain() {
 if (isMain(import.meta.url)) {
   try {
     const { values } = parseArgs({ options: { target: { type: 'string', multiple: true, default: [] } } });
-    const [main, ...platforms] = await pack([...new Set([host(), ...values.target])]);
+    const [main, ...platforms] = await pack(values.target);
     // npm rejects a dependency for another platform, and skips an optional one.
     const commands = platforms.length > 1 ? [`npm install ${main}`, `npm install --save-optional ${platforms.join(' ')}`] : [`npm install ${main} ${platforms[0]}`];
     say(`packed: ${commands.join(' && ')}`);

@@ -26,7 +26,9 @@ export async function ensureNodeModules() {
 /** The addon of a target, this machine's by default, newer than everything it is made from. Returns its path. @param {string} [target] */
 export async function ensureAddon(target) {
   await ensureNodeModules();
-  const addon = addonOf(target);
+  const own = readdirSync(root).find((name) => /^platform\..+\.node$/.test(name));
+  // Without asking for the name, which only Rust knows: where the addon is there, Rust may be missing.
+  const addon = target === undefined && own ? path.join(root, own) : addonOf(target);
   if (isFresh(addon)) return addon;
   say(`building ${path.basename(addon)} (5 to 10 minutes the first time, else up to 3)`);
   await build(target);

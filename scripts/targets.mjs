@@ -3,7 +3,7 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { addonOf } from './build.mjs';
-import { host, platformOf } from './cargo.mjs';
+import { platformOf } from './cargo.mjs';
 import { pack } from './pack.mjs';
 import { ensureWheels } from './pip.mjs';
 import { EMULATION, ensurePrograms } from './setup.mjs';
@@ -86,7 +86,7 @@ async function ensureMusl() {
 async function ensureTargets() {
   if (process.platform !== 'linux' || process.arch !== 'x64') throw new Stop('Addons of other targets are tested on Linux x64 only.');
   await ensurePrograms(EMULATION);
-  const tarballs = await pack([host(), ...Object.keys(TARGETS)], path.join(work, 'dist'));
+  const tarballs = await pack(Object.keys(TARGETS), path.join(work, 'dist'));
   const apps = {};
   for (const [target, each] of Object.entries(TARGETS)) {
     const platform = platformOf(target);
