@@ -76,6 +76,38 @@ test(
   CODECS_MS,
 );
 
+/** Whether a session description has NACK for Opus. @param {string} sdp */
+function hasNack(sdp) {
+  const [, opus] = /^a=rtpmap:(\d+) opus\//m.exec(sdp) ?? [];
+  return sdp.split(/\r?\n/).includes(`a=rtcp-fb:${opus} nack`);
+}
+
+test.each(/** @type {const} */ (['chromium', 'firefox']))('over two peer connections, sound without redundancy has NACK in %s', async (browser) => {
+  const room = newRoom();
+  const ann = await join({ room, identity: 'ann', publish: [sound({ name: 'plain', red: false })] });
+  const ben = await join({ room, identity: 'ben', browser, options: { singlePeerConnection: false } });
+  await ben.hears('ann', 'plain');
+  const { offer, answer } = await ben.run((here) => {
+    const { remoteDescription, localDescription } = here.room.engine.pcManager.subscriber.pc;
+    return { offer: remoteDescription.sdp, answer: localDescription.sdp };
+  });
+  expect({ offer: hasNack(offer), answer: hasNack(answer) }).toEqual({ offer: true, answer: true });
+  await ann.publishes(sound({ name: 'redundant', red: true }));
+  await Promise.all(['plain', 'redundant'].map((name) => ben.hears('ann', name)));
+  await ann.unpublishes('plain');
+  await ben.missesTracksOf('ann', ['plain']);
+  await ann.publishes(sound({ name: 'again', red: true }));
+  await Promise.all(['redundant', 'again'].map((name) => ben.hears('ann', name)));
+});
+
+test('over two peer connections, sound with redundancy has no NACK', async () => {
+  const room = newRoom();
+  await join({ room, identity: 'ann', publish: [sound({ red: true })] });
+  const ben = await join({ room, identity: 'ben', options: { singlePeerConnection: false } });
+  await ben.hears('ann', 'sound');
+  expect(hasNack(await ben.run((here) => here.room.engine.pcManager.subscriber.pc.remoteDescription.sdp))).toBe(false);
+});
+
 test('with DTX silence takes next to no packets, without it as many as sound', async () => {
   const room = newRoom();
   const ann = await join({ room, identity: 'ann' });

@@ -58,9 +58,23 @@ fn codec(mime: &str) -> proto::Codec {
     proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() }
 }
 
-/// Whether a client reports a subscribed track only when a packet of it arrives, as Pion does.
-pub(super) fn needs_first_packet(client: &proto::ClientInfo) -> bool {
-    client.sdk() == Sdk::Go
+/// What a client expects of the tracks that it is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reception {
+    /// It reports a subscribed track only when a packet of it arrives, as Pion does.
+    pub(super) needs_first_packet: bool,
+    /// It reads Opus with redundancy (RED), as livekit-server decides it.
+    pub(super) reads_red: bool,
+}
+
+impl Reception {
+    pub(super) fn of(client: &proto::ClientInfo) -> Self {
+        let without_red = ["firefox", "firefox mobile", "safari"];
+        Self {
+            needs_first_packet: client.sdk() == Sdk::Go,
+            reads_red: !without_red.iter().any(|browser| client.browser.eq_ignore_ascii_case(browser)),
+        }
+    }
 }
 
 fn version(text: &str) -> Vec<u32> {

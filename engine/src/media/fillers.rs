@@ -45,7 +45,7 @@ impl Room {
     /// Sends a participant stand-ins for the tracks that it waits for the first packet of.
     pub(super) fn fill_silent_tracks(&mut self, context: &mut Context<'_>, id: PeerId) {
         let now = context.io.now;
-        let Some(peer) = self.peers.get(&id).filter(|peer| peer.needs_first_packet) else { return };
+        let Some(peer) = self.peers.get(&id).filter(|peer| peer.reception.needs_first_packet) else { return };
         let is_due = |each: &&Subscription| each.is_ready && each.fill_until.is_some_and(|until| now < until);
         let format = |each: &Subscription| {
             let track = self.peers.get(&each.publisher)?.tracks.iter().find(|track| track.id == each.track)?;

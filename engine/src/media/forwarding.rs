@@ -15,6 +15,7 @@ use super::layers::{Clock, LayerName, Layers, Wanted};
 use super::peer::Peer;
 use super::publishing::Track;
 use super::red;
+use super::retransmission::{RetransmissionBuffer, SentPacket};
 use super::rewrite::{Rewriter, Vp8};
 use super::room::{Context, Room};
 use super::sdp::Role;
@@ -87,10 +88,17 @@ pub(super) struct Subscription {
     vp8: Vp8,
     /// The payload type for that of the publisher; `None` if the client has no such codec.
     payload: Option<(Pt, Option<PayloadType>)>,
+    /// For a track with NACK for Opus.
+    pub(super) retransmission: Option<RetransmissionBuffer>,
 }
 
 impl Subscription {
-    pub(super) fn new(publisher: &Peer, track: &Track, wanted: Wanted) -> Self {
+    /// A participant's subscription to a publisher's track.
+    pub(super) fn new(subscriber: &Peer, publisher: &Peer, track: &Track, wanted: Wanted) -> Self {
+        let is_red = track.info.mime_type.eq_ignore_ascii_case("audio/red");
+        let has_nack = track.kind == MediaKind::Audio
+            && subscriber.subscriber.is_some()
+            && !(is_red && subscriber.reception.reads_red);
         let clock_rate = if track.kind == MediaKind::Audio { 48_000 } else { 90_000 };
         Self {
             track: track.id,
@@ -108,6 +116,7 @@ impl Subscription {
             rewriter: Rewriter::new(clock_rate, FIRST_NUMBER),
             vp8: Vp8::default(),
             payload: None,
+            retransmission: has_nack.then(RetransmissionBuffer::default),
         }
     }
 
@@ -117,7 +126,7 @@ impl Subscription {
     }
 
     pub(super) fn role(&self) -> Role {
-        Role::Sends { stream: self.stream(), track: self.track_sid.clone() }
+        Role::Sends { stream: self.stream(), track: self.track_sid.clone(), nack: self.retransmission.is_some() }
     }
 
     /// Whether it is to begin, or to go on with that layer, with this packet.
@@ -300,6 +309,18 @@ impl Peer {
             }
             None => (pt.plain, packet.payload.clone()),
         };
+        if let Some(buffer) = &mut each.retransmission {
+            buffer.push(SentPacket {
+                pt,
+                seq: out.seq,
+                time: out.time,
+                at: arrived.now,
+                marker: packet.header.marker,
+                audio_level: arrived.extensions.audio_level,
+                voice_activity: arrived.extensions.voice_activity,
+                payload: payload.clone(),
+            });
+        }
         let patch = (arrived.codec.spec.codec == Codec::Vp8).then(|| each.vp8.map(&packet.payload)).flatten();
         let mut write = RtpWrite::new(pt, out.seq.into(), out.time, arrived.now, payload)
             .marker(packet.header.marker)

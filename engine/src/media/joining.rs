@@ -11,7 +11,7 @@ use proto::leave_request::Action;
 use proto::participant_info::{Kind, State};
 use proto::signal_response::Message;
 
-use super::client_configuration::SectionReuse;
+use super::client_configuration::{Reception, SectionReuse};
 use super::data::Mail;
 use super::negotiation::Negotiation;
 use super::outbox::Outbox;
@@ -184,7 +184,7 @@ impl Room {
             auto_subscribe: true,
             ..proto::ConnectionSettings::default()
         });
-        let needs_first_packet = request.client_info.as_ref().is_some_and(client_configuration::needs_first_packet);
+        let reception = Reception::of(request.client_info.as_ref().unwrap_or(&proto::ClientInfo::default()));
         let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
         let ways = if self.over_tcp.contains(&joined.participant.identity) { Ways::Tcp } else { Ways::All };
         let configuration = request.client_info.as_ref().and_then(client_configuration::of);
@@ -215,7 +215,7 @@ impl Room {
             denied: Vec::new(),
             plis: HashMap::new(),
             mail: Mail::default(),
-            needs_first_packet,
+            reception,
             sif_trailer: rand::random(),
             quality: Quality::default(),
             token: TokenState::new(context.io.now),

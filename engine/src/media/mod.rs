@@ -31,6 +31,7 @@ mod permissions;
 mod publishing;
 mod quality;
 mod red;
+mod retransmission;
 mod rewrite;
 mod room;
 mod sdp;

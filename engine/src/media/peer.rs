@@ -8,6 +8,7 @@ use livekit_protocol as proto;
 use proto::signal_response::Message;
 
 use super::bucket::TokenBucket;
+use super::client_configuration::Reception;
 use super::data::Mail;
 use super::forwarding::{Subscription, TrackId};
 use super::joining::{Credentials, TokenState};
@@ -60,8 +61,7 @@ pub(super) struct Peer {
     /// How many PLIs it has caused, by track.
     pub(super) plis: HashMap<TrackId, TokenBucket>,
     pub(super) mail: Mail,
-    /// Whether its client reports a subscribed track when the first packet arrives.
-    pub(super) needs_first_packet: bool,
+    pub(super) reception: Reception,
     /// Ends packets that the engine makes itself, which end-to-end encryption does not apply to.
     pub(super) sif_trailer: [u8; 16],
     pub(super) quality: Quality,

@@ -242,7 +242,7 @@ impl Room {
                 due.insert(track.id);
                 if !subscribed.contains(&track.id) {
                     let wanted = peer.settings.get(sid).copied().unwrap_or_default();
-                    added.push(Subscription::new(publisher, track, wanted));
+                    added.push(Subscription::new(peer, publisher, track, wanted));
                 }
             }
         }

@@ -61,8 +61,9 @@ pub(crate) struct Pending<'a> {
 /// What becomes of a section of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// We send a track on it. White space in the names is left out.
-    Sends { stream: String, track: String },
+    /// We send a track on it. White space in the names is left out. `nack`: the client may report lost packets of Opus, and the
+    /// packets have no header extension whose value depends on the time of sending.
+    Sends { stream: String, track: String, nack: bool },
     /// Nothing is sent on it yet. The client has to hear `inactive`: were it told of a track once, no later msid would
     /// give it another.
     Idle,
@@ -139,9 +140,16 @@ pub(crate) fn rewrite(answer: &str, plan: &Plan) -> String {
         match mid_of(part).and_then(|mid| plan.get(&mid)) {
             None => out.push_str(part),
             Some(Role::Idle) => edit(part, &mut out, idle),
-            Some(Role::Sends { stream, track }) => {
+            Some(Role::Sends { stream, track, nack: false }) => {
                 let msid = format!("msid:{} {}", token(stream), token(track));
                 edit(part, &mut out, |line| Some(sends(line, &msid)));
+            }
+            Some(Role::Sends { stream, track, nack: true }) => {
+                let msid = format!("msid:{} {}", token(stream), token(track));
+                let formats = without_nack(part, payload_types(part, "opus"));
+                edit(part, &mut out, |line| {
+                    (!is_extension_of_sending(line)).then(|| with_nack(sends(line, &msid), &formats))
+                });
             }
             Some(Role::Receives { codec, dtx, stereo }) => {
                 let preferred =
@@ -176,6 +184,28 @@ fn sends<'a>(line: &'a str, msid: &str) -> Cow<'a, str> {
         "a=sendonly".into()
     } else {
         line.into()
+    }
+}
+
+/// The payload types that have no NACK yet.
+fn without_nack<'a>(part: &str, mut formats: Vec<&'a str>) -> Vec<&'a str> {
+    let is_nack = |format: &str, (of, feedback): (&str, &str)| of == format && feedback.trim_end() == "nack";
+    formats.retain(|format| !attributes(part, "a=rtcp-fb:").any(|feedback| is_nack(format, feedback)));
+    formats
+}
+
+/// Whether the line declares a header extension that changes with each sending of a packet: its time or number in the transport,
+/// or the section, which str0m names until the first receiver report.
+fn is_extension_of_sending(line: &str) -> bool {
+    const CHANGING: [&str; 3] = ["abs-send-time", "transport-wide-cc-extensions-01", "sdes:mid"];
+    line.starts_with("a=extmap:") && CHANGING.iter().any(|name| line.trim_end().ends_with(name))
+}
+
+/// The line, and after the `rtpmap` of one of those payload types NACK.
+fn with_nack<'a>(line: Cow<'a, str>, formats: &[&str]) -> Cow<'a, str> {
+    match attribute(&line, "a=rtpmap:") {
+        Some((format, _)) if formats.contains(&format) => format!("{line}\r\na=rtcp-fb:{format} nack").into(),
+        _ => line,
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid, Rids};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpPacket, Ssrc};
+use str0m::rtp::rtcp::{NackEntry, Rtcp};
+use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RawPacket, RtpPacket, Ssrc};
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
@@ -43,6 +44,11 @@ pub(super) enum Happening {
         packet: Box<RtpPacket>,
     },
     KeyframeWanted(Mid),
+    /// The client reports lost packets of Opus.
+    Nack {
+        mid: Mid,
+        entries: Vec<NackEntry>,
+    },
     Data {
         reliable: bool,
         bytes: Vec<u8>,
@@ -121,6 +127,8 @@ impl Transport {
             .set_extension(DEPENDENCY_DESCRIPTOR_ID, descriptor)
             .set_sctp_max_message_size(MAX_MESSAGE_BYTES)
             .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
+            // The only way in which str0m hands on NACKs.
+            .enable_raw_packets(side == Side::Subscriber)
             .set_stats_interval(Some(STATS_INTERVAL))
             .build(io.now);
         let mut transport = Self {
@@ -349,6 +357,7 @@ impl Transport {
                 let (mid, rid) = self.source(packet.header.ssrc)?;
                 Some(Happening::Packet { mid, rid, packet: Box::new(packet) })
             }
+            Event::RawPacket(packet) => self.nack(&packet),
             Event::KeyframeRequest(request) => Some(Happening::KeyframeWanted(request.mid)),
             Event::ChannelData(data) => {
                 if self.raw_channels.contains(&data.id) {
@@ -393,6 +402,14 @@ impl Transport {
             }
             _ => None,
         }
+    }
+
+    /// The NACK in a raw packet, if it concerns audio. str0m itself retransmits video.
+    fn nack(&mut self, packet: &RawPacket) -> Option<Happening> {
+        let RawPacket::RtcpRx(Rtcp::Nack(nack)) = packet else { return None };
+        let mid = self.rtc.direct_api().stream_tx(&nack.ssrc)?.mid();
+        let is_audio = self.rtc.media(mid).is_some_and(|media| media.kind() == MediaKind::Audio);
+        is_audio.then(|| Happening::Nack { mid, entries: nack.reports.iter().copied().collect() })
     }
 
     /// Which section and layer a source belongs to.

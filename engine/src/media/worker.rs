@@ -737,6 +737,7 @@ impl Room {
         match happening {
             Happening::Packet { mid, rid, packet } => self.forward(context, id, (mid, rid), &packet),
             Happening::KeyframeWanted(mid) => self.on_picture_loss(context, id, mid),
+            Happening::Nack { mid, entries } => self.retransmit(context, id, mid, &entries),
             Happening::Data { reliable, bytes } => self.take_data(context, id, reliable, &bytes),
             Happening::RawData(bytes) => self.on_raw_data(context, id, bytes),
             Happening::Connected => self.connected(context, id),

@@ -15,6 +15,7 @@ mod first_packets;
 mod keyframes;
 mod quality;
 mod recycling;
+mod retransmission;
 mod sections;
 mod settings;
 

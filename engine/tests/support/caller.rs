@@ -13,12 +13,12 @@ use prost::Message as _;
 use proto::signal_request::Message as Ask;
 use proto::signal_response::Message as Told;
 use serde_json::{Value, json};
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::format::{Codec, PayloadParams};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{RtpWrite, Ssrc};
+use str0m::rtp::{ExtensionValues, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc};
@@ -39,6 +39,9 @@ const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 /// What a caller does with each datagram before it goes out; what it gives is sent instead.
 pub type Tamper = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
 
+/// Says whether a datagram is read.
+pub type Filter = Box<dyn FnMut(&[u8]) -> bool + Send>;
+
 /// How somebody calls.
 pub struct Call {
     pub identity: String,
@@ -50,6 +53,8 @@ pub struct Call {
     pub address: SocketAddr,
     /// Changes the join request.
     pub wishes: Box<dyn FnOnce(&mut proto::JoinRequest) + Send>,
+    /// Subscribes over a second peer connection, which the engine offers, and publishes nothing.
+    pub has_two: bool,
 }
 
 impl Call {
@@ -57,7 +62,7 @@ impl Call {
         let wishes = Box::new(|_: &mut proto::JoinRequest| ());
         let address = (Ipv4Addr::LOCALHOST, 0).into();
         let (identity, room) = (identity.to_owned(), room.to_owned());
-        Self { identity, room, kind: "standard", rtc: rtc_config(), address, wishes }
+        Self { identity, room, kind: "standard", rtc: rtc_config(), address, wishes, has_two: false }
     }
 }
 
@@ -95,6 +100,8 @@ pub struct State {
     pub media: Option<SocketAddr>,
     /// The engine's last answer.
     pub answer: String,
+    /// The engine's last offer.
+    pub offer: String,
     deadline: Instant,
     says: mpsc::UnboundedSender<Message>,
     /// What was said over signalling, but for what is answered at once.
@@ -123,8 +130,10 @@ pub struct State {
     pub arrivals: HashMap<Mid, usize>,
     /// The source of the last one, by section.
     sources: HashMap<Mid, Ssrc>,
-    /// The numbers of the first and of the last of them.
+    /// The number of the first of them, and the highest one.
     pub numbers: HashMap<Mid, (u64, u64)>,
+    /// The header extensions of the last one, by section.
+    pub extensions: HashMap<Mid, ExtensionValues>,
     /// The tracks, by section.
     pub tracks: HashMap<String, String>,
     /// The engine's answers, if they are kept.
@@ -140,7 +149,7 @@ pub struct State {
     pub is_forgetful: bool,
     pub tamper: Option<Tamper>,
     /// Which datagrams are read; the others are lost.
-    pub reads: fn(&[u8]) -> bool,
+    pub reads: Filter,
 }
 
 /// A token to join with.
@@ -158,7 +167,11 @@ pub fn packed(request: &proto::JoinRequest) -> String {
 
 /// Opens a signalling connection.
 pub async fn dial(engine: SocketAddr, token: &str, join_request: &str) -> Option<WebSocketStream<TcpStream>> {
-    let url = format!("ws://{engine}/rtc/v1?access_token={token}&join_request={}", join_request.replace('=', "%3D"));
+    dial_path(engine, &format!("/rtc/v1?access_token={token}&join_request={}", join_request.replace('=', "%3D"))).await
+}
+
+async fn dial_path(engine: SocketAddr, path: &str) -> Option<WebSocketStream<TcpStream>> {
+    let url = format!("ws://{engine}{path}");
     let stream = TcpStream::connect(engine).await.unwrap();
     tokio_tungstenite::client_async(url, stream).await.ok().map(|(socket, _)| socket)
 }
@@ -173,13 +186,18 @@ impl Caller {
 
     /// Joins, if it is let in.
     pub async fn call(engine: SocketAddr, call: Call) -> Option<Self> {
-        let Call { identity, room, kind, rtc, address, wishes } = call;
+        let Call { identity, room, kind, rtc, address, wishes, has_two } = call;
         let socket = Arc::new(UdpSocket::bind(address).await.unwrap());
         let address = socket.local_addr().unwrap();
         let mut rtc = Box::new(rtc.build(Instant::now()));
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let (says, said) = mpsc::unbounded_channel();
         let mut state = State::new(rtc, socket.clone(), address, says);
+        let token = ticket(&room, &identity, kind);
+        if has_two {
+            let signals = dial_path(engine, &format!("/rtc?access_token={token}&protocol=15&auto_subscribe=1")).await?;
+            return Some(Self::carried(identity, state, (signals, said), socket));
+        }
         let mut request = proto::JoinRequest {
             client_info: Some(proto::ClientInfo { protocol: 17, ..Default::default() }),
             connection_settings: Some(proto::ConnectionSettings { auto_subscribe: true, ..Default::default() }),
@@ -187,11 +205,20 @@ impl Caller {
             ..proto::JoinRequest::default()
         };
         wishes(&mut request);
-        let signals = dial(engine, &ticket(&room, &identity, kind), &packed(&request)).await?;
+        let signals = dial(engine, &token, &packed(&request)).await?;
+        Some(Self::carried(identity, state, (signals, said), socket))
+    }
+
+    fn carried(
+        identity: String,
+        state: State,
+        signalling: (WebSocketStream<TcpStream>, mpsc::UnboundedReceiver<Message>),
+        socket: Arc<UdpSocket>,
+    ) -> Self {
         let state = Arc::new(Mutex::new(state));
         let (news, work) = (Arc::<Notify>::default(), Arc::<Notify>::default());
-        let carried = carry(state.clone(), (signals, said), socket, news.clone(), work.clone());
-        Some(Self { identity, state, news, work, task: tokio::spawn(carried) })
+        let carried = carry(state.clone(), signalling, socket, news.clone(), work.clone());
+        Self { identity, state, news, work, task: tokio::spawn(carried) }
     }
 
     /// Does something with it, and sends what comes of that.
@@ -358,6 +385,7 @@ impl State {
             address,
             media: None,
             answer: String::new(),
+            offer: String::new(),
             deadline: Instant::now(),
             says,
             heard: Vec::new(),
@@ -376,6 +404,7 @@ impl State {
             arrivals: HashMap::new(),
             sources: HashMap::new(),
             numbers: HashMap::new(),
+            extensions: HashMap::new(),
             tracks: HashMap::new(),
             answers: None,
             channels: HashMap::new(),
@@ -385,7 +414,7 @@ impl State {
             is_deaf: false,
             is_forgetful: false,
             tamper: None,
-            reads: |_| true,
+            reads: Box::new(|_| true),
         }
     }
 
@@ -584,6 +613,7 @@ impl State {
         };
         match response.message.unwrap() {
             Told::Answer(answer) => self.take_answer(answer),
+            Told::Offer(offer) => self.take_offer(&offer),
             Told::MediaSectionsRequirement(required) => {
                 self.due.0 += required.num_audios;
                 self.due.1 += required.num_videos;
@@ -598,15 +628,7 @@ impl State {
     fn take_answer(&mut self, answer: proto::SessionDescription) {
         let Some(pending) = self.pending.take() else { return };
         self.answer.clone_from(&answer.sdp);
-        let is_candidate = |line: &str| line.starts_with("a=candidate:");
-        let own = format!(" {} ", self.address.ip());
-        let is_here = |line: &str| line.contains(" udp ") && line.contains(&own);
-        let here = answer.sdp.lines().find(|line| is_candidate(line) && is_here(line));
-        let port = here.and_then(|here| here.split(' ').nth(5)?.parse().ok());
-        self.media = port.map(|port| (self.address.ip(), port).into());
-        // Nothing leaves the machine.
-        let lines = answer.sdp.split_inclusive('\n').filter(|line| !is_candidate(line) || is_here(line));
-        let sdp = SdpAnswer::from_sdp_string(&lines.collect::<String>()).unwrap();
+        let sdp = SdpAnswer::from_sdp_string(&self.nearest(&answer.sdp)).unwrap();
         match self.rtc.sdp_api().accept_answer(pending, sdp) {
             Ok(()) => self.tracks.clone_from(&answer.mid_to_track_id),
             Err(error) => panic!("{error}: {}", answer.sdp),
@@ -620,6 +642,31 @@ impl State {
             answers.push(answer);
         }
         self.negotiate();
+    }
+
+    fn take_offer(&mut self, offer: &proto::SessionDescription) {
+        self.offer.clone_from(&offer.sdp);
+        self.tracks.clone_from(&offer.mid_to_track_id);
+        let sdp = SdpOffer::from_sdp_string(&self.nearest(&offer.sdp)).unwrap();
+        let sdp = self.rtc.sdp_api().accept_offer(sdp).unwrap().to_sdp_string();
+        self.say(Ask::Answer(proto::SessionDescription {
+            r#type: "answer".to_owned(),
+            sdp,
+            id: offer.id,
+            ..Default::default()
+        }));
+    }
+
+    /// The engine's description with its candidates on the caller's address alone, so that nothing leaves the machine. Its port is
+    /// where the engine takes media.
+    fn nearest(&mut self, sdp: &str) -> String {
+        let is_candidate = |line: &str| line.starts_with("a=candidate:");
+        let own = format!(" {} ", self.address.ip());
+        let is_here = |line: &str| line.contains(" udp ") && line.contains(&own);
+        let here = sdp.lines().find(|line| is_candidate(line) && is_here(line));
+        let port = here.and_then(|here| here.split(' ').nth(5)?.parse().ok());
+        self.media = port.map(|port| (self.address.ip(), port).into());
+        sdp.split_inclusive('\n').filter(|line| !is_candidate(line) || is_here(line)).collect()
     }
 
     fn receive(&mut self, source: SocketAddr, bytes: &[u8]) {
@@ -668,7 +715,9 @@ impl State {
                 if let Some(mid) = mid.filter(|_| !packet.payload.is_empty()) {
                     *self.packets.entry(mid).or_default() += 1;
                     let number = *packet.seq_no;
-                    self.numbers.entry(mid).or_insert((number, number)).1 = number;
+                    let (_, last) = self.numbers.entry(mid).or_insert((number, number));
+                    *last = number.max(*last);
+                    self.extensions.insert(mid, packet.header.ext_vals);
                 }
             }
             _ => (),

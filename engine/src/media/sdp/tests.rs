@@ -153,7 +153,7 @@ fn an_idle_section_tells_of_no_track() {
 #[test]
 fn a_section_we_send_on_names_the_track_in_each_place() {
     let answer = answer(&mut rtc(false), &offer("chromium", "1-join"));
-    let role = Role::Sends { stream: "PA_x|a b\r\na=c".into(), track: "TR_v".into() };
+    let role = Role::Sends { stream: "PA_x|a b\r\na=c".into(), track: "TR_v".into(), nack: false };
     let rewritten = rewrite(&answer, &plan("", vec![("3", role)]));
     let sending = section_of(&rewritten, "3");
     assert!(sending.contains("\r\na=msid:PA_x|aba=c TR_v\r\n"), "no name breaks a line: {sending}");
@@ -277,7 +277,8 @@ fn case() -> impl Strategy<Value = (String, Plan)> {
         dtx,
         stereo,
     });
-    let sends = any::<(String, String)>().prop_map(|(stream, track)| Role::Sends { stream, track });
+    let sends = any::<(String, String, bool)>();
+    let sends = sends.prop_map(|(stream, track, nack)| Role::Sends { stream, track, nack });
     let role = prop_oneof![Just(Role::Idle), sends, receives];
     let roles = prop::collection::hash_map((0..12_u8).prop_map(|mid| Mid::from(mid.to_string().as_str())), role, 0..8);
     (text, harm, roles).prop_map(|(text, harm, roles)| {
@@ -345,7 +346,7 @@ fn plan(offer: &str, roles: Vec<(&'static str, Role)>) -> Plan {
 }
 
 fn tracks(track: &str) -> Role {
-    Role::Sends { stream: format!("PA_someone|{track}"), track: track.to_owned() }
+    Role::Sends { stream: format!("PA_someone|{track}"), track: track.to_owned(), nack: false }
 }
 
 fn receives(codec: &str) -> Role {
