@@ -21,6 +21,7 @@ const DEV_READY_MS = 60_000;
  * @property {string[]} dev
  * @property {string[]} serve As `build`, or a file of the app alone.
  * @property {string[]} client Folders of the build that browsers get.
+ * @property {string} [condition] An export condition that Node.js needs for the dev server.
  * @property {string} [origin] ORIGIN for the build; by default none.
  */
 
@@ -33,6 +34,8 @@ const apps = {
     dev: ['@react-router/dev', 'react-router', 'dev'],
     serve: ['@react-router/serve', 'react-router-serve', 'build/server/index.js'],
     client: ['build/client'],
+    // Without it, React Router 8 starts itself again in a further process, which can outlive this one.
+    condition: 'development',
     origin: BUILT_ORIGIN,
   },
   sveltekit: {
@@ -54,6 +57,13 @@ const sourceOf = (name) => path.join(__dirname, '../examples', name);
 
 /** Where this Node.js runs the app: in place, or in a copy for the older majors. @param {Name} name */
 const folderOf = (name) => (isOldNode ? path.join(__dirname, '../.cache/node20', name) : sourceOf(name));
+
+/** The arguments for node that start the dev server. @param {Name} name @param {string} folder @param {number} port */
+function devArguments(name, folder, port) {
+  const { condition, dev } = apps[name];
+  const conditions = condition && !isOldNode ? [`--conditions=${condition}`] : [];
+  return [...conditions, ...argumentsOf(folder, [...dev, '--host', HOST, '--port', String(port), '--strictPort'])];
+}
 
 /** The arguments for node. npm's own links to commands are not scripts everywhere. @param {string} folder @param {string[]} command */
 function argumentsOf(folder, [program, bin, ...args]) {
@@ -97,11 +107,10 @@ function startExample(name, { env, port, folder = folderOf(name), node = process
 function startDevServer(name, { env, port, folder = folderOf(name), node = process.execPath } = {}) {
   return startOnFreePorts(async () => {
     const [free] = port === undefined ? await freeTcpPorts(1) : [port];
-    const command = [...apps[name].dev, '--host', HOST, '--port', String(free), '--strictPort'];
-    const started = launch(node, argumentsOf(folder, command), env, { cwd: folder });
+    const started = launch(node, devArguments(name, folder, free), env, { cwd: folder });
     await untilReady(started, () => answersHttp(free, (status) => status === 200), DEV_READY_MS);
     return { ...started, url: `http://${HOST}:${free}` };
   });
 }
 
-module.exports = { BUILT_ORIGIN, apps, argumentsOf, folderOf, sourceOf, startDevServer, startExample };
+module.exports = { BUILT_ORIGIN, apps, argumentsOf, devArguments, folderOf, sourceOf, startDevServer, startExample };

@@ -78,8 +78,8 @@ async function start() {
   await ensureExample(name);
   const folder = folderOf(name);
   const port = await freePort();
-  const command = [...apps[name].dev, '--host', HOST, '--port', String(port), '--strictPort'];
-  const app = processes.launch(process.execPath, examples.argumentsOf(folder, command), { ...process.env, ...env }, { cwd: folder, isShown: true });
+  const command = examples.devArguments(name, folder, port);
+  const app = processes.launch(process.execPath, command, { ...process.env, ...env }, { cwd: folder, isShown: true });
   // Ctrl-C is how this ends when all is well.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => app.stop().then(() => process.exit(0)));
   await processes.untilReady(app, () => answers(`http://${HOST}:${port}`), READY_MS).catch(() => {
