@@ -58,12 +58,12 @@ fn codec(mime: &str) -> proto::Codec {
     proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() }
 }
 
-/// What a client expects of the tracks that it is sent.
+/// How a client receives subscribed tracks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reception {
     /// It reports a subscribed track only when a packet of it arrives, as Pion does.
     pub(super) needs_first_packet: bool,
-    /// It reads Opus with redundancy (RED), as livekit-server decides it.
+    /// It supports Opus with redundancy (RED), by the same rule as in livekit-server.
     pub(super) reads_red: bool,
 }
 

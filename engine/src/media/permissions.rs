@@ -266,8 +266,7 @@ impl Room {
         }
     }
 
-    /// Sends a publisher's tracks no longer to participants outside its audience, with effect at once. Whether the audience is
-    /// another one than before.
+    /// Stops sending a publisher's tracks to participants outside the audience at once. Returns whether the audience has changed.
     fn restrict(&mut self, id: PeerId, audience: Audience) -> bool {
         if self.peers.get(&id).is_none_or(|peer| peer.audience == audience) {
             return false;
@@ -441,7 +440,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn withdrawn_tracks_are_sent_no_longer_before_any_client_is_told() {
+    async fn media_of_a_withdrawn_track_stops_before_any_client_is_told() {
         let engine = support::start();
         let join = async |identity| Caller::join(engine.address(), ROOM, identity).await;
         let (ann, ben, cas) = (join("ann").await, join("ben").await, join("cas").await);

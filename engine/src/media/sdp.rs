@@ -187,21 +187,21 @@ fn sends<'a>(line: &'a str, msid: &str) -> Cow<'a, str> {
     }
 }
 
-/// The payload types that have no NACK yet.
+/// Those of the payload types that have no NACK in the section yet.
 fn without_nack<'a>(part: &str, mut formats: Vec<&'a str>) -> Vec<&'a str> {
     let is_nack = |format: &str, (of, feedback): (&str, &str)| of == format && feedback.trim_end() == "nack";
     formats.retain(|format| !attributes(part, "a=rtcp-fb:").any(|feedback| is_nack(format, feedback)));
     formats
 }
 
-/// Whether the line declares a header extension that changes with each sending of a packet: its time or number in the transport,
-/// or the section, which str0m names until the first receiver report.
+/// Whether the line declares a header extension whose value differs between a packet and its retransmission: the send time, the
+/// transport-wide sequence number, or the mid, which str0m sends only until the first receiver report.
 fn is_extension_of_sending(line: &str) -> bool {
     const CHANGING: [&str; 3] = ["abs-send-time", "transport-wide-cc-extensions-01", "sdes:mid"];
     line.starts_with("a=extmap:") && CHANGING.iter().any(|name| line.trim_end().ends_with(name))
 }
 
-/// The line, and after the `rtpmap` of one of those payload types NACK.
+/// Adds NACK after the `rtpmap` of one of the payload types; returns other lines unchanged.
 fn with_nack<'a>(line: Cow<'a, str>, formats: &[&str]) -> Cow<'a, str> {
     match attribute(&line, "a=rtpmap:") {
         Some((format, _)) if formats.contains(&format) => format!("{line}\r\na=rtcp-fb:{format} nack").into(),
