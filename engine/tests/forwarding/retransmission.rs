@@ -35,13 +35,19 @@ async fn join(engine: SocketAddr, identity: &str, rtc: RtcConfig, has_two: bool)
     caller
 }
 
+/// A publisher of Opus with or without redundancy, a subscriber with a second peer connection, and the `sid` of the track.
+async fn subscribe(engine: SocketAddr, redundant: bool) -> (Caller, Caller, String) {
+    let ann = join(engine, "ann", opus(redundant), false).await;
+    let sid = ann.publish(MediaKind::Audio).await;
+    let ben = join(engine, "ben", opus_with_nack(), true).await;
+    ben.sees(std::slice::from_ref(&sid)).await;
+    (ann, ben, sid)
+}
+
 #[tokio::test]
 async fn a_lost_packet_is_retransmitted_after_a_nack() {
     let engine = start();
-    let ann = join(engine.address(), "ann", opus(false), false).await;
-    let sid = ann.publish(MediaKind::Audio).await;
-    let ben = join(engine.address(), "ben", opus_with_nack(), true).await;
-    ben.sees(std::slice::from_ref(&sid)).await;
+    let (_ann, ben, sid) = subscribe(engine.address(), false).await;
     let is_lost = Arc::new(AtomicBool::new(false));
     let loses_one = is_lost.clone();
     let before = ben.act(|state| {
@@ -65,10 +71,7 @@ async fn a_lost_packet_is_retransmitted_after_a_nack() {
 #[tokio::test]
 async fn a_section_with_nack_has_no_extensions_that_change_with_each_sending() {
     let engine = start();
-    let ann = join(engine.address(), "ann", opus(false), false).await;
-    let sid = ann.publish(MediaKind::Audio).await;
-    let ben = join(engine.address(), "ben", opus_with_nack(), true).await;
-    ben.sees(std::slice::from_ref(&sid)).await;
+    let (_ann, ben, sid) = subscribe(engine.address(), false).await;
     let (offer, extensions) = ben.act(|state| {
         let mid = state.section(&sid).unwrap();
         (state.offer.clone(), state.extensions[&mid].clone())
@@ -80,9 +83,6 @@ async fn a_section_with_nack_has_no_extensions_that_change_with_each_sending() {
 #[tokio::test]
 async fn a_track_with_redundancy_has_no_nack() {
     let engine = start();
-    let ann = join(engine.address(), "ann", opus(true), false).await;
-    let sid = ann.publish(MediaKind::Audio).await;
-    let ben = join(engine.address(), "ben", opus_with_nack(), true).await;
-    ben.sees(std::slice::from_ref(&sid)).await;
+    let (_ann, ben, _) = subscribe(engine.address(), true).await;
     assert!(!ben.act(|state| state.offer.contains(NACK)));
 }
