@@ -12,13 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::token::Keys;
 use crate::budget::Budget;
 use crate::clock::Now;
+use crate::config::Limits;
 use crate::http;
-use crate::limits::Limits;
-use crate::media::{Media, Outgoing};
-use crate::rooms::Rooms;
-use crate::token::Keys;
+use crate::registry::rooms::Rooms;
+use crate::session::{Media, Outgoing};
 use crate::work::{self, Work};
 
 /// How many connections get a turn before sockets and the media thread's messages are looked at again. With tokio's 61, few

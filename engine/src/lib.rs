@@ -2,38 +2,46 @@
 //! and the server API over HTTP. It knows nothing of Node, of environment variables, or of who calls it.
 //!
 //! - [`Engine`]: starts, serves and ends one server; its rooms can be used without HTTP.
-//! - [`rooms`]: what rooms are and when they end. No clock, no lock, no network.
-//! - [`revocation`]: which tokens a deleted room still takes.
-//! - [`token`]: whether a token is good.
-//! - `http`: the server API, and the clients' signalling connections.
-//! - `media`: participants, and what they send each other.
+//! - [`rooms`], [`revocation`] (`registry`): rooms and participants as the server API sees them, and which tokens a deleted
+//!   room still takes. No clock, no lock, no network.
+//! - [`token`] (`auth`): verifies and signs access tokens.
+//! - `http`: HTTP connections, the server API, and the checks before a client connects.
+//! - `signal`: signalling connections (WebSockets).
+//! - `session`: the media thread: rooms, participants, subscriptions, publications, negotiation and data messages.
+//! - `sfu`: the packet path: layers, forwarding, keyframe requests and retransmission.
+//! - `net`: sockets, peer connections and SDP.
 
 // The tests' own client and the integration tests' name this crate by its name.
 #[cfg(test)]
 extern crate self as maravilla_engine;
 
+mod auth;
 mod budget;
 mod clock;
+mod config;
+mod decode_cost;
 mod engine;
+mod error;
 mod http;
-mod limits;
-mod media;
-mod refusal;
-pub mod revocation;
-pub mod rooms;
-mod strict;
+mod net;
+mod registry;
+mod session;
+mod sfu;
+mod signal;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 #[expect(clippy::allow_attributes, reason = "each suite uses another part")]
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
-pub mod token;
+mod token_bucket;
 mod work;
 
+pub use auth::token;
 pub use clock::Now;
+pub use config::Limits;
 pub use engine::{Config, Engine, Port, RtcConfig, StartError};
-pub use limits::Limits;
-pub use refusal::{Refusal, RpcFault};
+pub use error::{Refusal, RpcFault};
+pub use registry::{revocation, rooms};
 
 #[cfg(test)]
 mod tests {

@@ -6,26 +6,26 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, SERVER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::refusal::Refusal;
+use crate::error::Refusal;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const NAME: &str = concat!("maravilla-media/", env!("CARGO_PKG_VERSION"));
 
-pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     with_body(status, TEXT, body)
 }
 
-pub(super) fn empty(status: StatusCode) -> Answer {
+pub(crate) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;
     answer.headers_mut().insert(SERVER, HeaderValue::from_static(NAME));
     answer
 }
 
-pub(super) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = empty(status);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     *answer.body_mut() = Full::new(body.into());
@@ -33,16 +33,16 @@ pub(super) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<
 }
 
 /// What is left to say when the answer panicked.
-pub(super) fn broken() -> Answer {
+pub(crate) fn broken() -> Answer {
     twirp(StatusCode::INTERNAL_SERVER_ERROR, &TwirpError::new("internal", "the media engine failed; please report it"))
 }
 
-pub(super) fn twirp(status: StatusCode, error: &TwirpError<'_>) -> Answer {
+pub(crate) fn twirp(status: StatusCode, error: &TwirpError<'_>) -> Answer {
     // Strings and a map of strings: always JSON.
     with_body(status, JSON, serde_json::to_vec(error).unwrap_or_default())
 }
 
-pub(super) fn refused(refusal: &Refusal) -> Answer {
+pub(crate) fn refused(refusal: &Refusal) -> Answer {
     let (code, status) = refusal.code();
     let text = refusal.to_string();
     let meta = refusal.argument().map(Meta::Argument);
@@ -52,23 +52,23 @@ pub(super) fn refused(refusal: &Refusal) -> Answer {
 
 /// The error of the Twirp wire protocol, version 7.
 #[derive(Serialize)]
-pub(super) struct TwirpError<'a> {
-    pub(super) code: &'static str,
-    pub(super) msg: &'a str,
+pub(crate) struct TwirpError<'a> {
+    pub(crate) code: &'static str,
+    pub(crate) msg: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) meta: Option<Meta<'a>>,
+    pub(crate) meta: Option<Meta<'a>>,
 }
 
 /// What an error is about.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Meta<'a> {
+pub(crate) enum Meta<'a> {
     Argument(&'a str),
     TwirpInvalidRoute(&'a str),
 }
 
 impl<'a> TwirpError<'a> {
-    pub(super) fn new(code: &'static str, msg: &'a str) -> Self {
+    pub(crate) fn new(code: &'static str, msg: &'a str) -> Self {
         Self { code, msg, meta: None }
     }
 }

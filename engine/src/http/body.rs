@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::answer::{self, Answer, TwirpError};
 use crate::engine::Shared;
-use crate::refusal::Refusal;
+use crate::error::Refusal;
 use crate::work::SHORT_BYTES;
 
 /// Maximum bytes of one body, as in later livekit-servers; past it the request is refused with 413.
@@ -23,16 +23,16 @@ const MAX_BYTES: usize = 10 * 1024 * 1024;
 const MAX_USELESS_BYTES: usize = SMALL_BYTES;
 /// So much of a head, body or answer counts for nothing: connections are limited already, and small requests get through
 /// whatever the large ones take.
-pub(super) const SMALL_BYTES: usize = SHORT_BYTES;
+pub(crate) const SMALL_BYTES: usize = SHORT_BYTES;
 
 /// A whole body.
-pub(super) struct Body {
-    pub(super) bytes: Bytes,
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
     /// Its share of the memory that all large bodies may take.
     _share: Option<OwnedSemaphorePermit>,
 }
 
-pub(super) enum BodyFault {
+pub(crate) enum BodyFault {
     NotAllowed,
     TooLarge,
     TooMany,
@@ -41,7 +41,7 @@ pub(super) enum BodyFault {
 }
 
 impl BodyFault {
-    pub(super) fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> Answer {
         let (status, code, text) = match self {
             Self::NotAllowed => return answer::refused(&Refusal::Permissions),
             // Not Twirp, as later livekit-servers have it.
@@ -55,7 +55,7 @@ impl BodyFault {
 }
 
 /// Reads the request's whole body. `may_call`: its token allows something.
-pub(super) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body, BodyFault> {
+pub(crate) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body, BodyFault> {
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let collected = timeout(shared.limits.body_time, collect(shared, request.into_body(), length, may_call)).await;
     collected.unwrap_or(Err(BodyFault::Slow))
@@ -95,7 +95,7 @@ async fn collect(
 }
 
 /// An answer that counts against the memory of all large answers until the client has taken it.
-pub(super) fn hold(shared: &Shared, answer: Vec<u8>) -> Result<Bytes, BodyFault> {
+pub(crate) fn hold(shared: &Shared, answer: Vec<u8>) -> Result<Bytes, BodyFault> {
     let length = answer.len();
     if length <= SMALL_BYTES {
         return Ok(answer.into());

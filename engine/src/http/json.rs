@@ -5,16 +5,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize, Serializer};
 
 use super::participant_json::{ParticipantJson, TrackJson};
-use crate::strict::Strict;
+use crate::auth::strict_json::Strict;
 
 /// Reads a message. Like livekit-server it passes over unknown fields, and over whatever follows the message.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let Strict(value) = Strict::deserialize(&mut serde_json::Deserializer::from_slice(body)).ok()?;
     T::deserialize(value).ok()
 }
 
 /// An answer of the room service as livekit-server writes it: the names of the .proto files, and every field.
-pub(super) trait Answer: prost::Message {
+pub(crate) trait Answer: prost::Message {
     fn to_json(&self) -> Vec<u8>;
 }
 

@@ -8,11 +8,11 @@ use livekit_protocol as proto;
 use livekit_token::VideoGrants;
 use serde::de::DeserializeOwned;
 
-use super::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
 use super::json::{self, Answer};
+use crate::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
 use crate::engine::Shared;
-use crate::refusal::{MOST_NAME_BYTES, Refusal, check_attributes, check_creation, check_metadata};
-use crate::rooms::{Room, Settings, Snapshot};
+use crate::error::{MOST_NAME_BYTES, Refusal, check_attributes, check_creation, check_metadata};
+use crate::registry::rooms::{Room, Settings, Snapshot};
 use crate::work::{Kind, Memory};
 
 /// How a request's body is written, and so its answer's.

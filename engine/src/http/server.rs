@@ -24,7 +24,7 @@ use super::answer;
 use super::routes;
 use super::socket::{Progress, Socket};
 use crate::engine::Shared;
-use crate::rooms::Rooms;
+use crate::registry::rooms::Rooms;
 
 /// The most bytes of a request's head, as Go's servers have it.
 const MOST_HEAD_BYTES: usize = 1024 * 1024;

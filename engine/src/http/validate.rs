@@ -15,14 +15,14 @@ use prost::Message as _;
 use proto::client_info::Sdk;
 use proto::wrapped_join_request::Compression;
 
-use super::decode_cost::{self, JOIN_REQUEST};
 use super::routes::Query;
-use super::signalling::{MAX_TRACKS, is_small};
+use crate::auth::token::Claims;
+use crate::decode_cost::{self, JOIN_REQUEST};
 use crate::engine::Shared;
-use crate::media;
-use crate::refusal::{MOST_NAME_BYTES, Refusal, check_creation};
-use crate::rooms::Minted;
-use crate::token::Claims;
+use crate::error::{MOST_NAME_BYTES, Refusal, check_creation};
+use crate::registry::rooms::Minted;
+use crate::session;
+use crate::signal::connection::{MAX_TRACKS, is_small};
 use crate::work::{Kind, Memory, SHORT_BYTES};
 
 /// Maximum bytes of an unpacked join request, as Go's servers limit a head; past it the request is refused.
@@ -31,7 +31,7 @@ const TOO_LARGE: &str = "join request too large";
 
 /// The two paths by which clients connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Path {
+pub(crate) enum Path {
     /// `/rtc`: parameters, and two peer connections unless there is a join request.
     V0,
     /// `/rtc/v1`: a join request, and one peer connection.
@@ -43,18 +43,18 @@ type Fault = (StatusCode, Cow<'static, str>);
 const NO_ACCESS: Fault = (StatusCode::UNAUTHORIZED, Cow::Borrowed("no permissions to access the room"));
 
 /// Who may join, and what with.
-pub(super) struct Admission {
-    pub(super) claims: Claims,
-    pub(super) grants: VideoGrants,
+pub(crate) struct Admission {
+    pub(crate) claims: Claims,
+    pub(crate) grants: VideoGrants,
     /// With one peer connection.
-    pub(super) is_single: bool,
-    pub(super) request: proto::JoinRequest,
+    pub(crate) is_single: bool,
+    pub(crate) request: proto::JoinRequest,
     /// Memory of the decoded request.
-    pub(super) memory: Memory,
+    pub(crate) memory: Memory,
 }
 
 /// Checks that the token opens its room now, in livekit-server's order.
-pub(super) async fn check(
+pub(crate) async fn check(
     shared: &Arc<Shared>,
     path: Path,
     query: &Query<'_>,
@@ -73,7 +73,7 @@ pub(super) async fn check(
     }
     let Wishes { is_single, request, memory, .. } = wishes;
     check_creation(&creation(&claims)).map_err(|refusal| fault(&refusal))?;
-    let participant = media::participant(&claims, &grants, &request);
+    let participant = session::participant(&claims, &grants, &request);
     let minted = Minted { mark: claims.mark.as_ref(), not_before: claims.not_before() };
     let checked = shared.rooms(|rooms, now| {
         rooms.check(&grants.room, &participant, minted, now)?;
@@ -105,7 +105,7 @@ fn creation(claims: &Claims) -> proto::CreateRoomRequest {
 }
 
 /// What a client that may not join is told.
-pub(super) fn fault(refusal: &Refusal) -> Fault {
+pub(crate) fn fault(refusal: &Refusal) -> Fault {
     let status = match refusal {
         // livekit-client shows a user the reason of a join that was refused with 401 or 403 only.
         Refusal::Unsupported(_) | Refusal::RoomPreset | Refusal::Name | Refusal::Metadata | Refusal::Attributes => 403,
@@ -223,7 +223,7 @@ async fn join_request(shared: &Arc<Shared>, packed: &str) -> Result<(proto::Join
     let memory = shared.work.memory(cost).await;
     let decode = move || {
         let mut request = proto::JoinRequest::decode(&*unpacked).ok()?;
-        request.publisher_offer.iter_mut().for_each(|offer| media::shorten(&mut offer.sdp));
+        request.publisher_offer.iter_mut().for_each(|offer| session::shorten(&mut offer.sdp));
         Some(request)
     };
     let request = shared.work.run(Kind::Signal, cost, decode).await.flatten();

@@ -1,0 +1,4 @@
+//! Access tokens.
+
+pub(crate) mod strict_json;
+pub mod token;

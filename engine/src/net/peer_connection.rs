@@ -1,0 +1,534 @@
+//! One peer connection. All that may change it goes through [`Transport::drive`] or, for media, [`Transport::queue`]. They
+//! keep str0m's rule that changes are followed by a complete drain, and a panic to the connection that it happened in.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid, Rids};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::rtcp::{NackEntry, Rtcp};
+use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RawPacket, RtpPacket, Ssrc};
+use str0m::stats::PeerStats;
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+use crate::net::dtls::crypto_provider;
+use crate::net::sdp::{self, Meanings, Section};
+use crate::net::sockets::{Changes, Network, Received};
+use crate::net::ssrcs::{MAX_SOURCES, Sources, is_rtp};
+use crate::net::timers::Timers;
+use crate::session::{PeerId, Side};
+
+/// Maximum bytes of one message from a client over a data channel, as its SDP says. Clients reject longer ones.
+const MAX_MESSAGE_BYTES: u32 = 65_535;
+/// Maximum number of data channels of the application, beside LiveKit's, per connection. Messages on further ones are dropped.
+const MAX_RAW_CHANNELS: usize = 16;
+/// How much may be under way in data channels to one client. More waits in a queue of ours.
+const SCTP_BUFFER_BYTES: usize = 512 * 1024;
+/// At so few bytes under way in the reliable channel, and in the lossy one, more are handed over.
+const SCTP_LOW_BYTES: usize = 128 * 1024;
+const SCTP_LOW_LOSSY_BYTES: usize = 64 * 1024;
+const STATS_INTERVAL: Duration = Duration::from_secs(5);
+
+const DEPENDENCY_DESCRIPTOR: &str =
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+const DEPENDENCY_DESCRIPTOR_ID: u8 = 12;
+
+/// What a peer connection tells.
+pub(crate) enum Happening {
+    Packet {
+        mid: Mid,
+        rid: Option<Rid>,
+        packet: Box<RtpPacket>,
+    },
+    KeyframeWanted(Mid),
+    /// The client reports lost packets of Opus.
+    Nack {
+        mid: Mid,
+        entries: Vec<NackEntry>,
+    },
+    Data {
+        reliable: bool,
+        bytes: Vec<u8>,
+    },
+    /// A message from a data channel of the application. It is not a `DataPacket`.
+    RawData(Vec<u8>),
+    Connected,
+    ChannelOpen,
+    ChannelLow,
+    Stats(PeerStats),
+    /// The client has closed it.
+    Closed,
+    /// It is broken and must go, and its participant with it.
+    Failed,
+}
+
+/// What happened where, in that order.
+pub(crate) type Happenings = VecDeque<(PeerId, Side, Happening)>;
+
+/// What driving a connection needs of its surroundings.
+pub(crate) struct Io<'a> {
+    pub(crate) network: &'a mut Network,
+    pub(crate) happenings: &'a mut Happenings,
+    pub(crate) timers: &'a mut Timers,
+    pub(crate) now: Instant,
+}
+
+/// By which protocols a client may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ways {
+    All,
+    /// Over TCP alone, as if UDP were blocked.
+    Tcp,
+}
+
+pub(crate) struct Transport {
+    rtc: Rtc,
+    peer: PeerId,
+    side: Side,
+    ways: Ways,
+    /// When it wants to be driven next.
+    deadline: Instant,
+    /// The deadline for which it is in the timers.
+    scheduled: Option<Instant>,
+    /// It panicked, broke or was closed: nothing more is done with it.
+    over: bool,
+    connected: bool,
+    /// When the client was last heard.
+    heard: Instant,
+    /// The sources that packets come from.
+    sources: Sources,
+    /// The section and layer of each source that a packet came from.
+    origins: HashMap<Ssrc, (Mid, Option<Rid>)>,
+    /// The sources that the client has declared for its sections.
+    declared: HashMap<Mid, Vec<Ssrc>>,
+    channels: HashMap<ChannelId, bool>,
+    /// Data channels of the application: those with other labels than LiveKit's.
+    raw_channels: HashSet<ChannelId>,
+    meanings: Meanings,
+}
+
+impl Transport {
+    /// A connection by the ways that the client may take, with AV1 or without.
+    pub(crate) fn new(peer: PeerId, side: Side, io: &mut Io<'_>, (ways, has_av1): (Ways, bool)) -> Self {
+        let descriptor = Extension::with_serializer(DEPENDENCY_DESCRIPTOR, PassThrough);
+        let rtc = Rtc::builder()
+            .set_crypto_provider(crypto_provider())
+            .set_ice_lite(true)
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_opus(true, true)
+            .enable_vp8(true)
+            .enable_h264(true)
+            .enable_vp9(true)
+            .enable_av1(has_av1)
+            .set_extension(DEPENDENCY_DESCRIPTOR_ID, descriptor)
+            .set_sctp_max_message_size(MAX_MESSAGE_BYTES)
+            .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
+            // The only way in which str0m hands on NACKs.
+            .enable_raw_packets(side == Side::Subscriber)
+            .set_stats_interval(Some(STATS_INTERVAL))
+            .build(io.now);
+        let mut transport = Self {
+            rtc,
+            peer,
+            side,
+            ways,
+            deadline: io.now,
+            scheduled: None,
+            over: false,
+            connected: false,
+            heard: io.now,
+            sources: Sources::default(),
+            origins: HashMap::new(),
+            declared: HashMap::new(),
+            channels: HashMap::new(),
+            raw_channels: HashSet::new(),
+            meanings: Meanings::default(),
+        };
+        let added = io.network.candidates().to_vec();
+        transport.change_candidates(io, &Changes { added, ..Changes::default() });
+        transport
+    }
+
+    /// Follows a change of the candidates that clients may connect to.
+    pub(crate) fn change_candidates(&mut self, io: &mut Io<'_>, changes: &Changes) {
+        let ways = self.ways;
+        let is_open = |candidate: &&Candidate| ways == Ways::All || candidate.proto() == Protocol::Tcp;
+        for candidate in changes.added.iter().filter(is_open).cloned() {
+            self.drive(io, |rtc| drop(rtc.add_local_candidate(candidate).cloned()));
+        }
+        for candidate in changes.removed.iter().filter(is_open) {
+            self.drive(io, |rtc| rtc.direct_api().invalidate_candidate(candidate));
+        }
+    }
+
+    /// Makes the data channels of a connection that we offer (the client makes those of its own).
+    pub(crate) fn data_channels() -> [ChannelConfig; 2] {
+        let channel = |label: &str| ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
+        let reliability = Reliability::MaxRetransmits { retransmits: 0 };
+        [channel("_reliable"), ChannelConfig { ordered: false, reliability, ..channel("_lossy") }]
+    }
+
+    /// Changes the connection, and sends and reports all that comes of it. `None` if it is broken, or breaks now.
+    pub(crate) fn drive<T>(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
+        if self.over {
+            return None;
+        }
+        let driven = catch_unwind(AssertUnwindSafe(|| {
+            let outcome = work(&mut self.rtc);
+            self.drain(io).then_some((outcome, self.rtc.is_alive()))
+        }));
+        let end = match driven {
+            Ok(Some((outcome, true))) => {
+                self.schedule(io);
+                return Some(outcome);
+            }
+            Ok(Some((_, false))) => Happening::Closed,
+            Ok(None) | Err(_) => Happening::Failed,
+        };
+        self.end(io, end);
+        None
+    }
+
+    /// Hands media over. It goes out when time passes next, which is at once, together with all that is handed over before:
+    /// str0m sends no sooner, and a drain costs more than a packet.
+    pub(crate) fn queue(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc)) {
+        if self.over {
+            return;
+        }
+        match catch_unwind(AssertUnwindSafe(|| work(&mut self.rtc))) {
+            Ok(()) => {
+                self.deadline = self.deadline.min(io.now);
+                self.schedule(io);
+            }
+            Err(_) => self.end(io, Happening::Failed),
+        }
+    }
+
+    fn end(&mut self, io: &mut Io<'_>, how: Happening) {
+        self.over = true;
+        io.happenings.push_back((self.peer, self.side, how));
+    }
+
+    /// Asks without changing anything.
+    pub(crate) fn rtc(&self) -> &Rtc {
+        &self.rtc
+    }
+
+    /// The ICE username fragment that requests for this connection name.
+    pub(crate) fn ufrag(&mut self) -> String {
+        self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
+    pub(crate) fn input(&mut self, io: &mut Io<'_>, received: &Received) {
+        let now = io.now;
+        let time = input_time(received, now);
+        if let Some(input) = datagram(received, time).filter(|_| self.sources.admits(&received.bytes, now)) {
+            self.heard = now;
+            // What cannot be understood is dropped; it need not come from the client at all.
+            self.drive(io, |rtc| drop(rtc.handle_input(input)));
+        }
+    }
+
+    /// Lets time pass, if the connection waits for that. `timer` is the deadline that has come up in the timers.
+    pub(crate) fn pass_time(&mut self, io: &mut Io<'_>, timer: Instant) {
+        if self.scheduled != Some(timer) || self.over {
+            return;
+        }
+        self.scheduled = None;
+        let now = io.now;
+        if self.deadline <= now {
+            self.drive(io, |rtc| drop(rtc.handle_input(Input::Timeout(now))));
+        } else {
+            self.schedule(io);
+        }
+    }
+
+    fn schedule(&mut self, io: &mut Io<'_>) {
+        io.timers.set((self.peer, self.side), &mut self.scheduled, self.deadline);
+    }
+
+    /// A client's description, as far as str0m reads it. `None` if it is too large.
+    pub(crate) fn reduce(&mut self, description: &str) -> Option<String> {
+        // Once the payload types of a section are known, they stay.
+        let is_known = |mid| self.rtc.media(mid).is_some_and(|media| !media.remote_pts().is_empty());
+        sdp::reduce(description, &mut self.meanings, is_known)
+    }
+
+    /// Removes the streams of sources that a client's new description declares no more: str0m keeps them.
+    pub(crate) fn retire_sources(&mut self, io: &mut Io<'_>, sections: &[Section]) {
+        let declared: HashMap<Mid, Vec<Ssrc>> =
+            sections.iter().map(|section| (section.mid, section.sources.clone())).collect();
+        let before = std::mem::take(&mut self.declared);
+        let is_declared = |mid: &Mid, ssrc: &Ssrc| declared.get(mid).is_some_and(|sources| sources.contains(ssrc));
+        let retired = before.iter().flat_map(|(mid, sources)| sources.iter().map(move |ssrc| (mid, ssrc)));
+        let retired: Vec<Ssrc> = retired.filter(|(mid, ssrc)| !is_declared(mid, ssrc)).map(|(_, ssrc)| *ssrc).collect();
+        self.declared = declared;
+        for ssrc in retired {
+            self.origins.remove(&ssrc);
+            self.drive(io, |rtc| rtc.direct_api().remove_stream_rx(ssrc));
+        }
+    }
+
+    /// Whether the client can send Opus with its redundancy (RFC 2198): once it has offered, those are left that it has, too.
+    pub(crate) fn has_redundant_audio(&self) -> bool {
+        self.rtc.codec_config().iter().any(|params| params.red().is_some())
+    }
+
+    /// Whether the STUN message is for this connection, by its credentials.
+    pub(crate) fn is_named_by(&self, received: &Received, now: Instant) -> bool {
+        let asked = || {
+            let Some(Input::Receive(now, mut receive)) = datagram(received, now) else { return false };
+            // From where the client is, str0m accepts anything, though somebody else may be there by now.
+            receive.source = (Ipv4Addr::UNSPECIFIED, 0).into();
+            self.rtc.accepts(&Input::Receive(now, receive))
+        };
+        !self.over && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Moves the time of the last datagram, because none could be read meanwhile.
+    pub(crate) fn discount_stall(&mut self, later: impl Fn(Instant) -> Instant) {
+        self.heard = later(self.heard);
+    }
+
+    pub(crate) fn request_keyframe(&mut self, io: &mut Io<'_>, mid: Mid, rid: Option<Rid>) {
+        self.drive(io, |rtc| {
+            if let Some(stream) = rtc.direct_api().stream_rx_by_mid(mid, rid) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        });
+    }
+
+    /// The channel of that kind, once it is open.
+    pub(crate) fn channel(&self, reliable: bool) -> Option<ChannelId> {
+        self.channels.iter().find(|(_, kind)| **kind == reliable).map(|(id, _)| *id)
+    }
+
+    /// Whether the channel has taken it; `None` if it is closed or broken.
+    pub(crate) fn write(&mut self, io: &mut Io<'_>, channel: ChannelId, bytes: &[u8]) -> Option<bool> {
+        self.drive(io, |rtc| rtc.channel(channel)?.write(true, bytes).ok())?
+    }
+
+    /// Bytes that are under way in a channel.
+    pub(crate) fn buffered(&mut self, channel: ChannelId) -> usize {
+        if self.over {
+            return 0;
+        }
+        // That only looks, and str0m has nothing to send because of it.
+        let buffered = || self.rtc.channel(channel).map(|mut channel| channel.buffered_amount());
+        catch_unwind(AssertUnwindSafe(buffered)).ok().flatten().unwrap_or(0)
+    }
+
+    /// Whether it is unbroken.
+    fn drain(&mut self, io: &mut Io<'_>) -> bool {
+        let is_unbroken = loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(deadline)) => {
+                    self.deadline = deadline;
+                    break true;
+                }
+                Ok(Output::Transmit(transmit)) => io.network.send(&transmit),
+                Ok(Output::Event(event)) => {
+                    if let Some(happening) = self.note(event) {
+                        io.happenings.push_back((self.peer, self.side, happening));
+                    }
+                }
+                Err(_) => break false,
+            }
+        };
+        io.network.flush();
+        is_unbroken
+    }
+
+    fn note(&mut self, event: Event) -> Option<Happening> {
+        match event {
+            Event::RtpPacket(packet) => {
+                let (mid, rid) = self.source(packet.header.ssrc)?;
+                Some(Happening::Packet { mid, rid, packet: Box::new(packet) })
+            }
+            Event::RawPacket(packet) => self.nack(&packet),
+            Event::KeyframeRequest(request) => Some(Happening::KeyframeWanted(request.mid)),
+            Event::ChannelData(data) => {
+                if self.raw_channels.contains(&data.id) {
+                    return Some(Happening::RawData(data.data));
+                }
+                let reliable = *self.channels.get(&data.id)?;
+                Some(Happening::Data { reliable, bytes: data.data })
+            }
+            Event::ChannelOpen(id, label) => {
+                let reliable = match label.as_str() {
+                    "_reliable" => true,
+                    "_lossy" => false,
+                    // Data tracks, which this engine does not carry.
+                    "_data_track" => return None,
+                    _ => {
+                        if self.raw_channels.len() < MAX_RAW_CHANNELS {
+                            self.raw_channels.insert(id);
+                        }
+                        return None;
+                    }
+                };
+                self.channels.insert(id, reliable);
+                if let Some(mut channel) = self.rtc.channel(id) {
+                    let low = if reliable { SCTP_LOW_BYTES } else { SCTP_LOW_LOSSY_BYTES };
+                    channel.set_buffered_amount_low_threshold(low);
+                }
+                Some(Happening::ChannelOpen)
+            }
+            Event::ChannelClose(id) => {
+                self.channels.remove(&id);
+                self.raw_channels.remove(&id);
+                None
+            }
+            Event::ChannelBufferedAmountLow(_) => Some(Happening::ChannelLow),
+            Event::Connected => {
+                self.connected = true;
+                Some(Happening::Connected)
+            }
+            Event::PeerStats(stats) => {
+                self.remove_undeclared();
+                Some(Happening::Stats(stats))
+            }
+            _ => None,
+        }
+    }
+
+    /// The NACK in a raw packet, if it concerns audio. str0m itself retransmits video.
+    fn nack(&mut self, packet: &RawPacket) -> Option<Happening> {
+        let RawPacket::RtcpRx(Rtcp::Nack(nack)) = packet else { return None };
+        let mid = self.rtc.direct_api().stream_tx(&nack.ssrc)?.mid();
+        let is_audio = self.rtc.media(mid).is_some_and(|media| media.kind() == MediaKind::Audio);
+        is_audio.then(|| Happening::Nack { mid, entries: nack.reports.iter().copied().collect() })
+    }
+
+    /// Which section and layer a source belongs to.
+    fn source(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
+        if let Some(known) = self.origins.get(&ssrc) {
+            return Some(*known);
+        }
+        let found = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))?;
+        if self.origins.len() >= MAX_SOURCES {
+            self.origins.clear();
+        }
+        self.origins.insert(ssrc, found);
+        Some(found)
+    }
+
+    /// Removes the streams of layers that were not declared. str0m makes one for any name while a section has declared none.
+    fn remove_undeclared(&mut self) {
+        for ssrc in self.sources.iter() {
+            let stream = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()));
+            let Some((mid, Some(_))) = stream else { continue };
+            let is_declared = self.rtc.media(mid).is_some_and(|media| matches!(media.rids_rx(), Rids::Specific(_)));
+            if !is_declared {
+                self.origins.remove(&ssrc);
+                self.rtc.direct_api().remove_stream_rx(ssrc);
+            }
+        }
+    }
+}
+
+/// Removes the outgoing stream of a section. The section's next track has a stream with another SSRC: for a known SSRC the receiver
+/// continues its packet counter, and drops sequence numbers that it has received before as replayed.
+pub(crate) fn remove_stream(rtc: &mut Rtc, mid: Mid) {
+    let ssrc = rtc.direct_api().stream_tx_by_mid(mid, None).map(|stream| stream.ssrc());
+    if let Some(ssrc) = ssrc {
+        rtc.direct_api().remove_stream_tx(ssrc);
+    }
+}
+
+/// Adds an outgoing stream to a section of an offer of ours that has none.
+pub(crate) fn add_stream(rtc: &mut Rtc, mid: Mid, kind: MediaKind) {
+    let ssrc = rtc.direct_api().new_ssrc();
+    let rtx = (kind == MediaKind::Video).then(|| rtc.direct_api().new_ssrc());
+    rtc.direct_api().declare_stream_tx(ssrc, rtx, mid, None);
+}
+
+/// The time that a datagram counts from. Transport feedback says when media arrived, not when this thread came to handle it. All
+/// else counts from now: it drives timers, which do not run backwards.
+fn input_time(received: &Received, now: Instant) -> Instant {
+    if is_rtp(&received.bytes) { received.arrived_at.min(now) } else { now }
+}
+
+fn datagram(received: &Received, now: Instant) -> Option<Input<'_>> {
+    let Received { protocol, source, destination, bytes, .. } = received;
+    let contents = bytes.as_slice().try_into().ok()?;
+    Some(Input::Receive(now, Receive { proto: *protocol, source: *source, destination: *destination, contents }))
+}
+
+/// A header extension that is handed on as it came.
+#[derive(Debug)]
+struct PassThrough;
+
+#[derive(Debug)]
+struct Raw(Vec<u8>);
+
+impl ExtensionSerializer for PassThrough {
+    fn write_to(&self, into: &mut [u8], values: &ExtensionValues) -> usize {
+        let Some(Raw(raw)) = values.user_values.get::<Raw>() else { return 0 };
+        let Some(into) = into.get_mut(..raw.len()) else { return 0 };
+        into.copy_from_slice(raw);
+        raw.len()
+    }
+
+    fn parse_value(&self, raw: &[u8], values: &mut ExtensionValues) -> bool {
+        values.user_values.set(Raw(raw.to_vec()));
+        true
+    }
+
+    /// RFC 8285, section 4.2: one byte of header has no room for an empty value, or one of more than 16 bytes.
+    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
+        values.user_values.get::<Raw>().is_some_and(|Raw(raw)| raw.is_empty() || raw.len() > 16)
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+}
+
+/// The values that are handed on with a packet: all but those that each connection sets for itself.
+pub(crate) fn passed_on(values: &ExtensionValues) -> ExtensionValues {
+    ExtensionValues {
+        mid: None,
+        rid: None,
+        rid_repair: None,
+        transport_cc: None,
+        abs_send_time: None,
+        tx_time_offs: None,
+        ..values.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_counts_from_its_arrival_and_all_else_from_now() {
+        let (arrived_at, delay) = (Instant::now(), Duration::from_millis(50));
+        let time = |second_byte: u8| {
+            let ends = (Ipv4Addr::LOCALHOST, 1).into();
+            let bytes = vec![0x80, second_byte, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
+            let received = Received { protocol: Protocol::Udp, source: ends, destination: ends, arrived_at, bytes };
+            input_time(&received, arrived_at + delay)
+        };
+        let (rtp, receiver_report) = (96, 201);
+        assert_eq!(time(rtp), arrived_at);
+        assert_eq!(time(receiver_report), arrived_at + delay);
+    }
+}

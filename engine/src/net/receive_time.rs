@@ -1,0 +1,72 @@
+//! When a datagram was received. Clients estimate their bandwidth by that (transport-cc). On a busy machine the media thread reads
+//! datagrams late, and several at once: the time of reading would look like a congested network.
+
+pub(crate) use system::{enable, receive};
+
+#[cfg(target_os = "linux")]
+mod system {
+    use std::io::{self, IoSliceMut};
+    use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+    use std::os::fd::AsRawFd as _;
+    use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+    use nix::sys::socket::sockopt::ReceiveTimestampns;
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, recvmsg, setsockopt};
+    use nix::sys::time::TimeSpec;
+    use tokio::io::Interest;
+    use tokio::net::UdpSocket;
+
+    /// Room for the one control message that is enabled.
+    #[repr(align(8))]
+    struct Control([u8; cmsg_space::<TimeSpec>()]);
+
+    /// Maximum age of a datagram when it is read. An older one counts as that old: rather, the system's clock was set.
+    const MAX_AGE: Duration = Duration::from_secs(1);
+
+    /// Has the system note when it receives datagrams (`SO_TIMESTAMPNS`).
+    pub(crate) fn enable(socket: &UdpSocket) {
+        // Without it, the time of reading counts.
+        let _ = setsockopt(socket, ReceiveTimestampns, &true);
+    }
+
+    pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Instant)> {
+        let (mut parts, mut control) = ([IoSliceMut::new(buffer)], Control([0; _]));
+        socket.try_io(Interest::READABLE, || {
+            let fd = socket.as_raw_fd();
+            let received = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control.0), MsgFlags::empty())?;
+            let source = received.address.as_ref().and_then(address).ok_or(io::ErrorKind::InvalidData)?;
+            let time = received.cmsgs().into_iter().flatten().find_map(|message| match message {
+                ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
+                _ => None,
+            });
+            Ok((received.bytes, source, instant(time)))
+        })
+    }
+
+    fn address(address: &SockaddrStorage) -> Option<SocketAddr> {
+        let ipv4 = address.as_sockaddr_in().map(|address| SocketAddrV4::from(*address).into());
+        ipv4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddrV6::from(*address).into()))
+    }
+
+    /// The time of a datagram, given in the system's time since 1970.
+    fn instant(time: Option<Duration>) -> Instant {
+        let now = Instant::now();
+        let age = time.and_then(|time| SystemTime::now().duration_since(UNIX_EPOCH + time).ok()).unwrap_or_default();
+        now.checked_sub(age.min(MAX_AGE)).unwrap_or(now)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::io;
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use tokio::net::UdpSocket;
+
+    pub(crate) fn enable(_: &UdpSocket) {}
+
+    pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Instant)> {
+        socket.try_recv_from(buffer).map(|(length, source)| (length, source, Instant::now()))
+    }
+}

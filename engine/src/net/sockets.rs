@@ -1,0 +1,346 @@
+//! The sockets of media: one port, on each of the machine's addresses, over UDP and over TCP.
+
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::task::Poll;
+use std::time::Instant;
+
+use socket2::SockRef;
+use str0m::Candidate;
+use str0m::net::{Protocol, TcpType, Transmit};
+
+use crate::RtcConfig;
+use crate::net::interfaces::{OwnAddresses, media_addresses, takes_tcp};
+use crate::net::tcp::Tcp;
+use crate::net::udp::{Datagram, Udp};
+use crate::session::PeerId;
+
+/// How often all addresses are tried with another port before those are left out on which it is taken.
+const TRIES: usize = 16;
+/// What a socket holds while this thread waits for the processor, as far as the system allows it: a second of video.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Datagrams of other machines that are dropped in a row before the rest of the engine gets its turn.
+const MAX_FOREIGN: usize = 64;
+
+/// What has come from somewhere.
+pub(crate) struct Received {
+    pub(crate) protocol: Protocol,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    /// When it was received, as far as the system tells.
+    pub(crate) arrived_at: Instant,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl From<Datagram> for Received {
+    fn from(Datagram { source, destination, arrived_at, bytes }: Datagram) -> Self {
+        Self { protocol: Protocol::Udp, source, destination, arrived_at, bytes }
+    }
+}
+
+/// All sockets. Dropped, they are closed.
+pub(crate) struct Network {
+    udp: Udp,
+    tcp: Tcp,
+    config: RtcConfig,
+    port: u16,
+    /// This machine's addresses.
+    own: OwnAddresses,
+    candidates: Vec<Candidate>,
+    is_turn_of_tcp: bool,
+}
+
+/// What has changed of the candidates.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) added: Vec<Candidate>,
+    pub(crate) removed: Vec<Candidate>,
+}
+
+impl Changes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
+}
+
+impl Network {
+    /// Serves sockets that are bound, or where there are none, opens one on each of the machine's addresses.
+    ///
+    /// # Errors
+    /// If not a single one can be opened.
+    pub(crate) fn open(config: RtcConfig, bound: Option<Vec<Socket>>) -> io::Result<Self> {
+        let own = OwnAddresses::read()?;
+        let sockets = bound.map_or_else(|| bind(&config, &own), Ok)?;
+        let port = sockets.first().map_or(0, |socket| socket.address.port());
+        let mut network = Self {
+            udp: Udp::new(Vec::new()),
+            tcp: Tcp::new(),
+            config,
+            port,
+            own,
+            candidates: Vec::new(),
+            is_turn_of_tcp: false,
+        };
+        for socket in sockets {
+            network.add(socket)?;
+        }
+        network.candidates = network.list_candidates();
+        Ok(network)
+    }
+
+    /// Opens sockets at addresses that are new, and closes those at addresses that are gone.
+    pub(crate) fn refresh(&mut self) -> Changes {
+        // What could not be read has not changed.
+        let Ok(own) = OwnAddresses::read() else { return Changes::default() };
+        self.own = own;
+        let addresses = media_addresses(&self.own, self.config.local_only);
+        self.udp.retain(|socket| addresses.contains(&socket.ip()));
+        let open: HashSet<SocketAddr> = self.udp.addresses().collect();
+        self.tcp.retain(|listener| open.contains(&listener));
+        for address in &addresses {
+            if !open.contains(&(*address, self.port).into())
+                // Where another program has the port at this address, clients have the others.
+                && let Ok(socket) = bind_one(*address, self.port, takes_tcp(*address, &addresses, self.config.local_only))
+            {
+                // A socket that cannot be watched is of no use.
+                let _ = self.add(socket);
+            }
+        }
+        let now = self.list_candidates();
+        let before = std::mem::replace(&mut self.candidates, now);
+        let is_in = |candidates: &[Candidate], candidate: &&Candidate| {
+            candidates.iter().any(|other| (other.proto(), other.addr()) == (candidate.proto(), candidate.addr()))
+        };
+        Changes {
+            added: self.candidates.iter().filter(|candidate| !is_in(&before, candidate)).cloned().collect(),
+            removed: before.iter().filter(|candidate| !is_in(&self.candidates, candidate)).cloned().collect(),
+        }
+    }
+
+    /// Where the sockets receive.
+    pub(crate) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// A session description with the candidates that clients are to use: those of the configured addresses, if there are
+    /// any, in place of the sockets' own.
+    pub(crate) fn advertise(&self, sdp: String) -> String {
+        if self.config.addresses.is_empty() {
+            return sdp;
+        }
+        let offered = self.config.addresses.iter().flat_map(|address| {
+            let address = SocketAddr::new(*address, self.port);
+            let udp = Candidate::host(address, "udp").ok();
+            let tcp = Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok();
+            [udp, tcp]
+        });
+        let offered: Vec<_> = offered.flatten().map(|candidate| format!("a={candidate}\r\n")).collect();
+        let offered = offered.concat();
+        let mut out = String::with_capacity(sdp.len() + offered.len());
+        let mut is_first = true;
+        for line in sdp.split_inclusive('\n') {
+            if !line.starts_with("a=candidate:") {
+                is_first = true;
+                out.push_str(line);
+            } else if std::mem::take(&mut is_first) {
+                out.push_str(&offered);
+            }
+        }
+        out
+    }
+
+    /// Sends at once or not at all, but what goes over UDP with the next [`flush`](Self::flush) at the latest.
+    pub(crate) fn send(&mut self, transmit: &Transmit) {
+        if transmit.proto == Protocol::Udp {
+            self.udp.send(transmit.source, transmit.destination, &transmit.contents);
+        } else {
+            self.tcp.send((transmit.source, transmit.destination), &transmit.contents);
+        }
+    }
+
+    /// Sends what waits for more that goes the same way.
+    pub(crate) fn flush(&mut self) {
+        self.udp.flush();
+    }
+
+    /// Resolves once something may have come.
+    pub(crate) async fn readable(&mut self) {
+        poll_fn(|context| {
+            // Each has to know whom to wake.
+            let is_ready = [self.udp.poll_readable(context), self.tcp.poll_readable(context)];
+            if is_ready.iter().any(Poll::is_ready) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// What has come already. UDP and TCP take turns, and so do the sockets of each.
+    pub(crate) fn receive(&mut self) -> Option<Received> {
+        for _ in 0..MAX_FOREIGN {
+            let is_turn_of_tcp = self.is_turn_of_tcp;
+            self.is_turn_of_tcp = !is_turn_of_tcp;
+            let first = if is_turn_of_tcp { self.tcp.receive() } else { self.udp.receive().map(Received::from) };
+            let other = |this: &mut Self| {
+                if is_turn_of_tcp { this.udp.receive().map(Received::from) } else { this.tcp.receive() }
+            };
+            let received = first.or_else(|| other(self))?;
+            let ip = received.source.ip();
+            if !self.config.local_only || ip.is_loopback() || self.own.contains(ip) {
+                return Some(received);
+            }
+        }
+        None
+    }
+
+    /// Notes that a participant has shown that the connection is its own on which that came.
+    pub(crate) fn authenticate(&mut self, received: &Received, participant: PeerId) {
+        if received.protocol == Protocol::Tcp {
+            self.tcp.authenticate((received.destination, received.source), participant);
+        }
+    }
+
+    /// Closes what a participant has opened.
+    pub(crate) fn remove(&mut self, participant: PeerId) {
+        self.tcp.remove(participant);
+    }
+
+    fn add(&mut self, Socket { address, udp, listener }: Socket) -> io::Result<()> {
+        self.udp.add(address, tokio::net::UdpSocket::from_std(udp)?);
+        if let Some(listener) = listener {
+            self.tcp.listen(address, tokio::net::TcpListener::from_std(listener)?);
+        }
+        Ok(())
+    }
+
+    fn list_candidates(&self) -> Vec<Candidate> {
+        let candidates = self.udp.addresses().flat_map(|address| {
+            let passive = || Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok();
+            let tcp = self.tcp.listens(address).then(passive);
+            [Candidate::host(address, "udp").ok(), tcp.flatten()]
+        });
+        candidates.flatten().collect()
+    }
+}
+
+/// Sockets that are bound, and served by nobody yet.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    address: SocketAddr,
+    udp: UdpSocket,
+    listener: Option<TcpListener>,
+}
+
+/// Binds a socket at each address that media is received at, all on the configured port or on one that is free.
+///
+/// # Errors
+/// If not a single one can be bound, or where the configured port is taken.
+pub(crate) fn bind_configured(config: &RtcConfig) -> io::Result<Vec<Socket>> {
+    bind(config, &OwnAddresses::read()?)
+}
+
+fn bind(config: &RtcConfig, own: &OwnAddresses) -> io::Result<Vec<Socket>> {
+    let addresses = media_addresses(own, config.local_only);
+    let takes_tcp = |address: IpAddr| takes_tcp(address, &addresses, config.local_only);
+    if let Some(port) = config.port {
+        let sockets = addresses.iter().map(|address| bind_one(*address, port, takes_tcp(*address)));
+        // An address may have gone meanwhile.
+        return sockets
+            .filter(|bound| !bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable))
+            .collect();
+    }
+    let mut best: Vec<Socket> = Vec::new();
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
+    for _ in 0..TRIES {
+        let mut sockets: Vec<Socket> = Vec::new();
+        for address in &addresses {
+            let port = sockets.first().map_or(0, |first| first.address.port());
+            match bind_one(*address, port, takes_tcp(*address)) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => failure = error,
+            }
+        }
+        if sockets.len() == addresses.len() {
+            return Ok(sockets);
+        }
+        if sockets.len() > best.len() {
+            best = sockets;
+        }
+    }
+    if best.is_empty() { Err(failure) } else { Ok(best) }
+}
+
+/// Binds a port for UDP, and where it is wanted for TCP.
+fn bind_one(address: IpAddr, port: u16, takes_tcp: bool) -> io::Result<Socket> {
+    let udp = UdpSocket::bind((address, port))?;
+    let address = udp.local_addr()?;
+    let system = SockRef::from(&udp);
+    // With smaller ones it works, too, and loses more.
+    let _ = system.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = system.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    udp.set_nonblocking(true)?;
+    let listener = takes_tcp.then(|| TcpListener::bind(address)).transpose()?;
+    if let Some(listener) = &listener {
+        listener.set_nonblocking(true)?;
+    }
+    Ok(Socket { address, udp, listener })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: RtcConfig = RtcConfig { port: None, addresses: Vec::new(), local_only: true };
+
+    fn loopback() -> OwnAddresses {
+        OwnAddresses::default()
+    }
+
+    #[test]
+    fn a_configured_port_that_another_program_has_is_an_error() {
+        let free = bind(&LOCAL, &loopback()).unwrap().remove(0);
+        let fixed = RtcConfig { port: Some(free.address.port()), ..LOCAL };
+        let Socket { udp, listener, .. } = free;
+        let refused = |fixed: &RtcConfig| bind(fixed, &loopback()).unwrap_err().kind();
+        assert_eq!(refused(&fixed), io::ErrorKind::AddrInUse);
+        drop(udp);
+        assert_eq!(refused(&fixed), io::ErrorKind::AddrInUse, "TCP alone");
+        drop(listener);
+        assert_eq!(bind(&fixed, &loopback()).unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn configured_addresses_stand_in_descriptions_in_place_of_the_sockets_own() {
+        let addresses = vec![[192, 0, 2, 7].into(), "2001:db8::7".parse().unwrap()];
+        let network = Network::open(RtcConfig { addresses, ..LOCAL }, None).unwrap();
+        let port = network.port;
+        let own = "a=candidate:1 1 udp 2130706175 10.0.0.1 4000 typ host\r\na=candidate:2 1 tcp 1 10.0.0.1 4000 typ host tcptype passive\r\n";
+        let sdp = format!("v=0\r\nm=audio 9 RTP/AVP 0\r\n{own}a=end-of-candidates\r\nm=video 9 RTP/AVP 0\r\n{own}");
+        let advertised = network.advertise(sdp);
+        assert!(!advertised.contains("10.0.0.1"), "{advertised}");
+        for line in [format!(" 192.0.2.7 {port} typ host"), format!(" 2001:db8::7 {port} typ host tcptype passive")] {
+            assert_eq!(advertised.matches(&line).count(), if line.contains("passive") { 2 } else { 4 }, "{advertised}");
+        }
+        assert_eq!(advertised.lines().count(), 4 + 2 * 4);
+    }
+
+    #[tokio::test]
+    async fn what_other_machines_send_is_dropped_where_only_this_one_may_connect() {
+        let mut network = Network::open(LOCAL, None).unwrap();
+        let Some(address) = network.udp.addresses().find(|address| !address.ip().is_loopback()) else { return };
+        let other = UdpSocket::bind((address.ip(), 0)).unwrap();
+        // As if that address were another machine's.
+        let own = std::mem::take(&mut network.own);
+        let send = |datagram: &[u8], network: &mut Network| {
+            other.send_to(datagram, address).unwrap();
+            network.is_turn_of_tcp = false;
+        };
+        send(b"foreign", &mut network);
+        network.readable().await;
+        assert!(network.receive().is_none());
+        network.own = own;
+        send(b"own", &mut network);
+        network.readable().await;
+        assert_eq!(network.receive().map(|received| received.bytes), Some(b"own".to_vec()));
+    }
+}

@@ -1,0 +1,4 @@
+//! Rooms and their participants as the server API sees them, and revoked tokens: no clock, no lock, no network.
+
+pub mod revocation;
+pub mod rooms;

@@ -1,0 +1,247 @@
+//! Routes datagrams to peer connections: STUN by the ICE username fragment that it names, all else by its source address.
+//! Every lookup costs the same however many participants there are.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use str0m::net::Protocol;
+
+use crate::net::stun::{is_stun, recipient_ufrag};
+use crate::session::{PeerId, Side};
+use crate::token_bucket::TokenBucket;
+
+/// Source addresses remembered for one connection. Past it, the least recently used one of this connection is forgotten.
+const MAX_ADDRESSES: usize = 32;
+/// New source addresses that one connection may use at once: a client has one per interface, more behind a symmetric NAT,
+/// and new ones after each ICE restart. Past it, requests from further ones are dropped.
+const NEW_ADDRESS_BURST: u32 = 64;
+/// Time after which a connection may use one more new address.
+const NEW_ADDRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// New addresses of one connection between two ICE restarts. Past it, requests from further ones are dropped, because str0m
+/// keeps a remote candidate for each and searches them for each request.
+const MAX_NEW_ADDRESSES: usize = 512;
+/// Time for which an address belongs to the connection that was heard from it last. Later, another one may take it over.
+const HELD: Duration = Duration::from_secs(5);
+
+/// A peer connection of a participant.
+pub(crate) type ConnectionId = (PeerId, Side);
+/// Where a datagram comes from.
+pub(crate) type Source = (Protocol, SocketAddr);
+
+#[derive(Default)]
+pub(crate) struct Demux {
+    connections: HashMap<ConnectionId, Connection>,
+    by_ufrag: HashMap<String, ConnectionId>,
+    by_address: HashMap<Source, Address>,
+}
+
+struct Connection {
+    ufrag: String,
+    addresses: Vec<Source>,
+    new_addresses: TokenBucket,
+    /// Addresses admitted since the last ICE restart.
+    admitted: usize,
+}
+
+struct Address {
+    connection: ConnectionId,
+    last_heard: Instant,
+}
+
+impl Demux {
+    /// Sets the ICE username fragment of a connection. It replaces the one before, which str0m accepts no more.
+    pub(crate) fn register(&mut self, id: ConnectionId, ufrag: String, now: Instant) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            if connection.ufrag == ufrag {
+                return;
+            }
+            self.by_ufrag.remove(&connection.ufrag);
+            connection.ufrag.clone_from(&ufrag);
+            connection.admitted = 0;
+        } else {
+            let new_addresses = TokenBucket::new(NEW_ADDRESS_INTERVAL * NEW_ADDRESS_BURST, now);
+            let connection = Connection { ufrag: ufrag.clone(), addresses: Vec::new(), new_addresses, admitted: 0 };
+            self.connections.insert(id, connection);
+        }
+        self.by_ufrag.insert(ufrag, id);
+    }
+
+    /// Forgets a participant's connections and their addresses.
+    pub(crate) fn remove(&mut self, participant: PeerId) {
+        for side in [Side::Publisher, Side::Subscriber] {
+            let Some(connection) = self.connections.remove(&(participant, side)) else { continue };
+            self.by_ufrag.remove(&connection.ufrag);
+            for address in &connection.addresses {
+                self.by_address.remove(address);
+            }
+        }
+    }
+
+    /// The connection that a datagram is for. STUN still has to be verified by it: then, [`accept`](Self::accept) follows.
+    pub(crate) fn route(&self, source: Source, datagram: &[u8], now: Instant) -> Option<ConnectionId> {
+        let known = self.by_address.get(&source);
+        if !is_stun(datagram) {
+            return known.map(|address| address.connection);
+        }
+        let id = *self.by_ufrag.get(recipient_ufrag(datagram)?)?;
+        match known {
+            Some(address) if address.connection == id => return Some(id),
+            // A client may have left an address to another one, but anybody can claim to write from one.
+            Some(address) if now.saturating_duration_since(address.last_heard) < HELD => return None,
+            _ => (),
+        }
+        let Connection { new_addresses, admitted, .. } = self.connections.get(&id)?;
+        let is_admitted = *admitted < MAX_NEW_ADDRESSES && new_addresses.has(NEW_ADDRESS_INTERVAL, now);
+        is_admitted.then_some(id)
+    }
+
+    /// Notes that a datagram from an address was for this connection.
+    pub(crate) fn accept(&mut self, source: Source, id: ConnectionId, now: Instant) {
+        match self.by_address.get_mut(&source) {
+            Some(address) if address.connection == id => {
+                address.last_heard = now;
+                return;
+            }
+            Some(address) => {
+                if let Some(before) = self.connections.get_mut(&address.connection) {
+                    before.addresses.retain(|known| *known != source);
+                }
+            }
+            None => (),
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.new_addresses.take(NEW_ADDRESS_INTERVAL, now);
+        connection.admitted += 1;
+        if connection.addresses.len() >= MAX_ADDRESSES {
+            let last_heard = |source: &Source| self.by_address.get(source).map(|address| address.last_heard);
+            let oldest = (0..connection.addresses.len()).min_by_key(|index| last_heard(&connection.addresses[*index]));
+            if let Some(index) = oldest {
+                self.by_address.remove(&connection.addresses.swap_remove(index));
+            }
+        }
+        connection.addresses.push(source);
+        self.by_address.insert(source, Address { connection: id, last_heard: now });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: ConnectionId = (1, Side::Publisher);
+    const BEN: ConnectionId = (2, Side::Publisher);
+    const DATA: &[u8] = &[0x80; 20];
+
+    fn source(number: u16) -> Source {
+        (Protocol::Udp, ([10, 0, 0, 1], number).into())
+    }
+
+    /// A binding request for the one with that username fragment.
+    fn request(ufrag: &str) -> Vec<u8> {
+        let name = format!("{ufrag}:they");
+        let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 6, 0];
+        bytes.push(u8::try_from(name.len()).unwrap());
+        bytes.extend(name.bytes());
+        bytes
+    }
+
+    /// Ann and Ben, with the username fragments `ann` and `ben`.
+    fn both(now: Instant) -> Demux {
+        let mut demux = Demux::default();
+        demux.register(ANN, "ann".to_owned(), now);
+        demux.register(BEN, "ben".to_owned(), now);
+        demux
+    }
+
+    fn routed(demux: &mut Demux, from: Source, datagram: &[u8], now: Instant) -> Option<ConnectionId> {
+        let id = demux.route(from, datagram, now)?;
+        demux.accept(from, id, now);
+        Some(id)
+    }
+
+    #[test]
+    fn stun_goes_by_its_user_name_and_all_else_by_the_address() {
+        let now = Instant::now();
+        let mut demux = both(now);
+        assert_eq!(routed(&mut demux, source(1), DATA, now), None);
+        assert_eq!(routed(&mut demux, source(1), &request("nobody"), now), None);
+        assert_eq!(routed(&mut demux, source(1), &request("ann"), now), Some(ANN));
+        assert_eq!(routed(&mut demux, source(2), &request("ben"), now), Some(BEN));
+        assert_eq!(routed(&mut demux, source(1), DATA, now), Some(ANN));
+        assert_eq!(routed(&mut demux, source(2), DATA, now), Some(BEN));
+        let over_tcp = (Protocol::Tcp, source(1).1);
+        assert_eq!(routed(&mut demux, over_tcp, DATA, now), None, "another protocol is another address");
+        demux.remove(1);
+        assert_eq!(routed(&mut demux, source(1), DATA, now), None);
+        assert_eq!(routed(&mut demux, source(1), &request("ann"), now), None);
+        assert_eq!(routed(&mut demux, source(2), DATA, now), Some(BEN));
+    }
+
+    #[test]
+    fn after_an_ice_restart_the_new_fragment_counts_and_known_addresses_stay() {
+        let now = Instant::now();
+        let mut demux = both(now);
+        routed(&mut demux, source(1), &request("ann"), now);
+        demux.register(ANN, "ann2".to_owned(), now);
+        assert_eq!(demux.route(source(1), &request("ann"), now), None);
+        assert_eq!(demux.route(source(1), &request("ann2"), now), Some(ANN));
+        assert_eq!(demux.route(source(1), DATA, now), Some(ANN));
+    }
+
+    #[test]
+    fn an_address_changes_hands_only_once_nothing_came_from_there_for_a_while() {
+        let now = Instant::now();
+        let mut demux = both(now);
+        routed(&mut demux, source(1), &request("ann"), now);
+        routed(&mut demux, source(1), DATA, now + HELD);
+        assert_eq!(demux.route(source(1), &request("ben"), now + HELD + HELD / 2), None);
+        assert_eq!(routed(&mut demux, source(1), &request("ben"), now + HELD + HELD), Some(BEN));
+        assert_eq!(demux.route(source(1), DATA, now + HELD + HELD), Some(BEN));
+        demux.remove(1);
+        assert_eq!(demux.route(source(1), DATA, now + HELD + HELD), Some(BEN));
+    }
+
+    #[test]
+    fn a_connection_with_many_addresses_forgets_its_own_oldest_and_no_other_connection_loses_any() {
+        let now = Instant::now();
+        let mut demux = both(now);
+        routed(&mut demux, source(1), &request("ben"), now);
+        routed(&mut demux, source(2), &request("ann"), now);
+        let last = u16::try_from(MAX_ADDRESSES).unwrap() + 2;
+        for number in 3..=last {
+            // It is used again, and so is not the oldest.
+            routed(&mut demux, source(2), DATA, now + Duration::from_millis(number.into()));
+            assert_eq!(
+                routed(&mut demux, source(number), &request("ann"), now + Duration::from_millis(number.into())),
+                Some(ANN)
+            );
+        }
+        assert_eq!(demux.by_address.len(), MAX_ADDRESSES + 1);
+        assert_eq!(demux.route(source(2), DATA, now), Some(ANN));
+        assert_eq!(demux.route(source(3), DATA, now), None);
+        assert_eq!(demux.route(source(1), DATA, now), Some(BEN));
+    }
+
+    #[test]
+    fn a_connection_gets_new_addresses_slowly_after_a_burst_and_a_later_rebinding_works() {
+        let start = Instant::now();
+        let mut demux = both(start);
+        let admitted = |demux: &mut Demux, numbers: std::ops::Range<u16>, now| {
+            numbers.filter(|number| routed(demux, source(*number), &request("ann"), now) == Some(ANN)).count()
+        };
+        assert_eq!(admitted(&mut demux, 1000..2000, start), NEW_ADDRESS_BURST as usize);
+        assert_eq!(routed(&mut demux, source(1), &request("ben"), start), Some(BEN), "others have their own budget");
+        assert_eq!(admitted(&mut demux, 2000..3000, start + NEW_ADDRESS_INTERVAL * 10), 10);
+        let mut now = start;
+        let mut total = 74;
+        for round in 0..100 {
+            now += NEW_ADDRESS_INTERVAL * NEW_ADDRESS_BURST;
+            total += admitted(&mut demux, 3000 + round * 100..3100 + round * 100, now);
+        }
+        assert_eq!(total, MAX_NEW_ADDRESSES, "str0m keeps no more");
+        demux.register(ANN, "ann2".to_owned(), now);
+        now += NEW_ADDRESS_INTERVAL;
+        assert_eq!(routed(&mut demux, source(2), &request("ann2"), now), Some(ANN), "an ICE restart starts anew");
+    }
+}

@@ -1,0 +1,212 @@
+//! Participants and what they send each other. All of it happens on one thread of its own, which starts with the first
+//! participant: signalling is read and written elsewhere, and server calls hand their work over.
+
+mod api;
+#[cfg(test)]
+#[path = "../../tests/support/caller.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
+#[allow(dead_code, reason = "each suite uses another part")]
+mod caller;
+mod client_configuration;
+mod data;
+pub(crate) mod demux;
+mod fair_queue;
+mod join;
+mod negotiation;
+#[cfg(test)]
+mod panics;
+pub(crate) mod participant;
+mod permissions;
+pub(crate) mod publications;
+mod quality;
+mod requests;
+pub(crate) mod room;
+mod signal_channel;
+#[cfg(test)]
+mod stray_stun;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use livekit_protocol as proto;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{RtcConfig, Shared};
+use crate::error::Refusal;
+use crate::net::sockets::{self, Network, Socket};
+use crate::work::Memory;
+use worker::{Sources, Worker};
+
+pub(crate) use crate::net::sdp::shorten;
+pub(crate) use client_configuration::augment;
+pub(crate) use join::{Joining, participant};
+pub(crate) use signal_channel::{Inbox, Outgoing, Queued, pair};
+
+/// A participant's time in a room. A new one comes with each join that is no resume.
+pub(crate) type PeerId = u64;
+/// A signalling connection. A resume brings a new one.
+pub(crate) type LinkId = u64;
+
+/// The peer connections of a participant, by who offers them. Clients of today have the first one only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Side {
+    /// The client offers it. It publishes there, and is sent everything else unless there is a second one.
+    Publisher,
+    /// We offer it, to send there what the client subscribes to.
+    Subscriber,
+}
+
+/// Commands of participants, and calls of the server API, on their way to the thread. Past it, senders wait.
+const MAX_COMMANDS: usize = 1024;
+
+/// Work of the server API.
+type Call = Box<dyn FnOnce(&mut Worker) + Send>;
+
+enum Command {
+    Join(Box<Joining>, oneshot::Sender<Result<LinkId, Refusal>>, Memory),
+    /// What a client says, and who waits until it is handled.
+    Signal(LinkId, Box<proto::SignalRequest>, oneshot::Sender<()>, Memory),
+    /// The signalling connection has ended. All that it has said is handled.
+    Lost(LinkId),
+    Run(Call),
+}
+
+/// What carries the participants of an engine.
+pub(crate) struct Media {
+    running: Mutex<Option<Running>>,
+    /// Told when [`crate::registry::rooms::Rooms`] has evicted somebody.
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    ids: AtomicU64,
+    rtc: RtcConfig,
+    /// The sockets of a configured port, until the thread serves them.
+    bound: Mutex<Option<Vec<Socket>>>,
+}
+
+struct Running {
+    commands: mpsc::Sender<Command>,
+    calls: mpsc::Sender<Call>,
+    thread: JoinHandle<()>,
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Media").finish_non_exhaustive()
+    }
+}
+
+impl Media {
+    /// Starts nothing yet. Ends with `stop`.
+    ///
+    /// # Errors
+    /// If the configured port cannot be bound.
+    pub(crate) fn new(rtc: RtcConfig, stop: CancellationToken) -> io::Result<Self> {
+        let bound = rtc.port.map(|_| sockets::bind_configured(&rtc)).transpose()?;
+        let (running, wake, ids) = (Mutex::default(), Arc::default(), AtomicU64::new(1));
+        Ok(Self { running, wake, stop, ids, rtc, bound: Mutex::new(bound) })
+    }
+
+    fn open_network(&self) -> io::Result<Network> {
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Network::open(self.rtc.clone(), bound)
+    }
+
+    /// Makes those go who were evicted.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Lets a participant in, or takes a resumed one's new connection.
+    ///
+    /// # Errors
+    /// What the rooms refuse; [`Refusal::NoNetwork`]; [`Refusal::Overloaded`], also when the engine ends.
+    pub(crate) async fn join(&self, shared: &Arc<Shared>, joining: Joining, memory: Memory) -> Result<LinkId, Refusal> {
+        let commands = self.start(shared).await?;
+        let (reply, outcome) = oneshot::channel();
+        commands.send(Command::Join(Box::new(joining), reply, memory)).await.map_err(|_| Refusal::Overloaded)?;
+        outcome.await.map_err(|_| Refusal::Overloaded)?
+    }
+
+    /// Hands over what a client says, and waits until it is handled, so that the client has to wait, too.
+    pub(crate) async fn signal(&self, link: LinkId, request: proto::SignalRequest, memory: Memory) {
+        let (reply, handled) = oneshot::channel();
+        self.say(Command::Signal(link, Box::new(request), reply, memory)).await;
+        // It is not handled if the participant is gone, or the engine ends.
+        let _ = handled.await;
+    }
+
+    /// Tells that a client's signalling connection has ended.
+    pub(crate) async fn lost(&self, link: LinkId) {
+        self.say(Command::Lost(link)).await;
+    }
+
+    /// Does something among the participants and waits for the outcome; `None` if there have never been any, or the engine ends.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Worker, oneshot::Sender<T>) + Send + 'static,
+    ) -> Option<T> {
+        let (reply, outcome) = oneshot::channel();
+        let calls = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.as_ref().map(|running| running.calls.clone())
+        };
+        calls?.send(Box::new(move |worker| work(worker, reply))).await.ok()?;
+        outcome.await.ok()
+    }
+
+    /// A number that nothing else of the engine has had.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits until the thread has ended, once it is told to stop.
+    pub(crate) fn join_thread(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Had it panicked, it would be gone just the same.
+        let _ = running.map(|running| running.thread.join());
+    }
+
+    async fn say(&self, command: Command) {
+        let commands = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.as_ref().map(|running| running.commands.clone())
+        };
+        if let Some(commands) = commands {
+            // Once the engine ends there is nobody to be told.
+            let _ = commands.send(command).await;
+        }
+    }
+
+    async fn start(&self, shared: &Arc<Shared>) -> Result<mpsc::Sender<Command>, Refusal> {
+        let (opened, is_open) = oneshot::channel();
+        let commands = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(running) = &*running
+                && !running.commands.is_closed()
+            {
+                return Ok(running.commands.clone());
+            }
+            if self.stop.is_cancelled() {
+                return Err(Refusal::Overloaded);
+            }
+            let (commands, received) = mpsc::channel(MAX_COMMANDS);
+            let (calls, called) = mpsc::channel(MAX_COMMANDS);
+            let sources = Sources { commands: received, calls: called };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|_| Refusal::NoNetwork)?;
+            let (shared, wake, stop) = (shared.clone(), self.wake.clone(), self.stop.clone());
+            let work = move || runtime.block_on(worker::run(shared, sources, &wake, &stop, opened));
+            let thread = Builder::new().name("maravilla-media".into()).spawn(work).map_err(|_| Refusal::NoNetwork)?;
+            *running = Some(Running { commands: commands.clone(), calls, thread });
+            commands
+        };
+        // Without sockets the thread has ended, and the next join tries again.
+        is_open.await.map_err(|_| Refusal::NoNetwork)?;
+        Ok(commands)
+    }
+}

@@ -1,0 +1,61 @@
+//! What datagrams of strangers cost the media thread.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use str0m::net::Protocol;
+
+use crate::Engine;
+use crate::net::sockets::Received;
+use crate::session::caller::{dial, packed, ticket};
+use crate::support;
+
+/// A binding request with a user name that nobody here has.
+fn stray() -> Received {
+    let name = b"nobody:here.";
+    let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+    for (kind, value) in [(0x0006_u16, &name[..]), (0x0024, &[0, 0, 0, 1]), (0x0008, &[9; 20])] {
+        bytes.extend(kind.to_be_bytes());
+        bytes.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
+        bytes.extend(value);
+    }
+    let length = u16::try_from(bytes.len() - 20).unwrap();
+    bytes[2..4].copy_from_slice(&length.to_be_bytes());
+    let source = ([127, 0, 0, 1], 9).into();
+    let destination = ([127, 0, 0, 1], 10).into();
+    Received { protocol: Protocol::Udp, source, destination, arrived_at: Instant::now(), bytes }
+}
+
+/// The least time that so many stray requests take of several tries.
+async fn cost(engine: &Engine) -> Duration {
+    let measured = engine.shared.media.run(|worker, reply| {
+        let stray = stray();
+        let tries = (0..20).map(|_| {
+            let start = Instant::now();
+            (0..100).for_each(|_| worker.hand_over(&stray));
+            start.elapsed()
+        });
+        let _ = reply.send(tries.min().unwrap());
+    });
+    measured.await.unwrap()
+}
+
+#[tokio::test]
+async fn stray_stun_costs_the_same_whatever_number_of_participants_there_is() {
+    let engine = support::start();
+    let request = proto::JoinRequest {
+        client_info: Some(proto::ClientInfo { protocol: 17, ..Default::default() }),
+        ..Default::default()
+    };
+    let mut sockets = Vec::new();
+    let mut costs = Vec::new();
+    for total in [1, 150] {
+        while sockets.len() < total {
+            let token = ticket(&format!("room {}", sockets.len()), "ann", "standard");
+            sockets.push(dial(engine.address(), &token, &packed(&request)).await.unwrap());
+        }
+        costs.push(cost(&engine).await);
+    }
+    let [few, many] = costs[..] else { unreachable!() };
+    assert!(many < few * 10 + Duration::from_micros(100), "100 requests take {few:?} with one, {many:?} with many");
+}

@@ -1,0 +1,187 @@
+//! Keyframes: where a receiver can begin, and whose are requested.
+
+use std::time::{Duration, Instant};
+
+use str0m::format::{Codec, detect_h264_nalu, detect_vp8_keyframe};
+use str0m::media::{MediaKind, Mid};
+
+use crate::session::PeerId;
+use crate::session::participant::Peer;
+use crate::session::room::{Context, Room};
+use crate::sfu::down_track::{Subscription, TrackId};
+use crate::sfu::layer_selector::LayerName;
+use crate::token_bucket::TokenBucket;
+
+/// Minimum time between PLIs for one layer. A keyframe that is needed sooner is requested when it has passed.
+const PLI_INTERVAL: Duration = Duration::from_millis(500);
+/// Minimum time between PLIs that one subscriber causes of one track, on average,
+const SUBSCRIBER_PLI_INTERVAL: Duration = Duration::from_secs(3);
+/// and how much of it may be used up in advance: six of them. Further ones wait, so that one subscriber on a bad connection
+/// does not have all others receive nothing but keyframes.
+const SUBSCRIBER_PLI_BURST: Duration = Duration::from_secs(18);
+/// Maximum number of tracks whose PLIs are counted for a subscriber; past it, those of tracks that it has no more are dropped.
+const MAX_COUNTED_TRACKS: usize = 1024;
+
+/// What H264 calls the part that tells the size of the picture (ITU-T H.264, table 7-1).
+const H264_SEQUENCE_PARAMETERS: u8 = 7;
+
+/// Whether a receiver can begin with that packet: it is the first of a keyframe.
+pub(crate) fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
+    match codec {
+        Codec::Vp8 => detect_vp8_keyframe(payload),
+        Codec::Vp9 => is_vp9_keyframe(payload),
+        // It comes in a packet of its own before the keyframe, which cannot be decoded without.
+        Codec::H264 => detect_h264_nalu(payload, H264_SEQUENCE_PARAMETERS),
+        Codec::Av1 => is_av1_keyframe(payload),
+        _ => true,
+    }
+}
+
+/// Whether a packet begins a picture that refers to no other, on the lowest spatial layer: the upper ones refer to that
+/// (RFC 9628, section 4.2).
+fn is_vp9_keyframe(payload: &[u8]) -> bool {
+    const PICTURE_ID: u8 = 0x80;
+    const PREDICTED: u8 = 0x40;
+    const LAYER: u8 = 0x20;
+    const BEGINNING: u8 = 0x08;
+    const LONG_PICTURE_ID: u8 = 0x80;
+    let Some(&flags) = payload.first() else { return false };
+    if flags & PREDICTED != 0 || flags & BEGINNING == 0 {
+        return false;
+    }
+    let id_bytes = match (flags & PICTURE_ID != 0, payload.get(1)) {
+        (false, _) => 0,
+        (true, Some(id)) if id & LONG_PICTURE_ID != 0 => 2,
+        (true, _) => 1,
+    };
+    let spatial_layer = |layer: &u8| (layer >> 1) & 0x07;
+    flags & LAYER == 0 || payload.get(1 + id_bytes).map(spatial_layer) == Some(0)
+}
+
+/// Whether a packet begins a coded video sequence, and not in the middle of a unit (AV1's RTP payload format, section 4.4).
+fn is_av1_keyframe(payload: &[u8]) -> bool {
+    const CONTINUES: u8 = 0x80;
+    const NEW_SEQUENCE: u8 = 0x08;
+    payload.first().is_some_and(|flags| flags & (CONTINUES | NEW_SEQUENCE) == NEW_SEQUENCE)
+}
+
+/// When a keyframe of each layer was requested last. A track has at most as many layers as it has declared.
+#[derive(Debug, Default)]
+pub(crate) struct PliThrottle {
+    sent: Vec<(LayerName, Instant)>,
+}
+
+impl PliThrottle {
+    fn is_due(&self, layer: LayerName, now: Instant) -> bool {
+        let sent = self.sent.iter().find(|(known, _)| *known == layer);
+        sent.is_none_or(|(_, sent)| now.saturating_duration_since(*sent) >= PLI_INTERVAL)
+    }
+
+    fn note_sent(&mut self, layer: LayerName, now: Instant) {
+        self.sent.retain(|(known, _)| *known != layer);
+        self.sent.push((layer, now));
+    }
+}
+
+impl Subscription {
+    /// The layer that it needs a keyframe of.
+    fn needs_keyframe(&self, target: Option<LayerName>) -> Option<LayerName> {
+        // What is lost of the layer that it leaves is of no use any more.
+        target.filter(|target| self.current != Some(*target)).or_else(|| self.current.filter(|_| self.lost_picture))
+    }
+}
+
+impl Room {
+    /// Requests the keyframes that a participant needs to start a track, to change its layer, or to recover from a loss; none before
+    /// its media connection is up. Requests that are not due yet are made with a later tick.
+    pub(crate) fn request_keyframes(&mut self, context: &mut Context<'_>, id: PeerId) {
+        let now = context.io.now;
+        let is_connected = |peer: &&Peer| peer.subscriber.as_ref().unwrap_or(&peer.publisher).is_connected();
+        let Some(peer) = self.peers.get(&id).filter(is_connected) else { return };
+        let is_video = |each: &&Subscription| each.is_ready && each.kind == MediaKind::Video && !each.wanted.disabled;
+        let needs = |each: &Subscription| {
+            let publisher = self.peers.get(&each.publisher)?;
+            let track = publisher.tracks.iter().find(|track| track.id == each.track && !track.info.muted)?;
+            let layer = each.needs_keyframe(track.layers.layers.request_target(&each.wanted, now))?;
+            track.layers.pli.is_due(layer, now).then_some((each.publisher, track.id, track.mid?, layer))
+        };
+        let due: Vec<_> = peer.subscriptions.iter().filter(is_video).filter_map(needs).collect();
+        for (publisher, track, mid, layer) in due {
+            let is_admitted = self.peers.get_mut(&id).is_some_and(|peer| {
+                let budget = peer.plis.entry(track).or_insert_with(|| TokenBucket::new(SUBSCRIBER_PLI_BURST, now));
+                let has_one = budget.has(SUBSCRIBER_PLI_INTERVAL, now);
+                if has_one {
+                    budget.take(SUBSCRIBER_PLI_INTERVAL, now);
+                }
+                has_one
+            });
+            let Some(publisher) = self.peers.get_mut(&publisher).filter(|_| is_admitted) else { continue };
+            if let Some(track) = publisher.tracks.iter_mut().find(|each| each.id == track) {
+                track.layers.pli.note_sent(layer, now);
+                publisher.publisher.request_keyframe(&mut context.io, mid, layer);
+            }
+        }
+        self.forget_plis(id);
+    }
+
+    /// A subscriber has lost what it cannot do without: its client asks for a keyframe of what it is sent.
+    pub(crate) fn on_picture_loss(&mut self, context: &mut Context<'_>, id: PeerId, mid: Mid) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(subscription) = peer.subscriptions.iter_mut().find(|each| each.mid == Some(mid)) else { return };
+        subscription.lost_picture = true;
+        self.request_keyframes(context, id);
+    }
+
+    /// Forgets the PLIs of tracks that a subscriber is not sent, if there are many: a track that is unsubscribed and subscribed
+    /// again in between has the same limit.
+    fn forget_plis(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.plis.len() > MAX_COUNTED_TRACKS) else { return };
+        let tracks: std::collections::HashSet<TrackId> = peer.subscriptions.iter().map(|each| each.track).collect();
+        peer.plis.retain(|track, _| tracks.contains(track));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starts(codec: Codec, payload: &[u8]) -> bool {
+        is_keyframe(codec, payload)
+    }
+
+    #[test]
+    fn vp9_begins_with_the_first_packet_of_the_lowest_layer_of_a_keyframe() {
+        let (first, middle, predicted) = (0b1010_1000, 0b1010_0000, 0b1110_1000);
+        let (lowest, middle_layer, highest) = (0b0000_0000, 0b0000_0011, 0b0000_0101);
+        assert!(starts(Codec::Vp9, &[first, 0x81, 0x02, lowest, 0, 0x82]));
+        assert!(starts(Codec::Vp9, &[first, 0x01, lowest, 0, 0x82]));
+        assert!(!starts(Codec::Vp9, &[middle, 0x81, 0x02, lowest, 0, 0x82]), "the middle of a keyframe");
+        for upper in [middle_layer, highest] {
+            assert!(!starts(Codec::Vp9, &[first, 0x81, 0x02, upper, 0, 0x82]), "an upper layer of it");
+        }
+        assert!(!starts(Codec::Vp9, &[predicted, 0x81, 0x02, lowest, 0, 0x82]));
+        assert!(starts(Codec::Vp9, &[0b0000_1000, 0x82]), "without layers");
+        assert!(!starts(Codec::Vp9, &[first, 0x81]) && !starts(Codec::Vp9, &[]), "cut short");
+    }
+
+    #[test]
+    fn av1_begins_with_a_sequence_that_no_packet_before_has_begun() {
+        assert!(starts(Codec::Av1, &[0b0001_1000, 0x0a]));
+        assert!(!starts(Codec::Av1, &[0b1001_1000, 0x0a]));
+        assert!(!starts(Codec::Av1, &[0b0001_0000, 0x0a]) && !starts(Codec::Av1, &[]));
+    }
+
+    #[test]
+    fn h264_begins_with_its_sequence_parameters() {
+        let (parameters, keyframe) = ([0x67, 0x42], [0x65, 0x88]);
+        assert!(starts(Codec::H264, &parameters) && !starts(Codec::H264, &keyframe));
+        assert!(starts(Codec::H264, &[0x78, 0, 2, 0x09, 0x10, 0, 2, 0x67, 0x42]), "after a delimiter");
+        assert!(starts(Codec::H264, &[0x7c, 0x87]) && !starts(Codec::H264, &[0x7c, 0x07]), "in fragments");
+    }
+
+    #[test]
+    fn vp8_begins_with_the_first_partition_of_a_keyframe() {
+        assert!(starts(Codec::Vp8, &[0x10, 0x00, 0, 0]) && !starts(Codec::Vp8, &[0x10, 0x01, 0, 0]));
+        assert!(!starts(Codec::Vp8, &[0x00, 0x00, 0, 0]) && !starts(Codec::Vp8, &[0x11, 0x00, 0, 0]));
+    }
+}

@@ -1,0 +1,360 @@
+//! The layers that a track comes in, and which of them a subscriber gets.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use livekit_protocol as proto;
+use proto::VideoQuality;
+use str0m::media::Rid;
+use str0m::rtp::rtcp::SenderInfo;
+
+use crate::net::sdp::MAX_RIDS;
+
+/// A layer that sent nothing for so long is not expected to send.
+const LAYER_TIMEOUT: Duration = Duration::from_millis(1500);
+/// The names of simulcast's layers from the smallest on, as LiveKit's clients have them.
+const RIDS: [&str; 3] = ["q", "h", "f"];
+
+/// A layer by its name in simulcast; the only one of a track has none.
+pub(crate) type LayerName = Option<Rid>;
+
+/// A layer that a track comes in.
+#[derive(Debug, Clone, Copy, Default)]
+struct Layer {
+    name: LayerName,
+    /// From 0 on.
+    quality: i32,
+    height: u32,
+    /// When a packet of it arrived last.
+    seen: Option<Instant>,
+    clock: Option<Clock>,
+}
+
+/// What a layer's RTP time was at a time of its sender's, by its last sender report.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    at: SystemTime,
+    time: u32,
+}
+
+impl Clock {
+    pub(crate) fn new(report: &SenderInfo) -> Self {
+        let time = report.rtp_time.numer() & u64::from(u32::MAX);
+        Self { at: report.ntp_time, time: u32::try_from(time).unwrap_or_default() }
+    }
+
+    /// What a time of this clock is on another one of the same sender.
+    fn convert(self, time: u32, other: Self, clock_rate: u32) -> u32 {
+        let since = |later: SystemTime, earlier: SystemTime| later.duration_since(earlier).ok();
+        let ticks = |duration: Duration| {
+            let ticks = duration.as_micros() * u128::from(clock_rate) / 1_000_000;
+            u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or_default()
+        };
+        // What this clock showed when the other one was read.
+        let then = match since(other.at, self.at) {
+            Some(later) => self.time.wrapping_add(ticks(later)),
+            None => self.time.wrapping_sub(since(self.at, other.at).map_or(0, ticks)),
+        };
+        time.wrapping_sub(then).wrapping_add(other.time)
+    }
+}
+
+impl Layer {
+    /// A layer as it was announced; if it was not, of that quality and an unknown size.
+    fn new(name: LayerName, quality: i32, announced: Option<&proto::VideoLayer>) -> Self {
+        let Some(announced) = announced else { return Self { name, quality, ..Self::default() } };
+        let &proto::VideoLayer { quality, height, .. } = announced;
+        Self { name, quality, height, ..Self::default() }
+    }
+}
+
+/// The layers that a publisher has declared, from the smallest on. A packet of any other is dropped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layers {
+    layers: [Layer; MAX_RIDS],
+    count: usize,
+}
+
+/// What a subscriber wants of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Nothing, for now.
+    pub(crate) disabled: bool,
+    quality: i32,
+    /// The size that it is shown in, which counts before the quality; without a width, it was not told.
+    size: (u32, u32),
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { disabled: false, quality: VideoQuality::High.into(), size: (0, 0) }
+    }
+}
+
+impl From<&proto::UpdateTrackSettings> for Wanted {
+    fn from(settings: &proto::UpdateTrackSettings) -> Self {
+        let is_off = settings.quality == i32::from(VideoQuality::Off);
+        let size = (settings.width, settings.height);
+        Self { disabled: settings.disabled || is_off, quality: settings.quality, size }
+    }
+}
+
+impl Wanted {
+    /// The same settings for a track that is not to be sent for now.
+    pub(crate) fn disable(self) -> Self {
+        Self { disabled: true, ..self }
+    }
+}
+
+/// Names the layers of a simulcast track.
+pub(crate) fn name(layers: &mut [proto::VideoLayer], is_simulcast: bool) {
+    layers.sort_by_key(|layer| layer.quality);
+    if is_simulcast && layers.len() > 1 {
+        layers.iter_mut().zip(RIDS).for_each(|(layer, rid)| rid.clone_into(&mut layer.rid));
+    }
+}
+
+impl Layers {
+    /// The layers of a section with those names, of a track that was announced with some sizes.
+    pub(crate) fn declared(announced: &[proto::VideoLayer], rids: &[Rid]) -> Self {
+        let mut layers = [Layer::default(); MAX_RIDS];
+        if rids.is_empty() {
+            let best = announced.iter().max_by_key(|layer| layer.quality);
+            layers[0] = Layer::new(None, VideoQuality::High.into(), best);
+            return Self { layers, count: 1 };
+        }
+        for (index, (layer, rid)) in layers.iter_mut().zip(rids).enumerate() {
+            let named = announced.iter().find(|layer| layer.rid == **rid);
+            let usual = RIDS.iter().position(|known| **known == **rid).unwrap_or(index);
+            let usual = i32::try_from(usual).unwrap_or_default();
+            let announced = named.or_else(|| announced.iter().find(|layer| layer.quality == usual));
+            *layer = Layer::new(Some(*rid), usual, announced);
+        }
+        let count = rids.len().min(MAX_RIDS);
+        layers[..count].sort_by_key(|layer| layer.quality);
+        Self { layers, count }
+    }
+
+    fn all(&self) -> &[Layer] {
+        &self.layers[..self.count]
+    }
+
+    /// Notes that a packet of a layer has arrived; whether there is such a layer.
+    pub(crate) fn mark_active(&mut self, name: LayerName, clock: Option<Clock>, now: Instant) -> bool {
+        let layer = self.layers[..self.count].iter_mut().find(|layer| layer.name == name);
+        let Some(layer) = layer else { return false };
+        layer.seen = Some(now);
+        layer.clock = clock.or(layer.clock);
+        true
+    }
+
+    /// What a time of a layer is on the clock of another, if it is known.
+    pub(crate) fn convert_time(&self, time: u32, from: LayerName, to: LayerName, clock_rate: u32) -> Option<u32> {
+        if from == to {
+            return Some(time);
+        }
+        let clock = |name: LayerName| self.all().iter().find(|layer| layer.name == name)?.clock;
+        Some(clock(from)?.convert(time, clock(to)?, clock_rate))
+    }
+
+    /// The layer to send: the best that arrives and is not more than is wanted, else the smallest that arrives.
+    pub(crate) fn target(&self, wanted: &Wanted, now: Instant) -> Option<LayerName> {
+        let is_live =
+            |layer: &Layer| layer.seen.is_some_and(|seen| now.saturating_duration_since(seen) < LAYER_TIMEOUT);
+        self.best(wanted, is_live)
+    }
+
+    /// The layer to request a keyframe of: the one to send, or else one that has sent before, or may. A source that is still
+    /// sends nothing until it is asked.
+    pub(crate) fn request_target(&self, wanted: &Wanted, now: Instant) -> Option<LayerName> {
+        let seen = || self.best(wanted, |layer| layer.seen.is_some());
+        self.target(wanted, now).or_else(seen).or_else(|| self.best(wanted, |_| true))
+    }
+
+    fn best(&self, wanted: &Wanted, is_candidate: impl Fn(&Layer) -> bool) -> Option<LayerName> {
+        let quality = wanted.quality(self.all());
+        let candidates = || self.all().iter().filter(|layer| is_candidate(layer));
+        let fitting = candidates().rfind(|layer| layer.quality <= quality);
+        fitting.or_else(|| candidates().next()).map(|layer| layer.name)
+    }
+}
+
+impl Wanted {
+    /// For a size, the smallest layer that is high enough: nine tenths of what is wanted, as livekit-server has it. Of layers that
+    /// are equally high, and may differ in their frame rates, the best one.
+    fn quality(self, layers: &[Layer]) -> i32 {
+        let (width, height) = self.size;
+        if width == 0 {
+            return self.quality;
+        }
+        let best = VideoQuality::High.into();
+        let is_enough = |layer: &&Layer| u64::from(layer.height) >= u64::from(height) * 9 / 10;
+        let Some(chosen) = layers.iter().filter(is_enough).map(|layer| layer.height).min() else { return best };
+        layers.iter().filter(|layer| layer.height == chosen).map(|layer| layer.quality).max().unwrap_or(best)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 320, 640 and 1280 pixels wide.
+    fn announced() -> Vec<proto::VideoLayer> {
+        let size =
+            |quality, width: u32| proto::VideoLayer { quality, width, height: width * 9 / 16, ..Default::default() };
+        let mut announced = vec![size(2, 1280), size(0, 320), size(1, 640)];
+        name(&mut announced, true);
+        announced
+    }
+
+    /// All that are announced, with packets of those that are named.
+    fn layers(live: &str, now: Instant) -> Layers {
+        let mut layers = Layers::declared(&announced(), &RIDS.map(Rid::from));
+        assert!(live.split_terminator(' ').all(|rid| layers.mark_active(Some(rid.into()), None, now)));
+        layers
+    }
+
+    fn chosen(live: &str, wanted: Wanted) -> Option<String> {
+        let now = Instant::now();
+        layers(live, now).target(&wanted, now).map(text)
+    }
+
+    fn text(name: LayerName) -> String {
+        name.map(|name| name.to_string()).unwrap_or_default()
+    }
+
+    fn quality(quality: i32) -> Wanted {
+        Wanted { quality, ..Wanted::default() }
+    }
+
+    fn size(width: u32, height: u32) -> Wanted {
+        Wanted { size: (width, height), ..quality(0) }
+    }
+
+    #[test]
+    fn a_subscriber_without_a_wish_gets_the_best_layer_that_arrives() {
+        assert_eq!(chosen("q h f", Wanted::default()).as_deref(), Some("f"));
+        assert_eq!(chosen("q h", Wanted::default()).as_deref(), Some("h"));
+        assert_eq!(chosen("", Wanted::default()), None);
+    }
+
+    #[test]
+    fn a_quality_is_the_most_that_is_sent_unless_nothing_smaller_comes() {
+        assert_eq!(chosen("q h f", quality(1)).as_deref(), Some("h"));
+        assert_eq!(chosen("q f", quality(1)).as_deref(), Some("q"));
+        assert_eq!(chosen("f", quality(0)).as_deref(), Some("f"));
+    }
+
+    #[test]
+    fn a_size_gets_the_smallest_layer_of_nine_tenths_of_its_height() {
+        let sizes =
+            [(100, 100, "q"), (320, 180, "q"), (356, 200, "q"), (358, 202, "h"), (9999, 400, "h"), (1, 402, "f")];
+        for (width, height, rid) in sizes.into_iter().chain([(1280, 9999, "f")]) {
+            assert_eq!(chosen("q h f", size(width, height)).as_deref(), Some(rid), "{width}x{height}");
+        }
+    }
+
+    #[test]
+    fn of_layers_of_one_size_the_best_is_chosen() {
+        let layer = |quality, height| proto::VideoLayer { quality, width: 1920, height, ..Default::default() };
+        let mut announced = [layer(0, 1080), layer(1, 1080)];
+        name(&mut announced, true);
+        let now = Instant::now();
+        let mut layers = Layers::declared(&announced, &["q".into(), "h".into()]);
+        assert!(["q", "h"].into_iter().all(|rid| layers.mark_active(Some(rid.into()), None, now)));
+        for wanted in [size(320, 180), size(1920, 1080), size(3840, 2160)] {
+            assert_eq!(layers.target(&wanted, now).map(text).as_deref(), Some("h"), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_any_number_are_compared() {
+        let most = proto::VideoLayer { width: u32::MAX, height: u32::MAX, ..announced()[0].clone() };
+        let mut layers = Layers::declared(&[most], &["q".into()]);
+        let now = Instant::now();
+        assert!(layers.mark_active(Some("q".into()), None, now));
+        assert!(layers.target(&size(u32::MAX, u32::MAX), now).is_some());
+    }
+
+    #[test]
+    fn a_layer_that_stops_coming_is_left() {
+        let then = Instant::now();
+        let mut layers = layers("q h f", then);
+        let now = then + LAYER_TIMEOUT;
+        assert!(layers.mark_active(Some("q".into()), None, now));
+        assert_eq!(layers.target(&Wanted::default(), now), Some(Some("q".into())));
+    }
+
+    #[test]
+    fn a_keyframe_of_a_still_source_is_requested_of_the_best_layer_that_was_seen_or_else_may_be() {
+        let then = Instant::now();
+        let requested = |live, wanted| layers(live, then).request_target(&wanted, then + 10 * LAYER_TIMEOUT).map(text);
+        assert_eq!(requested("q h", Wanted::default()).as_deref(), Some("h"));
+        assert_eq!(requested("q h f", quality(0)).as_deref(), Some("q"));
+        assert_eq!(requested("", Wanted::default()).as_deref(), Some("f"));
+        let only = Layers::declared(&[], &[]);
+        assert_eq!(only.request_target(&quality(0), then), Some(None));
+    }
+
+    #[test]
+    fn a_keyframe_is_requested_of_a_layer_that_arrives_before_any_other() {
+        let then = Instant::now();
+        let mut layers = layers("f", then);
+        let now = then + LAYER_TIMEOUT;
+        assert!(layers.mark_active(Some("q".into()), None, now));
+        assert_eq!(layers.request_target(&Wanted::default(), now).map(text).as_deref(), Some("q"));
+    }
+
+    #[test]
+    fn a_track_in_one_size_is_sent_whatever_is_wanted() {
+        let now = Instant::now();
+        let mut layers = Layers::declared(&announced(), &[]);
+        assert!(layers.mark_active(None, None, now));
+        assert_eq!(layers.target(&quality(0), now), Some(None));
+    }
+
+    #[test]
+    fn a_layer_that_was_not_declared_is_none() {
+        let now = Instant::now();
+        let mut layers = layers("q h f", now);
+        for name in [None, Some("x".into()), Some("2".into())] {
+            assert!(!layers.mark_active(name, None, now), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn layers_of_other_names_are_in_the_order_of_the_section() {
+        let now = Instant::now();
+        let rids = ["low", "mid", "best", "over", "many"].map(Rid::from);
+        let mut layers = Layers::declared(&announced(), &rids);
+        assert_eq!(layers.all().len(), MAX_RIDS);
+        assert!(rids[..MAX_RIDS].iter().all(|rid| layers.mark_active(Some(*rid), None, now)));
+        assert_eq!(layers.target(&size(320, 180), now).map(text).as_deref(), Some("low"));
+        assert_eq!(layers.target(&size(640, 360), now).map(text).as_deref(), Some("mid"));
+    }
+
+    #[test]
+    fn a_time_of_a_layer_is_known_on_the_clock_of_another_once_both_were_reported() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let clock = |millis, time| Some(Clock { at: epoch + Duration::from_millis(millis), time });
+        let (now, low, high) = (Instant::now(), Some("q".into()), Some("f".into()));
+        let mut layers = layers("", now);
+        assert_eq!(layers.convert_time(7, low, low, 90_000), Some(7));
+        layers.mark_active(low, clock(1_000, 50_000), now);
+        assert_eq!(layers.convert_time(7, low, high, 90_000), None);
+        // Read 100 ms later, near the end of its numbers.
+        layers.mark_active(high, clock(1_100, u32::MAX - 8_999), now);
+        assert_eq!(layers.convert_time(50_000, low, high, 90_000), Some(u32::MAX - 17_999));
+        assert_eq!(layers.convert_time(50_000 + 18_000, low, high, 90_000), Some(0));
+        assert_eq!(layers.convert_time(0, high, low, 90_000), Some(50_000 + 18_000));
+        layers.mark_active(high, None, now);
+        assert_eq!(layers.convert_time(0, high, low, 90_000), Some(50_000 + 18_000), "it is still known");
+    }
+
+    #[test]
+    fn off_is_disabled() {
+        let settings = |quality, disabled| proto::UpdateTrackSettings { quality, disabled, ..Default::default() };
+        assert!(Wanted::from(&settings(VideoQuality::Off.into(), false)).disabled);
+        assert!(Wanted::from(&settings(0, true)).disabled);
+        assert!(!Wanted::from(&settings(0, false)).disabled);
+    }
+}

@@ -1,0 +1,446 @@
+//! One continuous stream out of several: what a subscriber is sent changes its layer and pauses, while its receiver counts on.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use str0m::rtp::{Vp8Descriptor, Vp8Patch};
+
+/// How many packets that were left out are remembered. Older ones cannot come out of order any more.
+const MOST_SKIPPED: usize = 128;
+/// By how much a sender's clock may run ahead of the time that has passed. More is another clock.
+const FARTHEST: Duration = Duration::from_secs(10);
+/// By how much it may run back: what is sent in layers comes slightly out of order.
+const BACK: Duration = Duration::from_secs(1);
+/// By how much a time that is known by a common clock may differ from the time that has passed. If it does by more, the clock has
+/// stood still, or is another.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
+
+/// The sequence numbers and timestamps of what one subscriber is sent of one track.
+#[derive(Debug)]
+pub(crate) struct Rewriter {
+    /// Ticks a second.
+    clock_rate: u32,
+    first: u64,
+    source: Option<Source>,
+    /// The highest number that was given, its time, and when.
+    last: Option<(u64, u64, Instant)>,
+}
+
+/// What the packets come from now.
+#[derive(Debug)]
+struct Source {
+    /// Packets from before were meant for others, or are of another layer.
+    floor: u64,
+    /// The highest number that came.
+    highest: u64,
+    /// What is added to a number, but for one less for each that was left out before it.
+    number: u64,
+    /// What is added to a time.
+    time: u64,
+    /// The time that came with the highest number.
+    latest: u64,
+    skipped: VecDeque<u64>,
+}
+
+/// Where a packet stands in what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Out {
+    /// Extended: its lower 16 bits are sent.
+    pub(crate) seq: u64,
+    pub(crate) time: u32,
+}
+
+impl Source {
+    /// What a time near the latest one is sent as.
+    fn out(&self, time: u32) -> u64 {
+        let latest = self.latest & u64::from(u32::MAX);
+        let ahead = time.wrapping_sub(u32::try_from(latest).unwrap_or_default()).cast_signed();
+        self.time.wrapping_add(self.latest.wrapping_add_signed(ahead.into()))
+    }
+}
+
+impl Rewriter {
+    /// Counts from `first` on.
+    pub(crate) fn new(clock_rate: u32, first: u64) -> Self {
+        Self { clock_rate, first, source: None, last: None }
+    }
+
+    /// Goes on with a packet of that number and time, from wherever it comes. The next number is the next one. The time is
+    /// `on_last`, if that is known: what the packet's time is on the clock of the packets before. Else, it is as much later as has
+    /// passed.
+    pub(crate) fn start(&mut self, seq: u64, time: u64, on_last: Option<u32>, now: Instant) {
+        let (next, at) = match self.last {
+            None => (self.first, time),
+            Some((last, at, then)) => {
+                let passed = at + self.ticks(now.saturating_duration_since(then)).max(1);
+                let known = self.source.as_ref().zip(on_last).map(|(source, time)| source.out(time));
+                let skew = self.ticks(MAX_CLOCK_SKEW);
+                (last + 1, known.filter(|known| known.abs_diff(passed) <= skew).unwrap_or(passed).max(at + 1))
+            }
+        };
+        let (number, offset) = (next.wrapping_sub(seq), at.wrapping_sub(time));
+        let skipped = VecDeque::new();
+        self.source = Some(Source { floor: seq, highest: seq, number, time: offset, latest: time, skipped });
+    }
+
+    /// Where a packet stands that comes before any of a source; `None` once there is a source.
+    pub(crate) fn fill(&mut self, now: Instant) -> Option<Out> {
+        if self.source.is_some() {
+            return None;
+        }
+        let (seq, time) = match self.last {
+            None => (self.first, 0),
+            Some((last, at, then)) => (last + 1, at + self.ticks(now.saturating_duration_since(then)).max(1)),
+        };
+        self.last = Some((seq, time, now));
+        Some(Out { seq, time: u32::try_from(time & u64::from(u32::MAX)).unwrap_or_default() })
+    }
+
+    /// Leaves out a packet of the source, so that nobody misses it.
+    pub(crate) fn skip(&mut self, seq: u64) {
+        let Some(source) = &mut self.source else { return };
+        // What came late cannot be taken back from those that were counted after it.
+        if seq <= source.highest {
+            return;
+        }
+        source.highest = seq;
+        source.skipped.push_back(seq);
+        if source.skipped.len() > MOST_SKIPPED
+            && let Some(oldest) = source.skipped.pop_front()
+        {
+            source.number = source.number.wrapping_sub(1);
+            source.floor = source.floor.max(oldest + 1);
+        }
+    }
+
+    /// Where the packet stands; `None` if it is too old to be sent.
+    pub(crate) fn map(&mut self, seq: u64, time: u64, now: Instant) -> Option<Out> {
+        let (forward, back) = (self.ticks(FARTHEST), self.ticks(BACK));
+        let last = self.last;
+        let passed = last.map_or(0, |(_, _, then)| self.ticks(now.saturating_duration_since(then)));
+        let source = self.source.as_mut()?;
+        if seq < source.floor || source.skipped.contains(&seq) {
+            return None;
+        }
+        let before = source.skipped.iter().filter(|skipped| **skipped < seq).count();
+        let number = source.number.wrapping_add(seq).wrapping_sub(u64::try_from(before).unwrap_or_default());
+        let is_newest = last.is_none_or(|(last, _, _)| number > last);
+        if let (true, Some((_, at, _))) = (is_newest, last) {
+            let is_sane =
+                time.saturating_sub(source.latest) <= passed + forward && source.latest.saturating_sub(time) <= back;
+            if !is_sane {
+                source.time = (at + passed.max(1)).wrapping_sub(time);
+            }
+        }
+        let out = source.time.wrapping_add(time);
+        if is_newest {
+            source.highest = source.highest.max(seq);
+            source.latest = time;
+            // A time that runs back far enough is below zero, which is not the latest.
+            let is_later = |at: u64| out.wrapping_sub(at) <= u64::MAX / 2;
+            let at = last.map(|(_, at, _)| at).filter(|at| !is_later(*at)).unwrap_or(out);
+            self.last = Some((number, at, now));
+        }
+        // The header carries the lower 32 bits.
+        Some(Out { seq: number, time: u32::try_from(out & u64::from(u32::MAX)).unwrap_or_default() })
+    }
+
+    pub(crate) fn clock_rate(&self) -> u32 {
+        self.clock_rate
+    }
+
+    fn ticks(&self, duration: Duration) -> u64 {
+        let ticks = duration.as_micros() * u128::from(self.clock_rate) / 1_000_000;
+        u64::try_from(ticks).unwrap_or(u64::MAX / 4)
+    }
+}
+
+/// The counters in VP8's payload descriptor (RFC 7741, section 4.2), which go on over changes like those of the packets.
+#[derive(Debug, Default)]
+pub(crate) struct Vp8 {
+    picture: Counter<0x7fff>,
+    base_layer: Counter<0xff>,
+    keyframe: Counter<0x1f>,
+}
+
+impl Vp8 {
+    /// The next packet begins another source.
+    pub(crate) fn start(&mut self) {
+        self.picture.starts = true;
+        self.base_layer.starts = true;
+        self.keyframe.starts = true;
+    }
+
+    /// What to change in the packet; `None` if there is nothing to.
+    pub(crate) fn map(&mut self, payload: &[u8]) -> Option<Vp8Patch> {
+        let descriptor = Vp8Descriptor::parse(payload).ok()?;
+        let mut patch = descriptor.patch();
+        if let Some(id) = descriptor.picture_id() {
+            let id = self.picture.map(id);
+            // Of a short number the lower bits say as much.
+            let is_long = payload.get(2).is_some_and(|byte| byte & 0x80 != 0);
+            patch = patch.picture_id(if is_long { id } else { id & 0x7f });
+        }
+        if let Some(index) = descriptor.tl0_pic_idx() {
+            patch = patch.tl0_pic_idx(u8::try_from(self.base_layer.map(index.into())).unwrap_or_default());
+        }
+        if let Some(index) = descriptor.key_idx() {
+            patch = patch.key_idx(u8::try_from(self.keyframe.map(index.into())).unwrap_or_default());
+        }
+        patch.build().ok()
+    }
+}
+
+/// A counter that wraps after `MOST`, which is all ones.
+#[derive(Debug, Default)]
+struct Counter<const MOST: u16> {
+    starts: bool,
+    offset: u16,
+    last: Option<u16>,
+}
+
+impl<const MOST: u16> Counter<MOST> {
+    fn map(&mut self, value: u16) -> u16 {
+        if std::mem::take(&mut self.starts)
+            && let Some(last) = self.last
+        {
+            self.offset = last.wrapping_add(1).wrapping_sub(value) & MOST;
+        }
+        let out = value.wrapping_add(self.offset) & MOST;
+        let is_newer = |last: u16| (out.wrapping_sub(last) & MOST) <= MOST / 2;
+        if self.last.is_none_or(is_newer) {
+            self.last = Some(out);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VIDEO: u32 = 90_000;
+
+    fn after(then: Instant, millis: u64) -> Instant {
+        then + Duration::from_millis(millis)
+    }
+
+    /// A rewriter that has begun with packet 70,000 of time 5,000.
+    fn begun(now: Instant) -> Rewriter {
+        let mut rewriter = Rewriter::new(VIDEO, 1000);
+        rewriter.start(70_000, 5_000, None, now);
+        assert_eq!(rewriter.map(70_000, 5_000, now), Some(Out { seq: 1000, time: 5_000 }));
+        rewriter
+    }
+
+    fn seq(rewriter: &mut Rewriter, seq: u64, now: Instant) -> Option<u64> {
+        rewriter.map(seq, 5_000, now).map(|out| out.seq)
+    }
+
+    #[test]
+    fn another_source_goes_on_where_the_last_one_stopped() {
+        let now = Instant::now();
+        let mut rewriter = begun(now);
+        let later = after(now, 100);
+        rewriter.start(9, 1, None, later);
+        assert_eq!(rewriter.map(9, 1, later), Some(Out { seq: 1001, time: 5_000 + 9_000 }));
+        assert_eq!(rewriter.map(11, 3_001, later), Some(Out { seq: 1003, time: 17_000 }), "a loss stays a loss");
+        assert_eq!(rewriter.map(10, 3_001, later), Some(Out { seq: 1002, time: 17_000 }));
+        assert_eq!(rewriter.map(8, 1, later), None, "what was sent before the change was not for this receiver");
+    }
+
+    #[test]
+    fn a_source_goes_on_where_packets_before_it_have_stopped() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(VIDEO, 1000);
+        assert_eq!(rewriter.fill(now), Some(Out { seq: 1000, time: 0 }));
+        assert_eq!(rewriter.fill(after(now, 200)), Some(Out { seq: 1001, time: 18_000 }));
+        rewriter.start(70_000, 5_000, None, after(now, 300));
+        assert_eq!(rewriter.fill(after(now, 300)), None);
+        assert_eq!(rewriter.map(70_000, 5_000, after(now, 300)), Some(Out { seq: 1002, time: 27_000 }));
+    }
+
+    #[test]
+    fn another_source_has_its_time_by_the_common_clock_however_late_it_arrives() {
+        let now = Instant::now();
+        let switched = |on_last, millis| {
+            let mut rewriter = begun(now);
+            rewriter.start(9, 777, Some(on_last), after(now, millis));
+            rewriter.map(9, 777, after(now, millis)).unwrap().time
+        };
+        let frame = 3_000;
+        assert_eq!(switched(5_000 + frame, 100), 5_000 + frame, "it was 67 ms on its way");
+        assert_eq!(switched(5_000 + frame, 0), 5_000 + frame, "the last one was");
+        assert_eq!(switched(4_000, 10), 5_001, "time never runs back");
+        assert_eq!(switched(5_000 + 90 * 60_000, 100), 5_000 + 9_000, "that is another clock");
+        assert_eq!(switched(5_000, 60_000), 5_000 + 90 * 60_000, "it has stood still");
+    }
+
+    #[test]
+    fn the_common_clock_wraps() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(VIDEO, 1000);
+        let first = u64::from(u32::MAX) - 100;
+        rewriter.start(5, first, None, now);
+        rewriter.map(5, first, now).unwrap();
+        rewriter.start(9, 7, Some(2_899), after(now, 50));
+        assert_eq!(rewriter.map(9, 7, after(now, 50)).unwrap().time, 2_899);
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_no_gap() {
+        let now = Instant::now();
+        let mut rewriter = begun(now);
+        rewriter.skip(70_001);
+        rewriter.skip(70_003);
+        assert_eq!(seq(&mut rewriter, 70_004, now), Some(1002));
+        assert_eq!(seq(&mut rewriter, 70_002, now), Some(1001));
+        rewriter.skip(70_002);
+        assert_eq!(seq(&mut rewriter, 70_005, now), Some(1003), "what came late was counted already");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_is_bridged_and_one_that_pauses_is_followed() {
+        let now = Instant::now();
+        let mut rewriter = begun(now);
+        let time = |rewriter: &mut Rewriter, seq, time, now| rewriter.map(seq, time, now).unwrap().time;
+        assert_eq!(time(&mut rewriter, 70_001, 5_000 + 90_000 * 60, after(now, 60_000)), 5_000 + 90_000 * 60);
+        let jumped = time(&mut rewriter, 70_002, 5_000 + 90_000 * 6_000, after(now, 60_100));
+        assert_eq!(jumped, 5_000 + 90_000 * 60 + 9_000);
+        let back = time(&mut rewriter, 70_003, 7, after(now, 60_200));
+        assert_eq!(back, 5_000 + 90_000 * 60 + 18_000);
+    }
+
+    #[test]
+    fn vp8s_counters_go_on_over_a_change() {
+        let payload = |id: u16, base: u8, key: u8| {
+            let [high, low] = id.to_be_bytes();
+            [0x90, 0xf0, 0x80 | high, low, base, key, 0, 0]
+        };
+        let mapped = |vp8: &mut Vp8, id, base, key| {
+            let payload = payload(id, base, key);
+            let patch = vp8.map(&payload).unwrap();
+            format!("{patch:?}")
+        };
+        let (mut one, mut other) = (Vp8::default(), Vp8::default());
+        mapped(&mut one, 0x7fff, 255, 31);
+        one.start();
+        other.start();
+        assert_eq!(mapped(&mut one, 500, 7, 3), mapped(&mut other, 0, 0, 0), "each is one more than before, and wraps");
+        assert!(one.map(&[0x90]).is_none());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A packet so many after the highest, or before it.
+        Packet(i64),
+        Skip,
+        Start(u64, Option<u32>),
+        Wait(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            6 => (-3..4_i64).prop_map(Step::Packet),
+            1 => Just(Step::Skip),
+            1 => (0..1_000_000_u64, any::<Option<u32>>()).prop_map(|(first, on_last)| Step::Start(first, on_last)),
+            1 => (0..5_000_u64).prop_map(Step::Wait),
+        ];
+        proptest::collection::vec(step, 1..200)
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_is_given_twice_and_time_never_runs_back(steps in steps()) {
+            let mut now = Instant::now();
+            let mut rewriter = Rewriter::new(VIDEO, 1000);
+            let (mut highest, mut source) = (100_000_u64, 0);
+            rewriter.start(highest, 0, None, now);
+            let mut given = std::collections::HashMap::new();
+            let mut newest: Option<(u64, u32)> = None;
+            for step in steps {
+                let packet = match step {
+                    Step::Wait(millis) => { now = after(now, millis); continue }
+                    Step::Skip => { highest += 1; rewriter.skip(highest); continue }
+                    Step::Start(first, on_last) => {
+                        source += 1;
+                        highest = first;
+                        rewriter.start(first, first * 3_000, on_last, now);
+                        first
+                    }
+                    Step::Packet(by) => highest.saturating_add_signed(by),
+                };
+                highest = highest.max(packet);
+                let Some(out) = rewriter.map(packet, packet * 3_000, now) else { continue };
+                let before = given.insert(out.seq, (source, packet));
+                prop_assert!(before.is_none_or(|before| before == (source, packet)), "{before:?}");
+                if newest.is_none_or(|(seq, _)| out.seq > seq) {
+                    let ahead = newest.map_or(0, |(_, time)| out.time.wrapping_sub(time));
+                    prop_assert!(ahead < u32::MAX / 2, "time ran back");
+                    newest = Some((out.seq, out.time));
+                }
+            }
+        }
+
+        #[test]
+        fn any_numbers_and_times_are_mapped(
+            packets in proptest::collection::vec((any::<bool>(), any::<u16>(), any::<u32>(), any::<Option<u32>>(), 0..3_000_u64), 1..100),
+        ) {
+            let mut now = Instant::now();
+            let mut rewriter = Rewriter::new(VIDEO, 1000);
+            for (starts, seq, time, on_last, millis) in packets {
+                now = after(now, millis);
+                if starts {
+                    rewriter.start(seq.into(), time.into(), on_last, now);
+                }
+                rewriter.map(seq.into(), time.into(), now);
+                rewriter.skip(u64::from(seq) + 1);
+            }
+        }
+
+        #[test]
+        fn a_time_that_always_runs_back_a_little_is_mapped(back in 1..90_000_u64) {
+            let now = Instant::now();
+            let mut rewriter = Rewriter::new(VIDEO, 1000);
+            rewriter.start(0, 5, None, now);
+            rewriter.map(0, 5, now);
+            let mut time = 1_000_000;
+            rewriter.start(100, time, None, now);
+            for seq in 100..300 {
+                time -= back.min(time);
+                rewriter.map(seq, time, now);
+            }
+            rewriter.start(1, 2, None, now);
+            prop_assert!(rewriter.map(1, 2, now).is_some_and(|out| out.time < 100));
+        }
+
+        #[test]
+        fn a_change_or_an_omission_costs_no_number(skips in proptest::collection::vec(any::<bool>(), 1..300)) {
+            let now = Instant::now();
+            let mut rewriter = Rewriter::new(VIDEO, 1000);
+            rewriter.start(5, 0, None, now);
+            let mut next = 1000;
+            for (packet, is_skipped) in (5..).zip(skips) {
+                if is_skipped && packet > 5 {
+                    rewriter.skip(packet);
+                } else {
+                    prop_assert_eq!(seq(&mut rewriter, packet, now), Some(next));
+                    next += 1;
+                }
+            }
+            rewriter.start(77, 0, None, now);
+            prop_assert_eq!(seq(&mut rewriter, 77, now), Some(next));
+        }
+
+        #[test]
+        fn no_payload_is_too_strange(payload in proptest::collection::vec(any::<u8>(), 0..16)) {
+            let mut vp8 = Vp8::default();
+            vp8.map(&payload);
+            vp8.start();
+            vp8.map(&payload);
+            crate::sfu::red::primary(&payload);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Signalling connections: WebSockets that carry `SignalRequest` and `SignalResponse`.
+
+pub(crate) mod connection;
+mod websocket;
