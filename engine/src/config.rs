@@ -8,15 +8,15 @@ pub struct Limits {
     /// Participants at once, in all rooms together.
     pub participants: usize,
     /// The longest time from one request's end to the end of the next one's head.
-    pub head_time: Duration,
+    pub header_timeout: Duration,
     /// The longest time a body may take.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// The longest time in which a client takes nothing of its answer.
-    pub answer_time: Duration,
+    pub write_timeout: Duration,
     /// The most bytes that all large requests with a good token may hold together; those without may hold half as many besides.
     pub request_bytes: usize,
     /// The most bytes that all large answers may hold together until they are taken; a single one may be longer.
-    pub answer_bytes: usize,
+    pub response_bytes: usize,
     /// Maximum time from the beginning to the end of a client's message on a signalling connection; past it the connection
     /// is closed.
     pub signal_timeout: Duration,
@@ -34,11 +34,11 @@ impl Default for Limits {
         Self {
             connections: 1024,
             participants: 1024,
-            head_time: Duration::from_secs(30),
-            body_time: Duration::from_secs(30),
-            answer_time: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             request_bytes: 64 * 1024 * 1024,
-            answer_bytes: 64 * 1024 * 1024,
+            response_bytes: 64 * 1024 * 1024,
             signal_timeout: Duration::from_secs(30),
             incomplete_bytes: 64 * 1024 * 1024,
             decoded_bytes: 64 * 1024 * 1024,

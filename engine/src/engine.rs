@@ -18,7 +18,7 @@ use crate::clock::Now;
 use crate::config::Limits;
 use crate::http;
 use crate::registry::rooms::Rooms;
-use crate::session::{Media, Outgoing};
+use crate::session::{MediaEngine, OutgoingBudget};
 use crate::work::{self, Work};
 
 /// How many connections get a turn before sockets and the media thread's messages are looked at again. With tokio's 61, few
@@ -102,7 +102,7 @@ pub struct Engine {
 #[derive(Debug)]
 pub(crate) struct Shared {
     rooms: Mutex<Rooms>,
-    pub(crate) media: Media,
+    pub(crate) media: MediaEngine,
     /// The clients' signalling connections.
     pub(crate) signalling: TaskTracker,
     pub(crate) keys: Keys,
@@ -111,13 +111,13 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// A permit for each byte of the large requests of callers, and one for each of strangers.
     request_bytes: Arc<Semaphore>,
-    stranger_bytes: Arc<Semaphore>,
+    unauthenticated_bytes: Arc<Semaphore>,
     /// The bytes of large answers that their clients have still to take.
-    pub(crate) answer_bytes: Arc<AtomicUsize>,
+    pub(crate) response_bytes: Arc<AtomicUsize>,
     /// Memory of clients' messages that are incomplete or not decoded yet.
     pub(crate) incomplete: Arc<Budget>,
     /// Memory of messages that wait for clients.
-    pub(crate) outgoing: Arc<Outgoing>,
+    pub(crate) outgoing: Arc<OutgoingBudget>,
     pub(crate) work: Work,
 }
 
@@ -135,8 +135,8 @@ impl Shared {
 
     /// A part of the memory for large requests; `None` if there is not so much left. Whoever has shown no token that is good
     /// for something takes nothing from those who have, nor they from them.
-    pub(crate) fn share(&self, bytes: usize, has_token: bool) -> Option<OwnedSemaphorePermit> {
-        let memory = if has_token { &self.request_bytes } else { &self.stranger_bytes };
+    pub(crate) fn reserve(&self, bytes: usize, has_token: bool) -> Option<OwnedSemaphorePermit> {
+        let memory = if has_token { &self.request_bytes } else { &self.unauthenticated_bytes };
         memory.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 }
@@ -154,7 +154,7 @@ impl Engine {
         let address = listener.local_addr().map_err(StartError::Listen)?;
         listener.set_nonblocking(true).map_err(StartError::Listen)?;
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let media = Media::new(config.rtc.clone(), stop.clone()).map_err(StartError::Media)?;
+        let media = MediaEngine::new(config.rtc.clone(), stop.clone()).map_err(StartError::Media)?;
         let shared = Arc::new(Shared {
             rooms: Mutex::new(Rooms::new(new_name())),
             media,
@@ -163,10 +163,10 @@ impl Engine {
             has_well_known_key: config.keys.contains(&http::WELL_KNOWN_PAIR),
             limits: config.limits,
             request_bytes: Arc::new(Semaphore::new(config.limits.request_bytes)),
-            stranger_bytes: Arc::new(Semaphore::new(config.limits.request_bytes / 2)),
-            answer_bytes: Arc::default(),
+            unauthenticated_bytes: Arc::new(Semaphore::new(config.limits.request_bytes / 2)),
+            response_bytes: Arc::default(),
             incomplete: Budget::new(config.limits.incomplete_bytes),
-            outgoing: Outgoing::new(config.limits.outgoing_bytes),
+            outgoing: OutgoingBudget::new(config.limits.outgoing_bytes),
             work: Work::new(config.limits.decoded_bytes),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()

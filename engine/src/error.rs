@@ -4,15 +4,15 @@ use livekit_protocol as proto;
 use thiserror::Error;
 
 /// The most bytes of UTF-8 in the name of a room or participant; the limits are livekit-server's own defaults.
-pub const MOST_NAME_BYTES: usize = 256;
+pub const MAX_NAME_BYTES: usize = 256;
 /// The most bytes of metadata.
-pub const MOST_METADATA_BYTES: usize = 512 * 1024;
+pub const MAX_METADATA_BYTES: usize = 512 * 1024;
 /// The most bytes of attributes, keys and values together.
-pub const MOST_ATTRIBUTES_BYTES: usize = 64 * 1024;
+pub const MAX_ATTRIBUTES_BYTES: usize = 64 * 1024;
 
 /// Why a request is refused, in livekit-server's words.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum ApiError {
     /// The token does not allow it.
     #[error("permissions denied")]
     Permissions,
@@ -23,16 +23,16 @@ pub enum Refusal {
     #[error("participant does not exist")]
     NoParticipant,
     /// The room's name is too long.
-    #[error("room name length exceeds limits: max length {MOST_NAME_BYTES}")]
+    #[error("room name length exceeds limits: max length {MAX_NAME_BYTES}")]
     RoomName,
     /// A participant's name is too long.
-    #[error("name length exceeds limits {MOST_NAME_BYTES}")]
+    #[error("name length exceeds limits {MAX_NAME_BYTES}")]
     Name,
     /// The metadata is too long.
-    #[error("metadata size exceeds limits {MOST_METADATA_BYTES}")]
+    #[error("metadata size exceeds limits {MAX_METADATA_BYTES}")]
     Metadata,
     /// The attributes are too long.
-    #[error("attribute size exceeds limits {MOST_ATTRIBUTES_BYTES}")]
+    #[error("attribute size exceeds limits {MAX_ATTRIBUTES_BYTES}")]
     Attributes,
     /// A named configuration: there are none here.
     #[error("unknown room configuration in create room request")]
@@ -66,13 +66,13 @@ pub enum Refusal {
     NoNetwork,
     /// The participant has not answered in time.
     #[error("{0}")]
-    Rpc(RpcFault),
+    Rpc(RpcError),
     /// The room has as many participants as it may have.
     #[error("room has exceeded its max participants")]
     RoomFull,
 }
 
-impl Refusal {
+impl ApiError {
     /// The code of the Twirp error, and its HTTP status.
     #[must_use]
     pub fn code(&self) -> (&'static str, u16) {
@@ -111,9 +111,9 @@ impl Refusal {
 
 /// Refuses what a room may not be created with, as far as [`crate::registry::rooms`] does not look at it. A feature that the engine does
 /// not have is refused also for a live room, because the caller would wait for what never comes.
-pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), Refusal> {
-    if request.name.len() > MOST_NAME_BYTES {
-        return Err(Refusal::RoomName);
+pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), ApiError> {
+    if request.name.len() > MAX_NAME_BYTES {
+        return Err(ApiError::RoomName);
     }
     check_metadata(&request.metadata)?;
     for agent in &request.agents {
@@ -130,41 +130,41 @@ pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), R
         ("replay", request.replay_enabled),
     ];
     match unsupported.into_iter().find(|(_, is_wanted)| *is_wanted) {
-        Some((feature, _)) => Err(Refusal::Unsupported(feature)),
+        Some((feature, _)) => Err(ApiError::Unsupported(feature)),
         None => Ok(()),
     }
 }
 
 /// Refuses a participant with a longer name, metadata or attributes than an update could give it.
-pub(crate) fn check_participant(participant: &proto::ParticipantInfo) -> Result<(), Refusal> {
-    if participant.name.len() > MOST_NAME_BYTES {
-        return Err(Refusal::Name);
+pub(crate) fn check_participant(participant: &proto::ParticipantInfo) -> Result<(), ApiError> {
+    if participant.name.len() > MAX_NAME_BYTES {
+        return Err(ApiError::Name);
     }
     check_metadata(&participant.metadata)?;
     check_attributes(participant.attributes.iter())
 }
 
-pub(crate) fn check_metadata(metadata: &str) -> Result<(), Refusal> {
-    if metadata.len() > MOST_METADATA_BYTES { Err(Refusal::Metadata) } else { Ok(()) }
+pub(crate) fn check_metadata(metadata: &str) -> Result<(), ApiError> {
+    if metadata.len() > MAX_METADATA_BYTES { Err(ApiError::Metadata) } else { Ok(()) }
 }
 
-pub(crate) fn check_attributes<'a>(attributes: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), Refusal> {
+pub(crate) fn check_attributes<'a>(attributes: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), ApiError> {
     let bytes: usize = attributes.map(|(key, value)| key.len() + value.len()).sum();
-    if bytes > MOST_ATTRIBUTES_BYTES { Err(Refusal::Attributes) } else { Ok(()) }
+    if bytes > MAX_ATTRIBUTES_BYTES { Err(ApiError::Attributes) } else { Ok(()) }
 }
 
 /// Why a participant's method has given no answer, by LiveKit's codes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("RpcError {code}: {message}{}{data}", if data.is_empty() { "" } else { ": " })]
-pub struct RpcFault {
+pub struct RpcError {
     code: u32,
     message: String,
     data: String,
 }
 
-impl RpcFault {
+impl RpcError {
     /// The most bytes of a call's payload.
-    pub(crate) const MOST_PAYLOAD_BYTES: usize = 15 * 1024;
+    pub(crate) const MAX_PAYLOAD_BYTES: usize = 15 * 1024;
     /// How soon a participant has to say that it has got the call.
     pub(crate) const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -204,7 +204,7 @@ impl RpcFault {
     }
 }
 
-impl From<&proto::RpcError> for RpcFault {
+impl From<&proto::RpcError> for RpcError {
     fn from(error: &proto::RpcError) -> Self {
         Self { code: error.code, message: error.message.clone(), data: error.data.clone() }
     }

@@ -40,7 +40,7 @@ pub use auth::token;
 pub use clock::Now;
 pub use config::Limits;
 pub use engine::{Config, Engine, Port, RtcConfig, StartError};
-pub use error::{Refusal, RpcFault};
+pub use error::{ApiError, RpcError};
 pub use registry::{revocation, rooms};
 
 #[cfg(test)]

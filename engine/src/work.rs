@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     /// A caller of the server API.
     Call,
     /// A client that has shown no token that is good for something.
-    Stranger,
+    Unauthenticated,
 }
 
 /// How many threads there are at most for work.

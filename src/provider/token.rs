@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use livekit_api::access_token::VideoGrants;
-use maravilla_engine::revocation::Mark;
+use maravilla_engine::revocation::TokenEpoch;
 use serde::Serialize;
 
 use super::convert;
@@ -31,7 +31,7 @@ impl Signer {
     }
 
     /// Mints a join token. It never allows more than joining its one room. Empty claims are left out, as LiveKit does.
-    pub(super) fn join(&self, join: &Join, mark: Option<Mark>) -> Result<Secret, MediaError> {
+    pub(super) fn join(&self, join: &Join, epoch: Option<TokenEpoch>) -> Result<Secret, MediaError> {
         let mut json = self.claims(join.now, join.ttl_secs)?;
         json.raw(r#","sub":"#).text(join.identity.as_str())?;
         if !join.name.is_empty() {
@@ -47,8 +47,8 @@ impl Signer {
             json.raw(r#","roomConfig":"#).value(&config)?;
         }
         // When it was minted, as the embedded engine counts.
-        if let Some(mark) = mark {
-            json.raw(r#","maravilla":"#).value(&mark)?;
+        if let Some(epoch) = epoch {
+            json.raw(r#","maravilla":"#).value(&epoch)?;
         }
         Ok(self.sign(json.raw("}")))
     }
@@ -227,8 +227,8 @@ mod tests {
             permissions,
             ..join()
         };
-        let mark = Mark { engine: "e".into(), deletions: u64::MAX };
-        let token = signer().join(&join, Some(mark.clone())).unwrap();
+        let epoch = TokenEpoch { engine: "e".into(), deletions: u64::MAX };
+        let token = signer().join(&join, Some(epoch.clone())).unwrap();
         let claims = claims(token.expose());
         assert_eq!((claims.iss.as_str(), claims.sub.as_str()), ("key", "\\\""));
         assert_eq!((claims.name.as_str(), claims.metadata.as_str()), (odd, odd));
@@ -251,7 +251,7 @@ mod tests {
         );
         let payload = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1).unwrap()).unwrap();
         let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-        assert_eq!(payload["maravilla"], serde_json::to_value(mark).unwrap());
+        assert_eq!(payload["maravilla"], serde_json::to_value(epoch).unwrap());
     }
 
     #[test]

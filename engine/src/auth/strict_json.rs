@@ -42,9 +42,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         // Up to there a float tells whole numbers apart.
-        const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+        const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
         #[expect(clippy::cast_possible_truncation, reason = "whole and within i64, as just checked")]
-        if value.fract() == 0.0 && value.abs() <= MOST_EXACT {
+        if value.fract() == 0.0 && value.abs() <= MAX_EXACT {
             return Ok(Value::from(value as i64));
         }
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a number of JSON"))

@@ -12,20 +12,20 @@ use thiserror::Error;
 
 use crate::auth::strict_json::Strict;
 use crate::clock::Now;
-use crate::registry::revocation::Mark;
+use crate::registry::revocation::TokenEpoch;
 
 /// Longer ones are not looked at: metadata and attributes at their limits fit.
-const MOST_TOKEN_BYTES: usize = 1024 * 1024;
+const MAX_TOKEN_BYTES: usize = 1024 * 1024;
 const LEEWAY_SECS: i64 = 60;
 /// How long a participant's refreshed token is good.
-const REFRESHED_SECS: i64 = 600;
+const REFRESHED_TTL_SECS: i64 = 600;
 
 /// The API keys, each with the secret that its tokens are signed with.
 pub struct Keys(HashMap<String, Key>);
 
 struct Key {
-    verifies: DecodingKey,
-    signs: EncodingKey,
+    decoding: DecodingKey,
+    encoding: EncodingKey,
 }
 
 /// What a token says, as far as a server needs it.
@@ -69,7 +69,7 @@ pub struct Claims {
     pub room_preset: String,
     /// When it was minted, if an engine of ours did.
     #[serde(default, rename = "maravilla")]
-    pub mark: Option<Mark>,
+    pub epoch: Option<TokenEpoch>,
 }
 
 impl Claims {
@@ -89,7 +89,7 @@ impl Claims {
 
 /// Why a token is refused, in livekit-server's words. Never contains the token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum TokenFault {
+pub enum TokenError {
     /// It is no JSON Web Token with HS256.
     #[error("invalid authorization token")]
     Malformed,
@@ -108,7 +108,7 @@ impl Keys {
             let secret = secret.as_bytes();
             (
                 name.to_owned(),
-                Key { verifies: DecodingKey::from_secret(secret), signs: EncodingKey::from_secret(secret) },
+                Key { decoding: DecodingKey::from_secret(secret), encoding: EncodingKey::from_secret(secret) },
             )
         };
         Self(pairs.into_iter().map(key).collect())
@@ -122,26 +122,26 @@ impl Keys {
             clippy::cast_precision_loss,
             reason = "seconds since the epoch are exact for longer than there are tokens"
         )]
-        let (from, until) = (now as f64, (now + REFRESHED_SECS) as f64);
+        let (from, until) = (now as f64, (now + REFRESHED_TTL_SECS) as f64);
         let claims = Claims { nbf: Some(from), exp: Some(until), ..claims };
-        encode(&Header::new(Algorithm::HS256), &claims, &key.signs).ok()
+        encode(&Header::new(Algorithm::HS256), &claims, &key.encoding).ok()
     }
 
     /// What the token says, if one of the keys has signed it and it is good now, give or take a minute.
     ///
     /// # Errors
-    /// [`TokenFault`]
-    pub fn verify(&self, token: &str) -> Result<Claims, TokenFault> {
-        if token.len() > MOST_TOKEN_BYTES {
-            return Err(TokenFault::Malformed);
+    /// [`TokenError`]
+    pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Malformed);
         }
-        let issuer = dangerous::insecure_decode::<Issuer>(token).map_err(|_| TokenFault::Malformed)?;
+        let issuer = dangerous::insecure_decode::<Issuer>(token).map_err(|_| TokenError::Malformed)?;
         // Whoever does not know what is critical must refuse it (RFC 7515, section 4.1.11); nothing of it is known here.
         if issuer.header.alg != Algorithm::HS256 || issuer.header.crit.is_some() {
-            return Err(TokenFault::Malformed);
+            return Err(TokenError::Malformed);
         }
         let Issuer { iss } = issuer.claims;
-        let Some(key) = self.0.get(&iss) else { return Err(TokenFault::UnknownKey) };
+        let Some(key) = self.0.get(&iss) else { return Err(TokenError::UnknownKey) };
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = LEEWAY_SECS.unsigned_abs();
         // Looked at below: the library takes an `nbf` that is `null` for a wrong one.
@@ -149,12 +149,12 @@ impl Keys {
         // A token names its audience to whom it likes; LiveKit does not look.
         validation.validate_aud = false;
         // A claim that is `null` is absent, and none comes twice.
-        let claims = decode::<Strict>(token, &key.verifies, &validation).map(|token| token.claims.0);
-        let claims = claims.map_err(|error| TokenFault::Refused(reason(&error)))?;
-        let claims = Claims::deserialize(claims).map_err(|_| TokenFault::Refused(UNREADABLE))?;
+        let claims = decode::<Strict>(token, &key.decoding, &validation).map(|token| token.claims.0);
+        let claims = claims.map_err(|error| TokenError::Refused(reason(&error)))?;
+        let claims = Claims::deserialize(claims).map_err(|_| TokenError::Refused(UNREADABLE))?;
         match claims.not_before() {
-            Some(..0) => Err(TokenFault::Refused(UNREADABLE)),
-            Some(from) if from > Now::read().unix_secs() + LEEWAY_SECS => Err(TokenFault::Refused(NOT_YET)),
+            Some(..0) => Err(TokenError::Refused(UNREADABLE)),
+            Some(from) if from > Now::read().unix_secs() + LEEWAY_SECS => Err(TokenError::Refused(NOT_YET)),
             _ => Ok(claims),
         }
     }

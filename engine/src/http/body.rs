@@ -11,9 +11,9 @@ use hyper::{Request, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::answer::{self, Answer, TwirpError};
+use super::response::{self, Response, TwirpError};
 use crate::engine::Shared;
-use crate::error::Refusal;
+use crate::error::ApiError;
 use crate::work::SHORT_BYTES;
 
 /// Maximum bytes of one body, as in later livekit-servers; past it the request is refused with 413.
@@ -32,7 +32,7 @@ pub(crate) struct Body {
     _share: Option<OwnedSemaphorePermit>,
 }
 
-pub(crate) enum BodyFault {
+pub(crate) enum BodyError {
     NotAllowed,
     TooLarge,
     TooMany,
@@ -40,25 +40,25 @@ pub(crate) enum BodyFault {
     Broken,
 }
 
-impl BodyFault {
-    pub(crate) fn answer(&self) -> Answer {
+impl BodyError {
+    pub(crate) fn answer(&self) -> Response {
         let (status, code, text) = match self {
-            Self::NotAllowed => return answer::refused(&Refusal::Permissions),
+            Self::NotAllowed => return response::refused(&ApiError::Permissions),
             // Not Twirp, as later livekit-servers have it.
-            Self::TooLarge => return answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large"),
+            Self::TooLarge => return response::text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", "too much is under way at once"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "deadline_exceeded", "the request body did not come in time"),
             Self::Broken => (StatusCode::BAD_REQUEST, "malformed", "the request body could not be read"),
         };
-        answer::twirp(status, &TwirpError::new(code, text))
+        response::twirp(status, &TwirpError::new(code, text))
     }
 }
 
 /// Reads the request's whole body. `may_call`: its token allows something.
-pub(crate) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body, BodyFault> {
+pub(crate) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body, BodyError> {
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let collected = timeout(shared.limits.body_time, collect(shared, request.into_body(), length, may_call)).await;
-    collected.unwrap_or(Err(BodyFault::Slow))
+    let collected = timeout(shared.limits.body_timeout, collect(shared, request.into_body(), length, may_call)).await;
+    collected.unwrap_or(Err(BodyError::Slow))
 }
 
 async fn collect(
@@ -66,23 +66,23 @@ async fn collect(
     mut body: Incoming,
     length: Option<usize>,
     may_call: bool,
-) -> Result<Body, BodyFault> {
+) -> Result<Body, BodyError> {
     let check = |length| match length {
-        _ if length > MAX_BYTES => Err(BodyFault::TooLarge),
-        _ if length > MAX_USELESS_BYTES && !may_call => Err(BodyFault::NotAllowed),
+        _ if length > MAX_BYTES => Err(BodyError::TooLarge),
+        _ if length > MAX_USELESS_BYTES && !may_call => Err(BodyError::NotAllowed),
         _ => Ok(length),
     };
     check(length.unwrap_or_default())?;
     let mut share: Option<OwnedSemaphorePermit> = None;
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(part) = frame.map_err(|_| BodyFault::Broken)?.into_data() else { continue };
+        let Ok(part) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         let (needed, before) = (check(bytes.len() + part.len())?, bytes.capacity());
         if needed > before {
             // It doubles, but holds no more than is known to come.
             let capacity = (2 * before).clamp(needed, length.unwrap_or(MAX_BYTES).max(needed));
             let large = capacity.saturating_sub(SMALL_BYTES.max(before));
-            let more = shared.share(large, may_call).ok_or(BodyFault::TooMany)?;
+            let more = shared.reserve(large, may_call).ok_or(BodyError::TooMany)?;
             match &mut share {
                 Some(share) => share.merge(more),
                 None => share = Some(more),
@@ -95,16 +95,16 @@ async fn collect(
 }
 
 /// An answer that counts against the memory of all large answers until the client has taken it.
-pub(crate) fn hold(shared: &Shared, answer: Vec<u8>) -> Result<Bytes, BodyFault> {
+pub(crate) fn hold(shared: &Shared, answer: Vec<u8>) -> Result<Bytes, BodyError> {
     let length = answer.len();
     if length <= SMALL_BYTES {
         return Ok(answer.into());
     }
-    let before = shared.answer_bytes.fetch_add(length, Ordering::Relaxed);
-    let held = HeldAnswer { answer, all: shared.answer_bytes.clone() };
+    let before = shared.response_bytes.fetch_add(length, Ordering::Relaxed);
+    let held = HeldAnswer { answer, all: shared.response_bytes.clone() };
     // A single one always fits: else nobody could list very many rooms.
-    let fits = before == 0 || before + length <= shared.limits.answer_bytes;
-    if fits { Ok(Bytes::from_owner(held)) } else { Err(BodyFault::TooMany) }
+    let fits = before == 0 || before + length <= shared.limits.response_bytes;
+    if fits { Ok(Bytes::from_owner(held)) } else { Err(BodyError::TooMany) }
 }
 
 struct HeldAnswer {

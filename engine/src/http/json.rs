@@ -14,14 +14,14 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 }
 
 /// An answer of the room service as livekit-server writes it: the names of the .proto files, and every field.
-pub(crate) trait Answer: prost::Message {
+pub(crate) trait ToProtoJson: prost::Message {
     fn to_json(&self) -> Vec<u8>;
 }
 
 /// Messages that the generated code writes well enough: those without fields, but for one.
 macro_rules! written_as_generated {
     ($($message:ident),* $(,)?) => {$(
-        impl Answer for proto::$message {
+        impl ToProtoJson for proto::$message {
             fn to_json(&self) -> Vec<u8> {
                 text(self)
             }
@@ -38,13 +38,13 @@ written_as_generated!(
     UpdateSubscriptionsResponse,
 );
 
-impl Answer for proto::Room {
+impl ToProtoJson for proto::Room {
     fn to_json(&self) -> Vec<u8> {
         text(&RoomJson(self))
     }
 }
 
-impl Answer for proto::ListRoomsResponse {
+impl ToProtoJson for proto::ListRoomsResponse {
     fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Rooms<'a> {
@@ -54,7 +54,7 @@ impl Answer for proto::ListRoomsResponse {
     }
 }
 
-impl Answer for proto::ListParticipantsResponse {
+impl ToProtoJson for proto::ListParticipantsResponse {
     fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Participants<'a> {
@@ -64,13 +64,13 @@ impl Answer for proto::ListParticipantsResponse {
     }
 }
 
-impl Answer for proto::ParticipantInfo {
+impl ToProtoJson for proto::ParticipantInfo {
     fn to_json(&self) -> Vec<u8> {
         text(&ParticipantJson::from(self))
     }
 }
 
-impl Answer for proto::MuteRoomTrackResponse {
+impl ToProtoJson for proto::MuteRoomTrackResponse {
     fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Muted<'a> {

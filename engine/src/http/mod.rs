@@ -1,10 +1,10 @@
 //! The server's side of HTTP: connections, and what is asked over them.
 
-pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod json;
 mod origin;
 mod participant_json;
+pub(crate) mod response;
 mod room_service;
 pub(crate) mod routes;
 mod server;

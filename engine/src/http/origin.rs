@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, ORIGIN};
 
-use super::answer::{self, Answer};
+use super::response::{self, Response};
 
 /// The key and secret of `livekit-server --dev`.
 pub(crate) const WELL_KNOWN_PAIR: (&str, &str) = ("devkey", "secret");
@@ -19,8 +19,8 @@ pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
     headers.get_all(ORIGIN).iter().any(|origin| !origin.to_str().is_ok_and(is_loopback))
 }
 
-pub(super) fn rejection() -> Answer {
-    answer::text(StatusCode::FORBIDDEN, REJECTION)
+pub(super) fn rejection() -> Response {
+    response::text(StatusCode::FORBIDDEN, REJECTION)
 }
 
 /// Whether an origin's host is this machine: `localhost`, a name below it, 127.0.0.0/8 or `[::1]`. An opaque origin, which is

@@ -8,10 +8,10 @@ use livekit_protocol as proto;
 use livekit_token::VideoGrants;
 use serde::de::DeserializeOwned;
 
-use super::json::{self, Answer};
+use super::json::{self, ToProtoJson};
 use crate::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
 use crate::engine::Shared;
-use crate::error::{MOST_NAME_BYTES, Refusal, check_attributes, check_creation, check_metadata};
+use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_creation, check_metadata};
 use crate::registry::rooms::{Room, Settings, Snapshot};
 use crate::work::{Kind, Memory};
 
@@ -23,7 +23,7 @@ pub(super) enum Codec {
 }
 
 impl Codec {
-    fn encode(self, answer: &impl Answer) -> Vec<u8> {
+    fn encode(self, answer: &impl ToProtoJson) -> Vec<u8> {
         match self {
             Self::Json => answer.to_json(),
             Self::Protobuf => answer.encode_to_vec(),
@@ -38,10 +38,10 @@ const MAX_LIST_BYTES: usize = 256 * 1024 * 1024;
 
 /// Why a call has no answer.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum CallError {
     NoSuchMethod,
     Malformed,
-    Refused(Refusal),
+    Refused(ApiError),
 }
 
 /// A call of one method.
@@ -72,7 +72,7 @@ pub(super) const METHODS: [&str; 14] = [
 
 impl Call<'_> {
     /// The answer's body.
-    pub(super) async fn answer(&self, method: &str) -> Result<Vec<u8>, Fault> {
+    pub(super) async fn answer(&self, method: &str) -> Result<Vec<u8>, CallError> {
         match method {
             "CreateRoom" => self.with(&CREATE_ROOM, async |request| self.create_room(&request)).await,
             "ListRooms" => self.list_rooms().await,
@@ -106,60 +106,60 @@ impl Call<'_> {
             "PerformRpc" => {
                 // Its memory is not kept while the participant takes its time.
                 let (request, _) = self.read(&FLAT).await?;
-                let answer = self.perform_rpc(request).await.map_err(Fault::Refused)?;
+                let answer = self.perform_rpc(request).await.map_err(CallError::Refused)?;
                 Ok(self.codec.encode(&answer))
             }
-            _ => Err(Fault::NoSuchMethod),
+            _ => Err(CallError::NoSuchMethod),
         }
     }
 
     /// Decodes the request, does its work, and encodes the answer.
-    async fn with<Q: prost::Message + Default + DeserializeOwned + 'static, A: Answer>(
+    async fn with<Q: prost::Message + Default + DeserializeOwned + 'static, A: ToProtoJson>(
         &self,
         message: &'static Message,
-        work: impl AsyncFnOnce(Q) -> Result<A, Refusal>,
-    ) -> Result<Vec<u8>, Fault> {
+        work: impl AsyncFnOnce(Q) -> Result<A, ApiError>,
+    ) -> Result<Vec<u8>, CallError> {
         let (request, _memory) = self.read(message).await?;
-        let answer = work(request).await.map_err(Fault::Refused)?;
+        let answer = work(request).await.map_err(CallError::Refused)?;
         Ok(self.codec.encode(&answer))
     }
 
     /// Lists and encodes elements of so many bytes. Long lists are made one after the other: as JSON they may take several times
     /// as many.
-    async fn list<A: Answer>(
+    async fn list<A: ToProtoJson>(
         &self,
         bytes: usize,
         list: impl FnOnce(&Shared) -> A + Send + 'static,
-    ) -> Result<Vec<u8>, Fault> {
+    ) -> Result<Vec<u8>, CallError> {
         let (shared, codec) = (self.shared.clone(), self.codec);
         if bytes > MAX_LIST_BYTES {
-            return Err(Fault::Refused(Refusal::Overloaded));
+            return Err(CallError::Refused(ApiError::Overloaded));
         }
         let encoded = self.shared.work.run(Kind::Call, bytes, move || codec.encode(&list(&shared))).await;
-        encoded.ok_or(Fault::Refused(Refusal::Overloaded))
+        encoded.ok_or(CallError::Refused(ApiError::Overloaded))
     }
 
     async fn read<Q: prost::Message + Default + DeserializeOwned + 'static>(
         &self,
         message: &'static Message,
-    ) -> Result<(Q, Memory), Fault> {
+    ) -> Result<(Q, Memory), CallError> {
         let (work, codec, length) = (&self.shared.work, self.codec, self.body.len());
         let body = self.body.clone();
         let cost = work.run(Kind::Call, length, move || match codec {
             Codec::Json => decode_cost::json(&body, decode_cost::BODY),
             Codec::Protobuf => decode_cost::protobuf(&body, message, decode_cost::BODY),
         });
-        let cost = cost.await.flatten().ok_or(Fault::Malformed)?;
+        let cost = cost.await.flatten().ok_or(CallError::Malformed)?;
         let memory = work.memory(cost).await;
         let body = self.body.clone();
         let request = work.run(Kind::Call, length.max(cost), move || match codec {
             Codec::Json => json::read(&body),
             Codec::Protobuf => Q::decode(body).ok(),
         });
-        Ok((request.await.flatten().ok_or(Fault::Malformed)?, memory))
+        Ok((request.await.flatten().ok_or(CallError::Malformed)?, memory))
     }
 
-    fn create_room(&self, request: &proto::CreateRoomRequest) -> Result<proto::Room, Refusal> {
+    fn create_room(&self, request: &proto::CreateRoomRequest) -> Result<proto::Room, ApiError> {
         self.check(|grants| grants.room_create)?;
         check_creation(request)?;
         let settings = Settings {
@@ -171,15 +171,15 @@ impl Call<'_> {
         self.shared.rooms(|rooms, now| {
             // There are no named configurations here; a live room is not asked what it was made with.
             if !request.room_preset.is_empty() && rooms.get(&request.name, now).is_none() {
-                return Err(Refusal::RoomPreset);
+                return Err(ApiError::RoomPreset);
             }
-            rooms.create(&request.name, &settings, now).map(|room| room.describe())
+            rooms.create(&request.name, &settings, now).map(|room| room.to_proto())
         })
     }
 
-    async fn list_rooms(&self) -> Result<Vec<u8>, Fault> {
+    async fn list_rooms(&self) -> Result<Vec<u8>, CallError> {
         let (proto::ListRoomsRequest { names }, memory) = self.read(&FLAT).await?;
-        self.check(|grants| grants.room_list).map_err(Fault::Refused)?;
+        self.check(|grants| grants.room_list).map_err(CallError::Refused)?;
         let count =
             if names.is_empty() { self.shared.rooms(|rooms, now| rooms.iter(now).count()) } else { names.len() };
         let list = move |shared: &Shared| {
@@ -192,29 +192,29 @@ impl Call<'_> {
                 let names = names.iter().filter(|name| seen.insert(name.as_str()));
                 names.filter_map(|name| rooms.get(name, now).map(Room::snapshot)).collect()
             });
-            proto::ListRoomsResponse { rooms: listed.into_iter().map(Snapshot::describe).collect() }
+            proto::ListRoomsResponse { rooms: listed.into_iter().map(Snapshot::to_proto).collect() }
         };
         self.list(count * ELEMENT_BYTES, list).await
     }
 
-    fn delete_room(&self, request: &proto::DeleteRoomRequest) -> Result<proto::DeleteRoomResponse, Refusal> {
+    fn delete_room(&self, request: &proto::DeleteRoomRequest) -> Result<proto::DeleteRoomResponse, ApiError> {
         self.check(|grants| grants.room_create)?;
         let deleted = self.shared.rooms(|rooms, now| rooms.delete(&request.room, now));
-        deleted.map(|_| proto::DeleteRoomResponse::default()).ok_or(Refusal::NoRoom)
+        deleted.map(|_| proto::DeleteRoomResponse::default()).ok_or(ApiError::NoRoom)
     }
 
-    async fn update_room_metadata(&self, request: proto::UpdateRoomMetadataRequest) -> Result<proto::Room, Refusal> {
+    async fn update_room_metadata(&self, request: proto::UpdateRoomMetadataRequest) -> Result<proto::Room, ApiError> {
         check_metadata(&request.metadata)?;
         self.check_admin(&request.room)?;
         let (name, metadata) = (&request.room, request.metadata);
-        let room = self.shared.rooms(|rooms, now| rooms.update_metadata(name, metadata, now).map(Room::describe))?;
-        self.shared.media.announce_room(name).await;
+        let room = self.shared.rooms(|rooms, now| rooms.update_metadata(name, metadata, now).map(Room::to_proto))?;
+        self.shared.media.broadcast_room_update(name).await;
         Ok(room)
     }
 
-    async fn list_participants(&self) -> Result<Vec<u8>, Fault> {
+    async fn list_participants(&self) -> Result<Vec<u8>, CallError> {
         let (proto::ListParticipantsRequest { room }, _memory) = self.read(&FLAT).await?;
-        self.check_admin(&room).map_err(Fault::Refused)?;
+        self.check_admin(&room).map_err(CallError::Refused)?;
         let bytes = self.shared.rooms(|rooms, now| {
             let sizes =
                 rooms.get(&room, now)?.participants().map(|one| ELEMENT_BYTES + prost::Message::encoded_len(one));
@@ -228,7 +228,7 @@ impl Call<'_> {
         self.list(bytes.unwrap_or_default(), list).await
     }
 
-    fn get_participant(&self, request: &proto::RoomParticipantIdentity) -> Result<proto::ParticipantInfo, Refusal> {
+    fn get_participant(&self, request: &proto::RoomParticipantIdentity) -> Result<proto::ParticipantInfo, ApiError> {
         self.check_admin(&request.room)?;
         self.participant(&request.room, &request.identity)
     }
@@ -236,7 +236,7 @@ impl Call<'_> {
     fn remove_participant(
         &self,
         request: &proto::RoomParticipantIdentity,
-    ) -> Result<proto::RemoveParticipantResponse, Refusal> {
+    ) -> Result<proto::RemoveParticipantResponse, ApiError> {
         self.check_admin(&request.room)?;
         self.shared.rooms(|rooms, now| rooms.remove(&request.room, &request.identity, now))?;
         Ok(proto::RemoveParticipantResponse::default())
@@ -245,76 +245,76 @@ impl Call<'_> {
     async fn update_participant(
         &self,
         request: proto::UpdateParticipantRequest,
-    ) -> Result<proto::ParticipantInfo, Refusal> {
-        if request.name.len() > MOST_NAME_BYTES {
-            return Err(Refusal::Name);
+    ) -> Result<proto::ParticipantInfo, ApiError> {
+        if request.name.len() > MAX_NAME_BYTES {
+            return Err(ApiError::Name);
         }
         check_metadata(&request.metadata)?;
         check_attributes(request.attributes.iter())?;
         self.check_admin(&request.room)?;
-        self.shared.media.update(request).await
+        self.shared.media.update_participant(request).await
     }
 
     async fn mute_published_track(
         &self,
         request: proto::MuteRoomTrackRequest,
-    ) -> Result<proto::MuteRoomTrackResponse, Refusal> {
+    ) -> Result<proto::MuteRoomTrackResponse, ApiError> {
         self.check_admin(&request.room)?;
-        let track = self.shared.media.mute(request).await?;
+        let track = self.shared.media.mute_published_track(request).await?;
         Ok(proto::MuteRoomTrackResponse { track })
     }
 
     async fn update_subscriptions(
         &self,
         request: proto::UpdateSubscriptionsRequest,
-    ) -> Result<proto::UpdateSubscriptionsResponse, Refusal> {
+    ) -> Result<proto::UpdateSubscriptionsResponse, ApiError> {
         self.check_admin(&request.room)?;
-        self.shared.media.subscribe(request).await?;
+        self.shared.media.update_subscriptions(request).await?;
         Ok(proto::UpdateSubscriptionsResponse::default())
     }
 
-    async fn send_data(&self, request: proto::SendDataRequest) -> Result<proto::SendDataResponse, Refusal> {
+    async fn send_data(&self, request: proto::SendDataRequest) -> Result<proto::SendDataResponse, ApiError> {
         self.check_admin(&request.room)?;
         if !matches!(request.nonce.len(), 0 | 16) {
-            return Err(Refusal::Nonce(request.nonce.len()));
+            return Err(ApiError::Nonce(request.nonce.len()));
         }
         if self.shared.rooms(|rooms, now| rooms.get(&request.room, now).is_none()) {
-            return Err(Refusal::NoRoom);
+            return Err(ApiError::NoRoom);
         }
-        self.shared.media.send(request).await;
+        self.shared.media.send_data(request).await;
         Ok(proto::SendDataResponse::default())
     }
 
-    async fn perform_rpc(&self, request: proto::PerformRpcRequest) -> Result<proto::PerformRpcResponse, Refusal> {
+    async fn perform_rpc(&self, request: proto::PerformRpcRequest) -> Result<proto::PerformRpcResponse, ApiError> {
         self.check_admin(&request.room)?;
         if request.destination_identity.is_empty() {
-            return Err(Refusal::NoDestinationIdentity);
+            return Err(ApiError::NoDestinationIdentity);
         }
-        let payload = self.shared.media.call(request).await?;
+        let payload = self.shared.media.perform_rpc(request).await?;
         Ok(proto::PerformRpcResponse { payload })
     }
 
-    fn participant(&self, room: &str, identity: &str) -> Result<proto::ParticipantInfo, Refusal> {
+    fn participant(&self, room: &str, identity: &str) -> Result<proto::ParticipantInfo, ApiError> {
         let found = self.shared.rooms(|rooms, now| rooms.get(room, now)?.participant(identity).cloned());
-        found.ok_or(Refusal::NoParticipant)
+        found.ok_or(ApiError::NoParticipant)
     }
 
     /// What livekit-server without its cloud does not do either.
-    fn not_implemented<T>(&self, room: &str, identity: &str) -> Result<T, Refusal> {
+    fn not_implemented<T>(&self, room: &str, identity: &str) -> Result<T, ApiError> {
         self.participant(room, identity)?;
-        Err(Refusal::NotImplemented)
+        Err(ApiError::NotImplemented)
     }
 
-    fn check(&self, allows: impl FnOnce(&VideoGrants) -> bool) -> Result<(), Refusal> {
-        if self.grants.is_some_and(allows) { Ok(()) } else { Err(Refusal::Permissions) }
+    fn check(&self, allows: impl FnOnce(&VideoGrants) -> bool) -> Result<(), ApiError> {
+        if self.grants.is_some_and(allows) { Ok(()) } else { Err(ApiError::Permissions) }
     }
 
-    fn check_admin(&self, room: &str) -> Result<(), Refusal> {
+    fn check_admin(&self, room: &str) -> Result<(), ApiError> {
         self.check(|grants| grants.room_admin && grants.room == room)
     }
 
-    fn check_passage(&self, room: &str, destination: &str) -> Result<(), Refusal> {
+    fn check_passage(&self, room: &str, destination: &str) -> Result<(), ApiError> {
         self.check(|grants| grants.room_admin && grants.room == room && grants.destination_room == destination)?;
-        if room == destination { Err(Refusal::SameRoom) } else { Ok(()) }
+        if room == destination { Err(ApiError::SameRoom) } else { Ok(()) }
     }
 }

@@ -13,13 +13,13 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
-use super::answer::{self, Answer, Meta, TwirpError};
 use super::body;
 use super::origin;
-use super::room_service::{Call, Codec, Fault, METHODS};
+use super::response::{self, Meta, Response, TwirpError};
+use super::room_service::{Call, CallError, Codec, METHODS};
 use super::socket::Progress;
 use super::validate::{self, Path};
-use crate::auth::token::{Claims, TokenFault};
+use crate::auth::token::{Claims, TokenError};
 use crate::engine::Shared;
 use crate::signal::connection;
 use crate::work::Kind;
@@ -50,11 +50,11 @@ impl<'a> Query<'a> {
 }
 
 /// Answers one request.
-pub(crate) async fn answer(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Answer {
+pub(crate) async fn handle(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     // RFC 9112, section 3.2.
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
-        return answer::text(StatusCode::BAD_REQUEST, "400 Bad Request: one Host header is needed");
+        return response::text(StatusCode::BAD_REQUEST, "400 Bad Request: one Host header is needed");
     }
     let is_foreign = shared.has_well_known_key && origin::is_foreign(request.headers());
     if !is_foreign && let Some(preflight) = preflight(&request) {
@@ -80,12 +80,12 @@ pub(crate) async fn answer(shared: &Arc<Shared>, progress: &Progress, request: R
 }
 
 /// The answer to a browser that asks whether it may ask. It may, from everywhere: tokens say what is allowed.
-fn preflight(request: &Request<Incoming>) -> Option<Answer> {
+fn preflight(request: &Request<Incoming>) -> Option<Response> {
     let asked = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?;
     if request.method() != Method::OPTIONS || asked.is_empty() {
         return None;
     }
-    let mut answer = answer::empty(StatusCode::NO_CONTENT);
+    let mut answer = response::empty(StatusCode::NO_CONTENT);
     let headers = answer.headers_mut();
     let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
     headers.insert(VARY, HeaderValue::from_static(vary));
@@ -105,12 +105,12 @@ fn preflight(request: &Request<Incoming>) -> Option<Answer> {
     Some(answer)
 }
 
-async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Answer {
+async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Response {
     let uri = request.uri().clone();
     let query = Query::parse(uri.query().unwrap_or_default());
     let claims = match claims(shared, request.headers(), &query).await {
         Ok(claims) => claims,
-        Err(fault) => return answer::text(StatusCode::UNAUTHORIZED, fault),
+        Err(fault) => return response::text(StatusCode::UNAUTHORIZED, fault),
     };
     if claims.is_some() {
         progress.authenticate();
@@ -119,10 +119,10 @@ async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incom
     // A server's address that ends in a slash makes two of them.
     let path = path.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(&path);
     match path {
-        "/" => answer::text(StatusCode::OK, "OK"),
+        "/" => response::text(StatusCode::OK, "OK"),
         "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims, true).await.map(drop)),
         "/rtc/v1/validate" => validated(validate::check(shared, Path::V1, &query, claims, true).await.map(drop)),
-        "/rtc" | "/rtc/v1" if !wants_websocket(request.headers()) => answer::empty(StatusCode::NOT_FOUND),
+        "/rtc" | "/rtc/v1" if !wants_websocket(request.headers()) => response::empty(StatusCode::NOT_FOUND),
         "/rtc" | "/rtc/v1" => {
             let path = if path == "/rtc" { Path::V0 } else { Path::V1 };
             match validate::check(shared, path, &query, claims, false).await {
@@ -150,13 +150,13 @@ fn is_other_service(verb: &Method, path: &str) -> bool {
     (is_twirp && verb == Method::POST) || path == "/agent" || path.starts_with("/whip/")
 }
 
-fn unimplemented(path: &str) -> Answer {
+fn unimplemented(path: &str) -> Response {
     let text = format!("{path}: not supported by this server");
-    answer::twirp(StatusCode::NOT_IMPLEMENTED, &TwirpError::new("unimplemented", &text))
+    response::twirp(StatusCode::NOT_IMPLEMENTED, &TwirpError::new("unimplemented", &text))
 }
 
-fn no_page() -> Answer {
-    let mut answer = answer::text(StatusCode::NOT_FOUND, "404 page not found\n");
+fn no_page() -> Response {
+    let mut answer = response::text(StatusCode::NOT_FOUND, "404 page not found\n");
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
@@ -176,8 +176,8 @@ async fn claims(shared: &Arc<Shared>, headers: &HeaderMap, query: &Query<'_>) ->
         return Ok(None);
     }
     let (keys, length, token) = (shared.clone(), token.len(), token.to_owned());
-    let verified = shared.work.run(Kind::Stranger, length, move || keys.keys.verify(&token)).await;
-    verified.unwrap_or(Err(TokenFault::Malformed)).map(Some).map_err(|fault| fault.to_string())
+    let verified = shared.work.run(Kind::Unauthenticated, length, move || keys.keys.verify(&token)).await;
+    verified.unwrap_or(Err(TokenError::Malformed)).map(Some).map_err(|fault| fault.to_string())
 }
 
 fn wants_websocket(headers: &HeaderMap) -> bool {
@@ -188,10 +188,10 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
     names(CONNECTION, "upgrade") && names(UPGRADE, "websocket")
 }
 
-pub(crate) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Answer {
+pub(crate) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Response {
     match outcome {
-        Ok(()) => answer::text(StatusCode::OK, "success"),
-        Err((status, fault)) => answer::text(status, fault.into_owned()),
+        Ok(()) => response::text(StatusCode::OK, "success"),
+        Err((status, fault)) => response::text(status, fault.into_owned()),
     }
 }
 
@@ -201,7 +201,7 @@ async fn room_service(
     path: &str,
     method: &str,
     claims: Option<&Claims>,
-) -> Answer {
+) -> Response {
     let (verb, path) = (&*quoted(request.method().as_str()), &*quoted(path));
     if request.method() != Method::POST {
         return bad_route(verb, path, &format!("unsupported method \"{verb}\" (only POST is allowed)"));
@@ -227,14 +227,14 @@ async fn room_service(
         Ok(body) => {
             let kind = if codec == Codec::Json { "application/json" } else { "application/protobuf" };
             let held = body::hold(shared, body);
-            held.map_or_else(|fault| fault.answer(), |body| answer::with_body(StatusCode::OK, kind, body))
+            held.map_or_else(|fault| fault.answer(), |body| response::with_body(StatusCode::OK, kind, body))
         }
-        Err(Fault::Refused(refusal)) => answer::refused(&refusal),
-        Err(Fault::NoSuchMethod) => bad_route(verb, path, &format!("no handler for path \"{path}\"")),
-        Err(Fault::Malformed) => {
+        Err(CallError::Refused(error)) => response::refused(&error),
+        Err(CallError::NoSuchMethod) => bad_route(verb, path, &format!("no handler for path \"{path}\"")),
+        Err(CallError::Malformed) => {
             let codec = if codec == Codec::Json { "json" } else { "protobuf" };
             let text = format!("the {codec} request could not be decoded");
-            answer::twirp(StatusCode::BAD_REQUEST, &TwirpError::new("malformed", &text))
+            response::twirp(StatusCode::BAD_REQUEST, &TwirpError::new("malformed", &text))
         }
     }
 }
@@ -243,8 +243,8 @@ fn quoted(text: &str) -> String {
     text.chars().take(MAX_QUOTED).collect()
 }
 
-fn bad_route(verb: &str, path: &str, text: &str) -> Answer {
+fn bad_route(verb: &str, path: &str, text: &str) -> Response {
     let route = format!("{verb} {path}");
     let meta = Some(Meta::TwirpInvalidRoute(&route));
-    answer::twirp(StatusCode::NOT_FOUND, &TwirpError { code: "bad_route", msg: text, meta })
+    response::twirp(StatusCode::NOT_FOUND, &TwirpError { code: "bad_route", msg: text, meta })
 }

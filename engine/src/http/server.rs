@@ -20,20 +20,20 @@ use tokio::task::{self, JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::answer;
+use super::response;
 use super::routes;
 use super::socket::{Progress, Socket};
 use crate::engine::Shared;
 use crate::registry::rooms::Rooms;
 
 /// The most bytes of a request's head, as Go's servers have it.
-const MOST_HEAD_BYTES: usize = 1024 * 1024;
+const MAX_HEAD_BYTES: usize = 1024 * 1024;
 /// The most headers in it.
-const MOST_HEADERS: usize = 1024;
+const MAX_HEADERS: usize = 1024;
 /// The longest time that requests under way are waited for at the end.
-const END_TIMEOUT: Duration = Duration::from_millis(500);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long nobody is accepted after that has failed: to ask again at once would only burn time.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often rooms are looked at whose time may be over.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -57,7 +57,7 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
                 match accepted {
                     Ok((socket, _)) => connections.start(socket, shared.clone(), stop.clone()),
                     // Such as too many open files.
-                    Err(_) if is_short => drop(timeout(PAUSE, stop.cancelled()).await),
+                    Err(_) if is_short => drop(timeout(ACCEPT_PAUSE, stop.cancelled()).await),
                     Err(_) => (),
                 }
             }
@@ -69,7 +69,7 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
     connections.end().await;
     shared.signalling.close();
     // They tell their clients that it is over, if these will hear it.
-    let _ = timeout(END_TIMEOUT, shared.signalling.wait()).await;
+    let _ = timeout(SHUTDOWN_TIMEOUT, shared.signalling.wait()).await;
 }
 
 #[derive(Default)]
@@ -92,9 +92,9 @@ impl Connections {
             let kind = self.open.iter().filter(move |(_, open)| open.progress.is_authenticated() == authenticated);
             kind.min_by_key(|(_, open)| open.progress.last_active())
         };
-        let strangers = self.open.values().filter(|open| !open.progress.is_authenticated()).count();
-        let has_many_strangers = strangers >= max / 2;
-        let idlest = of_kind(!has_many_strangers).or_else(|| of_kind(has_many_strangers));
+        let unauthenticated = self.open.values().filter(|open| !open.progress.is_authenticated()).count();
+        let has_many_unauthenticated = unauthenticated >= max / 2;
+        let idlest = of_kind(!has_many_unauthenticated).or_else(|| of_kind(has_many_unauthenticated));
         if let Some(id) = idlest.map(|(id, _)| *id)
             && let Some(connection) = self.open.remove(&id)
         {
@@ -108,7 +108,7 @@ impl Connections {
         let connection = Connection { progress: progress.clone(), evicted: evicted.clone() };
         let task = self.tasks.spawn(async move {
             tokio::select! {
-                () = attend(socket, shared, progress, &stop) => (),
+                () = serve_connection(socket, shared, progress, &stop) => (),
                 () = evicted.cancelled() => (),
             }
         });
@@ -122,14 +122,14 @@ impl Connections {
 
     async fn end(mut self) {
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(END_TIMEOUT, all).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
             self.tasks.shutdown().await;
         }
     }
 }
 
 /// Answers what one client asks, request after request.
-async fn attend(socket: TcpStream, shared: Arc<Shared>, progress: Arc<Progress>, stop: &CancellationToken) {
+async fn serve_connection(socket: TcpStream, shared: Arc<Shared>, progress: Arc<Progress>, stop: &CancellationToken) {
     let socket = Socket::new(socket, shared.clone(), progress.clone(), stop.clone());
     let service = service_fn(|request| {
         progress.step();
@@ -137,8 +137,8 @@ async fn attend(socket: TcpStream, shared: Arc<Shared>, progress: Arc<Progress>,
         async move {
             // A client that sends many requests at once is answered one after the other, between those of others.
             yield_now().await;
-            let answering = AssertUnwindSafe(routes::answer(&shared, &progress, request)).catch_unwind();
-            let mut answer = answering.await.unwrap_or_else(|_| answer::broken());
+            let answering = AssertUnwindSafe(routes::handle(&shared, &progress, request)).catch_unwind();
+            let mut answer = answering.await.unwrap_or_else(|_| response::broken());
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 progress.upgrade();
             } else if progress.is_large() {
@@ -151,11 +151,11 @@ async fn attend(socket: TcpStream, shared: Arc<Shared>, progress: Arc<Progress>,
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(shared.limits.head_time)
+        .header_read_timeout(shared.limits.header_timeout)
         // Some clients say that they are done while they wait for the answer.
         .half_close(true)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(MOST_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(socket), service)
         // What is a WebSocket by then is served on by a task of its own.
         .with_upgrades();

@@ -18,7 +18,7 @@ use crate::engine::Shared;
 
 /// The most bytes that are read at once. hyper would ask for more and more, and keep what it has asked for: so much for
 /// each connection, idle or not.
-const MOST_READ_BYTES: usize = 8 * 1024;
+const MAX_READ_BYTES: usize = 8 * 1024;
 
 /// Maximum bytes that are read in one turn; then other connections get theirs.
 const TURN_BYTES: usize = 64 * 1024;
@@ -88,9 +88,9 @@ pub(super) struct Socket {
     stream: TcpStream,
     shared: Arc<Shared>,
     /// Runs while the client takes nothing.
-    gives_up: Option<Pin<Box<Sleep>>>,
+    write_timeout: Option<Pin<Box<Sleep>>>,
     /// Runs once the last answer is sent.
-    hears_out: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    linger: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     stop: CancellationToken,
     progress: Arc<Progress>,
     /// How much was read since which step.
@@ -115,8 +115,8 @@ impl Socket {
         Self {
             stream,
             shared,
-            gives_up: None,
-            hears_out: None,
+            write_timeout: None,
+            linger: None,
             stop,
             progress,
             read: (0, 0),
@@ -151,7 +151,7 @@ impl Socket {
         }
         self.progress.large.store(true, Ordering::Relaxed);
         // What token it brings is not known yet.
-        let more = self.shared.share(large, false).ok_or(io::ErrorKind::OutOfMemory)?;
+        let more = self.shared.reserve(large, false).ok_or(io::ErrorKind::OutOfMemory)?;
         match &mut self.share {
             Some(share) => share.merge(more),
             None => self.share = Some(more),
@@ -161,12 +161,12 @@ impl Socket {
 
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.gives_up = None;
+            self.write_timeout = None;
             self.progress.note_activity();
             return written;
         }
-        let gives_up = self.gives_up.get_or_insert_with(|| Box::pin(sleep(self.shared.limits.answer_time)));
-        gives_up.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let write_timeout = self.write_timeout.get_or_insert_with(|| Box::pin(sleep(self.shared.limits.write_timeout)));
+        write_timeout.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -177,7 +177,7 @@ impl AsyncRead for Socket {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let most = into.remaining().min(MOST_READ_BYTES);
+        let most = into.remaining().min(MAX_READ_BYTES);
         let mut part = ReadBuf::new(into.initialize_unfilled_to(most));
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut part) else {
             self.read_in_turn = 0;
@@ -219,12 +219,12 @@ impl AsyncWrite for Socket {
     /// Says that nothing more is said, and lets the client finish. Were the socket closed while something of the client's
     /// is unread, the system would take back the last answer, too.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.hears_out.is_none() {
+        if self.linger.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            let (stop, most) = (self.stop.clone(), self.shared.limits.head_time);
-            self.hears_out = Some(Box::pin(async move { drop(timeout(most, stop.cancelled()).await) }));
+            let (stop, most) = (self.stop.clone(), self.shared.limits.header_timeout);
+            self.linger = Some(Box::pin(async move { drop(timeout(most, stop.cancelled()).await) }));
         }
-        if self.hears_out.as_mut().is_none_or(|hears_out| hears_out.as_mut().poll(context).is_ready()) {
+        if self.linger.as_mut().is_none_or(|linger| linger.as_mut().poll(context).is_ready()) {
             return Poll::Ready(Ok(()));
         }
         loop {

@@ -19,8 +19,8 @@ use super::routes::Query;
 use crate::auth::token::Claims;
 use crate::decode_cost::{self, JOIN_REQUEST};
 use crate::engine::Shared;
-use crate::error::{MOST_NAME_BYTES, Refusal, check_creation};
-use crate::registry::rooms::Minted;
+use crate::error::{ApiError, MAX_NAME_BYTES, check_creation};
+use crate::registry::rooms::TokenIssuedAt;
 use crate::session;
 use crate::signal::connection::{MAX_TRACKS, is_small};
 use crate::work::{Kind, Memory, SHORT_BYTES};
@@ -38,9 +38,9 @@ pub(crate) enum Path {
     V1,
 }
 
-type Fault = (StatusCode, Cow<'static, str>);
+type ValidationError = (StatusCode, Cow<'static, str>);
 
-const NO_ACCESS: Fault = (StatusCode::UNAUTHORIZED, Cow::Borrowed("no permissions to access the room"));
+const NO_ACCESS: ValidationError = (StatusCode::UNAUTHORIZED, Cow::Borrowed("no permissions to access the room"));
 
 /// Who may join, and what with.
 pub(crate) struct Admission {
@@ -60,32 +60,32 @@ pub(crate) async fn check(
     query: &Query<'_>,
     claims: Option<Claims>,
     is_strict: bool,
-) -> Result<Admission, Fault> {
+) -> Result<Admission, ValidationError> {
     let (claims, grants) =
         claims.and_then(|mut claims| claims.video.take().map(|grants| (claims, grants))).ok_or(NO_ACCESS)?;
-    let wishes = Wishes::read(shared, path, query, is_strict).await?;
+    let client_params = ClientParams::read(shared, path, query, is_strict).await?;
     if !grants.room_join {
         return Err((StatusCode::UNAUTHORIZED, "permissions denied".into()));
     }
     check_names(claims.identity(), &grants.room)?;
-    if !wishes.are_allowed(&grants) {
+    if !client_params.are_allowed(&grants) {
         return Err(NO_ACCESS);
     }
-    let Wishes { is_single, request, memory, .. } = wishes;
-    check_creation(&creation(&claims)).map_err(|refusal| fault(&refusal))?;
+    let ClientParams { is_single, request, memory, .. } = client_params;
+    check_creation(&creation(&claims)).map_err(|error| error_response(&error))?;
     let participant = session::participant(&claims, &grants, &request);
-    let minted = Minted { mark: claims.mark.as_ref(), not_before: claims.not_before() };
+    let issued_at = TokenIssuedAt { epoch: claims.epoch.as_ref(), not_before: claims.not_before() };
     let checked = shared.rooms(|rooms, now| {
-        rooms.check(&grants.room, &participant, minted, now)?;
+        rooms.check(&grants.room, &participant, issued_at, now)?;
         // As for the server API, a live room is not asked what it was made with.
         let has_preset = !claims.room_preset.is_empty() && rooms.get(&grants.room, now).is_none();
-        if has_preset { Err(Refusal::RoomPreset) } else { Ok(()) }
+        if has_preset { Err(ApiError::RoomPreset) } else { Ok(()) }
     });
     // Whoever comes back has its place.
-    if let Err(refusal) = checked
-        && !(request.reconnect && refusal == Refusal::RoomFull)
+    if let Err(error) = checked
+        && !(request.reconnect && error == ApiError::RoomFull)
     {
-        return Err(fault(&refusal));
+        return Err(error_response(&error));
     }
     Ok(Admission { claims, grants, is_single, request, memory })
 }
@@ -105,24 +105,28 @@ fn creation(claims: &Claims) -> proto::CreateRoomRequest {
 }
 
 /// What a client that may not join is told.
-pub(crate) fn fault(refusal: &Refusal) -> Fault {
-    let status = match refusal {
+pub(crate) fn error_response(error: &ApiError) -> ValidationError {
+    let status = match error {
         // livekit-client shows a user the reason of a join that was refused with 401 or 403 only.
-        Refusal::Unsupported(_) | Refusal::RoomPreset | Refusal::Name | Refusal::Metadata | Refusal::Attributes => 403,
-        refusal => refusal.code().1,
+        ApiError::Unsupported(_)
+        | ApiError::RoomPreset
+        | ApiError::Name
+        | ApiError::Metadata
+        | ApiError::Attributes => 403,
+        error => error.code().1,
     };
-    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), refusal.to_string().into())
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.to_string().into())
 }
 
-fn check_names(identity: &str, room: &str) -> Result<(), Fault> {
+fn check_names(identity: &str, room: &str) -> Result<(), ValidationError> {
     let fault: Cow<'static, str> = if identity.is_empty() {
         "identity cannot be empty".into()
-    } else if identity.len() > MOST_NAME_BYTES {
-        format!("participant identity length exceeds limits: max length {MOST_NAME_BYTES}").into()
+    } else if identity.len() > MAX_NAME_BYTES {
+        format!("participant identity length exceeds limits: max length {MAX_NAME_BYTES}").into()
     } else if room.is_empty() {
         "no room name".into()
-    } else if room.len() > MOST_NAME_BYTES {
-        format!("room name length exceeds limits: max length {MOST_NAME_BYTES}").into()
+    } else if room.len() > MAX_NAME_BYTES {
+        format!("room name length exceeds limits: max length {MAX_NAME_BYTES}").into()
     } else {
         return Ok(());
     };
@@ -130,15 +134,20 @@ fn check_names(identity: &str, room: &str) -> Result<(), Fault> {
 }
 
 /// What a client wants, however it says so.
-struct Wishes {
+struct ClientParams {
     is_single: bool,
     publishes: bool,
     request: proto::JoinRequest,
     memory: Memory,
 }
 
-impl Wishes {
-    async fn read(shared: &Arc<Shared>, path: Path, query: &Query<'_>, is_strict: bool) -> Result<Self, Fault> {
+impl ClientParams {
+    async fn read(
+        shared: &Arc<Shared>,
+        path: Path,
+        query: &Query<'_>,
+        is_strict: bool,
+    ) -> Result<Self, ValidationError> {
         let parameter = |name| query.get(name);
         let wrong = |fault: &'static str| (StatusCode::BAD_REQUEST, Cow::Borrowed(fault));
         if let Some(packed) = parameter("join_request") {

@@ -9,13 +9,13 @@ const MAX_ADDRESSES: usize = 8;
 
 /// The addresses of this machine.
 #[derive(Debug, Default)]
-pub(crate) struct OwnAddresses {
+pub(crate) struct LocalAddresses {
     all: HashSet<IpAddr>,
     /// Those that packets to other networks leave from. Machines with containers have many more, which lead nowhere else.
     outer: Vec<IpAddr>,
 }
 
-impl OwnAddresses {
+impl LocalAddresses {
     /// # Errors
     /// If the system does not tell, as when the process has no file descriptor left.
     pub(crate) fn read() -> io::Result<Self> {
@@ -38,7 +38,7 @@ impl OwnAddresses {
 /// The addresses to receive media at, loopback last: a client on this machine reaches them all, and Firefox uses no other.
 ///
 /// For clients on this machine alone, one address besides loopback is enough for Firefox.
-pub(crate) fn media_addresses(own: &OwnAddresses, local_only: bool) -> Vec<IpAddr> {
+pub(crate) fn media_addresses(own: &LocalAddresses, local_only: bool) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = own.all.iter().copied().filter(is_usable).collect();
     addresses.sort_by_key(|address| (address.is_loopback(), !own.outer.contains(address), address.is_ipv6(), *address));
     addresses.truncate(if local_only { 1 } else { MAX_ADDRESSES - 1 });
@@ -52,7 +52,7 @@ pub(crate) fn media_addresses(own: &OwnAddresses, local_only: bool) -> Vec<IpAdd
 
 /// Whether to accept TCP connections at an address. TCP is for clients that UDP does not reach: one family of addresses is
 /// enough, and loopback for clients on this machine.
-pub(crate) fn takes_tcp(address: IpAddr, addresses: &[IpAddr], local_only: bool) -> bool {
+pub(crate) fn accepts_tcp(address: IpAddr, addresses: &[IpAddr], local_only: bool) -> bool {
     if local_only {
         return address.is_loopback();
     }
@@ -72,8 +72,8 @@ fn is_usable(address: &IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn own(all: impl IntoIterator<Item = IpAddr>) -> OwnAddresses {
-        OwnAddresses { all: all.into_iter().collect(), outer: Vec::new() }
+    fn own(all: impl IntoIterator<Item = IpAddr>) -> LocalAddresses {
+        LocalAddresses { all: all.into_iter().collect(), outer: Vec::new() }
     }
 
     fn ips<const N: usize>(texts: [&str; N]) -> [IpAddr; N] {
@@ -84,7 +84,7 @@ mod tests {
     fn no_address_is_offered_that_is_tried_for_nothing() {
         let own = own(ips(["127.0.0.1", "::1", "fe80::1", "169.254.0.1", "10.0.0.1", "fd00::1"]));
         assert_eq!(media_addresses(&own, false), ips(["10.0.0.1", "fd00::1", "127.0.0.1"]));
-        assert_eq!(media_addresses(&OwnAddresses::default(), false), ips(["127.0.0.1"]));
+        assert_eq!(media_addresses(&LocalAddresses::default(), false), ips(["127.0.0.1"]));
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
         let addresses = media_addresses(&own, true);
         assert_eq!(addresses, ips(["10.0.0.1", "127.0.0.1"]));
         assert_eq!(
-            addresses.iter().map(|address| takes_tcp(*address, &addresses, true)).collect::<Vec<_>>(),
+            addresses.iter().map(|address| accepts_tcp(*address, &addresses, true)).collect::<Vec<_>>(),
             [false, true]
         );
     }
@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn tcp_is_offered_by_ipv6_only_where_nobody_else_is_reached_by_ipv4() {
         let both = ips(["10.0.0.1", "fd00::1", "127.0.0.1"]);
-        assert_eq!(both.map(|address| takes_tcp(address, &both, false)), [true, false, true]);
+        assert_eq!(both.map(|address| accepts_tcp(address, &both, false)), [true, false, true]);
         let ipv6 = ips(["fd00::1", "127.0.0.1"]);
-        assert_eq!(ipv6.map(|address| takes_tcp(address, &ipv6, false)), [true, true]);
+        assert_eq!(ipv6.map(|address| accepts_tcp(address, &ipv6, false)), [true, true]);
     }
 }

@@ -1,5 +1,6 @@
-//! One peer connection. All that may change it goes through [`Transport::drive`] or, for media, [`Transport::queue`]. They
-//! keep str0m's rule that changes are followed by a complete drain, and a panic to the connection that it happened in.
+//! One peer connection. All that may change it goes through [`PeerConnection::mutate_and_drain`] or, for media,
+//! [`PeerConnection::enqueue_rtp`]. They keep str0m's rule that changes are followed by a complete drain, and a panic to the
+//! connection that it happened in.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -15,11 +16,11 @@ use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::net::dtls::crypto_provider;
-use crate::net::sdp::{self, Meanings, Section};
-use crate::net::sockets::{Changes, Network, Received};
-use crate::net::ssrcs::{MAX_SOURCES, Sources, is_rtp};
+use crate::net::sdp::{self, Meanings, MediaSection};
+use crate::net::sockets::{CandidateChanges, Network, ReceivedDatagram};
+use crate::net::ssrcs::{MAX_SSRCS, SsrcLimiter, is_rtp};
 use crate::net::timers::Timers;
-use crate::session::{PeerId, Side};
+use crate::session::{SessionId, SignalTarget};
 
 /// Maximum bytes of one message from a client over a data channel, as its SDP says. Clients reject longer ones.
 const MAX_MESSAGE_BYTES: u32 = 65_535;
@@ -37,13 +38,13 @@ const DEPENDENCY_DESCRIPTOR: &str =
 const DEPENDENCY_DESCRIPTOR_ID: u8 = 12;
 
 /// What a peer connection tells.
-pub(crate) enum Happening {
+pub(crate) enum TransportEvent {
     Packet {
         mid: Mid,
         rid: Option<Rid>,
         packet: Box<RtpPacket>,
     },
-    KeyframeWanted(Mid),
+    KeyframeRequest(Mid),
     /// The client reports lost packets of Opus.
     Nack {
         mid: Mid,
@@ -66,42 +67,42 @@ pub(crate) enum Happening {
 }
 
 /// What happened where, in that order.
-pub(crate) type Happenings = VecDeque<(PeerId, Side, Happening)>;
+pub(crate) type EventQueue = VecDeque<(SessionId, SignalTarget, TransportEvent)>;
 
 /// What driving a connection needs of its surroundings.
 pub(crate) struct Io<'a> {
     pub(crate) network: &'a mut Network,
-    pub(crate) happenings: &'a mut Happenings,
+    pub(crate) events: &'a mut EventQueue,
     pub(crate) timers: &'a mut Timers,
     pub(crate) now: Instant,
 }
 
 /// By which protocols a client may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ways {
+pub(crate) enum CandidateFilter {
     All,
     /// Over TCP alone, as if UDP were blocked.
     Tcp,
 }
 
-pub(crate) struct Transport {
+pub(crate) struct PeerConnection {
     rtc: Rtc,
-    peer: PeerId,
-    side: Side,
-    ways: Ways,
+    session_id: SessionId,
+    target: SignalTarget,
+    candidate_filter: CandidateFilter,
     /// When it wants to be driven next.
     deadline: Instant,
     /// The deadline for which it is in the timers.
     scheduled: Option<Instant>,
     /// It panicked, broke or was closed: nothing more is done with it.
-    over: bool,
+    failed: bool,
     connected: bool,
     /// When the client was last heard.
-    heard: Instant,
+    last_received_at: Instant,
     /// The sources that packets come from.
-    sources: Sources,
+    ssrcs: SsrcLimiter,
     /// The section and layer of each source that a packet came from.
-    origins: HashMap<Ssrc, (Mid, Option<Rid>)>,
+    streams_by_ssrc: HashMap<Ssrc, (Mid, Option<Rid>)>,
     /// The sources that the client has declared for its sections.
     declared: HashMap<Mid, Vec<Ssrc>>,
     channels: HashMap<ChannelId, bool>,
@@ -110,9 +111,14 @@ pub(crate) struct Transport {
     meanings: Meanings,
 }
 
-impl Transport {
+impl PeerConnection {
     /// A connection by the ways that the client may take, with AV1 or without.
-    pub(crate) fn new(peer: PeerId, side: Side, io: &mut Io<'_>, (ways, has_av1): (Ways, bool)) -> Self {
+    pub(crate) fn new(
+        session_id: SessionId,
+        target: SignalTarget,
+        io: &mut Io<'_>,
+        (candidate_filter, has_av1): (CandidateFilter, bool),
+    ) -> Self {
         let descriptor = Extension::with_serializer(DEPENDENCY_DESCRIPTOR, PassThrough);
         let rtc = Rtc::builder()
             .set_crypto_provider(crypto_provider())
@@ -128,40 +134,41 @@ impl Transport {
             .set_sctp_max_message_size(MAX_MESSAGE_BYTES)
             .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
             // The only way in which str0m hands on NACKs.
-            .enable_raw_packets(side == Side::Subscriber)
+            .enable_raw_packets(target == SignalTarget::Subscriber)
             .set_stats_interval(Some(STATS_INTERVAL))
             .build(io.now);
-        let mut transport = Self {
+        let mut connection = Self {
             rtc,
-            peer,
-            side,
-            ways,
+            session_id,
+            target,
+            candidate_filter,
             deadline: io.now,
             scheduled: None,
-            over: false,
+            failed: false,
             connected: false,
-            heard: io.now,
-            sources: Sources::default(),
-            origins: HashMap::new(),
+            last_received_at: io.now,
+            ssrcs: SsrcLimiter::default(),
+            streams_by_ssrc: HashMap::new(),
             declared: HashMap::new(),
             channels: HashMap::new(),
             raw_channels: HashSet::new(),
             meanings: Meanings::default(),
         };
         let added = io.network.candidates().to_vec();
-        transport.change_candidates(io, &Changes { added, ..Changes::default() });
-        transport
+        connection.change_candidates(io, &CandidateChanges { added, ..CandidateChanges::default() });
+        connection
     }
 
     /// Follows a change of the candidates that clients may connect to.
-    pub(crate) fn change_candidates(&mut self, io: &mut Io<'_>, changes: &Changes) {
-        let ways = self.ways;
-        let is_open = |candidate: &&Candidate| ways == Ways::All || candidate.proto() == Protocol::Tcp;
+    pub(crate) fn change_candidates(&mut self, io: &mut Io<'_>, changes: &CandidateChanges) {
+        let candidate_filter = self.candidate_filter;
+        let is_open =
+            |candidate: &&Candidate| candidate_filter == CandidateFilter::All || candidate.proto() == Protocol::Tcp;
         for candidate in changes.added.iter().filter(is_open).cloned() {
-            self.drive(io, |rtc| drop(rtc.add_local_candidate(candidate).cloned()));
+            self.mutate_and_drain(io, |rtc| drop(rtc.add_local_candidate(candidate).cloned()));
         }
         for candidate in changes.removed.iter().filter(is_open) {
-            self.drive(io, |rtc| rtc.direct_api().invalidate_candidate(candidate));
+            self.mutate_and_drain(io, |rtc| rtc.direct_api().invalidate_candidate(candidate));
         }
     }
 
@@ -173,8 +180,8 @@ impl Transport {
     }
 
     /// Changes the connection, and sends and reports all that comes of it. `None` if it is broken, or breaks now.
-    pub(crate) fn drive<T>(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
-        if self.over {
+    pub(crate) fn mutate_and_drain<T>(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
+        if self.failed {
             return None;
         }
         let driven = catch_unwind(AssertUnwindSafe(|| {
@@ -186,17 +193,17 @@ impl Transport {
                 self.schedule(io);
                 return Some(outcome);
             }
-            Ok(Some((_, false))) => Happening::Closed,
-            Ok(None) | Err(_) => Happening::Failed,
+            Ok(Some((_, false))) => TransportEvent::Closed,
+            Ok(None) | Err(_) => TransportEvent::Failed,
         };
-        self.end(io, end);
+        self.fail(io, end);
         None
     }
 
     /// Hands media over. It goes out when time passes next, which is at once, together with all that is handed over before:
     /// str0m sends no sooner, and a drain costs more than a packet.
-    pub(crate) fn queue(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc)) {
-        if self.over {
+    pub(crate) fn enqueue_rtp(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc)) {
+        if self.failed {
             return;
         }
         match catch_unwind(AssertUnwindSafe(|| work(&mut self.rtc))) {
@@ -204,13 +211,13 @@ impl Transport {
                 self.deadline = self.deadline.min(io.now);
                 self.schedule(io);
             }
-            Err(_) => self.end(io, Happening::Failed),
+            Err(_) => self.fail(io, TransportEvent::Failed),
         }
     }
 
-    fn end(&mut self, io: &mut Io<'_>, how: Happening) {
-        self.over = true;
-        io.happenings.push_back((self.peer, self.side, how));
+    fn fail(&mut self, io: &mut Io<'_>, how: TransportEvent) {
+        self.failed = true;
+        io.events.push_back((self.session_id, self.target, how));
     }
 
     /// Asks without changing anything.
@@ -223,32 +230,32 @@ impl Transport {
         self.rtc.direct_api().local_ice_credentials().ufrag
     }
 
-    pub(crate) fn input(&mut self, io: &mut Io<'_>, received: &Received) {
+    pub(crate) fn handle_datagram(&mut self, io: &mut Io<'_>, received: &ReceivedDatagram) {
         let now = io.now;
         let time = input_time(received, now);
-        if let Some(input) = datagram(received, time).filter(|_| self.sources.admits(&received.bytes, now)) {
-            self.heard = now;
+        if let Some(input) = datagram(received, time).filter(|_| self.ssrcs.admits(&received.bytes, now)) {
+            self.last_received_at = now;
             // What cannot be understood is dropped; it need not come from the client at all.
-            self.drive(io, |rtc| drop(rtc.handle_input(input)));
+            self.mutate_and_drain(io, |rtc| drop(rtc.handle_input(input)));
         }
     }
 
     /// Lets time pass, if the connection waits for that. `timer` is the deadline that has come up in the timers.
-    pub(crate) fn pass_time(&mut self, io: &mut Io<'_>, timer: Instant) {
-        if self.scheduled != Some(timer) || self.over {
+    pub(crate) fn handle_timeout(&mut self, io: &mut Io<'_>, timer: Instant) {
+        if self.scheduled != Some(timer) || self.failed {
             return;
         }
         self.scheduled = None;
         let now = io.now;
         if self.deadline <= now {
-            self.drive(io, |rtc| drop(rtc.handle_input(Input::Timeout(now))));
+            self.mutate_and_drain(io, |rtc| drop(rtc.handle_input(Input::Timeout(now))));
         } else {
             self.schedule(io);
         }
     }
 
     fn schedule(&mut self, io: &mut Io<'_>) {
-        io.timers.set((self.peer, self.side), &mut self.scheduled, self.deadline);
+        io.timers.set((self.session_id, self.target), &mut self.scheduled, self.deadline);
     }
 
     /// A client's description, as far as str0m reads it. `None` if it is too large.
@@ -259,7 +266,7 @@ impl Transport {
     }
 
     /// Removes the streams of sources that a client's new description declares no more: str0m keeps them.
-    pub(crate) fn retire_sources(&mut self, io: &mut Io<'_>, sections: &[Section]) {
+    pub(crate) fn remove_stale_streams(&mut self, io: &mut Io<'_>, sections: &[MediaSection]) {
         let declared: HashMap<Mid, Vec<Ssrc>> =
             sections.iter().map(|section| (section.mid, section.sources.clone())).collect();
         let before = std::mem::take(&mut self.declared);
@@ -268,8 +275,8 @@ impl Transport {
         let retired: Vec<Ssrc> = retired.filter(|(mid, ssrc)| !is_declared(mid, ssrc)).map(|(_, ssrc)| *ssrc).collect();
         self.declared = declared;
         for ssrc in retired {
-            self.origins.remove(&ssrc);
-            self.drive(io, |rtc| rtc.direct_api().remove_stream_rx(ssrc));
+            self.streams_by_ssrc.remove(&ssrc);
+            self.mutate_and_drain(io, |rtc| rtc.direct_api().remove_stream_rx(ssrc));
         }
     }
 
@@ -279,31 +286,31 @@ impl Transport {
     }
 
     /// Whether the STUN message is for this connection, by its credentials.
-    pub(crate) fn is_named_by(&self, received: &Received, now: Instant) -> bool {
+    pub(crate) fn accepts(&self, received: &ReceivedDatagram, now: Instant) -> bool {
         let asked = || {
             let Some(Input::Receive(now, mut receive)) = datagram(received, now) else { return false };
             // From where the client is, str0m accepts anything, though somebody else may be there by now.
             receive.source = (Ipv4Addr::UNSPECIFIED, 0).into();
             self.rtc.accepts(&Input::Receive(now, receive))
         };
-        !self.over && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
+        !self.failed && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
     }
 
     pub(crate) fn is_connected(&self) -> bool {
         self.connected
     }
 
-    pub(crate) fn heard(&self) -> Instant {
-        self.heard
+    pub(crate) fn last_received_at(&self) -> Instant {
+        self.last_received_at
     }
 
     /// Moves the time of the last datagram, because none could be read meanwhile.
     pub(crate) fn discount_stall(&mut self, later: impl Fn(Instant) -> Instant) {
-        self.heard = later(self.heard);
+        self.last_received_at = later(self.last_received_at);
     }
 
     pub(crate) fn request_keyframe(&mut self, io: &mut Io<'_>, mid: Mid, rid: Option<Rid>) {
-        self.drive(io, |rtc| {
+        self.mutate_and_drain(io, |rtc| {
             if let Some(stream) = rtc.direct_api().stream_rx_by_mid(mid, rid) {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }
@@ -317,12 +324,12 @@ impl Transport {
 
     /// Whether the channel has taken it; `None` if it is closed or broken.
     pub(crate) fn write(&mut self, io: &mut Io<'_>, channel: ChannelId, bytes: &[u8]) -> Option<bool> {
-        self.drive(io, |rtc| rtc.channel(channel)?.write(true, bytes).ok())?
+        self.mutate_and_drain(io, |rtc| rtc.channel(channel)?.write(true, bytes).ok())?
     }
 
     /// Bytes that are under way in a channel.
     pub(crate) fn buffered(&mut self, channel: ChannelId) -> usize {
-        if self.over {
+        if self.failed {
             return 0;
         }
         // That only looks, and str0m has nothing to send because of it.
@@ -340,8 +347,8 @@ impl Transport {
                 }
                 Ok(Output::Transmit(transmit)) => io.network.send(&transmit),
                 Ok(Output::Event(event)) => {
-                    if let Some(happening) = self.note(event) {
-                        io.happenings.push_back((self.peer, self.side, happening));
+                    if let Some(event) = self.on_event(event) {
+                        io.events.push_back((self.session_id, self.target, event));
                     }
                 }
                 Err(_) => break false,
@@ -351,20 +358,20 @@ impl Transport {
         is_unbroken
     }
 
-    fn note(&mut self, event: Event) -> Option<Happening> {
+    fn on_event(&mut self, event: Event) -> Option<TransportEvent> {
         match event {
             Event::RtpPacket(packet) => {
                 let (mid, rid) = self.source(packet.header.ssrc)?;
-                Some(Happening::Packet { mid, rid, packet: Box::new(packet) })
+                Some(TransportEvent::Packet { mid, rid, packet: Box::new(packet) })
             }
             Event::RawPacket(packet) => self.nack(&packet),
-            Event::KeyframeRequest(request) => Some(Happening::KeyframeWanted(request.mid)),
+            Event::KeyframeRequest(request) => Some(TransportEvent::KeyframeRequest(request.mid)),
             Event::ChannelData(data) => {
                 if self.raw_channels.contains(&data.id) {
-                    return Some(Happening::RawData(data.data));
+                    return Some(TransportEvent::RawData(data.data));
                 }
                 let reliable = *self.channels.get(&data.id)?;
-                Some(Happening::Data { reliable, bytes: data.data })
+                Some(TransportEvent::Data { reliable, bytes: data.data })
             }
             Event::ChannelOpen(id, label) => {
                 let reliable = match label.as_str() {
@@ -384,55 +391,55 @@ impl Transport {
                     let low = if reliable { SCTP_LOW_BYTES } else { SCTP_LOW_LOSSY_BYTES };
                     channel.set_buffered_amount_low_threshold(low);
                 }
-                Some(Happening::ChannelOpen)
+                Some(TransportEvent::ChannelOpen)
             }
             Event::ChannelClose(id) => {
                 self.channels.remove(&id);
                 self.raw_channels.remove(&id);
                 None
             }
-            Event::ChannelBufferedAmountLow(_) => Some(Happening::ChannelLow),
+            Event::ChannelBufferedAmountLow(_) => Some(TransportEvent::ChannelLow),
             Event::Connected => {
                 self.connected = true;
-                Some(Happening::Connected)
+                Some(TransportEvent::Connected)
             }
             Event::PeerStats(stats) => {
-                self.remove_undeclared();
-                Some(Happening::Stats(stats))
+                self.remove_undeclared_layers();
+                Some(TransportEvent::Stats(stats))
             }
             _ => None,
         }
     }
 
     /// The NACK in a raw packet, if it concerns audio. str0m itself retransmits video.
-    fn nack(&mut self, packet: &RawPacket) -> Option<Happening> {
+    fn nack(&mut self, packet: &RawPacket) -> Option<TransportEvent> {
         let RawPacket::RtcpRx(Rtcp::Nack(nack)) = packet else { return None };
         let mid = self.rtc.direct_api().stream_tx(&nack.ssrc)?.mid();
         let is_audio = self.rtc.media(mid).is_some_and(|media| media.kind() == MediaKind::Audio);
-        is_audio.then(|| Happening::Nack { mid, entries: nack.reports.iter().copied().collect() })
+        is_audio.then(|| TransportEvent::Nack { mid, entries: nack.reports.iter().copied().collect() })
     }
 
     /// Which section and layer a source belongs to.
     fn source(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
-        if let Some(known) = self.origins.get(&ssrc) {
+        if let Some(known) = self.streams_by_ssrc.get(&ssrc) {
             return Some(*known);
         }
         let found = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))?;
-        if self.origins.len() >= MAX_SOURCES {
-            self.origins.clear();
+        if self.streams_by_ssrc.len() >= MAX_SSRCS {
+            self.streams_by_ssrc.clear();
         }
-        self.origins.insert(ssrc, found);
+        self.streams_by_ssrc.insert(ssrc, found);
         Some(found)
     }
 
     /// Removes the streams of layers that were not declared. str0m makes one for any name while a section has declared none.
-    fn remove_undeclared(&mut self) {
-        for ssrc in self.sources.iter() {
+    fn remove_undeclared_layers(&mut self) {
+        for ssrc in self.ssrcs.iter() {
             let stream = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()));
             let Some((mid, Some(_))) = stream else { continue };
             let is_declared = self.rtc.media(mid).is_some_and(|media| matches!(media.rids_rx(), Rids::Specific(_)));
             if !is_declared {
-                self.origins.remove(&ssrc);
+                self.streams_by_ssrc.remove(&ssrc);
                 self.rtc.direct_api().remove_stream_rx(ssrc);
             }
         }
@@ -457,12 +464,12 @@ pub(crate) fn add_stream(rtc: &mut Rtc, mid: Mid, kind: MediaKind) {
 
 /// The time that a datagram counts from. Transport feedback says when media arrived, not when this thread came to handle it. All
 /// else counts from now: it drives timers, which do not run backwards.
-fn input_time(received: &Received, now: Instant) -> Instant {
+fn input_time(received: &ReceivedDatagram, now: Instant) -> Instant {
     if is_rtp(&received.bytes) { received.arrived_at.min(now) } else { now }
 }
 
-fn datagram(received: &Received, now: Instant) -> Option<Input<'_>> {
-    let Received { protocol, source, destination, bytes, .. } = received;
+fn datagram(received: &ReceivedDatagram, now: Instant) -> Option<Input<'_>> {
+    let ReceivedDatagram { protocol, source, destination, bytes, .. } = received;
     let contents = bytes.as_slice().try_into().ok()?;
     Some(Input::Receive(now, Receive { proto: *protocol, source: *source, destination: *destination, contents }))
 }
@@ -502,7 +509,7 @@ impl ExtensionSerializer for PassThrough {
 }
 
 /// The values that are handed on with a packet: all but those that each connection sets for itself.
-pub(crate) fn passed_on(values: &ExtensionValues) -> ExtensionValues {
+pub(crate) fn forwarded_extensions(values: &ExtensionValues) -> ExtensionValues {
     ExtensionValues {
         mid: None,
         rid: None,
@@ -524,7 +531,8 @@ mod tests {
         let time = |second_byte: u8| {
             let ends = (Ipv4Addr::LOCALHOST, 1).into();
             let bytes = vec![0x80, second_byte, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
-            let received = Received { protocol: Protocol::Udp, source: ends, destination: ends, arrived_at, bytes };
+            let received =
+                ReceivedDatagram { protocol: Protocol::Udp, source: ends, destination: ends, arrived_at, bytes };
             input_time(&received, arrived_at + delay)
         };
         let (rtp, receiver_report) = (96, 201);

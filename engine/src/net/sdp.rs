@@ -19,7 +19,7 @@ pub(crate) use reduce::{MAX_NEW_SECTIONS, MAX_RIDS, MAX_SECTIONS, Meanings, redu
 
 /// An `m=` section of an offer; directions are the client's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Section {
+pub(crate) struct MediaSection {
     pub(crate) mid: Mid,
     /// None for data channels.
     pub(crate) kind: Option<MediaKind>,
@@ -34,7 +34,7 @@ pub(crate) struct Section {
     pub(crate) sources: Vec<Ssrc>,
 }
 
-impl Section {
+impl MediaSection {
     /// Whether the client sends a track on it.
     pub(crate) fn sends(&self) -> bool {
         !self.is_rejected && self.kind.is_some() && self.direction.is_sending()
@@ -53,14 +53,14 @@ impl Section {
 
 /// A track that a client has said it will publish.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pending<'a> {
+pub(crate) struct PendingTrack<'a> {
     pub(crate) cid: &'a str,
     pub(crate) kind: MediaKind,
 }
 
 /// What becomes of a section of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum SectionRole {
     /// We send a track on it. White space in the names is left out. `nack`: the client may report lost packets of Opus, and the
     /// packets have no header extension whose value depends on the time of sending.
     Sends { stream: String, track: String, nack: bool },
@@ -73,7 +73,7 @@ pub(crate) enum Role {
 }
 
 /// The roles of an answer's sections. Those not named are left as they are.
-pub(crate) type Plan = HashMap<Mid, Role>;
+pub(crate) type AnswerPlan = HashMap<Mid, SectionRole>;
 
 /// The number of sections of a description.
 pub(crate) fn count_sections(description: &str) -> usize {
@@ -81,7 +81,7 @@ pub(crate) fn count_sections(description: &str) -> usize {
 }
 
 /// The sections of an offer, in its order; without those that have no mid, which str0m refuses.
-pub(crate) fn sections(offer: &str) -> Vec<Section> {
+pub(crate) fn sections(offer: &str) -> Vec<MediaSection> {
     let (head, parts) = split(offer);
     let bundle = head.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE ")).unwrap_or_default();
     let bundle: HashSet<_> = bundle.split_whitespace().map(Mid::from).collect();
@@ -100,7 +100,7 @@ pub(crate) fn sections(offer: &str) -> Vec<Section> {
         let track = names.and_then(|names| names.split_whitespace().nth(1)).filter(|track| *track != "-");
         let rids = attributes(part, "a=rid:").filter(|(_, rest)| rest.starts_with("send")).map(|(rid, _)| rid.into());
         let sources = attributes(part, "a=ssrc:").filter_map(|(ssrc, _)| Some(ssrc.parse::<u32>().ok()?.into()));
-        Some(Section {
+        Some(MediaSection {
             mid,
             kind,
             direction,
@@ -116,13 +116,13 @@ pub(crate) fn sections(offer: &str) -> Vec<Section> {
 /// The section that each of the tracks is sent on, if there is one left for it. A section that names a track is that
 /// track's; the others are given out in the order of the tracks.
 pub(crate) fn assign(
-    pending: &[Pending<'_>],
-    sections: &[Section],
+    pending: &[PendingTrack<'_>],
+    sections: &[MediaSection],
     is_taken: impl Fn(Mid) -> bool,
 ) -> Vec<Option<Mid>> {
     let mut free: Vec<_> = sections.iter().filter(|section| section.sends() && !is_taken(section.mid)).collect();
-    let mut take = |track: &Pending<'_>, is_named: bool| {
-        let fits = |section: &&Section| {
+    let mut take = |track: &PendingTrack<'_>, is_named: bool| {
+        let fits = |section: &&MediaSection| {
             section.kind == Some(track.kind) && (!is_named || section.track.as_deref() == Some(track.cid))
         };
         free.iter().position(fits).map(|at| free.remove(at).mid)
@@ -132,26 +132,26 @@ pub(crate) fn assign(
 }
 
 /// The answer with each section in its role.
-pub(crate) fn rewrite(answer: &str, plan: &Plan) -> String {
+pub(crate) fn rewrite(answer: &str, plan: &AnswerPlan) -> String {
     let (head, parts) = split(answer);
     let mut out = String::with_capacity(answer.len() + 128 * plan.len());
     out.push_str(head);
     for part in parts {
         match mid_of(part).and_then(|mid| plan.get(&mid)) {
             None => out.push_str(part),
-            Some(Role::Idle) => edit(part, &mut out, idle),
-            Some(Role::Sends { stream, track, nack: false }) => {
+            Some(SectionRole::Idle) => edit(part, &mut out, idle),
+            Some(SectionRole::Sends { stream, track, nack: false }) => {
                 let msid = format!("msid:{} {}", token(stream), token(track));
                 edit(part, &mut out, |line| Some(sends(line, &msid)));
             }
-            Some(Role::Sends { stream, track, nack: true }) => {
+            Some(SectionRole::Sends { stream, track, nack: true }) => {
                 let msid = format!("msid:{} {}", token(stream), token(track));
                 let formats = without_nack(part, payload_types(part, "opus"));
                 edit(part, &mut out, |line| {
                     (!is_extension_of_sending(line)).then(|| with_nack(sends(line, &msid), &formats))
                 });
             }
-            Some(Role::Receives { codec, dtx, stereo }) => {
+            Some(SectionRole::Receives { codec, dtx, stereo }) => {
                 let preferred =
                     codec.as_deref().map(|codec| with_rtx(payload_types(part, codec), part)).unwrap_or_default();
                 let opus = Opus::new(part, *dtx, *stereo);

@@ -12,20 +12,20 @@ use str0m::Candidate;
 use str0m::net::{Protocol, TcpType, Transmit};
 
 use crate::RtcConfig;
-use crate::net::interfaces::{OwnAddresses, media_addresses, takes_tcp};
+use crate::net::interfaces::{LocalAddresses, accepts_tcp, media_addresses};
 use crate::net::tcp::Tcp;
 use crate::net::udp::{Datagram, Udp};
-use crate::session::PeerId;
+use crate::session::SessionId;
 
 /// How often all addresses are tried with another port before those are left out on which it is taken.
-const TRIES: usize = 16;
+const BIND_ATTEMPTS: usize = 16;
 /// What a socket holds while this thread waits for the processor, as far as the system allows it: a second of video.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Datagrams of other machines that are dropped in a row before the rest of the engine gets its turn.
 const MAX_FOREIGN: usize = 64;
 
 /// What has come from somewhere.
-pub(crate) struct Received {
+pub(crate) struct ReceivedDatagram {
     pub(crate) protocol: Protocol,
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
@@ -34,7 +34,7 @@ pub(crate) struct Received {
     pub(crate) bytes: Vec<u8>,
 }
 
-impl From<Datagram> for Received {
+impl From<Datagram> for ReceivedDatagram {
     fn from(Datagram { source, destination, arrived_at, bytes }: Datagram) -> Self {
         Self { protocol: Protocol::Udp, source, destination, arrived_at, bytes }
     }
@@ -47,19 +47,19 @@ pub(crate) struct Network {
     config: RtcConfig,
     port: u16,
     /// This machine's addresses.
-    own: OwnAddresses,
+    own: LocalAddresses,
     candidates: Vec<Candidate>,
-    is_turn_of_tcp: bool,
+    tcp_is_next: bool,
 }
 
 /// What has changed of the candidates.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+pub(crate) struct CandidateChanges {
     pub(crate) added: Vec<Candidate>,
     pub(crate) removed: Vec<Candidate>,
 }
 
-impl Changes {
+impl CandidateChanges {
     pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty()
     }
@@ -71,7 +71,7 @@ impl Network {
     /// # Errors
     /// If not a single one can be opened.
     pub(crate) fn open(config: RtcConfig, bound: Option<Vec<Socket>>) -> io::Result<Self> {
-        let own = OwnAddresses::read()?;
+        let own = LocalAddresses::read()?;
         let sockets = bound.map_or_else(|| bind(&config, &own), Ok)?;
         let port = sockets.first().map_or(0, |socket| socket.address.port());
         let mut network = Self {
@@ -81,7 +81,7 @@ impl Network {
             port,
             own,
             candidates: Vec::new(),
-            is_turn_of_tcp: false,
+            tcp_is_next: false,
         };
         for socket in sockets {
             network.add(socket)?;
@@ -91,9 +91,9 @@ impl Network {
     }
 
     /// Opens sockets at addresses that are new, and closes those at addresses that are gone.
-    pub(crate) fn refresh(&mut self) -> Changes {
+    pub(crate) fn refresh(&mut self) -> CandidateChanges {
         // What could not be read has not changed.
-        let Ok(own) = OwnAddresses::read() else { return Changes::default() };
+        let Ok(own) = LocalAddresses::read() else { return CandidateChanges::default() };
         self.own = own;
         let addresses = media_addresses(&self.own, self.config.local_only);
         self.udp.retain(|socket| addresses.contains(&socket.ip()));
@@ -102,7 +102,7 @@ impl Network {
         for address in &addresses {
             if !open.contains(&(*address, self.port).into())
                 // Where another program has the port at this address, clients have the others.
-                && let Ok(socket) = bind_one(*address, self.port, takes_tcp(*address, &addresses, self.config.local_only))
+                && let Ok(socket) = bind_one(*address, self.port, accepts_tcp(*address, &addresses, self.config.local_only))
             {
                 // A socket that cannot be watched is of no use.
                 let _ = self.add(socket);
@@ -113,7 +113,7 @@ impl Network {
         let is_in = |candidates: &[Candidate], candidate: &&Candidate| {
             candidates.iter().any(|other| (other.proto(), other.addr()) == (candidate.proto(), candidate.addr()))
         };
-        Changes {
+        CandidateChanges {
             added: self.candidates.iter().filter(|candidate| !is_in(&before, candidate)).cloned().collect(),
             removed: before.iter().filter(|candidate| !is_in(&self.candidates, candidate)).cloned().collect(),
         }
@@ -176,13 +176,13 @@ impl Network {
     }
 
     /// What has come already. UDP and TCP take turns, and so do the sockets of each.
-    pub(crate) fn receive(&mut self) -> Option<Received> {
+    pub(crate) fn receive(&mut self) -> Option<ReceivedDatagram> {
         for _ in 0..MAX_FOREIGN {
-            let is_turn_of_tcp = self.is_turn_of_tcp;
-            self.is_turn_of_tcp = !is_turn_of_tcp;
-            let first = if is_turn_of_tcp { self.tcp.receive() } else { self.udp.receive().map(Received::from) };
+            let tcp_is_next = self.tcp_is_next;
+            self.tcp_is_next = !tcp_is_next;
+            let first = if tcp_is_next { self.tcp.receive() } else { self.udp.receive().map(ReceivedDatagram::from) };
             let other = |this: &mut Self| {
-                if is_turn_of_tcp { this.udp.receive().map(Received::from) } else { this.tcp.receive() }
+                if tcp_is_next { this.udp.receive().map(ReceivedDatagram::from) } else { this.tcp.receive() }
             };
             let received = first.or_else(|| other(self))?;
             let ip = received.source.ip();
@@ -194,14 +194,14 @@ impl Network {
     }
 
     /// Notes that a participant has shown that the connection is its own on which that came.
-    pub(crate) fn authenticate(&mut self, received: &Received, participant: PeerId) {
+    pub(crate) fn authenticate(&mut self, received: &ReceivedDatagram, participant: SessionId) {
         if received.protocol == Protocol::Tcp {
             self.tcp.authenticate((received.destination, received.source), participant);
         }
     }
 
     /// Closes what a participant has opened.
-    pub(crate) fn remove(&mut self, participant: PeerId) {
+    pub(crate) fn remove(&mut self, participant: SessionId) {
         self.tcp.remove(participant);
     }
 
@@ -236,14 +236,14 @@ pub(crate) struct Socket {
 /// # Errors
 /// If not a single one can be bound, or where the configured port is taken.
 pub(crate) fn bind_configured(config: &RtcConfig) -> io::Result<Vec<Socket>> {
-    bind(config, &OwnAddresses::read()?)
+    bind(config, &LocalAddresses::read()?)
 }
 
-fn bind(config: &RtcConfig, own: &OwnAddresses) -> io::Result<Vec<Socket>> {
+fn bind(config: &RtcConfig, own: &LocalAddresses) -> io::Result<Vec<Socket>> {
     let addresses = media_addresses(own, config.local_only);
-    let takes_tcp = |address: IpAddr| takes_tcp(address, &addresses, config.local_only);
+    let accepts_tcp = |address: IpAddr| accepts_tcp(address, &addresses, config.local_only);
     if let Some(port) = config.port {
-        let sockets = addresses.iter().map(|address| bind_one(*address, port, takes_tcp(*address)));
+        let sockets = addresses.iter().map(|address| bind_one(*address, port, accepts_tcp(*address)));
         // An address may have gone meanwhile.
         return sockets
             .filter(|bound| !bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable))
@@ -251,11 +251,11 @@ fn bind(config: &RtcConfig, own: &OwnAddresses) -> io::Result<Vec<Socket>> {
     }
     let mut best: Vec<Socket> = Vec::new();
     let mut failure = io::ErrorKind::AddrNotAvailable.into();
-    for _ in 0..TRIES {
+    for _ in 0..BIND_ATTEMPTS {
         let mut sockets: Vec<Socket> = Vec::new();
         for address in &addresses {
             let port = sockets.first().map_or(0, |first| first.address.port());
-            match bind_one(*address, port, takes_tcp(*address)) {
+            match bind_one(*address, port, accepts_tcp(*address)) {
                 Ok(socket) => sockets.push(socket),
                 Err(error) => failure = error,
             }
@@ -271,7 +271,7 @@ fn bind(config: &RtcConfig, own: &OwnAddresses) -> io::Result<Vec<Socket>> {
 }
 
 /// Binds a port for UDP, and where it is wanted for TCP.
-fn bind_one(address: IpAddr, port: u16, takes_tcp: bool) -> io::Result<Socket> {
+fn bind_one(address: IpAddr, port: u16, accepts_tcp: bool) -> io::Result<Socket> {
     let udp = UdpSocket::bind((address, port))?;
     let address = udp.local_addr()?;
     let system = SockRef::from(&udp);
@@ -279,7 +279,7 @@ fn bind_one(address: IpAddr, port: u16, takes_tcp: bool) -> io::Result<Socket> {
     let _ = system.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = system.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     udp.set_nonblocking(true)?;
-    let listener = takes_tcp.then(|| TcpListener::bind(address)).transpose()?;
+    let listener = accepts_tcp.then(|| TcpListener::bind(address)).transpose()?;
     if let Some(listener) = &listener {
         listener.set_nonblocking(true)?;
     }
@@ -292,8 +292,8 @@ mod tests {
 
     const LOCAL: RtcConfig = RtcConfig { port: None, addresses: Vec::new(), local_only: true };
 
-    fn loopback() -> OwnAddresses {
-        OwnAddresses::default()
+    fn loopback() -> LocalAddresses {
+        LocalAddresses::default()
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
         let own = std::mem::take(&mut network.own);
         let send = |datagram: &[u8], network: &mut Network| {
             other.send_to(datagram, address).unwrap();
-            network.is_turn_of_tcp = false;
+            network.tcp_is_next = false;
         };
         send(b"foreign", &mut network);
         network.readable().await;

@@ -8,28 +8,28 @@ use str0m::rtp::Ssrc;
 
 /// Maximum number of sources that a client sends from at one time; packets of further ones are dropped. 64 tracks in three
 /// layers, each with its RTX, are 384.
-pub(crate) const MAX_SOURCES: usize = 512;
+pub(crate) const MAX_SSRCS: usize = 512;
 /// A source that nothing came from for so long makes room for another.
-const SOURCE_TIMEOUT: Duration = Duration::from_secs(30);
+const SSRC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The sources that have been seen lately.
 #[derive(Debug, Default)]
-pub(crate) struct Sources {
+pub(crate) struct SsrcLimiter {
     seen: HashMap<Ssrc, Instant>,
 }
 
-impl Sources {
+impl SsrcLimiter {
     /// Whether to let a datagram in: always, unless it is RTP from a source too many.
     pub(crate) fn admits(&mut self, datagram: &[u8], now: Instant) -> bool {
-        let Some(ssrc) = rtp_source(datagram) else { return true };
+        let Some(ssrc) = ssrc_of(datagram) else { return true };
         if let Some(seen) = self.seen.get_mut(&ssrc) {
             *seen = now;
             return true;
         }
-        if self.seen.len() >= MAX_SOURCES {
-            self.seen.retain(|_, seen| now.saturating_duration_since(*seen) < SOURCE_TIMEOUT);
+        if self.seen.len() >= MAX_SSRCS {
+            self.seen.retain(|_, seen| now.saturating_duration_since(*seen) < SSRC_TIMEOUT);
         }
-        let is_admitted = self.seen.len() < MAX_SOURCES;
+        let is_admitted = self.seen.len() < MAX_SSRCS;
         if is_admitted {
             self.seen.insert(ssrc, now);
         }
@@ -43,11 +43,11 @@ impl Sources {
 
 /// Whether a datagram is RTP.
 pub(crate) fn is_rtp(datagram: &[u8]) -> bool {
-    rtp_source(datagram).is_some()
+    ssrc_of(datagram).is_some()
 }
 
 /// The source of a datagram, if that is RTP (RFC 7983, and RFC 5761 for RTCP).
-fn rtp_source(datagram: &[u8]) -> Option<Ssrc> {
+fn ssrc_of(datagram: &[u8]) -> Option<Ssrc> {
     let &[first, second, _, _, _, _, _, _, a, b, c, d, ..] = datagram else { return None };
     let is_rtp = (128..192).contains(&first) && !(192..224).contains(&second);
     is_rtp.then(|| u32::from_be_bytes([a, b, c, d]).into())
@@ -64,21 +64,21 @@ mod tests {
 
     #[test]
     fn drops_packets_of_sources_past_the_maximum_until_others_have_ended() {
-        let (mut sources, now) = (Sources::default(), Instant::now());
-        assert!((0..MAX_SOURCES).all(|ssrc| sources.admits(&packet(ssrc), now)));
-        let later = now + SOURCE_TIMEOUT / 2;
-        assert!(!sources.admits(&packet(MAX_SOURCES), later));
+        let (mut sources, now) = (SsrcLimiter::default(), Instant::now());
+        assert!((0..MAX_SSRCS).all(|ssrc| sources.admits(&packet(ssrc), now)));
+        let later = now + SSRC_TIMEOUT / 2;
+        assert!(!sources.admits(&packet(MAX_SSRCS), later));
         assert!(sources.admits(&packet(7), later));
-        let last = now + SOURCE_TIMEOUT;
-        assert!(sources.admits(&packet(MAX_SOURCES), last));
+        let last = now + SSRC_TIMEOUT;
+        assert!(sources.admits(&packet(MAX_SSRCS), last));
         assert!(sources.admits(&packet(7), last));
         assert_eq!(sources.iter().count(), 2);
     }
 
     #[test]
     fn lets_in_what_is_no_rtp() {
-        let (mut sources, now) = (Sources::default(), Instant::now());
-        for ssrc in 0..2 * MAX_SOURCES {
+        let (mut sources, now) = (SsrcLimiter::default(), Instant::now());
+        for ssrc in 0..2 * MAX_SSRCS {
             let mut rtcp = packet(ssrc);
             rtcp[1] = 200;
             let mut stun = packet(ssrc);

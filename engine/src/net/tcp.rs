@@ -19,10 +19,10 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
-use crate::net::sockets::Received;
+use crate::net::sockets::ReceivedDatagram;
 use crate::net::stun::is_stun;
-use crate::net::udp::MOST_DATAGRAM_BYTES;
-use crate::session::PeerId;
+use crate::net::udp::MAX_DATAGRAM_BYTES;
+use crate::session::SessionId;
 
 /// TCP connections for media at once. Past it, the least recently used unauthenticated one is closed, or if there is none,
 /// that of the participant who has the most.
@@ -41,30 +41,30 @@ const MAX_UNAUTHENTICATED_FRAME_BYTES: usize = 1024;
 /// Bytes that wait to be sent on one connection. Past it, datagrams are dropped.
 const MAX_QUEUED_BYTES: usize = 256 * 1024;
 /// Bytes that wait to be sent on all connections. Past it, datagrams are dropped.
-const MAX_QUEUED_BYTES_IN_ALL: usize = 32 * 1024 * 1024;
+const MAX_TOTAL_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 /// Frames and new connections that wait for the media thread. Past it, the connections are not read.
 const MAX_EVENTS: usize = 64;
 /// Time without accepting connections after that failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The addresses of a connection's two ends, ours first.
-type Ends = (SocketAddr, SocketAddr);
+type AddressPair = (SocketAddr, SocketAddr);
 
 pub(crate) struct Tcp {
     events: mpsc::Receiver<Event>,
     sender: mpsc::Sender<Event>,
     /// An event that was taken while waiting.
     pending: Option<Event>,
-    connections: HashMap<Ends, Connection>,
+    connections: HashMap<AddressPair, Connection>,
     listeners: HashMap<SocketAddr, AbortHandle>,
     queued: Arc<AtomicUsize>,
     next_id: u64,
 }
 
 enum Event {
-    Accepted(TcpStream, Ends),
-    Frame(u64, Ends, Vec<u8>),
-    Closed(u64, Ends),
+    Accepted(TcpStream, AddressPair),
+    Frame(u64, AddressPair, Vec<u8>),
+    Closed(u64, AddressPair),
 }
 
 /// A connection. Dropped, it is closed.
@@ -72,7 +72,7 @@ struct Connection {
     id: u64,
     frames: mpsc::UnboundedSender<Queued>,
     queued: Arc<AtomicUsize>,
-    participant: Option<PeerId>,
+    participant: Option<SessionId>,
     is_authenticated: Arc<AtomicBool>,
     last_used: Instant,
     task: AbortHandle,
@@ -143,23 +143,23 @@ impl Tcp {
     }
 
     /// A frame that has come already.
-    pub(crate) fn receive(&mut self) -> Option<Received> {
+    pub(crate) fn receive(&mut self) -> Option<ReceivedDatagram> {
         // This ends: what comes is put there by other tasks, which do not run meanwhile.
         while let Some(event) = self.pending.take().or_else(|| self.events.try_recv().ok()) {
             match event {
-                Event::Accepted(stream, ends) => self.admit(stream, ends, Instant::now()),
-                Event::Closed(id, ends) => {
-                    if self.connections.get(&ends).is_some_and(|connection| connection.id == id) {
-                        self.connections.remove(&ends);
+                Event::Accepted(stream, addresses) => self.admit(stream, addresses, Instant::now()),
+                Event::Closed(id, addresses) => {
+                    if self.connections.get(&addresses).is_some_and(|connection| connection.id == id) {
+                        self.connections.remove(&addresses);
                     }
                 }
-                Event::Frame(id, ends, bytes) => {
-                    let known = self.connections.get_mut(&ends).filter(|connection| connection.id == id);
+                Event::Frame(id, addresses, bytes) => {
+                    let known = self.connections.get_mut(&addresses).filter(|connection| connection.id == id);
                     let Some(connection) = known else { continue };
                     connection.last_used = Instant::now();
-                    let (destination, source) = ends;
+                    let (destination, source) = addresses;
                     let arrived_at = Instant::now();
-                    return Some(Received { protocol: Protocol::Tcp, source, destination, arrived_at, bytes });
+                    return Some(ReceivedDatagram { protocol: Protocol::Tcp, source, destination, arrived_at, bytes });
                 }
             }
         }
@@ -167,11 +167,11 @@ impl Tcp {
     }
 
     /// Sends a datagram, or drops it where too much waits already: what gets lost is asked for again.
-    pub(crate) fn send(&mut self, ends: Ends, datagram: &[u8]) {
-        let Some(connection) = self.connections.get(&ends) else { return };
+    pub(crate) fn send(&mut self, addresses: AddressPair, datagram: &[u8]) {
+        let Some(connection) = self.connections.get(&addresses) else { return };
         let counters = [connection.queued.clone(), self.queued.clone()];
         let fits = |counter: &AtomicUsize, max| counter.load(Ordering::Relaxed) + datagram.len() <= max;
-        if !fits(&counters[0], MAX_QUEUED_BYTES) || !fits(&counters[1], MAX_QUEUED_BYTES_IN_ALL) {
+        if !fits(&counters[0], MAX_QUEUED_BYTES) || !fits(&counters[1], MAX_TOTAL_QUEUED_BYTES) {
             return;
         }
         for counter in &counters {
@@ -182,9 +182,9 @@ impl Tcp {
     }
 
     /// Notes that a participant has shown that a connection is its own.
-    pub(crate) fn authenticate(&mut self, ends: Ends, participant: PeerId) {
+    pub(crate) fn authenticate(&mut self, addresses: AddressPair, participant: SessionId) {
         let own = Some(participant);
-        let Some(connection) = self.connections.get_mut(&ends).filter(|connection| connection.participant != own)
+        let Some(connection) = self.connections.get_mut(&addresses).filter(|connection| connection.participant != own)
         else {
             return;
         };
@@ -196,29 +196,29 @@ impl Tcp {
     }
 
     /// Closes the connections of a participant.
-    pub(crate) fn remove(&mut self, participant: PeerId) {
+    pub(crate) fn remove(&mut self, participant: SessionId) {
         self.connections.retain(|_, connection| connection.participant != Some(participant));
     }
 
-    fn admit(&mut self, stream: TcpStream, ends: Ends, now: Instant) {
+    fn admit(&mut self, stream: TcpStream, addresses: AddressPair, now: Instant) {
         let is_unauthenticated = |connection: &Connection| connection.participant.is_none();
         let unauthenticated = self.connections.values().filter(|connection| is_unauthenticated(connection)).count();
         if unauthenticated >= MAX_UNAUTHENTICATED || (self.connections.len() >= MAX_CONNECTIONS && unauthenticated > 0)
         {
             self.close_idlest(is_unauthenticated);
         } else if self.connections.len() >= MAX_CONNECTIONS {
-            let mut counts: HashMap<Option<PeerId>, usize> = HashMap::new();
+            let mut counts: HashMap<Option<SessionId>, usize> = HashMap::new();
             for connection in self.connections.values() {
                 *counts.entry(connection.participant).or_default() += 1;
             }
-            let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(participant, _)| participant);
-            self.close_idlest(|connection| Some(connection.participant) == most);
+            let busiest = counts.into_iter().max_by_key(|(_, count)| *count).map(|(participant, _)| participant);
+            self.close_idlest(|connection| Some(connection.participant) == busiest);
         }
         self.next_id += 1;
         let id = self.next_id;
         let (frames, outgoing) = mpsc::unbounded_channel();
         let is_authenticated = Arc::<AtomicBool>::default();
-        let task = tokio::spawn(run(stream, (id, ends), outgoing, is_authenticated.clone(), self.sender.clone()));
+        let task = tokio::spawn(run(stream, (id, addresses), outgoing, is_authenticated.clone(), self.sender.clone()));
         let connection = Connection {
             id,
             frames,
@@ -228,13 +228,13 @@ impl Tcp {
             last_used: now,
             task: task.abort_handle(),
         };
-        self.connections.insert(ends, connection);
+        self.connections.insert(addresses, connection);
     }
 
     fn close_idlest(&mut self, is_meant: impl Fn(&Connection) -> bool) {
         let meant = self.connections.iter().filter(|(_, connection)| is_meant(connection));
-        let idlest = meant.min_by_key(|(_, connection)| connection.last_used).map(|(ends, _)| *ends);
-        idlest.map(|ends| self.connections.remove(&ends));
+        let idlest = meant.min_by_key(|(_, connection)| connection.last_used).map(|(addresses, _)| *addresses);
+        idlest.map(|addresses| self.connections.remove(&addresses));
     }
 }
 
@@ -260,7 +260,7 @@ async fn accept(listener: TcpListener, address: SocketAddr, events: mpsc::Sender
 /// Carries frames until either side has ended the connection.
 async fn run(
     mut stream: TcpStream,
-    (id, ends): (u64, Ends),
+    (id, addresses): (u64, AddressPair),
     outgoing: mpsc::UnboundedReceiver<Queued>,
     is_authenticated: Arc<AtomicBool>,
     events: mpsc::Sender<Event>,
@@ -269,15 +269,15 @@ async fn run(
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.split();
     tokio::select! {
-        () = read(reader, (id, ends), &is_authenticated, &events) => (),
+        () = read(reader, (id, addresses), &is_authenticated, &events) => (),
         () = write(writer, outgoing) => (),
     }
-    let _ = events.send(Event::Closed(id, ends)).await;
+    let _ = events.send(Event::Closed(id, addresses)).await;
 }
 
 async fn read(
     mut reader: ReadHalf<'_>,
-    (id, ends): (u64, Ends),
+    (id, addresses): (u64, AddressPair),
     is_authenticated: &AtomicBool,
     events: &mpsc::Sender<Event>,
 ) {
@@ -294,10 +294,11 @@ async fn read(
         }
         loop {
             let is_authenticated = is_authenticated.load(Ordering::Relaxed);
-            let max = if is_authenticated { MOST_DATAGRAM_BYTES } else { MAX_UNAUTHENTICATED_FRAME_BYTES };
+            let max = if is_authenticated { MAX_DATAGRAM_BYTES } else { MAX_UNAUTHENTICATED_FRAME_BYTES };
             let Ok(frame) = take_frame(&mut buffer, max) else { return };
             let Some(frame) = frame else { break };
-            if (!is_authenticated && !is_stun(&frame)) || events.send(Event::Frame(id, ends, frame)).await.is_err() {
+            if (!is_authenticated && !is_stun(&frame)) || events.send(Event::Frame(id, addresses, frame)).await.is_err()
+            {
                 return;
             }
         }
@@ -356,7 +357,7 @@ mod tests {
         [&u16::try_from(datagram.len()).unwrap().to_be_bytes(), datagram].concat()
     }
 
-    async fn next(tcp: &mut Tcp) -> Received {
+    async fn next(tcp: &mut Tcp) -> ReceivedDatagram {
         let next = async {
             loop {
                 poll_fn(|context| tcp.poll_readable(context)).await;
@@ -369,7 +370,7 @@ mod tests {
     }
 
     /// A connection that has shown a STUN message.
-    async fn connect(tcp: &mut Tcp, address: SocketAddr) -> (TcpStream, Ends) {
+    async fn connect(tcp: &mut Tcp, address: SocketAddr) -> (TcpStream, AddressPair) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(&framed(&STUN)).await.unwrap();
         let received = next(tcp).await;
@@ -407,15 +408,15 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_nobody_owns_is_closed_after_a_while_and_one_with_an_owner_is_not() {
         let (mut tcp, address) = listen().await;
-        let (mut owned, ends) = connect(&mut tcp, address).await;
-        tcp.authenticate(ends, 1);
+        let (mut owned, addresses) = connect(&mut tcp, address).await;
+        tcp.authenticate(addresses, 1);
         let (mut stranger, _) = connect(&mut tcp, address).await;
         let mut silent = TcpStream::connect(address).await.unwrap();
         is_closed(&mut tcp, &mut stranger).await;
         is_closed(&mut tcp, &mut silent).await;
         owned.write_all(&framed(b"anything")).await.unwrap();
         assert_eq!(next(&mut tcp).await.bytes, b"anything");
-        tcp.send(ends, b"an answer");
+        tcp.send(addresses, b"an answer");
         let mut answer = [0; 11];
         timeout(PATIENCE, owned.read_exact(&mut answer)).await.unwrap().unwrap();
         assert_eq!(answer[..], framed(b"an answer"));
@@ -426,8 +427,8 @@ mod tests {
     #[tokio::test]
     async fn many_connections_that_nobody_owns_close_the_idlest_of_them_and_no_other() {
         let (mut tcp, address) = listen().await;
-        let (mut owned, ends) = connect(&mut tcp, address).await;
-        tcp.authenticate(ends, 1);
+        let (mut owned, addresses) = connect(&mut tcp, address).await;
+        tcp.authenticate(addresses, 1);
         let (mut first, _) = connect(&mut tcp, address).await;
         let mut others = Vec::new();
         for _ in 0..MAX_UNAUTHENTICATED {
@@ -442,14 +443,14 @@ mod tests {
     #[tokio::test]
     async fn a_participant_with_too_many_connections_loses_its_own_idlest() {
         let (mut tcp, address) = listen().await;
-        let (_others, ends) = connect(&mut tcp, address).await;
-        tcp.authenticate(ends, 2);
-        let (mut first, ends) = connect(&mut tcp, address).await;
-        tcp.authenticate(ends, 1);
+        let (_others, addresses) = connect(&mut tcp, address).await;
+        tcp.authenticate(addresses, 2);
+        let (mut first, addresses) = connect(&mut tcp, address).await;
+        tcp.authenticate(addresses, 1);
         let mut rest = Vec::new();
         for _ in 0..MAX_PER_PARTICIPANT {
-            let (stream, ends) = connect(&mut tcp, address).await;
-            tcp.authenticate(ends, 1);
+            let (stream, addresses) = connect(&mut tcp, address).await;
+            tcp.authenticate(addresses, 1);
             rest.push(stream);
         }
         is_closed(&mut tcp, &mut first).await;
@@ -459,10 +460,10 @@ mod tests {
     #[tokio::test]
     async fn what_a_client_does_not_take_is_dropped_past_a_bound() {
         let (mut tcp, address) = listen().await;
-        let (_stream, ends) = connect(&mut tcp, address).await;
-        tcp.authenticate(ends, 1);
+        let (_stream, addresses) = connect(&mut tcp, address).await;
+        tcp.authenticate(addresses, 1);
         for _ in 0..1000 {
-            tcp.send(ends, &[0; 1200]);
+            tcp.send(addresses, &[0; 1200]);
         }
         let queued = tcp.queued.load(Ordering::Relaxed);
         assert!((MAX_QUEUED_BYTES - 1200..=MAX_QUEUED_BYTES).contains(&queued), "{queued} bytes");

@@ -4,17 +4,17 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-use crate::session::demux::ConnectionId;
+use crate::session::demux::PeerConnectionId;
 
 /// Deadlines of connections. A connection has at most one that counts; those before it are skipped as they come up.
 #[derive(Default)]
 pub(crate) struct Timers {
-    heap: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
+    heap: BinaryHeap<Reverse<(Instant, PeerConnectionId)>>,
 }
 
 impl Timers {
     /// Wakes a connection at a time. An earlier deadline of its own, `scheduled`, would wake it anyway.
-    pub(crate) fn set(&mut self, id: ConnectionId, scheduled: &mut Option<Instant>, deadline: Instant) {
+    pub(crate) fn set(&mut self, id: PeerConnectionId, scheduled: &mut Option<Instant>, deadline: Instant) {
         if scheduled.is_none_or(|scheduled| deadline < scheduled) {
             *scheduled = Some(deadline);
             self.heap.push(Reverse((deadline, id)));
@@ -22,7 +22,7 @@ impl Timers {
     }
 
     /// The next connection that may be due. It is, if this is the deadline that it is scheduled for.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, ConnectionId)> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, PeerConnectionId)> {
         let Reverse((deadline, id)) = *self.heap.peek()?;
         if deadline > now {
             return None;
@@ -42,13 +42,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::session::Side;
+    use crate::session::SignalTarget;
 
     #[test]
     fn a_connection_comes_up_at_its_earliest_deadline_and_only_once_scheduled() {
         let now = Instant::now();
         let at = |secs| now + Duration::from_secs(secs);
-        let (ann, ben) = ((1, Side::Publisher), (2, Side::Publisher));
+        let (ann, ben) = ((1, SignalTarget::Publisher), (2, SignalTarget::Publisher));
         let (mut timers, mut anns, mut bens) = (Timers::default(), None, None);
         timers.set(ann, &mut anns, at(5));
         timers.set(ben, &mut bens, at(4));

@@ -11,11 +11,11 @@ use tokio::net::UdpSocket;
 use crate::net::receive_time;
 
 /// The most datagrams that leave in one call; older systems take no more (`UDP_MAX_SEGMENTS`).
-const MOST_AT_ONCE: usize = 64;
+const MAX_SEGMENTS: usize = 64;
 /// The most bytes that leave in one call; with their headers they have room in one IP packet.
-const MOST_BYTES_AT_ONCE: usize = 65_000;
+const MAX_BATCH_BYTES: usize = 65_000;
 /// The longest datagram that is looked at; WebRTC's are shorter than an Ethernet frame.
-pub(crate) const MOST_DATAGRAM_BYTES: usize = 2048;
+pub(crate) const MAX_DATAGRAM_BYTES: usize = 2048;
 /// Errors of a socket without a pause between them, after which it is read no more: it would keep the thread busy. It is
 /// opened again when the interfaces are read next.
 const MAX_ERRORS: usize = 64;
@@ -37,9 +37,9 @@ pub(crate) struct Udp {
     /// The index of the socket that is read next.
     next: usize,
     /// How many datagrams may leave in one call.
-    most: usize,
+    max_segments: usize,
     batch: Batch,
-    buffer: Box<[u8; MOST_DATAGRAM_BYTES]>,
+    buffer: Box<[u8; MAX_DATAGRAM_BYTES]>,
 }
 
 struct Socket {
@@ -65,9 +65,9 @@ impl Udp {
         let mut udp = Self {
             sockets: Vec::new(),
             next: 0,
-            most: MOST_AT_ONCE,
+            max_segments: MAX_SEGMENTS,
             batch: Batch { socket: 0, destination: nowhere, length: 0, bytes: Vec::new() },
-            buffer: Box::new([0; MOST_DATAGRAM_BYTES]),
+            buffer: Box::new([0; MAX_DATAGRAM_BYTES]),
         };
         for (address, socket) in sockets {
             udp.add(address, socket);
@@ -78,7 +78,7 @@ impl Udp {
     /// Sends a datagram from the socket of that address, at the latest with the next [`flush`](Self::flush).
     pub(crate) fn send(&mut self, source: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
         let Some(socket) = self.sockets.iter().position(|socket| socket.address == source) else { return };
-        if !self.batch.takes(socket, destination, datagram, self.most) {
+        if !self.batch.takes(socket, destination, datagram, self.max_segments) {
             self.flush();
             (self.batch.socket, self.batch.destination, self.batch.length) = (socket, destination, datagram.len());
         }
@@ -109,7 +109,7 @@ impl Udp {
     /// Adds a socket with the address that it is bound to.
     pub(crate) fn add(&mut self, address: SocketAddr, socket: UdpSocket) {
         if !offload::is_known(&socket) {
-            self.most = 1;
+            self.max_segments = 1;
         }
         receive_time::enable(&socket);
         self.sockets.push(Socket { address, inner: socket, errors: 0 });
@@ -171,14 +171,14 @@ impl Udp {
 
 impl Batch {
     /// Whether a datagram can leave together with those that are in it.
-    fn takes(&self, socket: usize, destination: SocketAddr, datagram: &[u8], most: usize) -> bool {
+    fn takes(&self, socket: usize, destination: SocketAddr, datagram: &[u8], max_segments: usize) -> bool {
         !self.bytes.is_empty()
             && (self.socket, self.destination) == (socket, destination)
             // A shorter one ends it.
             && self.bytes.len().is_multiple_of(self.length)
             && (1..=self.length).contains(&datagram.len())
-            && self.bytes.len() / self.length < most
-            && self.bytes.len() + datagram.len() <= MOST_BYTES_AT_ONCE
+            && self.bytes.len() / self.length < max_segments
+            && self.bytes.len() + datagram.len() <= MAX_BATCH_BYTES
     }
 }
 
@@ -282,10 +282,10 @@ mod tests {
     }
 
     /// What goes from one address to another, in that order.
-    type Ways = HashMap<(SocketAddr, SocketAddr), Vec<Vec<u8>>>;
+    type CandidateFilter = HashMap<(SocketAddr, SocketAddr), Vec<Vec<u8>>>;
 
-    fn note(ways: &mut Ways, Datagram { source, destination, bytes, .. }: Datagram) {
-        ways.entry((source, destination)).or_default().push(bytes);
+    fn note(candidate_filter: &mut CandidateFilter, Datagram { source, destination, bytes, .. }: Datagram) {
+        candidate_filter.entry((source, destination)).or_default().push(bytes);
     }
 
     proptest! {
@@ -298,7 +298,7 @@ mod tests {
             runtime().block_on(async {
                 let (mut here, sources) = sockets(2).await;
                 let (mut there, destinations) = sockets(2).await;
-                let (mut sent, mut arrived) = (Ways::new(), Ways::new());
+                let (mut sent, mut arrived) = (CandidateFilter::new(), CandidateFilter::new());
                 for (index, &(source, destination, length)) in all.iter().enumerate() {
                     let (source, destination, bytes) = (sources[source], destinations[destination], datagram(index, length));
                     here.send(source, destination, &bytes);
@@ -319,7 +319,7 @@ mod tests {
         runtime().block_on(async {
             let (mut here, sources) = sockets(1).await;
             let (mut there, destinations) = sockets(2).await;
-            here.most = MOST_AT_ONCE;
+            here.max_segments = MAX_SEGMENTS;
             let mut waiting_bytes = |to: usize, length: usize| {
                 here.send(sources[0], destinations[to], &datagram(0, length));
                 here.batch.bytes.len()
@@ -336,10 +336,10 @@ mod tests {
     }
 
     /// Sends so many, and sees them arrive; how many of them were still waiting at last.
-    async fn send_all((count, length): (usize, usize), most: usize) -> usize {
+    async fn send_all((count, length): (usize, usize), max_segments: usize) -> usize {
         let (mut here, sources) = sockets(1).await;
         let (mut there, destinations) = sockets(1).await;
-        here.most = most;
+        here.max_segments = max_segments;
         let sent: Vec<_> = (0..count).map(|index| datagram(index, length)).collect();
         for datagram in &sent {
             here.send(sources[0], destinations[0], datagram);
@@ -354,8 +354,8 @@ mod tests {
     #[test]
     fn no_more_leave_together_than_the_system_takes() {
         runtime().block_on(async {
-            assert_eq!(send_all((80, 20), MOST_AT_ONCE).await, 80 - MOST_AT_ONCE);
-            assert_eq!(send_all((50, 1400), MOST_AT_ONCE).await, 50 - MOST_BYTES_AT_ONCE / 1400);
+            assert_eq!(send_all((80, 20), MAX_SEGMENTS).await, 80 - MAX_SEGMENTS);
+            assert_eq!(send_all((50, 1400), MAX_SEGMENTS).await, 50 - MAX_BATCH_BYTES / 1400);
         });
     }
 

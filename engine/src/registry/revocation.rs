@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 
-/// The claim that holds a token's [`Mark`].
-pub const MARK_CLAIM: &str = "maravilla";
+/// The claim that holds a token's [`TokenEpoch`].
+pub const EPOCH_CLAIM: &str = "maravilla";
 
 /// The most rooms whose deletion is remembered one by one: some 10 MB.
-const MOST_ROOMS: usize = 65_536;
+const MAX_ROOMS: usize = 65_536;
 
 /// When a token was minted, among the deletions of one engine. A clock is too coarse: a room can be deleted and a token
 /// for its next life minted within one second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct TokenEpoch {
     /// The engine that counts.
     pub engine: String,
     /// How many deletions it had seen.
@@ -25,7 +25,7 @@ pub struct Mark {
 
 /// The point from which on tokens are taken again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
+pub struct RevokedBefore {
     /// The number of the deletion.
     deletion: u64,
     /// When it was, in seconds since the epoch.
@@ -38,10 +38,10 @@ pub struct Cut {
 pub struct Revocations {
     engine: String,
     deletions: u64,
-    rooms: HashMap<Arc<str>, Cut>,
+    rooms: HashMap<Arc<str>, RevokedBefore>,
     by_age: BTreeMap<u64, Arc<str>>,
-    forgotten: Option<Cut>,
-    most_rooms: usize,
+    forgotten: Option<RevokedBefore>,
+    max_rooms: usize,
 }
 
 impl Revocations {
@@ -54,25 +54,25 @@ impl Revocations {
             rooms: HashMap::new(),
             by_age: BTreeMap::new(),
             forgotten: None,
-            most_rooms: MOST_ROOMS,
+            max_rooms: MAX_ROOMS,
         }
     }
 
     /// What a token that is minted now is marked with.
     #[must_use]
-    pub fn mark(&self) -> Mark {
-        Mark { engine: self.engine.clone(), deletions: self.deletions }
+    pub fn epoch(&self) -> TokenEpoch {
+        TokenEpoch { engine: self.engine.clone(), deletions: self.deletions }
     }
 
     /// Refuses from now on what was minted for `room` until now.
     pub fn revoke(&mut self, room: Arc<str>, now: Now) {
         self.deletions += 1;
-        let cut = Cut { deletion: self.deletions, unix_secs: now.unix_secs() };
-        if let Some(before) = self.rooms.insert(room.clone(), cut) {
+        let revoked_before = RevokedBefore { deletion: self.deletions, unix_secs: now.unix_secs() };
+        if let Some(before) = self.rooms.insert(room.clone(), revoked_before) {
             self.by_age.remove(&before.deletion);
         }
-        self.by_age.insert(cut.deletion, room);
-        if self.rooms.len() > self.most_rooms
+        self.by_age.insert(revoked_before.deletion, room);
+        if self.rooms.len() > self.max_rooms
             && let Some((_, oldest)) = self.by_age.pop_first()
         {
             self.forgotten = self.rooms.remove(&oldest);
@@ -81,18 +81,23 @@ impl Revocations {
 
     /// The point from which on `room` takes tokens; `None`: it takes all.
     #[must_use]
-    pub fn cut(&self, room: &str) -> Option<Cut> {
+    pub fn revoked_before(&self, room: &str) -> Option<RevokedBefore> {
         self.rooms.get(room).copied().or(self.forgotten)
     }
 
-    /// Whether a token with that mark and that `nbf` claim was minted after `cut`. What another engine or a foreign
+    /// Whether a token with that epoch and that `nbf` claim was minted after `revoked_before`. What another engine or a foreign
     /// library has minted is judged by its `nbf`, in whole seconds.
     #[must_use]
-    pub fn allows(&self, cut: Option<Cut>, mark: Option<&Mark>, not_before: Option<i64>) -> bool {
-        let Some(cut) = cut else { return true };
-        match mark {
-            Some(mark) if mark.engine == self.engine => mark.deletions >= cut.deletion,
-            _ => not_before.is_some_and(|not_before| not_before > cut.unix_secs),
+    pub fn allows(
+        &self,
+        revoked_before: Option<RevokedBefore>,
+        epoch: Option<&TokenEpoch>,
+        not_before: Option<i64>,
+    ) -> bool {
+        let Some(revoked_before) = revoked_before else { return true };
+        match epoch {
+            Some(epoch) if epoch.engine == self.engine => epoch.deletions >= revoked_before.deletion,
+            _ => not_before.is_some_and(|not_before| not_before > revoked_before.unix_secs),
         }
     }
 }
@@ -109,17 +114,17 @@ mod tests {
         Now { unix_millis: unix_secs * 1000 + 999, ..Now::read() }
     }
 
-    fn allows(revocations: &Revocations, room: &str, mark: &Mark) -> bool {
-        revocations.allows(revocations.cut(room), Some(mark), None)
+    fn allows(revocations: &Revocations, room: &str, epoch: &TokenEpoch) -> bool {
+        revocations.allows(revocations.revoked_before(room), Some(epoch), None)
     }
 
     #[test]
     fn a_token_is_taken_if_it_was_minted_after_the_deletion_also_within_one_second() {
         let mut revocations = revocations();
-        let before = revocations.mark();
+        let before = revocations.epoch();
         assert!(allows(&revocations, "r", &before));
         revocations.revoke("r".into(), at(100));
-        let after = revocations.mark();
+        let after = revocations.epoch();
         assert!(!allows(&revocations, "r", &before));
         assert!(allows(&revocations, "r", &after));
         assert!(allows(&revocations, "other", &before));
@@ -131,19 +136,19 @@ mod tests {
     fn a_foreign_token_is_judged_by_its_not_before() {
         let mut revocations = revocations();
         revocations.revoke("r".into(), at(100));
-        let cut = revocations.cut("r");
-        let foreign = Mark { engine: "another".into(), deletions: 9 };
-        for mark in [None, Some(&foreign)] {
-            assert!(!revocations.allows(cut, mark, None));
-            assert!(!revocations.allows(cut, mark, Some(100)));
-            assert!(revocations.allows(cut, mark, Some(101)));
+        let revoked_before = revocations.revoked_before("r");
+        let foreign = TokenEpoch { engine: "another".into(), deletions: 9 };
+        for epoch in [None, Some(&foreign)] {
+            assert!(!revocations.allows(revoked_before, epoch, None));
+            assert!(!revocations.allows(revoked_before, epoch, Some(100)));
+            assert!(revocations.allows(revoked_before, epoch, Some(101)));
         }
     }
 
     #[test]
     fn memory_is_bounded_and_what_is_forgotten_stays_revoked() {
-        let mut revocations = Revocations { most_rooms: 3, ..revocations() };
-        let before = revocations.mark();
+        let mut revocations = Revocations { max_rooms: 3, ..revocations() };
+        let before = revocations.epoch();
         for room in ["a", "b", "c", "a", "d", "e"] {
             revocations.revoke(room.into(), at(100));
         }
@@ -151,6 +156,6 @@ mod tests {
         for room in ["a", "b", "c", "d", "e"] {
             assert!(!allows(&revocations, room, &before), "{room}");
         }
-        assert!(allows(&revocations, "b", &revocations.mark()));
+        assert!(allows(&revocations, "b", &revocations.epoch()));
     }
 }

@@ -9,8 +9,8 @@ use livekit_protocol as proto;
 use rand::Rng as _;
 
 use crate::clock::Now;
-use crate::error::{MOST_NAME_BYTES, Refusal, check_metadata, check_participant};
-use crate::registry::revocation::{Cut, Mark, Revocations};
+use crate::error::{ApiError, MAX_NAME_BYTES, check_metadata, check_participant};
+use crate::registry::revocation::{Revocations, RevokedBefore, TokenEpoch};
 
 const EMPTY_TIMEOUT_SECS: u32 = 300;
 const DEPARTURE_TIMEOUT_SECS: u32 = 20;
@@ -52,9 +52,9 @@ pub struct Evicted {
 
 /// When a token was minted, as far as its claims say.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Minted<'a> {
+pub struct TokenIssuedAt<'a> {
     /// That of an engine of ours.
-    pub mark: Option<&'a Mark>,
+    pub epoch: Option<&'a TokenEpoch>,
     /// The claim `nbf`.
     pub not_before: Option<i64>,
 }
@@ -63,13 +63,13 @@ pub struct Minted<'a> {
 #[derive(Debug)]
 pub struct Room {
     name: Arc<str>,
-    /// Without the name, and without [`Room::describe`]'s list of codecs.
+    /// Without the name, and without [`Room::to_proto`]'s list of codecs.
     info: proto::Room,
     participants: BTreeMap<String, proto::ParticipantInfo>,
     /// When it closes, unless somebody joins.
     closes_at: Option<Instant>,
     /// Tokens minted before are refused.
-    cut: Option<Cut>,
+    revoked_before: Option<RevokedBefore>,
 }
 
 impl Room {
@@ -79,7 +79,7 @@ impl Room {
         &self.name
     }
 
-    /// What the room is, but for its name and [`Room::describe`]'s list of codecs.
+    /// What the room is, but for its name and [`Room::to_proto`]'s list of codecs.
     #[must_use]
     pub fn info(&self) -> &proto::Room {
         &self.info
@@ -87,8 +87,8 @@ impl Room {
 
     /// What the room is, as the server API tells it.
     #[must_use]
-    pub fn describe(&self) -> proto::Room {
-        self.snapshot().describe()
+    pub fn to_proto(&self) -> proto::Room {
+        self.snapshot().to_proto()
     }
 
     /// What the room is now, to be described once others may use the rooms again.
@@ -108,7 +108,7 @@ impl Room {
         self.participants.get(identity)
     }
 
-    fn new(name: Arc<str>, settings: &Settings<'_>, cut: Option<Cut>, now: Now) -> Self {
+    fn new(name: Arc<str>, settings: &Settings<'_>, revoked_before: Option<RevokedBefore>, now: Now) -> Self {
         let or_default = |secs, standard| if secs == 0 { standard } else { secs };
         let info = proto::Room {
             sid: new_id("RM_"),
@@ -121,10 +121,10 @@ impl Room {
             ..proto::Room::default()
         };
         let closes_at = after(now.instant, info.empty_timeout);
-        Self { name, info, participants: BTreeMap::new(), closes_at, cut }
+        Self { name, info, participants: BTreeMap::new(), closes_at, revoked_before }
     }
 
-    fn is_over(&self, now: Now) -> bool {
+    fn is_expired(&self, now: Now) -> bool {
         self.closes_at.is_some_and(|at| at <= now.instant)
     }
 
@@ -137,7 +137,7 @@ impl Room {
             let counted = self.participants.values().filter(|participant| is_counted(participant)).count();
             u32::try_from(counted).unwrap_or(u32::MAX)
         };
-        self.info.num_participants = count(|participant| !is_dependent(participant));
+        self.info.num_participants = count(|participant| !is_uncounted(participant));
         self.info.num_publishers = count(|participant| participant.is_publisher);
     }
 }
@@ -158,7 +158,7 @@ impl Snapshot {
 
     /// As the server API tells it.
     #[must_use]
-    pub fn describe(self) -> proto::Room {
+    pub fn to_proto(self) -> proto::Room {
         let codec = |mime: &str| proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() };
         let enabled_codecs = CODECS.into_iter().map(codec).collect();
         proto::Room { name: self.name.to_string(), enabled_codecs, ..self.info }
@@ -180,7 +180,7 @@ pub struct Settings<'a> {
 
 /// A participant that has joined.
 #[derive(Debug)]
-pub struct Joined {
+pub struct JoinOutcome {
     /// The participant as it is in the room.
     pub participant: proto::ParticipantInfo,
     /// The one of the same identity that had to go.
@@ -199,24 +199,24 @@ impl Rooms {
     /// Creates the room, or gives the live one of that name back unchanged.
     ///
     /// # Errors
-    /// [`Refusal::RoomName`] or [`Refusal::Metadata`] if that is too long.
-    pub fn create(&mut self, name: &str, settings: &Settings<'_>, now: Now) -> Result<&mut Room, Refusal> {
-        if name.len() > MOST_NAME_BYTES {
-            return Err(Refusal::RoomName);
+    /// [`ApiError::RoomName`] or [`ApiError::Metadata`] if that is too long.
+    pub fn create(&mut self, name: &str, settings: &Settings<'_>, now: Now) -> Result<&mut Room, ApiError> {
+        if name.len() > MAX_NAME_BYTES {
+            return Err(ApiError::RoomName);
         }
         check_metadata(settings.metadata)?;
         let name: Arc<str> = name.into();
-        let cut = self.revocations.cut(&name);
+        let revoked_before = self.revocations.revoked_before(&name);
         let room = match self.live.entry(name.clone()) {
             Entry::Occupied(live) => {
                 let live = live.into_mut();
-                if live.is_over(now) {
+                if live.is_expired(now) {
                     self.evicted.extend(live.evict(proto::DisconnectReason::RoomClosed));
-                    **live = Room::new(name, settings, cut, now);
+                    **live = Room::new(name, settings, revoked_before, now);
                 }
                 live
             }
-            Entry::Vacant(free) => free.insert(Box::new(Room::new(name, settings, cut, now))),
+            Entry::Vacant(free) => free.insert(Box::new(Room::new(name, settings, revoked_before, now))),
         };
         self.next_closing = earlier(self.next_closing, room.closes_at);
         Ok(room)
@@ -226,13 +226,13 @@ impl Rooms {
     pub fn delete(&mut self, name: &str, now: Now) -> Option<Box<Room>> {
         let room = self.live.remove(name)?;
         self.evicted.extend(room.evict(proto::DisconnectReason::RoomDeleted));
-        Some(room).filter(|room| !room.is_over(now))
+        Some(room).filter(|room| !room.is_expired(now))
     }
 
     /// Removes the room with all in it, and revokes every token minted for it until now, also where there is no such room.
     pub fn delete_and_revoke(&mut self, name: &str, now: Now) -> Option<Box<Room>> {
         // A longer name is none of a room, and each deletion is remembered.
-        if name.len() <= MOST_NAME_BYTES {
+        if name.len() <= MAX_NAME_BYTES {
             self.revocations.revoke(name.into(), now);
         }
         self.delete(name, now)
@@ -243,11 +243,11 @@ impl Rooms {
         if self.next_closing.is_some_and(|at| at <= now.instant) {
             let Self { live, evicted, .. } = self;
             live.retain(|_, room| {
-                let is_over = room.is_over(now);
-                if is_over {
+                let is_expired = room.is_expired(now);
+                if is_expired {
                     evicted.extend(room.evict(proto::DisconnectReason::RoomClosed));
                 }
-                !is_over
+                !is_expired
             });
             self.next_closing = self.live.values().filter_map(|room| room.closes_at).min();
         }
@@ -256,10 +256,10 @@ impl Rooms {
     /// Puts new metadata on the room.
     ///
     /// # Errors
-    /// [`Refusal::NoRoom`], or [`Refusal::Metadata`] if it is too long.
-    pub fn update_metadata(&mut self, name: &str, metadata: String, now: Now) -> Result<&Room, Refusal> {
+    /// [`ApiError::NoRoom`], or [`ApiError::Metadata`] if it is too long.
+    pub fn update_metadata(&mut self, name: &str, metadata: String, now: Now) -> Result<&Room, ApiError> {
         check_metadata(&metadata)?;
-        let room = self.get_mut(name, now).ok_or(Refusal::NoRoom)?;
+        let room = self.get_mut(name, now).ok_or(ApiError::NoRoom)?;
         room.info.metadata = metadata;
         Ok(room)
     }
@@ -274,10 +274,10 @@ impl Rooms {
         name: &str,
         settings: &Settings<'_>,
         participant: proto::ParticipantInfo,
-        minted: Minted<'_>,
+        issued_at: TokenIssuedAt<'_>,
         now: Now,
-    ) -> Result<Joined, Refusal> {
-        self.check(name, &participant, minted, now)?;
+    ) -> Result<JoinOutcome, ApiError> {
+        self.check(name, &participant, issued_at, now)?;
         let room = self.create(name, settings, now)?;
         let identity = participant.identity.clone();
         let participant = proto::ParticipantInfo {
@@ -288,34 +288,34 @@ impl Rooms {
         };
         let replaced = room.participants.insert(identity, participant.clone());
         room.count();
-        if !is_dependent(&participant) {
+        if !is_uncounted(&participant) {
             room.closes_at = None;
         }
-        Ok(Joined { participant, replaced, room: room.snapshot() })
+        Ok(JoinOutcome { participant, replaced, room: room.snapshot() })
     }
 
     /// Whether [`Rooms::join`] would let that participant in.
     ///
     /// # Errors
-    /// [`Refusal::Revoked`], [`Refusal::RoomFull`], or what is too long about the participant.
+    /// [`ApiError::Revoked`], [`ApiError::RoomFull`], or what is too long about the participant.
     pub fn check(
         &self,
         name: &str,
         participant: &proto::ParticipantInfo,
-        minted: Minted<'_>,
+        issued_at: TokenIssuedAt<'_>,
         now: Now,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         check_participant(participant)?;
         let live = self.get(name, now);
-        let cut = live.map_or_else(|| self.revocations.cut(name), |live| live.cut);
-        if !self.revocations.allows(cut, minted.mark, minted.not_before) {
-            return Err(Refusal::Revoked);
+        let revoked_before = live.map_or_else(|| self.revocations.revoked_before(name), |live| live.revoked_before);
+        if !self.revocations.allows(revoked_before, issued_at.epoch, issued_at.not_before) {
+            return Err(ApiError::Revoked);
         }
         let Some(live) = live else { return Ok(()) };
-        let is_other = |other: &&proto::ParticipantInfo| other.identity != participant.identity && !is_dependent(other);
-        let most = usize::try_from(live.info.max_participants).unwrap_or(usize::MAX);
-        if most > 0 && !is_dependent(participant) && live.participants.values().filter(is_other).count() >= most {
-            return Err(Refusal::RoomFull);
+        let is_other = |other: &&proto::ParticipantInfo| other.identity != participant.identity && !is_uncounted(other);
+        let max = usize::try_from(live.info.max_participants).unwrap_or(usize::MAX);
+        if max > 0 && !is_uncounted(participant) && live.participants.values().filter(is_other).count() >= max {
+            return Err(ApiError::RoomFull);
         }
         Ok(())
     }
@@ -333,8 +333,8 @@ impl Rooms {
     /// Makes the participant of that identity go.
     ///
     /// # Errors
-    /// [`Refusal::NoParticipant`], also where there is no such room.
-    pub fn remove(&mut self, name: &str, identity: &str, now: Now) -> Result<(), Refusal> {
+    /// [`ApiError::NoParticipant`], also where there is no such room.
+    pub fn remove(&mut self, name: &str, identity: &str, now: Now) -> Result<(), ApiError> {
         let gone = self.leave(name, identity, now)?;
         self.evicted.push(Evicted { sid: gone.sid, reason: proto::DisconnectReason::ParticipantRemoved });
         Ok(())
@@ -354,12 +354,12 @@ impl Rooms {
     /// Lets the participant of that identity go, and gives what it was.
     ///
     /// # Errors
-    /// [`Refusal::NoParticipant`], also where there is no such room.
-    pub fn leave(&mut self, name: &str, identity: &str, now: Now) -> Result<proto::ParticipantInfo, Refusal> {
-        let room = self.get_mut(name, now).ok_or(Refusal::NoParticipant)?;
-        let gone = room.participants.remove(identity).ok_or(Refusal::NoParticipant)?;
+    /// [`ApiError::NoParticipant`], also where there is no such room.
+    pub fn leave(&mut self, name: &str, identity: &str, now: Now) -> Result<proto::ParticipantInfo, ApiError> {
+        let room = self.get_mut(name, now).ok_or(ApiError::NoParticipant)?;
+        let gone = room.participants.remove(identity).ok_or(ApiError::NoParticipant)?;
         room.count();
-        if room.closes_at.is_none() && room.participants.values().all(is_dependent) {
+        if room.closes_at.is_none() && room.participants.values().all(is_uncounted) {
             room.closes_at = after(now.instant, room.info.departure_timeout);
             let closes_at = room.closes_at;
             self.next_closing = earlier(self.next_closing, closes_at);
@@ -370,18 +370,18 @@ impl Rooms {
     /// The live room of that name.
     #[must_use]
     pub fn get(&self, name: &str, now: Now) -> Option<&Room> {
-        self.live.get(name).map(AsRef::as_ref).filter(|room: &&Room| !room.is_over(now))
+        self.live.get(name).map(AsRef::as_ref).filter(|room: &&Room| !room.is_expired(now))
     }
 
     /// The live rooms, sorted by name.
     pub fn iter(&self, now: Now) -> impl Iterator<Item = &Room> {
-        self.live.values().map(AsRef::as_ref).filter(move |room: &&Room| !room.is_over(now))
+        self.live.values().map(AsRef::as_ref).filter(move |room: &&Room| !room.is_expired(now))
     }
 
     /// What a token that is minted now is marked with.
     #[must_use]
-    pub fn mark(&self) -> Mark {
-        self.revocations.mark()
+    pub fn epoch(&self) -> TokenEpoch {
+        self.revocations.epoch()
     }
 
     /// The mark for a token that a participant is given now; `None` if the participant or its room is gone.
@@ -389,10 +389,16 @@ impl Rooms {
     /// Both are compared by `sid`, because a room or a participant of the same name may have taken the place of this one, and
     /// a deletion that came between would otherwise not revoke the token.
     #[must_use]
-    pub fn mark_for(&self, name: &str, room_sid: &str, participant: &proto::ParticipantInfo, now: Now) -> Option<Mark> {
+    pub fn epoch_for(
+        &self,
+        name: &str,
+        room_sid: &str,
+        participant: &proto::ParticipantInfo,
+        now: Now,
+    ) -> Option<TokenEpoch> {
         let room = self.get(name, now).filter(|room| room.info.sid == room_sid)?;
         let known = room.participant(&participant.identity)?;
-        (known.sid == participant.sid).then(|| self.mark())
+        (known.sid == participant.sid).then(|| self.epoch())
     }
 
     /// Closes every room.
@@ -401,7 +407,7 @@ impl Rooms {
     }
 
     fn get_mut(&mut self, name: &str, now: Now) -> Option<&mut Room> {
-        self.live.get_mut(name).map(AsMut::as_mut).filter(|room: &&mut Room| !room.is_over(now))
+        self.live.get_mut(name).map(AsMut::as_mut).filter(|room: &&mut Room| !room.is_expired(now))
     }
 }
 
@@ -431,7 +437,7 @@ pub(crate) fn new_id(prefix: &str) -> String {
 
 /// Agents and recorders do not keep a room open, are not counted, and do not count against its limit.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
-fn is_dependent(participant: &proto::ParticipantInfo) -> bool {
+fn is_uncounted(participant: &proto::ParticipantInfo) -> bool {
     use proto::participant_info::Kind;
     participant.permission.as_ref().is_some_and(|permission| permission.recorder || permission.agent)
         || matches!(participant.kind(), Kind::Agent | Kind::Egress)
@@ -458,13 +464,13 @@ mod tests {
         proto::ParticipantInfo { kind, ..participant("agent") }
     }
 
-    fn join(rooms: &mut Rooms, participant: proto::ParticipantInfo, now: Now) -> Result<Joined, Refusal> {
-        rooms.join("r", &Settings::default(), participant, Minted::default(), now)
+    fn join(rooms: &mut Rooms, participant: proto::ParticipantInfo, now: Now) -> Result<JoinOutcome, ApiError> {
+        rooms.join("r", &Settings::default(), participant, TokenIssuedAt::default(), now)
     }
 
-    fn takes(rooms: &Rooms, mark: &Mark, now: Now) -> bool {
-        let minted = Minted { mark: Some(mark), not_before: None };
-        rooms.check("r", &participant("ann"), minted, now) != Err(Refusal::Revoked)
+    fn takes(rooms: &Rooms, epoch: &TokenEpoch, now: Now) -> bool {
+        let issued_at = TokenIssuedAt { epoch: Some(epoch), not_before: None };
+        rooms.check("r", &participant("ann"), issued_at, now) != Err(ApiError::Revoked)
     }
 
     fn later(now: Now, secs: u64) -> Now {
@@ -509,17 +515,17 @@ mod tests {
     #[test]
     fn a_room_whose_time_is_over_is_made_anew() {
         let (mut rooms, now) = (rooms(), Now::read());
-        let first = rooms.create("r", &timeouts(7, 0), now).unwrap().describe();
-        let second = rooms.create("r", &timeouts(0, 0), later(now, 7)).unwrap().describe();
+        let first = rooms.create("r", &timeouts(7, 0), now).unwrap().to_proto();
+        let second = rooms.create("r", &timeouts(0, 0), later(now, 7)).unwrap().to_proto();
         assert_ne!(first.sid, second.sid);
-        assert_eq!(rooms.update_metadata("r", "new".into(), later(now, 307)).unwrap_err(), Refusal::NoRoom);
+        assert_eq!(rooms.update_metadata("r", "new".into(), later(now, 307)).unwrap_err(), ApiError::NoRoom);
         assert!(rooms.delete("r", later(now, 307)).is_none());
     }
 
     #[test]
     fn zero_is_the_servers_default() {
         let mut rooms = rooms();
-        let info = rooms.create("r", &Settings::default(), Now::read()).unwrap().describe();
+        let info = rooms.create("r", &Settings::default(), Now::read()).unwrap().to_proto();
         assert_eq!((info.empty_timeout, info.departure_timeout, info.max_participants), (300, 20, 0));
         assert_eq!((info.name.as_str(), info.enabled_codecs.len()), ("r", 10));
     }
@@ -527,9 +533,9 @@ mod tests {
     #[test]
     fn a_live_room_comes_back_unchanged_and_its_timer_runs_on() {
         let (mut rooms, now) = (rooms(), Now::read());
-        let first = rooms.create("r", &timeouts(7, 0), now).unwrap().describe();
+        let first = rooms.create("r", &timeouts(7, 0), now).unwrap().to_proto();
         let other = Settings { metadata: "new", ..timeouts(99, 0) };
-        assert_eq!(rooms.create("r", &other, later(now, 5)).unwrap().describe(), first);
+        assert_eq!(rooms.create("r", &other, later(now, 5)).unwrap().to_proto(), first);
         assert!(!lives_at(&mut rooms, later(now, 7)));
     }
 
@@ -538,7 +544,7 @@ mod tests {
         let (mut rooms, now) = (rooms(), Now::read());
         rooms.create("r", &Settings { max_participants: 1, ..Settings::default() }, now).unwrap();
         let first = join(&mut rooms, participant("ann"), now).unwrap();
-        assert_eq!(join(&mut rooms, participant("ben"), now).unwrap_err(), Refusal::RoomFull);
+        assert_eq!(join(&mut rooms, participant("ben"), now).unwrap_err(), ApiError::RoomFull);
         let again = join(&mut rooms, participant("ann"), now).unwrap();
         assert_eq!(again.replaced.unwrap().sid, first.participant.sid);
         join(&mut rooms, agent(), now).unwrap();
@@ -559,10 +565,10 @@ mod tests {
     #[test]
     fn a_deletion_revokes_nothing_unless_it_is_meant_to() {
         let (mut rooms, now) = (rooms(), Now::read());
-        let before = rooms.mark();
+        let before = rooms.epoch();
         let revoked = |rooms: &Rooms, not_before| {
-            let minted = Minted { mark: None, not_before };
-            rooms.check("r", &participant("ann"), minted, now) == Err(Refusal::Revoked)
+            let issued_at = TokenIssuedAt { epoch: None, not_before };
+            rooms.check("r", &participant("ann"), issued_at, now) == Err(ApiError::Revoked)
         };
         rooms.create("r", &timeouts(7, 0), now).unwrap();
         assert!(rooms.delete("r", now).is_some());
@@ -574,13 +580,13 @@ mod tests {
         rooms.create("r", &timeouts(7, 0), now).unwrap();
         assert!(rooms.delete("r", now).is_some());
         assert!(!takes(&rooms, &before, now) && revoked(&rooms, None) && revoked(&rooms, Some(0)));
-        assert!(takes(&rooms, &rooms.mark(), now));
+        assert!(takes(&rooms, &rooms.epoch(), now));
     }
 
     #[test]
     fn a_deleted_room_is_gone_with_its_timer_and_takes_no_older_token() {
         let (mut rooms, now) = (rooms(), Now::read());
-        let before = rooms.mark();
+        let before = rooms.epoch();
         rooms.create("r", &timeouts(7, 0), now).unwrap();
         assert!(takes(&rooms, &before, now));
         assert!(rooms.delete_and_revoke("r", now).is_some());
@@ -588,7 +594,7 @@ mod tests {
         rooms.create("r", &timeouts(99, 0), now).unwrap();
         assert!(lives_at(&mut rooms, later(now, 7)), "the first room's timer does not close the second");
         assert!(!takes(&rooms, &before, now));
-        assert!(takes(&rooms, &rooms.mark(), now));
+        assert!(takes(&rooms, &rooms.epoch(), now));
     }
 
     #[test]
@@ -597,25 +603,25 @@ mod tests {
         let sid = |rooms: &Rooms| rooms.get("r", now).unwrap().info().sid.clone();
         let ann = join(&mut rooms, participant("ann"), now).unwrap().participant;
         let first = sid(&rooms);
-        assert_eq!(rooms.mark_for("r", &first, &ann, now), Some(rooms.mark()));
+        assert_eq!(rooms.epoch_for("r", &first, &ann, now), Some(rooms.epoch()));
         let again = join(&mut rooms, participant("ann"), now).unwrap().participant;
-        assert_eq!(rooms.mark_for("r", &first, &ann, now), None, "another one has its identity");
-        assert_eq!(rooms.mark_for("r", &first, &again, now), Some(rooms.mark()));
+        assert_eq!(rooms.epoch_for("r", &first, &ann, now), None, "another one has its identity");
+        assert_eq!(rooms.epoch_for("r", &first, &again, now), Some(rooms.epoch()));
         rooms.remove("r", "ann", now).unwrap();
-        assert_eq!(rooms.mark_for("r", &first, &again, now), None, "it was removed");
+        assert_eq!(rooms.epoch_for("r", &first, &again, now), None, "it was removed");
         let ben = join(&mut rooms, participant("ben"), now).unwrap().participant;
         rooms.delete_and_revoke("r", now);
-        assert_eq!(rooms.mark_for("r", &first, &ben, now), None, "the room was deleted");
+        assert_eq!(rooms.epoch_for("r", &first, &ben, now), None, "the room was deleted");
         let third = rooms.join(
             "r",
             &Settings::default(),
             participant("ben"),
-            Minted { mark: Some(&rooms.mark()), not_before: None },
+            TokenIssuedAt { epoch: Some(&rooms.epoch()), not_before: None },
             now,
         );
         let (ben, third) = (third.unwrap().participant, sid(&rooms));
-        assert_eq!(rooms.mark_for("r", &first, &ben, now), None, "another room has the name");
-        assert_eq!(rooms.mark_for("r", &third, &ben, now), Some(rooms.mark()));
+        assert_eq!(rooms.epoch_for("r", &first, &ben, now), None, "another room has the name");
+        assert_eq!(rooms.epoch_for("r", &third, &ben, now), Some(rooms.epoch()));
     }
 
     #[test]
@@ -623,11 +629,11 @@ mod tests {
         let (mut rooms, now) = (rooms(), Now::read());
         rooms.create("r", &timeouts(7, 7), now).unwrap();
         let agent = join(&mut rooms, agent(), now).unwrap();
-        let mark = |rooms: &Rooms, now| rooms.mark_for("r", agent.room.sid(), &agent.participant, now);
-        assert!(mark(&rooms, now).is_some());
-        assert_eq!(mark(&rooms, later(now, 7)), None);
+        let epoch = |rooms: &Rooms, now| rooms.epoch_for("r", agent.room.sid(), &agent.participant, now);
+        assert!(epoch(&rooms, now).is_some());
+        assert_eq!(epoch(&rooms, later(now, 7)), None);
         rooms.create("r", &timeouts(7, 7), later(now, 7)).unwrap();
-        assert_eq!(mark(&rooms, later(now, 7)), None);
+        assert_eq!(epoch(&rooms, later(now, 7)), None);
     }
 
     #[test]
@@ -642,7 +648,7 @@ mod tests {
         assert_eq!(rooms.take_evicted(), [removed, evicted(ben, proto::DisconnectReason::RoomDeleted)]);
         assert!(!rooms.has_evicted());
         rooms.create("s", &timeouts(1, 1), now).unwrap();
-        let joined = rooms.join("s", &Settings::default(), agent(), Minted::default(), now).unwrap();
+        let joined = rooms.join("s", &Settings::default(), agent(), TokenIssuedAt::default(), now).unwrap();
         let agent = joined.participant.sid;
         rooms.sweep(later(now, 1));
         assert_eq!(rooms.take_evicted(), [evicted(agent, proto::DisconnectReason::RoomClosed)]);
@@ -664,7 +670,7 @@ mod tests {
         let (mut rooms, now) = (rooms(), Now::read());
         join(&mut rooms, participant("ann"), now).unwrap();
         assert_eq!(rooms.leave("r", "ann", now).unwrap().identity, "ann");
-        assert_eq!(rooms.leave("r", "ann", now).unwrap_err(), Refusal::NoParticipant);
-        assert_eq!(rooms.leave("none", "ann", now).unwrap_err(), Refusal::NoParticipant);
+        assert_eq!(rooms.leave("r", "ann", now).unwrap_err(), ApiError::NoParticipant);
+        assert_eq!(rooms.leave("none", "ann", now).unwrap_err(), ApiError::NoParticipant);
     }
 }

@@ -5,33 +5,33 @@ use proto::data_packet::{Kind, Value};
 use proto::signal_response::Message;
 use tokio::sync::oneshot;
 
-use crate::error::{Refusal, RpcFault};
-use crate::session::Media;
-use crate::session::requests::Description;
+use crate::error::{ApiError, RpcError};
+use crate::session::MediaEngine;
+use crate::session::requests::MetadataUpdate;
 
 /// What a participant's absence is called.
-const ABSENT: Refusal = Refusal::NoParticipant;
+const ABSENT: ApiError = ApiError::NoParticipant;
 
-impl Media {
+impl MediaEngine {
     /// Changes what a participant is called and may do, and gives what it is then.
     ///
     /// # Errors
-    /// [`Refusal::NoParticipant`], or what is too long.
-    pub(crate) async fn update(
+    /// [`ApiError::NoParticipant`], or what is too long.
+    pub(crate) async fn update_participant(
         &self,
         request: proto::UpdateParticipantRequest,
-    ) -> Result<proto::ParticipantInfo, Refusal> {
+    ) -> Result<proto::ParticipantInfo, ApiError> {
         let outcome = self.run(move |worker, reply| {
             let (room, identity) = (request.room.clone(), request.identity.clone());
-            let outcome = worker.among(&room, &identity, |room, context, id| {
+            let outcome = worker.with_identity(&room, &identity, |room, context, id| {
                 let change =
-                    Description { name: request.name, metadata: request.metadata, attributes: request.attributes };
-                room.set_description(context, id, change)?;
+                    MetadataUpdate { name: request.name, metadata: request.metadata, attributes: request.attributes };
+                room.update_metadata(context, id, change)?;
                 if let Some(permission) = request.permission {
-                    room.permit(context, id, permission);
+                    room.set_permission(context, id, permission);
                 }
                 room.token_changed(context, id);
-                room.peers.get(&id).map(|peer| peer.info.clone()).ok_or(ABSENT)
+                room.participants.get(&id).map(|participant| participant.info.clone()).ok_or(ABSENT)
             });
             // Whoever asked may have gone; here and below.
             let _ = reply.send(outcome);
@@ -42,21 +42,28 @@ impl Media {
     /// Mutes a track, and gives what it is then.
     ///
     /// # Errors
-    /// [`Refusal::NoParticipant`]; [`Refusal::RemoteUnmute`] for anything but muting.
-    pub(crate) async fn mute(&self, request: proto::MuteRoomTrackRequest) -> Result<Option<proto::TrackInfo>, Refusal> {
+    /// [`ApiError::NoParticipant`]; [`ApiError::RemoteUnmute`] for anything but muting.
+    pub(crate) async fn mute_published_track(
+        &self,
+        request: proto::MuteRoomTrackRequest,
+    ) -> Result<Option<proto::TrackInfo>, ApiError> {
         let outcome = self.run(move |worker, reply| {
-            let outcome = worker.among(&request.room, &request.identity, |room, context, id| {
+            let outcome = worker.with_identity(&request.room, &request.identity, |room, context, id| {
                 let sid = request.track_sid.as_str();
                 let find = |room: &mut crate::session::room::Room| {
-                    room.peers.get_mut(&id).and_then(|peer| peer.track(sid)).map(|track| track.info.clone())
+                    room.participants
+                        .get_mut(&id)
+                        .and_then(|participant| participant.track(sid))
+                        .map(|track| track.info.clone())
                 };
                 let known = find(room);
                 if !request.muted && known.as_ref().is_none_or(|track| track.muted) {
-                    return Err(Refusal::RemoteUnmute);
+                    return Err(ApiError::RemoteUnmute);
                 }
-                if let Some(peer) = room.peers.get_mut(&id).filter(|_| known.as_ref().is_some_and(|track| !track.muted))
+                if let Some(participant) =
+                    room.participants.get_mut(&id).filter(|_| known.as_ref().is_some_and(|track| !track.muted))
                 {
-                    peer.send(Message::Mute(proto::MuteTrackRequest { sid: sid.to_owned(), muted: true }));
+                    participant.send(Message::Mute(proto::MuteTrackRequest { sid: sid.to_owned(), muted: true }));
                     room.mute(context, id, sid, true);
                 }
                 Ok(find(room))
@@ -69,10 +76,13 @@ impl Media {
     /// Subscribes a participant to tracks, or takes them from it.
     ///
     /// # Errors
-    /// [`Refusal::NoParticipant`]
-    pub(crate) async fn subscribe(&self, request: proto::UpdateSubscriptionsRequest) -> Result<(), Refusal> {
+    /// [`ApiError::NoParticipant`]
+    pub(crate) async fn update_subscriptions(
+        &self,
+        request: proto::UpdateSubscriptionsRequest,
+    ) -> Result<(), ApiError> {
         let outcome = self.run(move |worker, reply| {
-            let outcome = worker.among(&request.room, &request.identity, |room, context, id| {
+            let outcome = worker.with_identity(&request.room, &request.identity, |room, context, id| {
                 let (track_sids, subscribe) = (request.track_sids, request.subscribe);
                 let participant_tracks = request.participant_tracks;
                 room.subscribe(context, id, proto::UpdateSubscription { track_sids, subscribe, participant_tracks });
@@ -85,7 +95,7 @@ impl Media {
 
     /// Sends a message to those in a room.
     #[expect(deprecated, reason = "older clients read the recipients in the inner message")]
-    pub(crate) async fn send(&self, request: proto::SendDataRequest) {
+    pub(crate) async fn send_data(&self, request: proto::SendDataRequest) {
         let is_reliable = request.kind() == Kind::Reliable;
         let user = proto::UserPacket {
             payload: request.data,
@@ -101,7 +111,7 @@ impl Media {
             ..proto::DataPacket::default()
         };
         let sent = self.run(move |worker, reply| {
-            worker.within(&request.room, |room, context| room.post(context, None, is_reliable, packet));
+            worker.with_room(&request.room, |room, context| room.broadcast_data(context, None, is_reliable, packet));
             let _ = reply.send(());
         });
         // With nobody there, nobody has to hear it.
@@ -111,25 +121,25 @@ impl Media {
     /// Calls a method of a participant.
     ///
     /// # Errors
-    /// [`Refusal::NoParticipant`], [`Refusal::Rpc`]
-    pub(crate) async fn call(&self, request: proto::PerformRpcRequest) -> Result<String, Refusal> {
+    /// [`ApiError::NoParticipant`], [`ApiError::Rpc`]
+    pub(crate) async fn perform_rpc(&self, request: proto::PerformRpcRequest) -> Result<String, ApiError> {
         let (answer, answered) = oneshot::channel();
         let outcome = self.run(move |worker, reply| {
-            let outcome = worker.among(&request.room, &request.destination_identity, |room, context, id| {
-                room.call(context, id, &request, answer);
+            let outcome = worker.with_identity(&request.room, &request.destination_identity, |room, context, id| {
+                room.perform_rpc(context, id, &request, answer);
                 Ok(())
             });
             let _ = reply.send(outcome);
         });
         outcome.await.unwrap_or(Err(ABSENT))?;
-        answered.await.unwrap_or(Err(Refusal::Rpc(RpcFault::disconnected())))
+        answered.await.unwrap_or(Err(ApiError::Rpc(RpcError::disconnected())))
     }
 
     /// Tells those in a room that it has changed.
-    pub(crate) async fn announce_room(&self, name: &str) {
+    pub(crate) async fn broadcast_room_update(&self, name: &str) {
         let name = name.to_owned();
         let told = self.run(move |worker, reply| {
-            worker.within(&name, |room, context| room.announce_room(context.shared));
+            worker.with_room(&name, |room, context| room.broadcast_room_update(context.shared));
             let _ = reply.send(());
         });
         let _ = told.await;

@@ -9,17 +9,17 @@ use proto::data_packet::{Kind, Value};
 use proto::data_stream::header::ContentHeader;
 use tokio::sync::oneshot;
 
-use crate::error::{Refusal, RpcFault};
+use crate::error::{ApiError, RpcError};
 use crate::net::peer_connection::Io;
 use crate::registry::rooms::new_id;
-use crate::session::PeerId;
-use crate::session::participant::Peer;
-use crate::session::room::{Context, Farewell, Room};
+use crate::session::SessionId;
+use crate::session::participant::Participant;
+use crate::session::room::{Context, Removal, Room};
 
 /// Bytes that wait for one participant in the reliable channel. Past it, the participant has to join anew.
 const MAX_RELIABLE_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes that are under way to one participant in the lossy channel. Past it, lossy messages wait.
-const MAX_LOSSY_UNDER_WAY: usize = 128 * 1024;
+const MAX_LOSSY_IN_FLIGHT: usize = 128 * 1024;
 /// Bytes that wait for one participant in the lossy channel. Past it, the oldest messages are dropped: the newest counts.
 const MAX_LOSSY_BYTES: usize = 128 * 1024;
 /// Maximum bytes of a message, with its envelope: what a client accepts whose description says nothing else (RFC 8841, section 6).
@@ -28,16 +28,16 @@ const MAX_MESSAGE_BYTES: usize = 65_536;
 /// Maximum time in ms that a participant may take to answer a call of the server API. A longer one is shortened.
 const MAX_RPC_MS: u32 = 10 * 60 * 1000;
 /// Bytes that wait for, or are under way to, all participants. Past it, the participant that holds most has to join anew.
-pub(crate) const MAX_BYTES_IN_ALL: usize = 256 * 1024 * 1024;
+pub(crate) const MAX_TOTAL_BYTES: usize = 256 * 1024 * 1024;
 
 /// Messages that wait for a participant.
 #[derive(Default)]
-struct Waiting {
+struct MessageQueue {
     messages: VecDeque<Arc<[u8]>>,
     bytes: usize,
 }
 
-impl Waiting {
+impl MessageQueue {
     fn push(&mut self, message: &Arc<[u8]>) {
         self.bytes += message.len();
         self.messages.push_back(message.clone());
@@ -52,23 +52,23 @@ impl Waiting {
 
 /// A participant's messages.
 #[derive(Default)]
-pub(crate) struct Mail {
-    reliable: Waiting,
-    lossy: Waiting,
+pub(crate) struct DataChannelState {
+    reliable: MessageQueue,
+    lossy: MessageQueue,
     /// The number of the last reliable message that came from it.
     received: u32,
     /// Calls of the server API that wait for its answer.
-    calls: HashMap<String, Call>,
+    pending_rpcs: HashMap<String, PendingRpc>,
 }
 
-struct Call {
-    reply: oneshot::Sender<Result<String, Refusal>>,
+struct PendingRpc {
+    reply: oneshot::Sender<Result<String, ApiError>>,
     is_acknowledged: bool,
     /// Until when it must acknowledge, and until when answer.
     deadlines: (std::time::Instant, std::time::Instant),
 }
 
-impl Mail {
+impl DataChannelState {
     pub(crate) fn last_received(&self) -> u32 {
         self.received
     }
@@ -80,94 +80,94 @@ impl Mail {
 }
 
 /// The bytes that wait for participants, each message once for all of them.
-pub(crate) fn distinct_bytes<'a>(all: impl Iterator<Item = &'a Mail>) -> usize {
-    let waiting = all.flat_map(|mail| mail.reliable.messages.iter().chain(&mail.lossy.messages));
+pub(crate) fn distinct_bytes<'a>(all: impl Iterator<Item = &'a DataChannelState>) -> usize {
+    let waiting = all.flat_map(|data| data.reliable.messages.iter().chain(&data.lossy.messages));
     let mut seen = HashSet::new();
     waiting.filter(|message| seen.insert(Arc::as_ptr(message))).map(|message| message.len()).sum()
 }
 
 /// Whether so many more bytes may be sent in a lossy channel. A single message may be longer than the bound.
-fn takes_lossy(under_way: usize, bytes: usize) -> bool {
-    under_way == 0 || under_way + bytes <= MAX_LOSSY_UNDER_WAY
+fn lossy_fits(in_flight: usize, bytes: usize) -> bool {
+    in_flight == 0 || in_flight + bytes <= MAX_LOSSY_IN_FLIGHT
 }
 
-impl Peer {
+impl Participant {
     /// Sends a message, or lets it wait; whether that is possible.
-    fn deliver(&mut self, io: &mut Io<'_>, is_reliable: bool, message: &Arc<[u8]>) -> bool {
+    fn enqueue_data(&mut self, io: &mut Io<'_>, is_reliable: bool, message: &Arc<[u8]>) -> bool {
         if is_reliable {
-            if self.mail.reliable.bytes + message.len() > MAX_RELIABLE_BYTES {
+            if self.data.reliable.bytes + message.len() > MAX_RELIABLE_BYTES {
                 return false;
             }
-            self.mail.reliable.push(message);
-        } else if self.data_sink().channel(false).is_some() {
-            self.mail.lossy.push(message);
-            while self.mail.lossy.bytes > MAX_LOSSY_BYTES.max(message.len()) {
-                self.mail.lossy.pop();
+            self.data.reliable.push(message);
+        } else if self.data_downlink().channel(false).is_some() {
+            self.data.lossy.push(message);
+            while self.data.lossy.bytes > MAX_LOSSY_BYTES.max(message.len()) {
+                self.data.lossy.pop();
             }
         }
-        self.flush(io);
+        self.flush_data(io);
         true
     }
 
     /// Sends what waits, as far as the channels take it.
-    pub(crate) fn flush(&mut self, io: &mut Io<'_>) {
+    pub(crate) fn flush_data(&mut self, io: &mut Io<'_>) {
         // First, because both channels share what may be under way, and reliable messages may always fill it.
-        while let Some(message) = self.mail.lossy.messages.front().cloned()
-            && let sink = self.data_sink()
-            && let Some(channel) = sink.channel(false)
-            && takes_lossy(sink.buffered(channel), message.len())
-            && sink.write(io, channel, &message) != Some(false)
+        while let Some(message) = self.data.lossy.messages.front().cloned()
+            && let downlink = self.data_downlink()
+            && let Some(channel) = downlink.channel(false)
+            && lossy_fits(downlink.buffered(channel), message.len())
+            && downlink.write(io, channel, &message) != Some(false)
         {
-            self.mail.lossy.pop();
+            self.data.lossy.pop();
         }
-        while let Some(message) = self.mail.reliable.messages.front().cloned()
-            && let sink = self.data_sink()
-            && let Some(channel) = sink.channel(true)
+        while let Some(message) = self.data.reliable.messages.front().cloned()
+            && let downlink = self.data_downlink()
+            && let Some(channel) = downlink.channel(true)
             // If it is full, the rest goes on once less is under way. What it cannot take at all is dropped, because the rest
             // would wait behind it.
-            && sink.write(io, channel, &message) != Some(false)
+            && downlink.write(io, channel, &message) != Some(false)
         {
-            self.mail.reliable.pop();
+            self.data.reliable.pop();
         }
     }
 }
 
 impl Room {
     /// Hands on what a participant sends.
-    pub(crate) fn take_data(&mut self, context: &mut Context<'_>, id: PeerId, is_reliable: bool, bytes: &[u8]) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+    pub(crate) fn on_data_packet(&mut self, context: &mut Context<'_>, id: SessionId, is_reliable: bool, bytes: &[u8]) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
         let Ok(mut packet) = proto::DataPacket::decode(bytes) else { return };
         if is_reliable && packet.sequence > 0 {
             // After a resume a client repeats what may have come already.
-            if packet.sequence <= peer.mail.received {
+            if packet.sequence <= participant.data.received {
                 return;
             }
-            peer.mail.received = packet.sequence;
+            participant.data.received = packet.sequence;
         }
-        if !peer.may_send(packet.value.as_ref()) || peer.answer_call(&packet) {
+        if !participant.may_send(packet.value.as_ref()) || participant.on_rpc_reply(&packet) {
             return;
         }
-        sign(&mut packet, peer);
-        self.post(context, Some(id), is_reliable, packet);
+        set_sender(&mut packet, participant);
+        self.broadcast_data(context, Some(id), is_reliable, packet);
     }
 
     /// Forwards bytes from a data channel of the application to all others, as a reliable user packet without a topic.
-    pub(crate) fn on_raw_data(&mut self, context: &mut Context<'_>, id: PeerId, bytes: Vec<u8>) {
-        let Some(peer) = self.peers.get(&id) else { return };
+    pub(crate) fn on_raw_data(&mut self, context: &mut Context<'_>, id: SessionId, bytes: Vec<u8>) {
+        let Some(participant) = self.participants.get(&id) else { return };
         let user = proto::UserPacket { payload: bytes, ..proto::UserPacket::default() };
         let mut packet = proto::DataPacket { value: Some(Value::User(user)), ..proto::DataPacket::default() };
-        if !peer.may_send(packet.value.as_ref()) {
+        if !participant.may_send(packet.value.as_ref()) {
             return;
         }
-        sign(&mut packet, peer);
-        self.post(context, Some(id), true, packet);
+        set_sender(&mut packet, participant);
+        self.broadcast_data(context, Some(id), true, packet);
     }
 
     /// Sends a message to those that it names, or to all but its sender.
-    pub(crate) fn post(
+    pub(crate) fn broadcast_data(
         &mut self,
         context: &mut Context<'_>,
-        sender: Option<PeerId>,
+        sender: Option<SessionId>,
         is_reliable: bool,
         mut packet: proto::DataPacket,
     ) {
@@ -177,33 +177,35 @@ impl Room {
         if message.len() > MAX_MESSAGE_BYTES {
             return;
         }
-        let is_named = |peer: &Peer| {
-            let (identity, sid) = (&peer.info.identity, &peer.info.sid);
+        let is_named = |participant: &Participant| {
+            let (identity, sid) = (&participant.info.identity, &participant.info.sid);
             (identities.is_empty() && sids.is_empty()) || identities.contains(identity) || sids.contains(sid)
         };
         let mut overrun = Vec::new();
-        for peer in self.peers.values_mut().filter(|peer| Some(peer.id) != sender && is_named(peer)) {
-            if !peer.deliver(&mut context.io, is_reliable, &message) {
-                overrun.push(peer.id);
+        for participant in
+            self.participants.values_mut().filter(|participant| Some(participant.id) != sender && is_named(participant))
+        {
+            if !participant.enqueue_data(&mut context.io, is_reliable, &message) {
+                overrun.push(participant.id);
             }
         }
         for id in overrun {
-            self.remove(context, id, Farewell::to_rejoin(proto::DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::full_reconnect(proto::DisconnectReason::StateMismatch));
         }
     }
 
     /// Calls a method of a participant for the server API.
-    pub(crate) fn call(
+    pub(crate) fn perform_rpc(
         &mut self,
         context: &mut Context<'_>,
-        id: PeerId,
+        id: SessionId,
         request: &proto::PerformRpcRequest,
-        reply: oneshot::Sender<Result<String, Refusal>>,
+        reply: oneshot::Sender<Result<String, ApiError>>,
     ) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if request.payload.len() + request.method.len() > RpcFault::MOST_PAYLOAD_BYTES {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if request.payload.len() + request.method.len() > RpcError::MAX_PAYLOAD_BYTES {
             // Whoever has gone meanwhile does not hear it.
-            let _ = reply.send(Err(Refusal::Rpc(RpcFault::too_large())));
+            let _ = reply.send(Err(ApiError::Rpc(RpcError::too_large())));
             return;
         }
         let response_timeout_ms =
@@ -225,26 +227,26 @@ impl Room {
         let message: Arc<[u8]> = packet.encode_to_vec().into();
         let now = context.io.now;
         let answered = now + std::time::Duration::from_millis(response_timeout_ms.into());
-        let deadlines = (now + RpcFault::ACKNOWLEDGED_WITHIN, answered);
-        peer.mail.calls.insert(call_id, Call { reply, is_acknowledged: false, deadlines });
-        peer.deliver(&mut context.io, true, &message);
+        let deadlines = (now + RpcError::ACKNOWLEDGED_WITHIN, answered);
+        participant.data.pending_rpcs.insert(call_id, PendingRpc { reply, is_acknowledged: false, deadlines });
+        participant.enqueue_data(&mut context.io, true, &message);
     }
 }
 
-impl Peer {
+impl Participant {
     /// Whether the packet is an answer to a call of the server's, which is nobody else's business.
-    fn answer_call(&mut self, packet: &proto::DataPacket) -> bool {
+    fn on_rpc_reply(&mut self, packet: &proto::DataPacket) -> bool {
         match &packet.value {
             Some(Value::RpcAck(ack)) => {
-                let call = self.mail.calls.get_mut(&ack.request_id);
+                let call = self.data.pending_rpcs.get_mut(&ack.request_id);
                 call.map(|call| call.is_acknowledged = true).is_some()
             }
             Some(Value::RpcResponse(response)) => {
-                let Some(call) = self.mail.calls.remove(&response.request_id) else { return false };
+                let Some(call) = self.data.pending_rpcs.remove(&response.request_id) else { return false };
                 let outcome = match &response.value {
                     Some(proto::rpc_response::Value::Payload(payload)) => Ok(payload.clone()),
-                    Some(proto::rpc_response::Value::Error(error)) => Err(Refusal::Rpc(RpcFault::from(error))),
-                    _ => Err(Refusal::Rpc(RpcFault::application())),
+                    Some(proto::rpc_response::Value::Error(error)) => Err(ApiError::Rpc(RpcError::from(error))),
+                    _ => Err(ApiError::Rpc(RpcError::application())),
                 };
                 let _ = call.reply.send(outcome);
                 true
@@ -254,10 +256,10 @@ impl Peer {
     }
 
     /// Gives up the calls that are not answered in time, and those whose callers have gone.
-    pub(crate) fn give_up_calls(&mut self, now: std::time::Instant) {
+    pub(crate) fn expire_rpcs(&mut self, now: std::time::Instant) {
         let late: Vec<String> = self
-            .mail
-            .calls
+            .data
+            .pending_rpcs
             .iter()
             .filter(|(_, call)| {
                 let deadline =
@@ -266,9 +268,9 @@ impl Peer {
             })
             .map(|(id, _)| id.clone())
             .collect();
-        for call in late.iter().filter_map(|id| self.mail.calls.remove(id)) {
-            let fault = if call.is_acknowledged { RpcFault::no_response() } else { RpcFault::no_connection() };
-            let _ = call.reply.send(Err(Refusal::Rpc(fault)));
+        for call in late.iter().filter_map(|id| self.data.pending_rpcs.remove(id)) {
+            let fault = if call.is_acknowledged { RpcError::no_response() } else { RpcError::no_connection() };
+            let _ = call.reply.send(Err(ApiError::Rpc(fault)));
         }
     }
 
@@ -287,7 +289,7 @@ impl Peer {
 /// Writes who has sent it, whatever the sender says; of a hidden one, nobody learns. An agent may send text in another's
 /// name, as in a transcript; it is then marked as generated.
 #[expect(deprecated, reason = "older clients read the sender in the inner message")]
-fn sign(packet: &mut proto::DataPacket, sender: &Peer) {
+fn set_sender(packet: &mut proto::DataPacket, sender: &Participant) {
     let (sid, identity) =
         if sender.is_hidden() { ("", "") } else { (sender.info.sid.as_str(), sender.info.identity.as_str()) };
     sid.clone_into(&mut packet.participant_sid);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use str0m::net::Protocol;
 
 use crate::net::stun::{is_stun, recipient_ufrag};
-use crate::session::{PeerId, Side};
+use crate::session::{SessionId, SignalTarget};
 use crate::token_bucket::TokenBucket;
 
 /// Source addresses remembered for one connection. Past it, the least recently used one of this connection is forgotten.
@@ -22,17 +22,17 @@ const NEW_ADDRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// keeps a remote candidate for each and searches them for each request.
 const MAX_NEW_ADDRESSES: usize = 512;
 /// Time for which an address belongs to the connection that was heard from it last. Later, another one may take it over.
-const HELD: Duration = Duration::from_secs(5);
+const ADDRESS_HOLD: Duration = Duration::from_secs(5);
 
 /// A peer connection of a participant.
-pub(crate) type ConnectionId = (PeerId, Side);
+pub(crate) type PeerConnectionId = (SessionId, SignalTarget);
 /// Where a datagram comes from.
 pub(crate) type Source = (Protocol, SocketAddr);
 
 #[derive(Default)]
 pub(crate) struct Demux {
-    connections: HashMap<ConnectionId, Connection>,
-    by_ufrag: HashMap<String, ConnectionId>,
+    connections: HashMap<PeerConnectionId, Connection>,
+    by_ufrag: HashMap<String, PeerConnectionId>,
     by_address: HashMap<Source, Address>,
 }
 
@@ -45,13 +45,13 @@ struct Connection {
 }
 
 struct Address {
-    connection: ConnectionId,
-    last_heard: Instant,
+    connection: PeerConnectionId,
+    last_received_at: Instant,
 }
 
 impl Demux {
     /// Sets the ICE username fragment of a connection. It replaces the one before, which str0m accepts no more.
-    pub(crate) fn register(&mut self, id: ConnectionId, ufrag: String, now: Instant) {
+    pub(crate) fn register(&mut self, id: PeerConnectionId, ufrag: String, now: Instant) {
         if let Some(connection) = self.connections.get_mut(&id) {
             if connection.ufrag == ufrag {
                 return;
@@ -68,9 +68,9 @@ impl Demux {
     }
 
     /// Forgets a participant's connections and their addresses.
-    pub(crate) fn remove(&mut self, participant: PeerId) {
-        for side in [Side::Publisher, Side::Subscriber] {
-            let Some(connection) = self.connections.remove(&(participant, side)) else { continue };
+    pub(crate) fn remove(&mut self, participant: SessionId) {
+        for target in [SignalTarget::Publisher, SignalTarget::Subscriber] {
+            let Some(connection) = self.connections.remove(&(participant, target)) else { continue };
             self.by_ufrag.remove(&connection.ufrag);
             for address in &connection.addresses {
                 self.by_address.remove(address);
@@ -79,7 +79,7 @@ impl Demux {
     }
 
     /// The connection that a datagram is for. STUN still has to be verified by it: then, [`accept`](Self::accept) follows.
-    pub(crate) fn route(&self, source: Source, datagram: &[u8], now: Instant) -> Option<ConnectionId> {
+    pub(crate) fn route(&self, source: Source, datagram: &[u8], now: Instant) -> Option<PeerConnectionId> {
         let known = self.by_address.get(&source);
         if !is_stun(datagram) {
             return known.map(|address| address.connection);
@@ -88,7 +88,7 @@ impl Demux {
         match known {
             Some(address) if address.connection == id => return Some(id),
             // A client may have left an address to another one, but anybody can claim to write from one.
-            Some(address) if now.saturating_duration_since(address.last_heard) < HELD => return None,
+            Some(address) if now.saturating_duration_since(address.last_received_at) < ADDRESS_HOLD => return None,
             _ => (),
         }
         let Connection { new_addresses, admitted, .. } = self.connections.get(&id)?;
@@ -97,10 +97,10 @@ impl Demux {
     }
 
     /// Notes that a datagram from an address was for this connection.
-    pub(crate) fn accept(&mut self, source: Source, id: ConnectionId, now: Instant) {
+    pub(crate) fn accept(&mut self, source: Source, id: PeerConnectionId, now: Instant) {
         match self.by_address.get_mut(&source) {
             Some(address) if address.connection == id => {
-                address.last_heard = now;
+                address.last_received_at = now;
                 return;
             }
             Some(address) => {
@@ -114,14 +114,16 @@ impl Demux {
         connection.new_addresses.take(NEW_ADDRESS_INTERVAL, now);
         connection.admitted += 1;
         if connection.addresses.len() >= MAX_ADDRESSES {
-            let last_heard = |source: &Source| self.by_address.get(source).map(|address| address.last_heard);
-            let oldest = (0..connection.addresses.len()).min_by_key(|index| last_heard(&connection.addresses[*index]));
+            let last_received_at =
+                |source: &Source| self.by_address.get(source).map(|address| address.last_received_at);
+            let oldest =
+                (0..connection.addresses.len()).min_by_key(|index| last_received_at(&connection.addresses[*index]));
             if let Some(index) = oldest {
                 self.by_address.remove(&connection.addresses.swap_remove(index));
             }
         }
         connection.addresses.push(source);
-        self.by_address.insert(source, Address { connection: id, last_heard: now });
+        self.by_address.insert(source, Address { connection: id, last_received_at: now });
     }
 }
 
@@ -129,8 +131,8 @@ impl Demux {
 mod tests {
     use super::*;
 
-    const ANN: ConnectionId = (1, Side::Publisher);
-    const BEN: ConnectionId = (2, Side::Publisher);
+    const ANN: PeerConnectionId = (1, SignalTarget::Publisher);
+    const BEN: PeerConnectionId = (2, SignalTarget::Publisher);
     const DATA: &[u8] = &[0x80; 20];
 
     fn source(number: u16) -> Source {
@@ -154,7 +156,7 @@ mod tests {
         demux
     }
 
-    fn routed(demux: &mut Demux, from: Source, datagram: &[u8], now: Instant) -> Option<ConnectionId> {
+    fn routed(demux: &mut Demux, from: Source, datagram: &[u8], now: Instant) -> Option<PeerConnectionId> {
         let id = demux.route(from, datagram, now)?;
         demux.accept(from, id, now);
         Some(id)
@@ -170,8 +172,8 @@ mod tests {
         assert_eq!(routed(&mut demux, source(2), &request("ben"), now), Some(BEN));
         assert_eq!(routed(&mut demux, source(1), DATA, now), Some(ANN));
         assert_eq!(routed(&mut demux, source(2), DATA, now), Some(BEN));
-        let over_tcp = (Protocol::Tcp, source(1).1);
-        assert_eq!(routed(&mut demux, over_tcp, DATA, now), None, "another protocol is another address");
+        let tcp_only = (Protocol::Tcp, source(1).1);
+        assert_eq!(routed(&mut demux, tcp_only, DATA, now), None, "another protocol is another address");
         demux.remove(1);
         assert_eq!(routed(&mut demux, source(1), DATA, now), None);
         assert_eq!(routed(&mut demux, source(1), &request("ann"), now), None);
@@ -194,12 +196,12 @@ mod tests {
         let now = Instant::now();
         let mut demux = both(now);
         routed(&mut demux, source(1), &request("ann"), now);
-        routed(&mut demux, source(1), DATA, now + HELD);
-        assert_eq!(demux.route(source(1), &request("ben"), now + HELD + HELD / 2), None);
-        assert_eq!(routed(&mut demux, source(1), &request("ben"), now + HELD + HELD), Some(BEN));
-        assert_eq!(demux.route(source(1), DATA, now + HELD + HELD), Some(BEN));
+        routed(&mut demux, source(1), DATA, now + ADDRESS_HOLD);
+        assert_eq!(demux.route(source(1), &request("ben"), now + ADDRESS_HOLD + ADDRESS_HOLD / 2), None);
+        assert_eq!(routed(&mut demux, source(1), &request("ben"), now + ADDRESS_HOLD + ADDRESS_HOLD), Some(BEN));
+        assert_eq!(demux.route(source(1), DATA, now + ADDRESS_HOLD + ADDRESS_HOLD), Some(BEN));
         demux.remove(1);
-        assert_eq!(demux.route(source(1), DATA, now + HELD + HELD), Some(BEN));
+        assert_eq!(demux.route(source(1), DATA, now + ADDRESS_HOLD + ADDRESS_HOLD), Some(BEN));
     }
 
     #[test]

@@ -13,19 +13,19 @@ use proto::signal_response::Message;
 
 use crate::auth::token::Claims;
 use crate::engine::Shared;
-use crate::error::Refusal;
-use crate::net::peer_connection::{Transport, Ways};
-use crate::registry::revocation::Mark;
-use crate::registry::rooms::{Minted, Settings};
+use crate::error::ApiError;
+use crate::net::peer_connection::{CandidateFilter, PeerConnection};
+use crate::registry::revocation::TokenEpoch;
+use crate::registry::rooms::{Settings, TokenIssuedAt};
 use crate::session::client_configuration::{Reception, SectionReuse};
-use crate::session::data::Mail;
+use crate::session::data::DataChannelState;
 use crate::session::negotiation::Negotiation;
-use crate::session::participant::{Announced, BreaksResume, Peer};
-use crate::session::permissions::{self, Audience};
+use crate::session::participant::{Announced, BreaksResume, Participant};
+use crate::session::permissions::{self, SubscriptionPermission};
 use crate::session::quality::Quality;
-use crate::session::room::{Context, Farewell, Room, update};
-use crate::session::signal_channel::Outbox;
-use crate::session::{LinkId, PeerId, Side, client_configuration};
+use crate::session::room::{Context, Removal, Room, participant_update};
+use crate::session::signal_channel::SignalSink;
+use crate::session::{SessionId, SignalConnectionId, SignalTarget, client_configuration};
 
 /// How often a client says that it is there, and how long it waits for an answer, in seconds.
 const PING_INTERVAL_SECS: i32 = 5;
@@ -40,14 +40,14 @@ const SERVER_VERSION: &str = "1.13.5";
 const PROTOCOL: i32 = 17;
 
 /// What a participant joins with.
-pub(crate) struct Joining {
+pub(crate) struct JoinParams {
     pub(crate) claims: Claims,
     pub(crate) grants: VideoGrants,
     /// With one peer connection, of which the client is always the offerer.
     pub(crate) is_single: bool,
     /// What it asks for, however it was asked.
     pub(crate) request: proto::JoinRequest,
-    pub(crate) outbox: Outbox,
+    pub(crate) signal_sink: SignalSink,
 }
 
 /// What a participant may ask for a new token with.
@@ -65,17 +65,17 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// A token that is good for ten minutes from now on, with what the participant is by now. `mark` says that the participant
     /// was in its room when the token was made.
-    fn refreshed(&self, shared: &Shared, info: &proto::ParticipantInfo, mark: Mark) -> Option<String> {
+    fn refresh_token(&self, shared: &Shared, info: &proto::ParticipantInfo, epoch: TokenEpoch) -> Option<String> {
         let mut claims = self.claims.clone();
         claims.name.clone_from(&info.name);
         claims.metadata.clone_from(&info.metadata);
         claims.attributes.clone_from(&info.attributes);
         let mut grants = self.grants.clone();
         if let Some(permission) = &info.permission {
-            permissions::write(permission, &mut grants);
+            permissions::apply_to(permission, &mut grants);
         }
         claims.video = Some(grants);
-        claims.mark = Some(mark);
+        claims.epoch = Some(epoch);
         shared.keys.sign(claims)
     }
 }
@@ -99,7 +99,7 @@ pub(crate) fn participant(
         state: State::Joined.into(),
         metadata: or(&request.metadata, &claims.metadata),
         name: claims.name.clone(),
-        permission: Some(permissions::read(grants)),
+        permission: Some(permissions::from_grants(grants)),
         kind: kind(&claims.kind).into(),
         attributes,
         client_protocol: client.map_or(0, |client| client.client_protocol),
@@ -131,209 +131,226 @@ pub(crate) fn server_info() -> proto::ServerInfo {
     }
 }
 
-impl Joining {
-    fn minted(&self) -> Minted<'_> {
-        Minted { mark: self.claims.mark.as_ref(), not_before: self.claims.not_before() }
+impl JoinParams {
+    fn issued_at(&self) -> TokenIssuedAt<'_> {
+        TokenIssuedAt { epoch: self.claims.epoch.as_ref(), not_before: self.claims.not_before() }
     }
 
     /// Takes the place in the room, which is made if need be.
     ///
     /// # Errors
     /// What [`crate::registry::rooms::Rooms::join`] refuses.
-    pub(crate) fn admit(&self, shared: &Shared) -> Result<crate::registry::rooms::Joined, Refusal> {
+    pub(crate) fn admit(&self, shared: &Shared) -> Result<crate::registry::rooms::JoinOutcome, ApiError> {
         let participant = participant(&self.claims, &self.grants, &self.request);
         let settings = settings(&self.claims);
-        shared.rooms(|rooms, now| rooms.join(&self.grants.room, &settings, participant, self.minted(), now))
+        shared.rooms(|rooms, now| rooms.join(&self.grants.room, &settings, participant, self.issued_at(), now))
     }
 
     /// Whether it may come back.
     ///
     /// # Errors
-    /// [`Refusal::Revoked`]
-    pub(crate) fn check(&self, shared: &Shared) -> Result<(), Refusal> {
+    /// [`ApiError::Revoked`]
+    pub(crate) fn check(&self, shared: &Shared) -> Result<(), ApiError> {
         let participant = participant(&self.claims, &self.grants, &self.request);
-        shared.rooms(|rooms, now| rooms.check(&self.grants.room, &participant, self.minted(), now))
+        shared.rooms(|rooms, now| rooms.check(&self.grants.room, &participant, self.issued_at(), now))
     }
 }
 
 impl Room {
     /// Lets a participant in that the rooms have let in.
-    pub(crate) fn join(
+    pub(crate) fn add_participant(
         &mut self,
         context: &mut Context<'_>,
-        (id, link): (PeerId, LinkId),
-        joining: Joining,
-        joined: crate::registry::rooms::Joined,
+        (id, signal_id): (SessionId, SignalConnectionId),
+        params: JoinParams,
+        joined: crate::registry::rooms::JoinOutcome,
     ) {
         #[cfg(test)]
         crate::session::panics::on_join(&joined.participant.identity);
         let sid = joined.replaced.map(|replaced| replaced.sid);
         let mut was_known = false;
-        if let Some(replaced) = self.peers.values().find(|peer| Some(&peer.info.sid) == sid.as_ref()) {
+        if let Some(replaced) =
+            self.participants.values().find(|participant| Some(&participant.info.sid) == sid.as_ref())
+        {
             was_known = replaced.announced > Announced::No && !replaced.is_hidden();
             let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());
             // Whoever comes back hidden has gone for the others.
             if !was_hidden && joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
-                self.vanish(replaced);
+                self.broadcast_as_left(replaced);
             }
-            let farewell = Farewell { is_seen: false, ..Farewell::for_good(DisconnectReason::DuplicateIdentity) };
-            self.remove(context, replaced, farewell);
+            let removal = Removal { notify_others: false, ..Removal::disconnect(DisconnectReason::DuplicateIdentity) };
+            self.remove(context, replaced, removal);
         }
-        let Joining { claims, grants, is_single, request, outbox } = joining;
+        let JoinParams { claims, grants, is_single, request, signal_sink } = params;
         let wished = request.connection_settings.unwrap_or_else(|| proto::ConnectionSettings {
             auto_subscribe: true,
             ..proto::ConnectionSettings::default()
         });
         let reception = Reception::of(request.client_info.as_ref().unwrap_or(&proto::ClientInfo::default()));
         let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
-        let ways = if self.over_tcp.contains(&joined.participant.identity) { Ways::Tcp } else { Ways::All };
+        let candidate_filter = if self.tcp_only.contains(&joined.participant.identity) {
+            CandidateFilter::Tcp
+        } else {
+            CandidateFilter::All
+        };
         let configuration = request.client_info.as_ref().and_then(client_configuration::of);
         let reuse = request.client_info.as_ref().map(SectionReuse::of).unwrap_or_default();
-        let setup = (ways, client_configuration::has_av1(configuration.as_ref()));
-        let mut peer = Peer {
+        let setup = (candidate_filter, client_configuration::has_av1(configuration.as_ref()));
+        let mut participant = Participant {
             id,
             info: joined.participant,
             credentials: Credentials { claims, grants },
             protocol: request.client_info.map_or(0, |client| client.protocol),
             configuration,
-            link: Some((link, outbox)),
-            untold: BTreeSet::new(),
+            signal: Some((signal_id, signal_sink)),
+            pending_updates: BTreeSet::new(),
             joined: context.io.now,
             announced: Announced::No,
-            silent_since: None,
-            closed: None,
-            publisher: Transport::new(id, Side::Publisher, &mut context.io, setup),
-            subscriber: (!is_single).then(|| Transport::new(id, Side::Subscriber, &mut context.io, setup)),
+            signal_lost_at: None,
+            media_closed_at: None,
+            publisher: PeerConnection::new(id, SignalTarget::Publisher, &mut context.io, setup),
+            subscriber: (!is_single).then(|| PeerConnection::new(id, SignalTarget::Subscriber, &mut context.io, setup)),
             is_subscriber_primary: offers,
             negotiation: Negotiation::new(reuse),
             tracks: Vec::new(),
             subscriptions: Vec::new(),
-            subscribes_to_all: wished.auto_subscribe,
-            choices: HashMap::new(),
-            settings: HashMap::new(),
-            audience: Audience::everybody(),
+            auto_subscribe: wished.auto_subscribe,
+            subscription_overrides: HashMap::new(),
+            track_settings: HashMap::new(),
+            subscription_permission: SubscriptionPermission::all(),
             denied: Vec::new(),
-            plis: HashMap::new(),
-            mail: Mail::default(),
+            pli_budgets: HashMap::new(),
+            data: DataChannelState::default(),
             reception,
             sif_trailer: rand::random(),
             quality: Quality::default(),
             token: TokenState::new(context.io.now),
             breaks_resume: None,
         };
-        peer.send(Message::Join(proto::JoinResponse {
-            room: Some(joined.room.describe()),
-            participant: Some(peer.info.clone()),
-            other_participants: self.list_others(id),
+        participant.send(Message::Join(proto::JoinResponse {
+            room: Some(joined.room.to_proto()),
+            participant: Some(participant.info.clone()),
+            other_participants: self.visible_participants(id),
             server_version: SERVER_VERSION.to_owned(),
             subscriber_primary: offers,
             ping_timeout: PING_TIMEOUT_SECS,
             ping_interval: PING_INTERVAL_SECS,
             server_info: Some(server_info()),
-            client_configuration: peer.configuration.clone(),
-            enabled_publish_codecs: crate::session::publications::codecs(peer.configuration.as_ref()),
+            client_configuration: participant.configuration.clone(),
+            enabled_publish_codecs: crate::session::publications::codecs(participant.configuration.as_ref()),
             fast_publish: true,
-            sif_trailer: peer.sif_trailer.to_vec(),
+            sif_trailer: participant.sif_trailer.to_vec(),
             ..proto::JoinResponse::default()
         }));
-        self.peers.insert(id, peer);
+        self.participants.insert(id, participant);
         for track in request.add_track_requests {
             self.add_track(context, id, track);
         }
         self.reconcile(context, id);
         if offers {
-            self.offer_channels(context, id);
+            self.offer_data_channels(context, id);
         }
         match request.publisher_offer.filter(|offer| !offer.sdp.is_empty()) {
-            Some(offer) => self.take_first_offer(context, id, offer),
+            Some(offer) => self.on_join_offer(context, id, offer),
             None => self.negotiate(context, id),
         }
         self.refresh_token(context, id);
         // The others know the session that this one replaces.
         if was_known {
-            self.announce(context, id, false);
+            self.broadcast_participant(context, id, false);
         } else {
             self.update_info(context, id);
         }
-        self.announce_room(context.shared);
+        self.broadcast_room_update(context.shared);
     }
 
     /// Goes on with a participant whose signalling comes by a new connection now.
-    pub(crate) fn resume(&mut self, context: &mut Context<'_>, (id, link): (PeerId, LinkId), joining: Joining) {
-        let others = self.list_others(id);
-        let Some(departed) = self.peers.get(&id).map(|peer| self.departed_since(peer.joined)) else { return };
+    pub(crate) fn resume(
+        &mut self,
+        context: &mut Context<'_>,
+        (id, signal_id): (SessionId, SignalConnectionId),
+        params: JoinParams,
+    ) {
+        let others = self.visible_participants(id);
+        let Some(disconnected) =
+            self.participants.get(&id).map(|participant| self.disconnected_since(participant.joined))
+        else {
+            return;
+        };
         let room = self.to_proto(context.shared);
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let breaks = peer.breaks_resume.take();
-        peer.hang_up();
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let breaks = participant.breaks_resume.take();
+        participant.close_signal();
         if breaks == Some(BreaksResume::BeforeMessages) {
             return;
         }
-        peer.link = Some((link, joining.outbox));
-        peer.untold.clear();
-        peer.silent_since = None;
-        peer.quality.forget_told();
-        peer.send(Message::Reconnect(proto::ReconnectResponse {
+        participant.signal = Some((signal_id, params.signal_sink));
+        participant.pending_updates.clear();
+        participant.signal_lost_at = None;
+        participant.quality.reset_reported();
+        participant.send(Message::Reconnect(proto::ReconnectResponse {
             server_info: Some(server_info()),
-            client_configuration: peer.configuration.clone(),
-            last_message_seq: peer.mail.last_received(),
+            client_configuration: participant.configuration.clone(),
+            last_message_seq: participant.data.last_received(),
             ..proto::ReconnectResponse::default()
         }));
-        let known: Vec<_> = departed.into_iter().chain(others).chain([peer.info.clone()]).collect();
-        peer.send_shared(&update(known));
-        peer.send(Message::RoomUpdate(proto::RoomUpdate { room }));
+        let known: Vec<_> = disconnected.into_iter().chain(others).chain([participant.info.clone()]).collect();
+        participant.send_shared(&participant_update(known));
+        participant.send(Message::RoomUpdate(proto::RoomUpdate { room }));
         if breaks == Some(BreaksResume::AfterMessages) {
-            peer.hang_up();
+            participant.close_signal();
             return;
         }
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        let ids: Vec<SessionId> = self.participants.keys().copied().collect();
         for id in ids {
-            self.tell_publishers(id);
+            self.notify_track_subscribed(id);
         }
         // Before what may make it join anew, with that token.
         self.refresh_token(context, id);
         self.restart_ice(context, id);
-        if let Some(state) = joining.request.sync_state {
+        if let Some(state) = params.request.sync_state {
             self.sync(context, id, state);
         }
     }
 
     /// Sends a participant the token that it will come back with; none if the participant or the room is gone by now.
-    pub(crate) fn refresh_token(&mut self, context: &mut Context<'_>, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.token.sent_at = context.io.now;
-        peer.token.is_stale = false;
+    pub(crate) fn refresh_token(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.token.sent_at = context.io.now;
+        participant.token.is_stale = false;
         // A room is deleted on another thread, and its participants go later. Marked with the deletions so far, a token that is
         // made meanwhile would be one from after the deletion.
-        let mark = context.shared.rooms(|rooms, now| rooms.mark_for(&self.name, &self.sid, &peer.info, now));
-        if let Some(token) = mark.and_then(|mark| peer.credentials.refreshed(context.shared, &peer.info, mark)) {
-            peer.send(Message::RefreshToken(token));
+        let epoch = context.shared.rooms(|rooms, now| rooms.epoch_for(&self.name, &self.sid, &participant.info, now));
+        if let Some(token) =
+            epoch.and_then(|epoch| participant.credentials.refresh_token(context.shared, &participant.info, epoch))
+        {
+            participant.send(Message::RefreshToken(token));
         }
     }
 
     /// Sends a participant a token with what has changed about it, at once or within [`MIN_TOKEN_INTERVAL`].
-    pub(crate) fn token_changed(&mut self, context: &mut Context<'_>, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.token.is_stale = true;
+    pub(crate) fn token_changed(&mut self, context: &mut Context<'_>, id: SessionId) {
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.token.is_stale = true;
             self.tick_token(context, id);
         }
     }
 
     /// Sends a participant a new token if it is time for one.
-    pub(crate) fn tick_token(&mut self, context: &mut Context<'_>, id: PeerId) {
+    pub(crate) fn tick_token(&mut self, context: &mut Context<'_>, id: SessionId) {
         let now = context.io.now;
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.token.is_stale && peer.token.may_change(now) && !peer.is_behind() {
-            peer.token.changed_at = Some(now);
-        } else if now.saturating_duration_since(peer.token.sent_at) < TOKEN_REFRESH {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.token.is_stale && participant.token.may_change(now) && !participant.is_congested() {
+            participant.token.changed_at = Some(now);
+        } else if now.saturating_duration_since(participant.token.sent_at) < TOKEN_REFRESH {
             return;
         }
         self.refresh_token(context, id);
     }
 
     /// Sends a participant the token that waits, before it is told to join anew.
-    pub(crate) fn flush_token(&mut self, context: &mut Context<'_>, id: PeerId) {
-        if self.peers.get(&id).is_some_and(|peer| peer.token.is_stale) {
+    pub(crate) fn flush_token(&mut self, context: &mut Context<'_>, id: SessionId) {
+        if self.participants.get(&id).is_some_and(|participant| participant.token.is_stale) {
             self.refresh_token(context, id);
         }
     }
@@ -360,12 +377,12 @@ impl TokenState {
 }
 
 /// Tells a client that the session it would resume is no more: it joins anew at once.
-pub(crate) fn refuse_resume(outbox: &Outbox) {
+pub(crate) fn refuse_resume(signal_sink: &SignalSink) {
     let leave = proto::LeaveRequest {
         can_reconnect: true,
         reason: DisconnectReason::StateMismatch.into(),
         action: Action::Reconnect.into(),
         regions: None,
     };
-    outbox.send(&crate::session::signal_channel::Signal::new(Message::Leave(leave)));
+    signal_sink.send(&crate::session::signal_channel::SignalMessage::new(Message::Leave(leave)));
 }

@@ -37,24 +37,24 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{RtcConfig, Shared};
-use crate::error::Refusal;
+use crate::error::ApiError;
 use crate::net::sockets::{self, Network, Socket};
 use crate::work::Memory;
-use worker::{Sources, Worker};
+use worker::{Receivers, Worker};
 
 pub(crate) use crate::net::sdp::shorten;
 pub(crate) use client_configuration::augment;
-pub(crate) use join::{Joining, participant};
-pub(crate) use signal_channel::{Inbox, Outgoing, Queued, pair};
+pub(crate) use join::{JoinParams, participant};
+pub(crate) use signal_channel::{OutgoingBudget, QueuedMessage, SignalStream, signal_channel};
 
 /// A participant's time in a room. A new one comes with each join that is no resume.
-pub(crate) type PeerId = u64;
+pub(crate) type SessionId = u64;
 /// A signalling connection. A resume brings a new one.
-pub(crate) type LinkId = u64;
+pub(crate) type SignalConnectionId = u64;
 
 /// The peer connections of a participant, by who offers them. Clients of today have the first one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Side {
+pub(crate) enum SignalTarget {
     /// The client offers it. It publishes there, and is sent everything else unless there is a second one.
     Publisher,
     /// We offer it, to send there what the client subscribes to.
@@ -65,19 +65,19 @@ pub(crate) enum Side {
 const MAX_COMMANDS: usize = 1024;
 
 /// Work of the server API.
-type Call = Box<dyn FnOnce(&mut Worker) + Send>;
+type ApiCall = Box<dyn FnOnce(&mut Worker) + Send>;
 
 enum Command {
-    Join(Box<Joining>, oneshot::Sender<Result<LinkId, Refusal>>, Memory),
+    Join(Box<JoinParams>, oneshot::Sender<Result<SignalConnectionId, ApiError>>, Memory),
     /// What a client says, and who waits until it is handled.
-    Signal(LinkId, Box<proto::SignalRequest>, oneshot::Sender<()>, Memory),
+    Signal(SignalConnectionId, Box<proto::SignalRequest>, oneshot::Sender<()>, Memory),
     /// The signalling connection has ended. All that it has said is handled.
-    Lost(LinkId),
-    Run(Call),
+    SignalClosed(SignalConnectionId),
+    Run(ApiCall),
 }
 
 /// What carries the participants of an engine.
-pub(crate) struct Media {
+pub(crate) struct MediaEngine {
     running: Mutex<Option<Running>>,
     /// Told when [`crate::registry::rooms::Rooms`] has evicted somebody.
     wake: Arc<Notify>,
@@ -90,17 +90,17 @@ pub(crate) struct Media {
 
 struct Running {
     commands: mpsc::Sender<Command>,
-    calls: mpsc::Sender<Call>,
+    calls: mpsc::Sender<ApiCall>,
     thread: JoinHandle<()>,
 }
 
-impl fmt::Debug for Media {
+impl fmt::Debug for MediaEngine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Media").finish_non_exhaustive()
+        formatter.debug_struct("MediaEngine").finish_non_exhaustive()
     }
 }
 
-impl Media {
+impl MediaEngine {
     /// Starts nothing yet. Ends with `stop`.
     ///
     /// # Errors
@@ -124,25 +124,30 @@ impl Media {
     /// Lets a participant in, or takes a resumed one's new connection.
     ///
     /// # Errors
-    /// What the rooms refuse; [`Refusal::NoNetwork`]; [`Refusal::Overloaded`], also when the engine ends.
-    pub(crate) async fn join(&self, shared: &Arc<Shared>, joining: Joining, memory: Memory) -> Result<LinkId, Refusal> {
+    /// What the rooms refuse; [`ApiError::NoNetwork`]; [`ApiError::Overloaded`], also when the engine ends.
+    pub(crate) async fn join(
+        &self,
+        shared: &Arc<Shared>,
+        params: JoinParams,
+        memory: Memory,
+    ) -> Result<SignalConnectionId, ApiError> {
         let commands = self.start(shared).await?;
         let (reply, outcome) = oneshot::channel();
-        commands.send(Command::Join(Box::new(joining), reply, memory)).await.map_err(|_| Refusal::Overloaded)?;
-        outcome.await.map_err(|_| Refusal::Overloaded)?
+        commands.send(Command::Join(Box::new(params), reply, memory)).await.map_err(|_| ApiError::Overloaded)?;
+        outcome.await.map_err(|_| ApiError::Overloaded)?
     }
 
     /// Hands over what a client says, and waits until it is handled, so that the client has to wait, too.
-    pub(crate) async fn signal(&self, link: LinkId, request: proto::SignalRequest, memory: Memory) {
+    pub(crate) async fn signal(&self, signal_id: SignalConnectionId, request: proto::SignalRequest, memory: Memory) {
         let (reply, handled) = oneshot::channel();
-        self.say(Command::Signal(link, Box::new(request), reply, memory)).await;
+        self.send_command(Command::Signal(signal_id, Box::new(request), reply, memory)).await;
         // It is not handled if the participant is gone, or the engine ends.
         let _ = handled.await;
     }
 
     /// Tells that a client's signalling connection has ended.
-    pub(crate) async fn lost(&self, link: LinkId) {
-        self.say(Command::Lost(link)).await;
+    pub(crate) async fn signal_closed(&self, signal_id: SignalConnectionId) {
+        self.send_command(Command::SignalClosed(signal_id)).await;
     }
 
     /// Does something among the participants and waits for the outcome; `None` if there have never been any, or the engine ends.
@@ -171,7 +176,7 @@ impl Media {
         let _ = running.map(|running| running.thread.join());
     }
 
-    async fn say(&self, command: Command) {
+    async fn send_command(&self, command: Command) {
         let commands = {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
             running.as_ref().map(|running| running.commands.clone())
@@ -182,7 +187,7 @@ impl Media {
         }
     }
 
-    async fn start(&self, shared: &Arc<Shared>) -> Result<mpsc::Sender<Command>, Refusal> {
+    async fn start(&self, shared: &Arc<Shared>) -> Result<mpsc::Sender<Command>, ApiError> {
         let (opened, is_open) = oneshot::channel();
         let commands = {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,21 +197,21 @@ impl Media {
                 return Ok(running.commands.clone());
             }
             if self.stop.is_cancelled() {
-                return Err(Refusal::Overloaded);
+                return Err(ApiError::Overloaded);
             }
             let (commands, received) = mpsc::channel(MAX_COMMANDS);
             let (calls, called) = mpsc::channel(MAX_COMMANDS);
-            let sources = Sources { commands: received, calls: called };
+            let receivers = Receivers { commands: received, calls: called };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|_| Refusal::NoNetwork)?;
+            let runtime = runtime.map_err(|_| ApiError::NoNetwork)?;
             let (shared, wake, stop) = (shared.clone(), self.wake.clone(), self.stop.clone());
-            let work = move || runtime.block_on(worker::run(shared, sources, &wake, &stop, opened));
-            let thread = Builder::new().name("maravilla-media".into()).spawn(work).map_err(|_| Refusal::NoNetwork)?;
+            let work = move || runtime.block_on(worker::run(shared, receivers, &wake, &stop, opened));
+            let thread = Builder::new().name("maravilla-media".into()).spawn(work).map_err(|_| ApiError::NoNetwork)?;
             *running = Some(Running { commands: commands.clone(), calls, thread });
             commands
         };
         // Without sockets the thread has ended, and the next join tries again.
-        is_open.await.map_err(|_| Refusal::NoNetwork)?;
+        is_open.await.map_err(|_| ApiError::NoNetwork)?;
         Ok(commands)
     }
 }

@@ -14,20 +14,20 @@ use proto::signal_response::Message;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::{Direction, Mid};
 
-use crate::net::peer_connection::{Transport, add_stream, remove_stream};
-use crate::net::sdp::{self, MAX_NEW_SECTIONS, Plan, Role, Section};
-use crate::session::PeerId;
-use crate::session::participant::Peer;
-use crate::session::room::{Context, Farewell, Room};
+use crate::net::peer_connection::{PeerConnection, add_stream, remove_stream};
+use crate::net::sdp::{self, AnswerPlan, MAX_NEW_SECTIONS, MediaSection, SectionRole};
+use crate::session::SessionId;
+use crate::session::participant::Participant;
+use crate::session::room::{Context, Removal, Room};
 use crate::sfu::down_track::Subscription;
-use state::{MAX_RECEIVED_SECTIONS, Pending, PerKind};
+use state::{MAX_RECEIVED_SECTIONS, MediaCounts, PendingOffer};
 
 pub(crate) use state::Negotiation;
 
 /// Maximum number of sections of an offer in a join request; past it, the participant is not let in. LiveKit's clients offer seven.
 const MAX_JOIN_SECTIONS: usize = 32;
 
-impl Peer {
+impl Participant {
     /// Drops those subscriptions that are no longer kept.
     pub(crate) fn drop_subscriptions(&mut self, is_dropped: impl Fn(&Subscription) -> bool) {
         let is_single = self.subscriber.is_none();
@@ -35,7 +35,7 @@ impl Peer {
         self.subscriptions.retain(|subscription| {
             let is_dropped = is_dropped(subscription);
             if let (true, Some(mid)) = (is_dropped, subscription.mid) {
-                negotiation.is_stale |= is_single;
+                negotiation.needs_renegotiation |= is_single;
                 if !is_single {
                     negotiation.stopped.push((mid, subscription.kind));
                 }
@@ -53,43 +53,43 @@ impl Peer {
 
 impl Room {
     /// Answers a client's offer, unless it has offered so much lately that the offer has to wait.
-    pub(crate) fn take_offer(&mut self, context: &mut Context<'_>, id: PeerId, offer: proto::SessionDescription) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.negotiation.admits(sdp::count_sections(&offer.sdp), context.io.now) {
-            peer.negotiation.waiting = None;
+    pub(crate) fn on_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: proto::SessionDescription) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.negotiation.admits(sdp::count_sections(&offer.sdp), context.io.now) {
+            participant.negotiation.waiting = None;
             self.answer_offer(context, id, &offer);
         } else {
-            peer.negotiation.waiting = Some(offer);
+            participant.negotiation.waiting = Some(offer);
         }
     }
 
     /// Answers the offer of a join request.
-    pub(crate) fn take_first_offer(&mut self, context: &mut Context<'_>, id: PeerId, offer: proto::SessionDescription) {
+    pub(crate) fn on_join_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: proto::SessionDescription) {
         if sdp::count_sections(&offer.sdp) > MAX_JOIN_SECTIONS {
-            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
         } else {
-            self.take_offer(context, id, offer);
+            self.on_offer(context, id, offer);
         }
     }
 
     /// Answers an offer that has waited, if it is its time.
-    pub(crate) fn take_waiting_offer(&mut self, context: &mut Context<'_>, id: PeerId) {
-        let waiting = self.peers.get_mut(&id).and_then(|peer| peer.negotiation.waiting.take());
+    pub(crate) fn retry_waiting_offer(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let waiting = self.participants.get_mut(&id).and_then(|participant| participant.negotiation.waiting.take());
         if let Some(offer) = waiting {
-            self.take_offer(context, id, offer);
+            self.on_offer(context, id, offer);
         }
     }
 
-    fn answer_offer(&mut self, context: &mut Context<'_>, id: PeerId, offer: &proto::SessionDescription) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let reduced = peer.publisher.reduce(&offer.sdp).unwrap_or_default();
+    fn answer_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: &proto::SessionDescription) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let reduced = participant.publisher.reduce(&offer.sdp).unwrap_or_default();
         let sections = sdp::sections(&reduced);
         // With two connections it is sent nothing on this one.
-        let is_single = peer.subscriber.is_none();
-        let placed = if is_single { peer.place_subscriptions(&sections) } else { Vec::new() };
-        let rejected = peer.negotiation.sections_to_reject(&sections);
+        let is_single = participant.subscriber.is_none();
+        let placed = if is_single { participant.assign_subscription_mids(&sections) } else { Vec::new() };
+        let rejected = participant.negotiation.sections_to_reject(&sections);
         let answer = SdpOffer::from_sdp_string(&reduced).ok().and_then(|offer| {
-            let accepted = peer.publisher.drive(&mut context.io, |rtc| {
+            let accepted = participant.publisher.mutate_and_drain(&mut context.io, |rtc| {
                 for mid in placed {
                     remove_stream(rtc, mid);
                 }
@@ -102,96 +102,96 @@ impl Room {
             accepted?.ok()
         });
         let Some(answer) = answer else {
-            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             return;
         };
-        peer.publisher.retire_sources(&mut context.io, &sections);
-        peer.place_tracks(&sections);
-        let plan = peer.plan(&sections);
-        let tracks = if is_single { peer.tracks_by_section() } else { HashMap::new() };
-        peer.send(Message::Answer(proto::SessionDescription {
+        participant.publisher.remove_stale_streams(&mut context.io, &sections);
+        participant.assign_track_mids(&sections);
+        let plan = participant.plan(&sections);
+        let tracks = if is_single { participant.tracks_by_section() } else { HashMap::new() };
+        participant.send(Message::Answer(proto::SessionDescription {
             r#type: "answer".to_owned(),
             sdp: context.io.network.advertise(sdp::rewrite(&answer.to_sdp_string(), &plan)),
             id: offer.id,
             mid_to_track_id: tracks,
         }));
-        let ended = peer.tracks.iter().filter(|track| track.is_over(&sections));
+        let ended = participant.tracks.iter().filter(|track| track.is_unpublished(&sections));
         let ended: Vec<String> = ended.map(|track| track.info.sid.clone()).collect();
         self.unpublish(context, id, &ended, false);
         self.publish(context, id);
         if is_single {
-            self.begin(context, id);
+            self.activate_subscriptions(context, id);
         }
         self.negotiate(context, id);
     }
 
     /// Has the client learn what it is sent, if that has changed.
-    pub(crate) fn negotiate(&mut self, context: &mut Context<'_>, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let fails = if peer.subscriber.is_some() {
-            !peer.offer(context)
+    pub(crate) fn negotiate(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let fails = if participant.subscriber.is_some() {
+            !participant.offer(context)
         } else {
-            peer.ask_for_offer(context.io.now);
+            participant.request_offer(context.io.now);
             false
         };
         if fails {
-            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
         }
     }
 
     /// Takes the answer to our offer.
-    pub(crate) fn take_answer(&mut self, context: &mut Context<'_>, id: PeerId, answer: &proto::SessionDescription) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let is_due = answer.id == 0 || answer.id == peer.negotiation.offer_id;
-        let Some(pending) = is_due.then(|| peer.negotiation.pending.take()).flatten() else { return };
-        let subscriber = peer.subscriber.as_mut();
+    pub(crate) fn on_answer(&mut self, context: &mut Context<'_>, id: SessionId, answer: &proto::SessionDescription) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let is_due = answer.id == 0 || answer.id == participant.negotiation.offer_id;
+        let Some(pending) = is_due.then(|| participant.negotiation.pending.take()).flatten() else { return };
+        let subscriber = participant.subscriber.as_mut();
         let accepted = subscriber.and_then(|subscriber| {
             let answer = SdpAnswer::from_sdp_string(&subscriber.reduce(&answer.sdp)?).ok()?;
             Some((answer, subscriber))
         });
         let accepted = accepted.and_then(|(answer, subscriber)| {
-            subscriber.drive(&mut context.io, |rtc| rtc.sdp_api().accept_answer(pending.offer, answer))?.ok()
+            subscriber.mutate_and_drain(&mut context.io, |rtc| rtc.sdp_api().accept_answer(pending.offer, answer))?.ok()
         });
         if accepted.is_none() {
-            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             return;
         }
-        if let Some(subscriber) = peer.subscriber.as_ref().filter(|_| peer.negotiation.reuse.receives) {
+        if let Some(subscriber) = participant.subscriber.as_ref().filter(|_| participant.negotiation.reuse.receives) {
             // A section that the client has rejected cannot be used again.
             let is_open = |mid: Mid| subscriber.rtc().media(mid).is_some_and(|media| !media.disabled());
             let stopped = pending.stopped.into_iter().filter(|(mid, _)| is_open(*mid));
-            peer.negotiation.free.extend(stopped);
+            participant.negotiation.free.extend(stopped);
         }
-        self.begin(context, id);
+        self.activate_subscriptions(context, id);
         self.negotiate(context, id);
     }
 
     /// Offers the data channels of the second peer connection.
-    pub(crate) fn offer_channels(&mut self, context: &mut Context<'_>, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.negotiation.wants_channels = true;
+    pub(crate) fn offer_data_channels(&mut self, context: &mut Context<'_>, id: SessionId) {
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.negotiation.offer_data_channels = true;
             self.negotiate(context, id);
         }
     }
 
     /// Has the connection that we offer find new ways to the client, which has changed its own.
-    pub(crate) fn restart_ice(&mut self, context: &mut Context<'_>, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.subscriber.is_some() {
+    pub(crate) fn restart_ice(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.subscriber.is_some() {
             // Where nothing was offered, there is nothing to restart.
-            peer.negotiation.wants_restart = peer.negotiation.offer_id > 0;
-            peer.offer_again(context.io.now);
+            participant.negotiation.ice_restart = participant.negotiation.offer_id > 0;
+            participant.resend_offer(context.io.now);
         } else {
-            peer.negotiation.asked = None;
-            peer.negotiation.forget_answer();
+            participant.negotiation.section_request = None;
+            participant.negotiation.forget_answer();
         }
         self.negotiate(context, id);
     }
 }
 
-impl Peer {
+impl Participant {
     /// Finds out which of the client's sections its tracks are sent on.
-    fn place_tracks(&mut self, sections: &[Section]) {
+    fn assign_track_mids(&mut self, sections: &[MediaSection]) {
         let taken: HashSet<Mid> = self.tracks.iter().filter_map(|track| track.mid).collect();
         let unplaced: Vec<usize> = (0..self.tracks.len()).filter(|index| self.tracks[*index].mid.is_none()).collect();
         let pending: Vec<_> = unplaced.iter().map(|index| self.tracks[*index].pending()).collect();
@@ -200,36 +200,37 @@ impl Peer {
         for (index, mid) in unplaced.into_iter().zip(placed) {
             if let Some(mid) = mid {
                 let rids = sections.iter().find(|section| section.mid == mid).map_or(&[][..], |section| &section.rids);
-                self.tracks[index].place(mid, rids, has_redundant_audio);
+                self.tracks[index].bind_mid(mid, rids, has_redundant_audio);
             }
         }
     }
 
     /// Assigns free sections of an offer to subscriptions that have none. Returns those sections.
-    fn place_subscriptions(&mut self, sections: &[Section]) -> Vec<Mid> {
-        self.negotiation.note_offer(sections);
+    fn assign_subscription_mids(&mut self, sections: &[MediaSection]) -> Vec<Mid> {
+        self.negotiation.on_client_offer(sections);
         let mut placed = Vec::new();
         for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()) {
             subscription.mid = self.negotiation.take_free(subscription.kind);
             placed.extend(subscription.mid);
         }
         let active = self.subscriptions.iter().filter_map(|subscription| subscription.mid).collect();
-        self.negotiation.note_answer(sections, active);
+        self.negotiation.record_answer(sections, active);
         placed
     }
 
-    fn plan(&self, sections: &[Section]) -> Plan {
-        let idle = sections.iter().filter(|section| section.is_placeholder()).map(|section| (section.mid, Role::Idle));
+    fn plan(&self, sections: &[MediaSection]) -> AnswerPlan {
+        let idle =
+            sections.iter().filter(|section| section.is_placeholder()).map(|section| (section.mid, SectionRole::Idle));
         let sent = self.subscriptions.iter().filter_map(|each| Some((each.mid?, each.role())));
         let received = self.tracks.iter().filter_map(|track| Some((track.mid?, track.role())));
         if self.subscriber.is_some() { received.collect() } else { idle.chain(sent).chain(received).collect() }
     }
 
     /// Asks the client to offer again, with more sections if they do not suffice.
-    fn ask_for_offer(&mut self, now: Instant) {
+    fn request_offer(&mut self, now: Instant) {
         let unplaced = || self.subscriptions.iter().filter(|each| each.mid.is_none());
-        let unplaced = PerKind::count(|kind| unplaced().filter(|each| each.kind == kind).count());
-        if let Some(missing) = self.negotiation.ask(unplaced, now) {
+        let unplaced = MediaCounts::count(|kind| unplaced().filter(|each| each.kind == kind).count());
+        if let Some(missing) = self.negotiation.sections_to_request(unplaced, now) {
             let number = |sections: usize| u32::try_from(sections).unwrap_or(u32::MAX);
             self.send(Message::MediaSectionsRequirement(proto::MediaSectionsRequirement {
                 num_audios: number(missing.audio),
@@ -242,14 +243,14 @@ impl Peer {
     fn offer(&mut self, context: &mut Context<'_>) -> bool {
         let negotiation = &mut self.negotiation;
         let Some(subscriber) = self.subscriber.as_mut() else { return true };
-        if negotiation.pending.is_some() || !negotiation.has_news(&self.subscriptions) {
+        if negotiation.pending.is_some() || !negotiation.needs_offer(&self.subscriptions) {
             return true;
         }
         if !negotiation.admits(self.subscriptions.len(), context.io.now) {
             // The next tick tries again.
             return true;
         }
-        let (channels, restart) = (negotiation.wants_channels, negotiation.wants_restart);
+        let (channels, restart) = (negotiation.offer_data_channels, negotiation.ice_restart);
         let stopped = std::mem::take(&mut negotiation.stopped);
         let (subscriptions, keeps_stopped) = (&mut self.subscriptions, negotiation.reuse.receives);
         // Their section comes first, and stays. The client would give up the connection with the section that it is named for.
@@ -262,7 +263,7 @@ impl Peer {
             each.mid = negotiation.take_free(each.kind);
             reused.extend(each.mid.map(|mid| (mid, each.kind)));
         }
-        let offered = subscriber.drive(&mut context.io, |rtc| {
+        let offered = subscriber.mutate_and_drain(&mut context.io, |rtc| {
             // Nothing is sent on them any more, sender reports included.
             for (mid, _) in &stopped {
                 remove_stream(rtc, *mid);
@@ -272,7 +273,7 @@ impl Peer {
             }
             let mut changes = rtc.sdp_api();
             if channels {
-                for channel in Transport::data_channels() {
+                for channel in PeerConnection::data_channels() {
                     changes.add_channel_with_config(channel);
                 }
             }
@@ -295,24 +296,24 @@ impl Peer {
             }
             changes.apply()
         });
-        negotiation.wants_channels = false;
-        negotiation.wants_restart = false;
+        negotiation.offer_data_channels = false;
+        negotiation.ice_restart = false;
         let Some(offered) = offered else { return false };
         let Some((offer, pending)) = offered else { return true };
         negotiation.offer_id = negotiation.offer_id.wrapping_add(1);
         // str0m writes the msid of the track that a section was added for.
-        let idle = stopped.iter().chain(&negotiation.free).map(|(mid, _)| (*mid, Role::Idle));
+        let idle = stopped.iter().chain(&negotiation.free).map(|(mid, _)| (*mid, SectionRole::Idle));
         let sent = subscriptions.iter().filter_map(|each| Some((each.mid?, each.role())));
         let text = sdp::rewrite(&offer.to_sdp_string(), &idle.chain(sent).collect());
         let text = context.io.network.advertise(text);
-        negotiation.pending = Some(Pending { offer: pending, text, sent: context.io.now, stopped });
+        negotiation.pending = Some(PendingOffer { offer: pending, text, sent: context.io.now, stopped });
         self.send_offer();
         true
     }
 
     /// Sends the pending offer again after a resume: the offer or its answer may be lost. A new offer would give new names to
     /// sections that the client may know already.
-    fn offer_again(&mut self, now: Instant) {
+    fn resend_offer(&mut self, now: Instant) {
         if let Some(pending) = &mut self.negotiation.pending {
             pending.sent = now;
             self.send_offer();

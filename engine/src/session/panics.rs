@@ -5,10 +5,10 @@ use proto::signal_response::Message as Told;
 use str0m::media::MediaKind;
 use tokio::sync::oneshot;
 
-use crate::error::Refusal;
+use crate::error::ApiError;
 use crate::session::caller::{Call, Caller};
 use crate::session::room::{Context, Room};
-use crate::session::{PeerId, Side};
+use crate::session::{SessionId, SignalTarget};
 use crate::support;
 use crate::{Engine, Limits};
 
@@ -49,10 +49,10 @@ async fn party() -> (Engine, [(Caller, [String; 1]); 2]) {
 async fn while_serving(
     engine: &Engine,
     identity: &'static str,
-    work: impl FnOnce(&mut Room, &mut Context<'_>, PeerId) + Send + 'static,
-) -> Result<(), Refusal> {
+    work: impl FnOnce(&mut Room, &mut Context<'_>, SessionId) + Send + 'static,
+) -> Result<(), ApiError> {
     let work = move |worker: &mut super::Worker, reply: oneshot::Sender<_>| {
-        let outcome = worker.among(ROOM, identity, |room, context, id| {
+        let outcome = worker.with_identity(ROOM, identity, |room, context, id| {
             work(room, context, id);
             Ok(())
         });
@@ -80,7 +80,7 @@ async fn goes_on(engine: &Engine, (caller, sid): &(Caller, [String; 1]), lost: &
 async fn a_panic_while_a_participant_is_served_loses_it_alone() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |_, _, _| panic!("meant to be")).await;
-    assert!(matches!(outcome, Err(Refusal::NoParticipant)));
+    assert!(matches!(outcome, Err(ApiError::NoParticipant)));
     ben.0.is_gone().await;
     goes_on(&engine, &ann, "ben").await;
 }
@@ -89,9 +89,9 @@ async fn a_panic_while_a_participant_is_served_loses_it_alone() {
 async fn a_panic_within_a_connection_loses_its_participant_alone() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |room, context, id| {
-        let connection = room.peers.get_mut(&id).unwrap().transport(Side::Publisher).unwrap();
-        assert_eq!(connection.drive(&mut context.io, |_| -> u8 { panic!("meant to be") }), None);
-        assert_eq!(connection.drive(&mut context.io, |_| 1), None, "what has panicked is used no more");
+        let connection = room.participants.get_mut(&id).unwrap().peer_connection(SignalTarget::Publisher).unwrap();
+        assert_eq!(connection.mutate_and_drain(&mut context.io, |_| -> u8 { panic!("meant to be") }), None);
+        assert_eq!(connection.mutate_and_drain(&mut context.io, |_| 1), None, "what has panicked is used no more");
     });
     assert!(outcome.await.is_ok());
     ben.0.is_gone().await;
@@ -117,7 +117,7 @@ async fn a_panic_while_a_participant_is_reconciled_leaves_nothing_of_it() {
         room.faulty = Some(id);
         room.reconcile(context, id);
     });
-    assert!(matches!(outcome.await, Err(Refusal::NoParticipant)));
+    assert!(matches!(outcome.await, Err(ApiError::NoParticipant)));
     ben.0.is_gone().await;
     goes_on(&engine, &ann, "ben").await;
 }
@@ -147,10 +147,10 @@ async fn a_panic_while_somebody_joins_leaves_nothing_of_it() {
 async fn a_panic_while_a_participant_is_out_of_its_room_leaves_nothing_of_it() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |room, _, id| {
-        let _taken_out = room.peers.remove(&id);
+        let _taken_out = room.participants.remove(&id);
         panic!("meant to be");
     });
-    assert!(matches!(outcome.await, Err(Refusal::NoParticipant)));
+    assert!(matches!(outcome.await, Err(ApiError::NoParticipant)));
     ben.0.is_gone().await;
     assert_eq!(listed(&engine), ["ann"]);
     let again = Caller::join(engine.address(), ROOM, "ben").await;
@@ -161,7 +161,7 @@ async fn a_panic_while_a_participant_is_out_of_its_room_leaves_nothing_of_it() {
 async fn a_panic_in_a_step_of_the_whole_room_loses_nobody() {
     let (engine, [ann, ben]) = party().await;
     let work = |worker: &mut super::Worker, reply: oneshot::Sender<_>| {
-        worker.within(ROOM, |_, _| panic!("meant to be"));
+        worker.with_room(ROOM, |_, _| panic!("meant to be"));
         let _ = reply.send(());
     };
     assert_eq!(engine.shared.media.run(work).await, Some(()));

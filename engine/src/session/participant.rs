@@ -7,22 +7,22 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 
-use crate::net::peer_connection::Transport;
+use crate::net::peer_connection::PeerConnection;
 use crate::session::client_configuration::Reception;
-use crate::session::data::Mail;
+use crate::session::data::DataChannelState;
 use crate::session::join::{Credentials, TokenState};
 use crate::session::negotiation::Negotiation;
-use crate::session::permissions::Audience;
+use crate::session::permissions::SubscriptionPermission;
 use crate::session::publications::Track;
 use crate::session::quality::Quality;
-use crate::session::signal_channel::{Outbox, Signal};
-use crate::session::{LinkId, PeerId, Side};
+use crate::session::signal_channel::{SignalMessage, SignalSink};
+use crate::session::{SessionId, SignalConnectionId, SignalTarget};
 use crate::sfu::down_track::{Subscription, TrackId};
-use crate::sfu::layer_selector::Wanted;
+use crate::sfu::layer_selector::TrackSettings;
 use crate::token_bucket::TokenBucket;
 
-pub(crate) struct Peer {
-    pub(crate) id: PeerId,
+pub(crate) struct Participant {
+    pub(crate) id: SessionId,
     /// What others see of it, with the tracks that they see.
     pub(crate) info: proto::ParticipantInfo,
     pub(crate) credentials: Credentials,
@@ -31,36 +31,36 @@ pub(crate) struct Peer {
     /// What is turned off for its client.
     pub(crate) configuration: Option<proto::ClientConfiguration>,
     /// Its signalling connection, while it has one.
-    pub(crate) link: Option<(LinkId, Outbox)>,
+    pub(crate) signal: Option<(SignalConnectionId, SignalSink)>,
     /// Those of whom it has still to be told how they are: it takes less than there is to tell.
-    pub(crate) untold: BTreeSet<PeerId>,
+    pub(crate) pending_updates: BTreeSet<SessionId>,
     pub(crate) joined: Instant,
     /// Which other participants were sent its state.
     pub(crate) announced: Announced,
     /// When it lost its signalling connection.
-    pub(crate) silent_since: Option<Instant>,
+    pub(crate) signal_lost_at: Option<Instant>,
     /// Since when one of its connections is closed.
-    pub(crate) closed: Option<Instant>,
-    pub(crate) publisher: Transport,
-    pub(crate) subscriber: Option<Transport>,
+    pub(crate) media_closed_at: Option<Instant>,
+    pub(crate) publisher: PeerConnection,
+    pub(crate) subscriber: Option<PeerConnection>,
     /// Whether its client connects the second connection first; else it may never connect that.
     pub(crate) is_subscriber_primary: bool,
     pub(crate) negotiation: Negotiation,
     pub(crate) tracks: Vec<Track>,
     pub(crate) subscriptions: Vec<Subscription>,
     /// Whether it is sent what it has not chosen.
-    pub(crate) subscribes_to_all: bool,
+    pub(crate) auto_subscribe: bool,
     /// The tracks, by `sid`, that it has asked for or does not want.
-    pub(crate) choices: HashMap<String, bool>,
+    pub(crate) subscription_overrides: HashMap<String, bool>,
     /// How it wants the tracks, by `sid`, that it has said that of, whether it is sent them or not.
-    pub(crate) settings: HashMap<String, Wanted>,
+    pub(crate) track_settings: HashMap<String, TrackSettings>,
     /// Who may subscribe to its tracks.
-    pub(crate) audience: Audience,
+    pub(crate) subscription_permission: SubscriptionPermission,
     /// The tracks that it wants and was told it may not have: the `sid` of the publisher and its own.
     pub(crate) denied: Vec<(String, String)>,
     /// How many PLIs it has caused, by track.
-    pub(crate) plis: HashMap<TrackId, TokenBucket>,
-    pub(crate) mail: Mail,
+    pub(crate) pli_budgets: HashMap<TrackId, TokenBucket>,
+    pub(crate) data: DataChannelState,
     pub(crate) reception: Reception,
     /// Ends packets that the engine makes itself, which end-to-end encryption does not apply to.
     pub(crate) sif_trailer: [u8; 16],
@@ -86,28 +86,28 @@ pub(crate) enum BreaksResume {
     BeforeMessages,
 }
 
-impl Peer {
+impl Participant {
     /// Tells it something, if it is there to be told.
     pub(crate) fn send(&mut self, message: Message) {
-        self.send_shared(&Signal::new(message));
+        self.send_shared(&SignalMessage::new(message));
     }
 
-    pub(crate) fn send_shared(&mut self, signal: &Arc<Signal>) {
-        if let Some((_, outbox)) = &self.link
-            && !outbox.send(signal)
+    pub(crate) fn send_shared(&mut self, signal: &Arc<SignalMessage>) {
+        if let Some((_, signal_sink)) = &self.signal
+            && !signal_sink.send(signal)
         {
             // It takes nothing any more. Once it does, it connects anew and is told how things are.
-            self.hang_up();
+            self.close_signal();
         }
     }
 
-    pub(crate) fn is_behind(&self) -> bool {
-        self.link.as_ref().is_some_and(|(_, outbox)| outbox.is_behind())
+    pub(crate) fn is_congested(&self) -> bool {
+        self.signal.as_ref().is_some_and(|(_, signal_sink)| signal_sink.is_congested())
     }
 
     /// Ends its signalling connection once all is said.
-    pub(crate) fn hang_up(&mut self) {
-        self.link = None;
+    pub(crate) fn close_signal(&mut self) {
+        self.signal = None;
     }
 
     pub(crate) fn leave(&mut self, reason: proto::DisconnectReason, action: proto::leave_request::Action) {
@@ -117,40 +117,40 @@ impl Peer {
             action: action.into(),
             regions: None,
         }));
-        self.hang_up();
+        self.close_signal();
     }
 
-    pub(crate) fn transport(&mut self, side: Side) -> Option<&mut Transport> {
-        match side {
-            Side::Publisher => Some(&mut self.publisher),
-            Side::Subscriber => self.subscriber.as_mut(),
+    pub(crate) fn peer_connection(&mut self, target: SignalTarget) -> Option<&mut PeerConnection> {
+        match target {
+            SignalTarget::Publisher => Some(&mut self.publisher),
+            SignalTarget::Subscriber => self.subscriber.as_mut(),
         }
     }
 
     /// The connection that it is sent media on.
-    pub(crate) fn media_sink(&mut self) -> &mut Transport {
+    pub(crate) fn downlink(&mut self) -> &mut PeerConnection {
         self.subscriber.as_mut().unwrap_or(&mut self.publisher)
     }
 
     /// The connection that it is sent messages on: that which is there from the beginning.
-    pub(crate) fn data_sink(&mut self) -> &mut Transport {
+    pub(crate) fn data_downlink(&mut self) -> &mut PeerConnection {
         self.subscriber.as_mut().filter(|_| self.is_subscriber_primary).unwrap_or(&mut self.publisher)
     }
 
-    pub(crate) fn transports(&mut self) -> impl Iterator<Item = (Side, &mut Transport)> {
-        let subscriber = self.subscriber.as_mut().map(|transport| (Side::Subscriber, transport));
-        std::iter::once((Side::Publisher, &mut self.publisher)).chain(subscriber)
+    pub(crate) fn peer_connections(&mut self) -> impl Iterator<Item = (SignalTarget, &mut PeerConnection)> {
+        let subscriber = self.subscriber.as_mut().map(|peer_connection| (SignalTarget::Subscriber, peer_connection));
+        std::iter::once((SignalTarget::Publisher, &mut self.publisher)).chain(subscriber)
     }
 
     /// Which side has to work for the client to count as connected: that which it waits for.
     pub(crate) fn is_connected(&self) -> bool {
-        self.subscriber.as_ref().map_or(self.publisher.is_connected(), Transport::is_connected)
+        self.subscriber.as_ref().map_or(self.publisher.is_connected(), PeerConnection::is_connected)
             || self.publisher.is_connected()
     }
 
-    pub(crate) fn heard(&self) -> Instant {
-        let subscriber = self.subscriber.as_ref().map(Transport::heard);
-        subscriber.into_iter().fold(self.publisher.heard(), Instant::max)
+    pub(crate) fn last_received_at(&self) -> Instant {
+        let subscriber = self.subscriber.as_ref().map(PeerConnection::last_received_at);
+        subscriber.into_iter().fold(self.publisher.last_received_at(), Instant::max)
     }
 
     pub(crate) fn permission(&self) -> &proto::ParticipantPermission {

@@ -10,20 +10,20 @@ use livekit_token::VideoGrants;
 use proto::signal_response::Message;
 use proto::{DisconnectReason, TrackSource};
 
-use crate::session::PeerId;
-use crate::session::participant::{Announced, Peer};
-use crate::session::room::{Context, Farewell, Room};
+use crate::session::SessionId;
+use crate::session::participant::{Announced, Participant};
+use crate::session::room::{Context, Removal, Room};
 use crate::session::worker::SLICE;
 use crate::sfu::down_track::{Subscription, TrackId};
-use crate::sfu::layer_selector::Wanted;
+use crate::sfu::layer_selector::TrackSettings;
 
 /// The most tracks that a participant may have chosen or put aside one by one.
-const MOST_CHOICES: usize = 4096;
+const MAX_SUBSCRIPTION_OVERRIDES: usize = 4096;
 
 /// No track's `sid` is longer.
-const MOST_SID_BYTES: usize = 64;
+const MAX_SID_BYTES: usize = 64;
 /// The most permissions that a publisher may give, of tracks and participants.
-const MOST_PERMISSIONS: usize = 4096;
+const MAX_PERMISSIONS: usize = 4096;
 
 /// What a token calls a source.
 fn name_of(source: TrackSource) -> String {
@@ -32,7 +32,7 @@ fn name_of(source: TrackSource) -> String {
 
 /// What a token's grants allow in a room.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
-pub(crate) fn read(grants: &VideoGrants) -> proto::ParticipantPermission {
+pub(crate) fn from_grants(grants: &VideoGrants) -> proto::ParticipantPermission {
     let source = |name: &String| {
         let known = TrackSource::from_str_name(&name.to_ascii_uppercase());
         known.filter(|known| name_of(*known) == *name).map(i32::from)
@@ -56,7 +56,7 @@ pub(crate) fn read(grants: &VideoGrants) -> proto::ParticipantPermission {
 
 /// The grants that allow so much.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
-pub(crate) fn write(permission: &proto::ParticipantPermission, grants: &mut VideoGrants) {
+pub(crate) fn apply_to(permission: &proto::ParticipantPermission, grants: &mut VideoGrants) {
     let name = |source: &i32| name_of(TrackSource::try_from(*source).unwrap_or_default());
     grants.can_subscribe = Some(permission.can_subscribe);
     grants.can_publish = Some(permission.can_publish);
@@ -76,7 +76,7 @@ pub(crate) fn may_publish(permission: &proto::ParticipantPermission, source: i32
 
 /// Who may subscribe to a publisher's tracks.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Audience {
+pub(crate) struct SubscriptionPermission {
     all_participants: bool,
     /// By `sid`, for permissions without an identity.
     by_sid: HashMap<String, AllowedTracks>,
@@ -89,86 +89,106 @@ struct AllowedTracks {
     sids: HashSet<String>,
 }
 
-impl Audience {
+impl SubscriptionPermission {
     /// All participants may have all tracks.
-    pub(crate) fn everybody() -> Self {
+    pub(crate) fn all() -> Self {
         Self { all_participants: true, by_sid: HashMap::new(), by_identity: HashMap::new() }
     }
 
     /// What a publisher says of it.
     fn new(permission: proto::SubscriptionPermission) -> Self {
-        let mut audience = Self { all_participants: permission.all_participants, ..Self::everybody() };
+        let mut parsed = Self { all_participants: permission.all_participants, ..Self::all() };
         let named = permission.track_permissions.iter().map(|permission| 1 + permission.track_sids.len());
-        if permission.all_participants || named.sum::<usize>() > MOST_PERMISSIONS {
+        if permission.all_participants || named.sum::<usize>() > MAX_PERMISSIONS {
             // Fewer than were meant may have the tracks; more never.
-            return audience;
+            return parsed;
         }
         for permission in permission.track_permissions {
             let allowed = if permission.participant_identity.is_empty() {
-                audience.by_sid.entry(permission.participant_sid)
+                parsed.by_sid.entry(permission.participant_sid)
             } else {
-                audience.by_identity.entry(permission.participant_identity)
+                parsed.by_identity.entry(permission.participant_identity)
             };
             let allowed = allowed.or_default();
             allowed.all |= permission.all_tracks;
             allowed.sids.extend(permission.track_sids);
         }
-        audience
+        parsed
     }
 
     /// Whether that participant may have a track.
-    fn allows(&self, who: &proto::ParticipantInfo, track_sid: &str) -> bool {
+    fn may_subscribe(&self, who: &proto::ParticipantInfo, track_sid: &str) -> bool {
         let named = [self.by_sid.get(&who.sid), self.by_identity.get(&who.identity)];
         let may = |allowed: &AllowedTracks| allowed.all || allowed.sids.contains(track_sid);
         self.all_participants || named.into_iter().flatten().any(may)
     }
 }
 
-impl Peer {
+impl Participant {
     fn wants(&self, track_sid: &str) -> bool {
-        self.choices.get(track_sid).copied().unwrap_or(self.subscribes_to_all)
+        self.subscription_overrides.get(track_sid).copied().unwrap_or(self.auto_subscribe)
     }
 }
 
 impl Room {
     /// Notes what a participant wants, or another wants for it.
-    pub(crate) fn choose(&mut self, id: PeerId, track_sids: impl IntoIterator<Item = String>, wanted: bool) {
-        let track_sids: Vec<String> = track_sids.into_iter().filter(|sid| sid.len() <= MOST_SID_BYTES).collect();
-        if self.peers.get(&id).is_some_and(|peer| peer.choices.len() + track_sids.len() > MOST_CHOICES) {
-            self.forget_choices(id);
+    pub(crate) fn set_subscription(
+        &mut self,
+        id: SessionId,
+        track_sids: impl IntoIterator<Item = String>,
+        wanted: bool,
+    ) {
+        let track_sids: Vec<String> = track_sids.into_iter().filter(|sid| sid.len() <= MAX_SID_BYTES).collect();
+        if self.participants.get(&id).is_some_and(|participant| {
+            participant.subscription_overrides.len() + track_sids.len() > MAX_SUBSCRIPTION_OVERRIDES
+        }) {
+            self.prune_overrides(id);
         }
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(participant) = self.participants.get_mut(&id) else { return };
         for sid in track_sids {
-            if peer.choices.len() < MOST_CHOICES || peer.choices.contains_key(&sid) {
-                peer.choices.insert(sid, wanted);
+            if participant.subscription_overrides.len() < MAX_SUBSCRIPTION_OVERRIDES
+                || participant.subscription_overrides.contains_key(&sid)
+            {
+                participant.subscription_overrides.insert(sid, wanted);
             }
         }
     }
 
     /// Notes how a participant wants tracks: those that it is sent, and those that it may come to be sent.
-    pub(crate) fn change_settings(&mut self, id: PeerId, track_sids: &[String], change: impl Fn(Wanted) -> Wanted) {
-        if self.peers.get(&id).is_some_and(|peer| peer.settings.len() + track_sids.len() > MOST_CHOICES) {
-            self.forget_choices(id);
+    pub(crate) fn update_settings(
+        &mut self,
+        id: SessionId,
+        track_sids: &[String],
+        change: impl Fn(TrackSettings) -> TrackSettings,
+    ) {
+        if self
+            .participants
+            .get(&id)
+            .is_some_and(|participant| participant.track_settings.len() + track_sids.len() > MAX_SUBSCRIPTION_OVERRIDES)
+        {
+            self.prune_overrides(id);
         }
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        for sid in track_sids.iter().filter(|sid| sid.len() <= MOST_SID_BYTES) {
-            if peer.settings.len() < MOST_CHOICES || peer.settings.contains_key(sid) {
-                let wanted = peer.settings.entry(sid.clone()).or_default();
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        for sid in track_sids.iter().filter(|sid| sid.len() <= MAX_SID_BYTES) {
+            if participant.track_settings.len() < MAX_SUBSCRIPTION_OVERRIDES
+                || participant.track_settings.contains_key(sid)
+            {
+                let wanted = participant.track_settings.entry(sid.clone()).or_default();
                 *wanted = change(*wanted);
             }
         }
-        for each in &mut peer.subscriptions {
-            each.wanted = peer.settings.get(&each.track_sid).copied().unwrap_or_default();
+        for each in &mut participant.subscriptions {
+            each.settings = participant.track_settings.get(&each.track_sid).copied().unwrap_or_default();
         }
     }
 
     /// Forgets what a participant has chosen of tracks that are gone.
-    fn forget_choices(&mut self, id: PeerId) {
-        let tracks = self.peers.values().flat_map(|publisher| &publisher.tracks);
+    fn prune_overrides(&mut self, id: SessionId) {
+        let tracks = self.participants.values().flat_map(|publisher| &publisher.tracks);
         let there: HashSet<String> = tracks.map(|track| track.info.sid.clone()).collect();
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.choices.retain(|known, _| there.contains(known));
-            peer.settings.retain(|known, _| there.contains(known));
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.subscription_overrides.retain(|known, _| there.contains(known));
+            participant.track_settings.retain(|known, _| there.contains(known));
         }
     }
 
@@ -179,8 +199,8 @@ impl Room {
     }
 
     /// As [`Room::reconcile_all`]; if a publisher is given, what it publishes.
-    fn reconcile_others(&mut self, context: &mut Context<'_>, publisher: Option<PeerId>) {
-        for id in self.peers.keys().filter(|id| Some(**id) != publisher) {
+    fn reconcile_others(&mut self, context: &mut Context<'_>, publisher: Option<SessionId>) {
+        for id in self.participants.keys().filter(|id| Some(**id) != publisher) {
             self.unreconciled.push(*id, publisher);
         }
         self.reconcile_some(context);
@@ -197,7 +217,7 @@ impl Room {
                 self.negotiate(context, id);
             }));
             if reconciled.is_err() {
-                self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             }
         }
         if !self.unreconciled.is_empty() {
@@ -207,118 +227,130 @@ impl Room {
 
     /// Brings what a participant is sent in line with what is there, wanted and allowed. It learns of it by the next
     /// [`Room::negotiate`].
-    pub(crate) fn reconcile(&mut self, _context: &mut Context<'_>, id: PeerId) {
+    pub(crate) fn reconcile(&mut self, _context: &mut Context<'_>, id: SessionId) {
         self.reconcile_with(id, None);
     }
 
     /// As [`Room::reconcile`]; if a publisher is given, what it publishes.
-    fn reconcile_with(&mut self, id: PeerId, publisher: Option<PeerId>) {
+    fn reconcile_with(&mut self, id: SessionId, publisher: Option<SessionId>) {
         // The publisher has left, and a full reconciliation follows its removal.
-        if publisher.is_some_and(|publisher| !self.peers.contains_key(&publisher)) {
+        if publisher.is_some_and(|publisher| !self.participants.contains_key(&publisher)) {
             return;
         }
-        let Some(peer) = self.peers.get(&id) else { return };
+        let Some(participant) = self.participants.get(&id) else { return };
         #[cfg(test)]
         assert_ne!(self.faulty, Some(id), "meant to be");
-        let may_subscribe = peer.permission().can_subscribe;
-        let concerns = |one: PeerId| one != id && publisher.is_none_or(|publisher| publisher == one);
-        let subscribed: HashSet<TrackId> = peer.subscriptions.iter().map(|each| each.track).collect();
+        let may_subscribe = participant.permission().can_subscribe;
+        let concerns = |one: SessionId| one != id && publisher.is_none_or(|publisher| publisher == one);
+        let subscribed: HashSet<TrackId> = participant.subscriptions.iter().map(|each| each.track).collect();
         let mut due: HashSet<TrackId> = HashSet::new();
         let (mut added, mut denied) = (Vec::new(), Vec::new());
         let publishers = match publisher {
-            Some(publisher) => self.peers.range(publisher..=publisher),
-            None => self.peers.range(..),
+            Some(publisher) => self.participants.range(publisher..=publisher),
+            None => self.participants.range(..),
         };
         for (_, publisher) in publishers.filter(|(one, publisher)| concerns(**one) && !publisher.is_hidden()) {
-            for track in publisher.tracks.iter().filter(|track| track.is_public) {
+            for track in publisher.tracks.iter().filter(|track| track.is_published) {
                 let sid = &track.info.sid;
-                if !may_subscribe || !peer.wants(sid) {
+                if !may_subscribe || !participant.wants(sid) {
                     continue;
                 }
-                if !publisher.audience.allows(&peer.info, sid) {
+                if !publisher.subscription_permission.may_subscribe(&participant.info, sid) {
                     denied.push((publisher.info.sid.clone(), sid.clone()));
                     continue;
                 }
                 due.insert(track.id);
                 if !subscribed.contains(&track.id) {
-                    let wanted = peer.settings.get(sid).copied().unwrap_or_default();
-                    added.push(Subscription::new(peer, publisher, track, wanted));
+                    let wanted = participant.track_settings.get(sid).copied().unwrap_or_default();
+                    added.push(Subscription::new(participant, publisher, track, wanted));
                 }
             }
         }
-        let publisher_sid = publisher.and_then(|publisher| self.peers.get(&publisher)).map(|one| one.info.sid.clone());
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.subscriptions.extend(added);
-        peer.tell_denied(denied, publisher_sid.as_deref());
-        peer.drop_subscriptions(|each| concerns(each.publisher) && !due.contains(&each.track));
+        let publisher_sid =
+            publisher.and_then(|publisher| self.participants.get(&publisher)).map(|one| one.info.sid.clone());
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.subscriptions.extend(added);
+        participant.send_permission_changes(denied, publisher_sid.as_deref());
+        participant.drop_subscriptions(|each| concerns(each.publisher) && !due.contains(&each.track));
     }
 
     /// Takes what a participant says of who may have its tracks.
-    pub(crate) fn set_audience(
+    pub(crate) fn set_subscription_permission(
         &mut self,
         context: &mut Context<'_>,
-        id: PeerId,
+        id: SessionId,
         permission: proto::SubscriptionPermission,
     ) {
-        if self.restrict(id, Audience::new(permission)) {
+        if self.revoke_subscriptions(id, SubscriptionPermission::new(permission)) {
             // In a large room, the clients are told in later turns of the media thread.
             self.reconcile_others(context, Some(id));
         }
     }
 
     /// Stops sending a publisher's tracks to participants outside the audience at once. Returns whether the audience has changed.
-    fn restrict(&mut self, id: PeerId, audience: Audience) -> bool {
-        if self.peers.get(&id).is_none_or(|peer| peer.audience == audience) {
+    fn revoke_subscriptions(&mut self, id: SessionId, permission: SubscriptionPermission) -> bool {
+        if self.participants.get(&id).is_none_or(|participant| participant.subscription_permission == permission) {
             return false;
         }
-        for other in self.peers.values_mut() {
+        for other in self.participants.values_mut() {
             let info = std::mem::take(&mut other.info);
-            other.drop_subscriptions(|each| each.publisher == id && !audience.allows(&info, &each.track_sid));
+            other.drop_subscriptions(|each| each.publisher == id && !permission.may_subscribe(&info, &each.track_sid));
             other.info = info;
         }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.audience = audience;
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.subscription_permission = permission;
         }
         true
     }
 
     /// Gives a participant other permissions, with effect at once.
-    pub(crate) fn permit(&mut self, context: &mut Context<'_>, id: PeerId, permission: proto::ParticipantPermission) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let was_hidden = peer.is_hidden();
-        let forbidden = peer.tracks.iter().filter(|track| !may_publish(&permission, track.info.source));
+    pub(crate) fn set_permission(
+        &mut self,
+        context: &mut Context<'_>,
+        id: SessionId,
+        permission: proto::ParticipantPermission,
+    ) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let was_hidden = participant.is_hidden();
+        let forbidden = participant.tracks.iter().filter(|track| !may_publish(&permission, track.info.source));
         let forbidden: Vec<String> = forbidden.map(|track| track.info.sid.clone()).collect();
-        peer.info.permission = Some(permission);
-        let is_hidden = peer.is_hidden();
+        participant.info.permission = Some(permission);
+        let is_hidden = participant.is_hidden();
         self.reconcile(context, id);
         self.unpublish(context, id, &forbidden, true);
         if is_hidden && !was_hidden {
-            self.vanish(id);
+            self.broadcast_as_left(id);
         }
-        self.announce(context, id, true);
+        self.broadcast_participant(context, id, true);
         self.reconcile_all(context);
     }
 
     /// The others see it go, while it stays.
-    pub(crate) fn vanish(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get(&id).filter(|peer| peer.announced > Announced::No) else { return };
-        let mut info =
-            proto::ParticipantInfo { tracks: Vec::new(), version: peer.info.version + 1, ..peer.info.clone() };
+    pub(crate) fn broadcast_as_left(&mut self, id: SessionId) {
+        let Some(participant) = self.participants.get(&id).filter(|participant| participant.announced > Announced::No)
+        else {
+            return;
+        };
+        let mut info = proto::ParticipantInfo {
+            tracks: Vec::new(),
+            version: participant.info.version + 1,
+            ..participant.info.clone()
+        };
         info.set_state(proto::participant_info::State::Disconnected);
-        self.tell_others(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
+        self.broadcast_except(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
     }
 }
 
 /// Queue of participants whose subscriptions have to be reconciled. Each is in it at most once.
 #[derive(Debug, Default)]
-pub(crate) struct Unreconciled {
-    queue: VecDeque<PeerId>,
+pub(crate) struct ReconcileQueue {
+    queue: VecDeque<SessionId>,
     /// The publisher whose tracks are concerned; `None`: those of all publishers.
-    publishers: HashMap<PeerId, Option<PeerId>>,
+    publishers: HashMap<SessionId, Option<SessionId>>,
 }
 
-impl Unreconciled {
-    fn push(&mut self, id: PeerId, publisher: Option<PeerId>) {
+impl ReconcileQueue {
+    fn push(&mut self, id: SessionId, publisher: Option<SessionId>) {
         match self.publishers.entry(id) {
             Entry::Vacant(new) => {
                 new.insert(publisher);
@@ -329,7 +361,7 @@ impl Unreconciled {
         }
     }
 
-    fn pop(&mut self) -> Option<(PeerId, Option<PeerId>)> {
+    fn pop(&mut self) -> Option<(SessionId, Option<SessionId>)> {
         let id = self.queue.pop_front()?;
         Some((id, self.publishers.remove(&id).flatten()))
     }
@@ -339,10 +371,10 @@ impl Unreconciled {
     }
 }
 
-impl Peer {
+impl Participant {
     /// Tells the participant which tracks it wants and may not have, and which of those it may by now; if a publisher is given, of
     /// that one's.
-    fn tell_denied(&mut self, denied: Vec<(String, String)>, publisher_sid: Option<&str>) {
+    fn send_permission_changes(&mut self, denied: Vec<(String, String)>, publisher_sid: Option<&str>) {
         let is_other = |(publisher, _): &(String, String)| publisher_sid.is_some_and(|sid| sid != publisher);
         let (mut kept, before): (Vec<_>, Vec<_>) = std::mem::take(&mut self.denied).into_iter().partition(is_other);
         let known: HashSet<&str> = before.iter().map(|(_, track)| track.as_str()).collect();
@@ -387,8 +419,8 @@ mod tests {
         }
     }
 
-    fn audience(track_permissions: Vec<proto::TrackPermission>) -> Audience {
-        Audience::new(proto::SubscriptionPermission { all_participants: false, track_permissions })
+    fn permission(track_permissions: Vec<proto::TrackPermission>) -> SubscriptionPermission {
+        SubscriptionPermission::new(proto::SubscriptionPermission { all_participants: false, track_permissions })
     }
 
     #[test]
@@ -399,21 +431,24 @@ mod tests {
             allowed("", "PA_b", &[]),
             allowed("", "", &[]),
         ];
-        let audience = audience(permissions);
-        assert!(audience.allows(&named("ann", "PA_a"), "TR_1") && audience.allows(&named("ann", "PA_a"), "TR_2"));
-        assert!(!audience.allows(&named("ann", "PA_a"), "TR_3"));
-        assert!(audience.allows(&named("ben", "PA_b"), "TR_3"));
-        assert!(!audience.allows(&named("cid", "PA_c"), "TR_1"));
-        assert!(!audience.allows(&named("PA_b", "PA_c"), "TR_1"), "an identity is no sid");
-        assert!(Audience::everybody().allows(&named("cid", "PA_c"), "TR_1"));
+        let permission = permission(permissions);
+        assert!(
+            permission.may_subscribe(&named("ann", "PA_a"), "TR_1")
+                && permission.may_subscribe(&named("ann", "PA_a"), "TR_2")
+        );
+        assert!(!permission.may_subscribe(&named("ann", "PA_a"), "TR_3"));
+        assert!(permission.may_subscribe(&named("ben", "PA_b"), "TR_3"));
+        assert!(!permission.may_subscribe(&named("cid", "PA_c"), "TR_1"));
+        assert!(!permission.may_subscribe(&named("PA_b", "PA_c"), "TR_1"), "an identity is no sid");
+        assert!(SubscriptionPermission::all().may_subscribe(&named("cid", "PA_c"), "TR_1"));
     }
 
     #[test]
     fn too_many_permissions_permit_nobody() {
-        let most = (0..MOST_PERMISSIONS).map(|number| allowed(&number.to_string(), "", &[])).collect::<Vec<_>>();
-        assert!(audience(most.clone()).allows(&named("7", "PA_7"), "TR_1"));
+        let most = (0..MAX_PERMISSIONS).map(|number| allowed(&number.to_string(), "", &[])).collect::<Vec<_>>();
+        assert!(permission(most.clone()).may_subscribe(&named("7", "PA_7"), "TR_1"));
         let more = most.into_iter().chain([allowed("more", "", &[])]).collect();
-        assert!(!audience(more).allows(&named("7", "PA_7"), "TR_1"));
+        assert!(!permission(more).may_subscribe(&named("7", "PA_7"), "TR_1"));
     }
 
     #[tokio::test]
@@ -427,12 +462,12 @@ mod tests {
             |told: &Message| matches!(told, Message::SubscriptionPermissionUpdate(update) if !update.allowed);
         cas.until("is denied a track", |state| state.heard.iter().any(is_denial).then_some(())).await;
         let work = |worker: &mut super::super::Worker, reply: tokio::sync::oneshot::Sender<_>| {
-            let denied = worker.among(ROOM, "ben", |room, context, ben| {
+            let denied = worker.with_identity(ROOM, "ben", |room, context, ben| {
                 let cas = room.by_identity("cas").unwrap();
                 room.unreconciled.push(cas, Some(ben));
-                room.detach(context, ben, Farewell::silent(DisconnectReason::ClientInitiated));
+                room.detach(context, ben, Removal::without_leave(DisconnectReason::ClientInitiated));
                 room.reconcile_some(context);
-                Ok(room.peers[&cas].denied.len())
+                Ok(room.participants[&cas].denied.len())
             });
             let _ = reply.send(denied);
         };
@@ -447,9 +482,9 @@ mod tests {
         let sid = ann.publish(MediaKind::Audio).await;
         tokio::join!(ben.sees(std::slice::from_ref(&sid)), cas.sees(std::slice::from_ref(&sid)));
         let work = |worker: &mut super::super::Worker, reply: tokio::sync::oneshot::Sender<_>| {
-            let sent = worker.among(ROOM, "ann", |room, _, ann| {
-                room.restrict(ann, audience(vec![allowed("ben", "", &[])]));
-                let sent = |identity| room.peers[&room.by_identity(identity).unwrap()].subscriptions.len();
+            let sent = worker.with_identity(ROOM, "ann", |room, _, ann| {
+                room.revoke_subscriptions(ann, permission(vec![allowed("ben", "", &[])]));
+                let sent = |identity| room.participants[&room.by_identity(identity).unwrap()].subscriptions.len();
                 Ok((sent("ben"), sent("cas")))
             });
             let _ = reply.send(sent);
@@ -460,13 +495,13 @@ mod tests {
     #[test]
     fn the_cost_of_a_permission_is_that_of_its_length() {
         let names: Vec<_> =
-            (0..MOST_PERMISSIONS / 2).map(|number| allowed(&format!("name {number}"), "", &["TR"])).collect();
+            (0..MAX_PERMISSIONS / 2).map(|number| allowed(&format!("name {number}"), "", &["TR"])).collect();
         let others: Vec<_> = (0..120).map(|number| named(&format!("other {number}"), "PA_other")).collect();
         let cost = || {
             let started = Instant::now();
-            let audience = audience(names.clone());
+            let permission = permission(names.clone());
             for other in &others {
-                assert!((0..64).all(|track| !audience.allows(other, &format!("TR_{track}"))));
+                assert!((0..64).all(|track| !permission.may_subscribe(other, &format!("TR_{track}"))));
             }
             started.elapsed()
         };

@@ -8,27 +8,27 @@ use proto::signal_response::Message;
 use proto::{TrackSource, TrackType};
 use str0m::media::{MediaKind, Mid, Rid};
 
-use crate::net::sdp::{Pending, Role, Section};
+use crate::net::sdp::{MediaSection, PendingTrack, SectionRole};
 use crate::registry::rooms::new_id;
-use crate::session::participant::Peer;
+use crate::session::participant::Participant;
 use crate::session::permissions::may_publish;
 use crate::session::room::{Context, Room};
-use crate::session::{PeerId, client_configuration};
-use crate::sfu::down_track::{Layered, TrackId};
+use crate::session::{SessionId, client_configuration};
+use crate::sfu::down_track::{TrackId, UpTrack};
 
 /// The most tracks that a participant may publish at once.
-const MOST_TRACKS: usize = 64;
+const MAX_TRACKS: usize = 64;
 /// Maximum number of tracks of one participant that are requested and not sent yet, as livekit-server has it. Past it, those are
 /// removed that were requested [`PUBLISH_TIMEOUT`] ago; if there are none, the request is rejected.
 const MAX_PENDING_TRACKS: usize = 20;
 /// Time for a client to send a track that it has requested, as far as others wait for its place.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of a track's names.
-const MOST_NAME_BYTES: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
 /// Maximum bytes of a request that are repeated in the response; a longer one is named by its id alone.
 const MAX_ECHO_BYTES: usize = 4096;
 /// The most layers, codecs or features of a track.
-const MOST_ITEMS: usize = 32;
+const MAX_ITEMS: usize = 32;
 
 /// What clients may publish in: what str0m can negotiate. Video comes first, the most common codec in front, because clients take
 /// their backup codec from the front and Flutter's 2.4.2 expects no audio there.
@@ -52,10 +52,10 @@ pub(crate) struct Track {
     pub(crate) mid: Option<Mid>,
     requested_at: Instant,
     /// Whether the others see it.
-    pub(crate) is_public: bool,
+    pub(crate) is_published: bool,
     /// Whether its publisher was told that somebody receives it.
-    pub(crate) was_subscribed: bool,
-    pub(crate) layers: Layered,
+    pub(crate) subscribed_notified: bool,
+    pub(crate) up_track: UpTrack,
 }
 
 impl Track {
@@ -105,7 +105,7 @@ impl Track {
             backup_codec_policy: request.backup_codec_policy,
             ..proto::TrackInfo::default()
         };
-        let layers = Layered::new(&layers, &[]);
+        let up_track = UpTrack::new(&layers, &[]);
         Self {
             id,
             info,
@@ -114,21 +114,21 @@ impl Track {
             kind,
             mid: None,
             requested_at,
-            is_public: false,
-            was_subscribed: false,
-            layers,
+            is_published: false,
+            subscribed_notified: false,
+            up_track,
         }
     }
 
-    pub(crate) fn pending(&self) -> Pending<'_> {
-        Pending { cid: &self.cid, kind: self.kind }
+    pub(crate) fn pending(&self) -> PendingTrack<'_> {
+        PendingTrack { cid: &self.cid, kind: self.kind }
     }
 
     /// It arrives by that section, in those layers, on a connection that may have redundant audio.
     #[expect(deprecated, reason = "clients read and write the older fields, too")]
-    pub(crate) fn place(&mut self, mid: Mid, rids: &[Rid], has_redundant_audio: bool) {
+    pub(crate) fn bind_mid(&mut self, mid: Mid, rids: &[Rid], has_redundant_audio: bool) {
         self.mid = Some(mid);
-        self.layers = Layered::new(&self.info.layers, rids);
+        self.up_track = UpTrack::new(&self.info.layers, rids);
         self.info.mid = mid.to_string();
         self.info.codecs.iter_mut().for_each(|codec| codec.mid = mid.to_string());
         if self.kind == MediaKind::Audio {
@@ -140,18 +140,18 @@ impl Track {
     }
 
     /// Whether the client sends it no more.
-    pub(crate) fn is_over(&self, sections: &[Section]) -> bool {
+    pub(crate) fn is_unpublished(&self, sections: &[MediaSection]) -> bool {
         self.mid.is_some_and(|mid| !sections.iter().any(|section| section.mid == mid && section.sends()))
     }
 
     #[expect(deprecated, reason = "the newer list of features does not tell what a client has asked for")]
-    pub(crate) fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> SectionRole {
         let (dtx, stereo) = (!self.info.disable_dtx, self.info.stereo);
         let codec = match self.kind {
             MediaKind::Audio => Some(if self.info.disable_red { "opus" } else { "red" }.to_owned()),
             MediaKind::Video => self.codec.clone(),
         };
-        Role::Receives { codec, dtx, stereo }
+        SectionRole::Receives { codec, dtx, stereo }
     }
 }
 
@@ -187,7 +187,7 @@ fn is_too_large(request: &proto::AddTrackRequest) -> bool {
         + request.layers.len()
         + request.audio_features.len()
         + request.packet_trailer_features.len();
-    names > MOST_NAME_BYTES || items > MOST_ITEMS
+    names > MAX_NAME_BYTES || items > MAX_ITEMS
 }
 
 /// What belongs together is played together.
@@ -225,19 +225,19 @@ fn make_room(tracks: &mut Vec<Track>, now: Instant) -> Option<Vec<String>> {
 
 impl Room {
     /// Takes note of a track that a client is about to publish.
-    pub(crate) fn add_track(&mut self, context: &mut Context<'_>, id: PeerId, mut request: proto::AddTrackRequest) {
+    pub(crate) fn add_track(&mut self, context: &mut Context<'_>, id: SessionId, mut request: proto::AddTrackRequest) {
         keep_known(&mut request);
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if !may_publish(peer.permission(), request.source) {
-            peer.respond(0, Reason::NotAllowed, "", Request::AddTrack(request));
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if !may_publish(participant.permission(), request.source) {
+            participant.respond(0, Reason::NotAllowed, "", Request::AddTrack(request));
             return;
         }
         if !matches!(TrackType::try_from(request.r#type), Ok(TrackType::Audio | TrackType::Video)) {
-            peer.respond(0, Reason::UnsupportedType, "", Request::AddTrack(request));
+            participant.respond(0, Reason::UnsupportedType, "", Request::AddTrack(request));
             return;
         }
-        if peer.tracks.len() >= MOST_TRACKS || is_too_large(&request) {
-            peer.respond(
+        if participant.tracks.len() >= MAX_TRACKS || is_too_large(&request) {
+            participant.respond(
                 0,
                 Reason::LimitExceeded,
                 "too many tracks, or one of too long a name or list",
@@ -245,80 +245,82 @@ impl Room {
             );
             return;
         }
-        if !request.sid.is_empty() && peer.track(&request.sid).is_none() {
-            peer.respond(0, Reason::NotFound, "", Request::AddTrack(request));
+        if !request.sid.is_empty() && participant.track(&request.sid).is_none() {
+            participant.respond(0, Reason::NotFound, "", Request::AddTrack(request));
             return;
         }
         let cid = request.cid.clone();
         // A second codec of a track is published only where the server asks for it; and nobody publishes one track twice.
-        let known =
-            peer.tracks.iter().find(|track| track.info.sid == request.sid || (track.cid == cid && track.mid.is_none()));
+        let known = participant
+            .tracks
+            .iter()
+            .find(|track| track.info.sid == request.sid || (track.cid == cid && track.mid.is_none()));
         let info = if let Some(known) = known {
             known.info.clone()
         } else {
             let now = context.io.now;
-            let Some(removed) = make_room(&mut peer.tracks, now) else {
-                peer.respond(0, Reason::LimitExceeded, "too many pending tracks", Request::AddTrack(request));
+            let Some(removed) = make_room(&mut participant.tracks, now) else {
+                participant.respond(0, Reason::LimitExceeded, "too many pending tracks", Request::AddTrack(request));
                 return;
             };
             for track_sid in removed {
-                peer.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
+                participant.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
             }
-            let track = Track::new(request, context.shared.media.next_id(), peer.configuration.as_ref(), now);
+            let track = Track::new(request, context.shared.media.next_id(), participant.configuration.as_ref(), now);
             let info = track.info.clone();
-            peer.tracks.push(track);
+            participant.tracks.push(track);
             info
         };
-        peer.send(Message::TrackPublished(proto::TrackPublishedResponse { cid, track: Some(info) }));
+        participant.send(Message::TrackPublished(proto::TrackPublishedResponse { cid, track: Some(info) }));
     }
 
     /// Shows the others the tracks that the client sends by now.
-    pub(crate) fn publish(&mut self, context: &mut Context<'_>, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+    pub(crate) fn publish(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
         let mut is_new = false;
-        for track in peer.tracks.iter_mut().filter(|track| track.mid.is_some() && !track.is_public) {
-            track.is_public = true;
+        for track in participant.tracks.iter_mut().filter(|track| track.mid.is_some() && !track.is_published) {
+            track.is_published = true;
             is_new = true;
         }
         if is_new {
-            self.announce(context, id, false);
+            self.broadcast_participant(context, id, false);
             self.reconcile_all(context);
         }
     }
 
     /// Takes tracks away, which the client is told if it does not know.
-    pub(crate) fn unpublish(&mut self, context: &mut Context<'_>, id: PeerId, sids: &[String], is_news: bool) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+    pub(crate) fn unpublish(&mut self, context: &mut Context<'_>, id: SessionId, sids: &[String], notify_client: bool) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
         if sids.is_empty() {
             return;
         }
-        for track in peer.tracks.extract_if(.., |track| sids.contains(&track.info.sid)) {
-            self.speakers.forget_source((id, track.id));
+        for track in participant.tracks.extract_if(.., |track| sids.contains(&track.info.sid)) {
+            self.speakers.remove_source((id, track.id));
         }
-        if is_news {
+        if notify_client {
             for track_sid in sids.iter().cloned() {
-                peer.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
+                participant.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
             }
         }
-        self.announce(context, id, false);
+        self.broadcast_participant(context, id, false);
         self.reconcile_all(context);
     }
 
     /// Mutes or unmutes a track.
-    pub(crate) fn mute(&mut self, context: &mut Context<'_>, id: PeerId, sid: &str, is_muted: bool) {
-        let Some(track) = self.peers.get_mut(&id).and_then(|peer| peer.track(sid)) else { return };
+    pub(crate) fn mute(&mut self, context: &mut Context<'_>, id: SessionId, sid: &str, is_muted: bool) {
+        let Some(track) = self.participants.get_mut(&id).and_then(|participant| participant.track(sid)) else { return };
         if track.info.muted != is_muted {
             track.info.muted = is_muted;
             let track = track.id;
-            self.announce(context, id, false);
+            self.broadcast_participant(context, id, false);
             if !is_muted {
-                self.begin_again(context, id, track);
+                self.resync_after_unmute(context, id, track);
             }
         }
     }
 }
 
-impl Peer {
+impl Participant {
     /// Tells the client what has come of that which it asked for.
     pub(crate) fn respond(&mut self, request_id: u32, reason: Reason, message: &str, request: Request) {
         self.send(Message::RequestResponse(proto::RequestResponse {

@@ -9,7 +9,7 @@ use proto::signal_response::Message;
 use str0m::stats::PeerStats;
 
 use crate::session::room::{Context, Room};
-use crate::session::{PeerId, Side};
+use crate::session::{SessionId, SignalTarget};
 
 /// What is said of a connection that loses so much of what is sent, or takes so long for a round trip.
 const GOOD: (f32, Duration) = (0.02, Duration::from_millis(300));
@@ -23,46 +23,46 @@ const LOST_PROTOCOL: i32 = 11;
 /// What is known of a participant's connections.
 #[derive(Default)]
 pub(crate) struct Quality {
-    publisher: Measured,
-    subscriber: Measured,
+    publisher: LinkStats,
+    subscriber: LinkStats,
     /// What was said of it last.
-    told: Option<ConnectionQuality>,
+    last_sent: Option<ConnectionQuality>,
     /// Whose connections its client has been told of.
-    told_of: BTreeSet<PeerId>,
+    reported: BTreeSet<SessionId>,
 }
 
 #[derive(Default, Clone, Copy)]
-struct Measured {
+struct LinkStats {
     /// The larger loss of both ways, from 0 to 1.
     loss: f32,
     round_trip: Duration,
 }
 
 impl Quality {
-    pub(crate) fn note(&mut self, side: Side, stats: &PeerStats) {
+    pub(crate) fn on_stats(&mut self, target: SignalTarget, stats: &PeerStats) {
         let losses = [stats.egress_loss_fraction, stats.ingress_loss_fraction].into_iter().flatten();
         let loss = losses.fold(0.0, f32::max);
         let round_trip = stats.rtt.unwrap_or_default();
-        let measured = Measured { loss, round_trip };
-        match side {
-            Side::Publisher => self.publisher = measured,
-            Side::Subscriber => self.subscriber = measured,
+        let measured = LinkStats { loss, round_trip };
+        match target {
+            SignalTarget::Publisher => self.publisher = measured,
+            SignalTarget::Subscriber => self.subscriber = measured,
         }
     }
 
     /// What was said may be lost, and is said again.
-    pub(crate) fn forget_told(&mut self) {
-        self.told_of.clear();
+    pub(crate) fn reset_reported(&mut self) {
+        self.reported.clear();
     }
 
     /// The quality of a participant that nothing has come from for that time.
-    fn judge(&self, silence: Duration, protocol: i32) -> ConnectionQuality {
+    fn evaluate(&self, silence: Duration, protocol: i32) -> ConnectionQuality {
         if silence >= LOST_TIMEOUT {
             return if protocol < LOST_PROTOCOL { ConnectionQuality::Poor } else { ConnectionQuality::Lost };
         }
         let loss = self.publisher.loss.max(self.subscriber.loss);
         let round_trip = self.publisher.round_trip.max(self.subscriber.round_trip);
-        let is_within = |(most, longest): (f32, Duration)| loss <= most && round_trip <= longest;
+        let is_within = |(max_loss, max_rtt): (f32, Duration)| loss <= max_loss && round_trip <= max_rtt;
         if is_within(GOOD) {
             ConnectionQuality::Excellent
         } else if is_within(POOR) {
@@ -85,70 +85,76 @@ fn score(quality: ConnectionQuality) -> f32 {
 
 impl Room {
     /// What has to be said now and then.
-    pub(crate) fn look_around(&mut self, context: &mut Context<'_>) {
-        self.announce_counts(context.shared);
-        self.tell_quality(context.io.now);
-        self.tell_speakers(context.io.now);
+    pub(crate) fn tick_room(&mut self, context: &mut Context<'_>) {
+        self.flush_room_update(context.shared);
+        self.send_quality_updates(context.io.now);
+        self.send_speaker_updates(context.io.now);
     }
 
     /// Tells the participant itself and those that it is sent to how its connection is, and what changes.
-    fn tell_quality(&mut self, now: Instant) {
-        let mut changed: Vec<PeerId> = Vec::new();
-        for peer in self.peers.values_mut().filter(|peer| peer.is_active()) {
-            let quality = peer.quality.judge(now.saturating_duration_since(peer.heard()), peer.protocol);
-            if peer.quality.told.replace(quality) != Some(quality) {
-                changed.push(peer.id);
+    fn send_quality_updates(&mut self, now: Instant) {
+        let mut changed: Vec<SessionId> = Vec::new();
+        for participant in self.participants.values_mut().filter(|participant| participant.is_active()) {
+            let quality = participant
+                .quality
+                .evaluate(now.saturating_duration_since(participant.last_received_at()), participant.protocol);
+            if participant.quality.last_sent.replace(quality) != Some(quality) {
+                changed.push(participant.id);
             }
         }
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        let ids: Vec<SessionId> = self.participants.keys().copied().collect();
         for id in ids {
-            let Some(peer) = self.peers.get(&id) else { continue };
-            let own_and_others = peer.subscriptions.iter().map(|each| each.publisher).chain([id]);
-            let is_known = |id: &PeerId| self.peers.get(id).is_some_and(|peer| peer.quality.told.is_some());
-            let concerning: BTreeSet<PeerId> = own_and_others.filter(is_known).collect();
-            let is_news = |id: &&PeerId| changed.contains(id) || !peer.quality.told_of.contains(id);
-            let news = concerning.iter().filter(is_news).filter_map(|id| self.peers.get(id)?.quality_info());
-            let updates: Vec<_> = news.collect();
-            let Some(peer) = self.peers.get_mut(&id) else { continue };
-            peer.quality.told_of = concerning;
+            let Some(participant) = self.participants.get(&id) else { continue };
+            let own_and_others = participant.subscriptions.iter().map(|each| each.publisher).chain([id]);
+            let is_known = |id: &SessionId| {
+                self.participants.get(id).is_some_and(|participant| participant.quality.last_sent.is_some())
+            };
+            let concerning: BTreeSet<SessionId> = own_and_others.filter(is_known).collect();
+            let is_due = |id: &&SessionId| changed.contains(id) || !participant.quality.reported.contains(id);
+            let due = concerning.iter().filter(is_due).filter_map(|id| self.participants.get(id)?.quality_info());
+            let updates: Vec<_> = due.collect();
+            let Some(participant) = self.participants.get_mut(&id) else { continue };
+            participant.quality.reported = concerning;
             if !updates.is_empty() {
-                peer.send(Message::ConnectionQuality(proto::ConnectionQualityUpdate { updates }));
+                participant.send(Message::ConnectionQuality(proto::ConnectionQualityUpdate { updates }));
             }
         }
     }
 
     /// Tells changes to the speakers themselves and to those whom they are sent to.
-    fn tell_speakers(&mut self, now: Instant) {
-        let peers = &self.peers;
+    fn send_speaker_updates(&mut self, now: Instant) {
+        let participants = &self.participants;
         let speakers: Vec<_> = self
             .speakers
             .changes(now)
             .into_iter()
             .filter_map(|(id, level)| {
-                let peer = peers.get(&id).filter(|peer| !peer.is_hidden())?;
-                Some((id, proto::SpeakerInfo { sid: peer.info.sid.clone(), level, active: level > 0.0 }))
+                let participant = participants.get(&id).filter(|participant| !participant.is_hidden())?;
+                Some((id, proto::SpeakerInfo { sid: participant.info.sid.clone(), level, active: level > 0.0 }))
             })
             .collect();
-        self.tell_of_speakers(&speakers);
+        self.broadcast_speakers(&speakers);
     }
 
     /// Tells of speakers those who hear them.
-    pub(crate) fn tell_of_speakers(&mut self, speakers: &[(PeerId, proto::SpeakerInfo)]) {
-        for peer in self.peers.values_mut() {
+    pub(crate) fn broadcast_speakers(&mut self, speakers: &[(SessionId, proto::SpeakerInfo)]) {
+        for participant in self.participants.values_mut() {
             // Silence is no secret: whoever is not sent a speaker any more must not see it speak for ever.
-            let concerns = |id: PeerId| id == peer.id || peer.subscriptions.iter().any(|each| each.publisher == id);
-            let told = speakers.iter().filter(|(id, speaker)| !speaker.active || concerns(*id));
-            let speakers: Vec<_> = told.map(|(_, speaker)| speaker.clone()).collect();
+            let concerns = |id: SessionId| {
+                id == participant.id || participant.subscriptions.iter().any(|each| each.publisher == id)
+            };
+            let last_sent = speakers.iter().filter(|(id, speaker)| !speaker.active || concerns(*id));
+            let speakers: Vec<_> = last_sent.map(|(_, speaker)| speaker.clone()).collect();
             if !speakers.is_empty() {
-                peer.send(Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
+                participant.send(Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
             }
         }
     }
 }
 
-impl crate::session::participant::Peer {
+impl crate::session::participant::Participant {
     fn quality_info(&self) -> Option<proto::ConnectionQualityInfo> {
-        let quality = self.quality.told?;
+        let quality = self.quality.last_sent?;
         let participant_sid = self.info.sid.clone();
         Some(proto::ConnectionQualityInfo { participant_sid, quality: quality.into(), score: score(quality) })
     }
@@ -163,16 +169,16 @@ mod tests {
     #[test]
     fn a_connection_is_lost_while_nothing_arrives() {
         let quality = Quality::default();
-        assert_eq!(quality.judge(LOST_TIMEOUT.saturating_sub(SECOND), LOST_PROTOCOL), ConnectionQuality::Excellent);
-        assert_eq!(quality.judge(LOST_TIMEOUT, LOST_PROTOCOL), ConnectionQuality::Lost);
-        assert_eq!(quality.judge(LOST_TIMEOUT, LOST_PROTOCOL - 1), ConnectionQuality::Poor);
+        assert_eq!(quality.evaluate(LOST_TIMEOUT.saturating_sub(SECOND), LOST_PROTOCOL), ConnectionQuality::Excellent);
+        assert_eq!(quality.evaluate(LOST_TIMEOUT, LOST_PROTOCOL), ConnectionQuality::Lost);
+        assert_eq!(quality.evaluate(LOST_TIMEOUT, LOST_PROTOCOL - 1), ConnectionQuality::Poor);
     }
 
     #[test]
     fn loss_and_round_trip_of_the_worse_connection_count() {
         let judged = |loss, round_trip| {
-            let subscriber = Measured { loss, round_trip };
-            Quality { subscriber, ..Quality::default() }.judge(Duration::ZERO, LOST_PROTOCOL)
+            let subscriber = LinkStats { loss, round_trip };
+            Quality { subscriber, ..Quality::default() }.evaluate(Duration::ZERO, LOST_PROTOCOL)
         };
         assert_eq!(judged(0.01, SECOND / 10), ConnectionQuality::Excellent);
         assert_eq!(judged(0.05, SECOND / 10), ConnectionQuality::Good);

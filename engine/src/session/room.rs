@@ -13,14 +13,14 @@ use proto::signal_response::Message;
 use crate::clock::Now;
 use crate::engine::Shared;
 use crate::net::peer_connection::Io;
-use crate::session::PeerId;
-use crate::session::participant::{Announced, Peer};
-use crate::session::permissions::Unreconciled;
-use crate::session::signal_channel::Signal;
-use crate::sfu::active_speakers::Speakers;
+use crate::session::SessionId;
+use crate::session::participant::{Announced, Participant};
+use crate::session::permissions::ReconcileQueue;
+use crate::session::signal_channel::SignalMessage;
+use crate::sfu::active_speakers::ActiveSpeakers;
 
 /// So many of those who have left are remembered for those who resume, each by its identity and its `sid`.
-const MOST_DEPARTED: usize = 128;
+const MAX_DISCONNECTED: usize = 128;
 
 /// Time after which a participant is announced to the others though it has neither tracks nor connected media, as livekit-server's
 /// batches of updates have it. One that leaves before is never seen: React's `StrictMode` joins, leaves and joins again.
@@ -32,7 +32,7 @@ pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) now: Now,
     /// Those who have gone for good in this step.
-    pub(crate) gone: &'a mut Vec<PeerId>,
+    pub(crate) removed: &'a mut Vec<SessionId>,
     /// `sid`s of rooms with participants that this step has not reconciled yet.
     pub(crate) unreconciled: &'a mut Vec<String>,
 }
@@ -41,44 +41,44 @@ pub(crate) struct Room {
     pub(crate) name: String,
     pub(crate) sid: String,
     /// In the order in which they came.
-    pub(crate) peers: BTreeMap<PeerId, Peer>,
-    pub(crate) speakers: Speakers<PeerId>,
+    pub(crate) participants: BTreeMap<SessionId, Participant>,
+    pub(crate) speakers: ActiveSpeakers<SessionId>,
     /// The identities of those who have asked to be connected over TCP from now on.
-    pub(crate) over_tcp: HashSet<String>,
+    pub(crate) tcp_only: HashSet<String>,
     /// The last who left for all to see, and when.
-    departed: VecDeque<(Instant, proto::ParticipantInfo)>,
+    disconnected: VecDeque<(Instant, proto::ParticipantInfo)>,
     /// Whose reconciliation panics, in tests.
     #[cfg(test)]
-    pub(crate) faulty: Option<PeerId>,
+    pub(crate) faulty: Option<SessionId>,
     /// Whether somebody has begun or ceased to publish since all were told how many do.
-    is_counted_anew: bool,
-    pub(crate) unreconciled: Unreconciled,
+    publisher_count_changed: bool,
+    pub(crate) unreconciled: ReconcileQueue,
 }
 
 /// How a participant goes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Farewell {
+pub(crate) struct Removal {
     pub(crate) reason: DisconnectReason,
     /// What the participant is told to do; `None`: it is told nothing.
     pub(crate) action: Option<Action>,
     /// Whether the others see it go. They do not if it is back already.
-    pub(crate) is_seen: bool,
+    pub(crate) notify_others: bool,
 }
 
-impl Farewell {
+impl Removal {
     /// It goes for good, and is told why.
-    pub(crate) fn for_good(reason: DisconnectReason) -> Self {
-        Self { reason, action: Some(Action::Disconnect), is_seen: true }
+    pub(crate) fn disconnect(reason: DisconnectReason) -> Self {
+        Self { reason, action: Some(Action::Disconnect), notify_others: true }
     }
 
     /// It has to come back as a new one.
-    pub(crate) fn to_rejoin(reason: DisconnectReason) -> Self {
-        Self { reason, action: Some(Action::Reconnect), is_seen: true }
+    pub(crate) fn full_reconnect(reason: DisconnectReason) -> Self {
+        Self { reason, action: Some(Action::Reconnect), notify_others: true }
     }
 
     /// It is gone, or is to believe that the server is.
-    pub(crate) fn silent(reason: DisconnectReason) -> Self {
-        Self { reason, action: None, is_seen: true }
+    pub(crate) fn without_leave(reason: DisconnectReason) -> Self {
+        Self { reason, action: None, notify_others: true }
     }
 }
 
@@ -87,163 +87,179 @@ impl Room {
         Self {
             name,
             sid,
-            peers: BTreeMap::new(),
-            speakers: Speakers::default(),
-            over_tcp: HashSet::new(),
-            departed: VecDeque::new(),
+            participants: BTreeMap::new(),
+            speakers: ActiveSpeakers::default(),
+            tcp_only: HashSet::new(),
+            disconnected: VecDeque::new(),
             #[cfg(test)]
             faulty: None,
-            is_counted_anew: false,
-            unreconciled: Unreconciled::default(),
+            publisher_count_changed: false,
+            unreconciled: ReconcileQueue::default(),
         }
     }
 
-    pub(crate) fn by_identity(&self, identity: &str) -> Option<PeerId> {
-        self.peers.values().find(|peer| peer.info.identity == identity).map(|peer| peer.id)
+    pub(crate) fn by_identity(&self, identity: &str) -> Option<SessionId> {
+        self.participants
+            .values()
+            .find(|participant| participant.info.identity == identity)
+            .map(|participant| participant.id)
     }
 
     /// Tells all but that one.
-    pub(crate) fn tell_others(&mut self, than: PeerId, message: Message) {
-        let signal = Signal::new(message);
-        for peer in self.peers.values_mut().filter(|peer| peer.id != than) {
-            peer.send_shared(&signal);
+    pub(crate) fn broadcast_except(&mut self, than: SessionId, message: Message) {
+        let signal = SignalMessage::new(message);
+        for participant in self.participants.values_mut().filter(|participant| participant.id != than) {
+            participant.send_shared(&signal);
         }
     }
 
     /// Publishes a participant's state as it is now: to the server API, to the others unless it is hidden, and to itself
     /// where it waits for that.
-    pub(crate) fn announce(&mut self, context: &mut Context<'_>, id: PeerId, to_itself: bool) {
+    pub(crate) fn broadcast_participant(&mut self, context: &mut Context<'_>, id: SessionId, to_itself: bool) {
         self.update_info(context, id);
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.announced = Announced::Broadcast;
-        let signal = update(vec![peer.info.clone()]);
-        let is_hidden = peer.is_hidden();
-        let told = |peer: &&mut Peer| if peer.id == id { to_itself } else { !is_hidden };
-        for peer in self.peers.values_mut().filter(told) {
-            if peer.is_behind() {
-                peer.untold.insert(id);
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.announced = Announced::Broadcast;
+        let signal = participant_update(vec![participant.info.clone()]);
+        let is_hidden = participant.is_hidden();
+        let told = |participant: &&mut Participant| if participant.id == id { to_itself } else { !is_hidden };
+        for participant in self.participants.values_mut().filter(told) {
+            if participant.is_congested() {
+                participant.pending_updates.insert(id);
             } else {
-                peer.send_shared(&signal);
+                participant.send_shared(&signal);
             }
         }
     }
 
     /// Announces a participant that is not announced yet, once [`ANNOUNCE_DELAY`] has passed.
-    pub(crate) fn tick_announcement(&mut self, context: &mut Context<'_>, id: PeerId) {
+    pub(crate) fn tick_announcement(&mut self, context: &mut Context<'_>, id: SessionId) {
         let now = context.io.now;
-        let is_due = |peer: &Peer| {
-            peer.announced < Announced::Broadcast && now.saturating_duration_since(peer.joined) >= ANNOUNCE_DELAY
+        let is_due = |participant: &Participant| {
+            participant.announced < Announced::Broadcast
+                && now.saturating_duration_since(participant.joined) >= ANNOUNCE_DELAY
         };
-        if self.peers.get(&id).is_some_and(is_due) {
-            self.announce(context, id, false);
+        if self.participants.get(&id).is_some_and(is_due) {
+            self.broadcast_participant(context, id, false);
         }
     }
 
     /// Brings a participant's state up to date, also in the server API. The other participants are not sent it.
-    pub(crate) fn update_info(&mut self, context: &mut Context<'_>, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.info.version += 1;
-        peer.info.tracks = peer.tracks.iter().filter(|track| track.is_public).map(|track| track.info.clone()).collect();
-        let was_publisher = peer.info.is_publisher;
-        peer.info.is_publisher = !peer.info.tracks.is_empty();
-        let is_counted_anew = peer.info.is_publisher != was_publisher;
-        context.shared.rooms(|rooms, now| rooms.update(&self.name, &peer.info, now));
-        self.is_counted_anew |= is_counted_anew;
+    pub(crate) fn update_info(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.info.version += 1;
+        participant.info.tracks =
+            participant.tracks.iter().filter(|track| track.is_published).map(|track| track.info.clone()).collect();
+        let was_publisher = participant.info.is_publisher;
+        participant.info.is_publisher = !participant.info.tracks.is_empty();
+        let publisher_count_changed = participant.info.is_publisher != was_publisher;
+        context.shared.rooms(|rooms, now| rooms.update(&self.name, &participant.info, now));
+        self.publisher_count_changed |= publisher_count_changed;
     }
 
     /// Tells how many publish, if that has changed, whoever takes it.
-    pub(crate) fn announce_counts(&mut self, shared: &Shared) {
-        if std::mem::take(&mut self.is_counted_anew) {
-            self.tell_room(shared, |peer| !peer.is_behind());
+    pub(crate) fn flush_room_update(&mut self, shared: &Shared) {
+        if std::mem::take(&mut self.publisher_count_changed) {
+            self.broadcast_room_update_to(shared, |participant| !participant.is_congested());
         }
     }
 
     /// Tells a participant what it has missed, once it takes it.
-    pub(crate) fn catch_up(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.untold.is_empty() || peer.is_behind() {
+    pub(crate) fn flush_pending_updates(&mut self, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.pending_updates.is_empty() || participant.is_congested() {
             return;
         }
-        let untold = std::mem::take(&mut peer.untold);
+        let pending_updates = std::mem::take(&mut participant.pending_updates);
         // Of those who have gone it was told at once.
-        let known = untold.iter().filter_map(|of| self.peers.get(of)).filter(|of| of.id == id || !of.is_hidden());
-        let signal = update(known.map(|of| of.info.clone()).collect());
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.send_shared(&signal);
+        let known = pending_updates
+            .iter()
+            .filter_map(|of| self.participants.get(of))
+            .filter(|of| of.id == id || !of.is_hidden());
+        let signal = participant_update(known.map(|of| of.info.clone()).collect());
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.send_shared(&signal);
         }
     }
 
     /// Tells everybody the room's metadata and how many are in it.
-    pub(crate) fn announce_room(&mut self, shared: &Shared) {
-        self.tell_room(shared, |_| true);
+    pub(crate) fn broadcast_room_update(&mut self, shared: &Shared) {
+        self.broadcast_room_update_to(shared, |_| true);
     }
 
-    fn tell_room(&mut self, shared: &Shared, is_told: impl Fn(&Peer) -> bool) {
+    fn broadcast_room_update_to(&mut self, shared: &Shared, is_told: impl Fn(&Participant) -> bool) {
         let Some(room) = self.to_proto(shared) else { return };
-        let signal = Signal::new(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }));
-        self.peers.values_mut().filter(|peer| is_told(peer)).for_each(|peer| peer.send_shared(&signal));
+        let signal = SignalMessage::new(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }));
+        self.participants
+            .values_mut()
+            .filter(|participant| is_told(participant))
+            .for_each(|participant| participant.send_shared(&signal));
     }
 
     /// The room as the server API shows it; `None` if it is gone, though another one may have its name.
     pub(crate) fn to_proto(&self, shared: &Shared) -> Option<proto::Room> {
         let room = shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::registry::rooms::Room::snapshot));
-        room.filter(|room| room.sid() == self.sid).map(crate::registry::rooms::Snapshot::describe)
+        room.filter(|room| room.sid() == self.sid).map(crate::registry::rooms::Snapshot::to_proto)
     }
 
     /// The participants that a participant is sent when it joins or resumes, those that are not announced yet included.
-    pub(crate) fn list_others(&mut self, than: PeerId) -> Vec<proto::ParticipantInfo> {
-        let listed = self.peers.values_mut().filter(|peer| peer.id != than && !peer.is_hidden());
-        let info = |peer: &mut Peer| {
-            peer.announced = peer.announced.max(Announced::Listed);
-            peer.info.clone()
+    pub(crate) fn visible_participants(&mut self, than: SessionId) -> Vec<proto::ParticipantInfo> {
+        let listed =
+            self.participants.values_mut().filter(|participant| participant.id != than && !participant.is_hidden());
+        let info = |participant: &mut Participant| {
+            participant.announced = participant.announced.max(Announced::Listed);
+            participant.info.clone()
         };
         listed.map(info).collect()
     }
 
     /// Those who have left since a participant joined and are not back for it to see. It may have missed that: what is on its
     /// way when a connection breaks is lost.
-    pub(crate) fn departed_since(&self, joined: Instant) -> Vec<proto::ParticipantInfo> {
-        let seen: HashSet<_> =
-            self.peers.values().filter(|peer| !peer.is_hidden()).map(|peer| peer.info.identity.as_str()).collect();
-        let since = self.departed.iter().filter(|(left, _)| *left >= joined).map(|(_, info)| info);
+    pub(crate) fn disconnected_since(&self, joined: Instant) -> Vec<proto::ParticipantInfo> {
+        let seen: HashSet<_> = self
+            .participants
+            .values()
+            .filter(|participant| !participant.is_hidden())
+            .map(|participant| participant.info.identity.as_str())
+            .collect();
+        let since = self.disconnected.iter().filter(|(left, _)| *left >= joined).map(|(_, info)| info);
         since.filter(|info| !seen.contains(info.identity.as_str())).cloned().collect()
     }
 
     /// Lets a participant go. The rooms of the server API must have let it go already, or it goes there, too.
-    pub(crate) fn remove(&mut self, context: &mut Context<'_>, id: PeerId, farewell: Farewell) {
-        if self.detach(context, id, farewell) {
+    pub(crate) fn remove(&mut self, context: &mut Context<'_>, id: SessionId, removal: Removal) {
+        if self.detach(context, id, removal) {
             self.reconcile_all(context);
-            self.announce_room(context.shared);
+            self.broadcast_room_update(context.shared);
         }
     }
 
     /// The same, without what follows for those who stay: whoever removes many does that once. Whether it was there.
-    pub(crate) fn detach(&mut self, context: &mut Context<'_>, id: PeerId, farewell: Farewell) -> bool {
-        if farewell.action == Some(Action::Reconnect) {
+    pub(crate) fn detach(&mut self, context: &mut Context<'_>, id: SessionId, removal: Removal) -> bool {
+        if removal.action == Some(Action::Reconnect) {
             self.flush_token(context, id);
         }
-        let Some(mut peer) = self.peers.remove(&id) else { return false };
-        context.gone.push(id);
-        if let Some(action) = farewell.action {
-            peer.leave(farewell.reason, action);
+        let Some(mut participant) = self.participants.remove(&id) else { return false };
+        context.removed.push(id);
+        if let Some(action) = removal.action {
+            participant.leave(removal.reason, action);
         }
-        leave(context.shared, &self.name, &peer.info.identity, &peer.info.sid);
-        self.speakers.forget(id);
-        if farewell.is_seen && peer.announced > Announced::No && !peer.is_hidden() {
-            let mut info = std::mem::take(&mut peer.info);
+        leave_registry(context.shared, &self.name, &participant.info.identity, &participant.info.sid);
+        self.speakers.remove(id);
+        if removal.notify_others && participant.announced > Announced::No && !participant.is_hidden() {
+            let mut info = std::mem::take(&mut participant.info);
             info.version += 1;
             info.tracks.clear();
             info.set_state(State::Disconnected);
-            info.set_disconnect_reason(farewell.reason);
-            self.remember(context.io.now, &info);
-            self.tell_others(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
+            info.set_disconnect_reason(removal.reason);
+            self.remember_disconnected(context.io.now, &info);
+            self.broadcast_except(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
         }
         true
     }
 
-    fn remember(&mut self, left: Instant, info: &proto::ParticipantInfo) {
-        if self.departed.len() == MOST_DEPARTED {
-            self.departed.pop_front();
+    fn remember_disconnected(&mut self, left: Instant, info: &proto::ParticipantInfo) {
+        if self.disconnected.len() == MAX_DISCONNECTED {
+            self.disconnected.pop_front();
         }
         let kept = proto::ParticipantInfo {
             sid: info.sid.clone(),
@@ -253,23 +269,23 @@ impl Room {
             version: info.version,
             ..proto::ParticipantInfo::default()
         };
-        self.departed.push_back((left, kept));
+        self.disconnected.push_back((left, kept));
     }
 
     /// Connected: from now on it counts as there.
-    pub(crate) fn connected(&mut self, context: &mut Context<'_>, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if !peer.is_active() && peer.is_connected() {
-            peer.info.set_state(State::Active);
-            self.announce(context, id, true);
+    pub(crate) fn on_connected(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if !participant.is_active() && participant.is_connected() {
+            participant.info.set_state(State::Active);
+            self.broadcast_participant(context, id, true);
         }
-        self.tell_publishers(id);
+        self.notify_track_subscribed(id);
         self.request_keyframes(context, id);
     }
 }
 
 /// Has a participant leave the rooms of the server API, unless another one of that identity has taken its place.
-pub(crate) fn leave(shared: &Shared, room: &str, identity: &str, sid: &str) {
+pub(crate) fn leave_registry(shared: &Shared, room: &str, identity: &str, sid: &str) {
     shared.rooms(|rooms, now| {
         let known = rooms.get(room, now).and_then(|room| room.participant(identity));
         if known.is_some_and(|known| known.sid == sid) {
@@ -280,8 +296,8 @@ pub(crate) fn leave(shared: &Shared, room: &str, identity: &str, sid: &str) {
 }
 
 /// The news of some participants.
-pub(crate) fn update(participants: Vec<proto::ParticipantInfo>) -> Arc<Signal> {
-    Signal::new(Message::Update(proto::ParticipantUpdate { participants }))
+pub(crate) fn participant_update(participants: Vec<proto::ParticipantInfo>) -> Arc<SignalMessage> {
+    SignalMessage::new(Message::Update(proto::ParticipantUpdate { participants }))
 }
 
 #[cfg(test)]
@@ -293,17 +309,17 @@ mod tests {
         let mut room = Room::new("r".into(), "RM_1".into());
         let begun = Instant::now();
         let at = |second: usize| begun + Duration::from_secs(u64::try_from(second).unwrap());
-        for second in 0..=MOST_DEPARTED {
+        for second in 0..=MAX_DISCONNECTED {
             let info = proto::ParticipantInfo {
                 identity: second.to_string(),
                 metadata: "long".into(),
                 ..proto::ParticipantInfo::default()
             };
-            room.remember(at(second), &info);
+            room.remember_disconnected(at(second), &info);
         }
-        let told = room.departed_since(begun);
-        assert_eq!((told.len(), told[0].identity.as_str(), told[0].metadata.as_str()), (MOST_DEPARTED, "1", ""));
-        assert_eq!(room.departed_since(at(MOST_DEPARTED)).len(), 1);
-        assert!(room.departed_since(at(MOST_DEPARTED + 1)).is_empty());
+        let told = room.disconnected_since(begun);
+        assert_eq!((told.len(), told[0].identity.as_str(), told[0].metadata.as_str()), (MAX_DISCONNECTED, "1", ""));
+        assert_eq!(room.disconnected_since(at(MAX_DISCONNECTED)).len(), 1);
+        assert!(room.disconnected_since(at(MAX_DISCONNECTED + 1)).is_empty());
     }
 }

@@ -6,12 +6,12 @@ use livekit_protocol as proto;
 use str0m::net::Protocol;
 
 use crate::Engine;
-use crate::net::sockets::Received;
+use crate::net::sockets::ReceivedDatagram;
 use crate::session::caller::{dial, packed, ticket};
 use crate::support;
 
 /// A binding request with a user name that nobody here has.
-fn stray() -> Received {
+fn stray() -> ReceivedDatagram {
     let name = b"nobody:here.";
     let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
     for (kind, value) in [(0x0006_u16, &name[..]), (0x0024, &[0, 0, 0, 1]), (0x0008, &[9; 20])] {
@@ -23,7 +23,7 @@ fn stray() -> Received {
     bytes[2..4].copy_from_slice(&length.to_be_bytes());
     let source = ([127, 0, 0, 1], 9).into();
     let destination = ([127, 0, 0, 1], 10).into();
-    Received { protocol: Protocol::Udp, source, destination, arrived_at: Instant::now(), bytes }
+    ReceivedDatagram { protocol: Protocol::Udp, source, destination, arrived_at: Instant::now(), bytes }
 }
 
 /// The least time that so many stray requests take of several tries.
@@ -32,7 +32,7 @@ async fn cost(engine: &Engine) -> Duration {
         let stray = stray();
         let tries = (0..20).map(|_| {
             let start = Instant::now();
-            (0..100).for_each(|_| worker.hand_over(&stray));
+            (0..100).for_each(|_| worker.on_datagram(&stray));
             start.elapsed()
         });
         let _ = reply.send(tries.min().unwrap());

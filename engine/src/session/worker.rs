@@ -17,19 +17,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Now;
 use crate::engine::Shared;
-use crate::error::Refusal;
-use crate::net::peer_connection::{Happening, Happenings, Io, Transport};
-use crate::net::sockets::{Network, Received};
+use crate::error::ApiError;
+use crate::net::peer_connection::{EventQueue, Io, PeerConnection, TransportEvent};
+use crate::net::sockets::{Network, ReceivedDatagram};
 use crate::net::stun::is_stun;
 use crate::net::timers::Timers;
 use crate::registry::rooms::Evicted;
 use crate::session::data;
-use crate::session::demux::{ConnectionId, Demux};
+use crate::session::demux::{Demux, PeerConnectionId};
 use crate::session::fair_queue::FairQueue;
-use crate::session::join::{Joining, refuse_resume};
-use crate::session::room::{Context, Farewell, Room, leave};
+use crate::session::join::{JoinParams, refuse_resume};
+use crate::session::room::{Context, Removal, Room, leave_registry};
 use crate::session::signal_channel;
-use crate::session::{Call, Command, LinkId, PeerId, Side};
+use crate::session::{ApiCall, Command, SessionId, SignalConnectionId, SignalTarget};
 
 /// How often rooms are looked after while somebody is in one.
 const TICK: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ const MIN_PACKET_BYTES: usize = 64 * 1024;
 /// Bytes of one participant's datagrams that may wait. Past it, the newest is dropped.
 const MAX_PACKET_BYTES: usize = 1024 * 1024;
 /// Bytes of all participants' datagrams that may wait. Past it, each has `MIN_PACKET_BYTES`.
-const MAX_PACKET_BYTES_IN_ALL: usize = 16 * 1024 * 1024;
+const MAX_TOTAL_PACKET_BYTES: usize = 16 * 1024 * 1024;
 /// Calls of the server API that wait beside what participants signal. Past it, callers wait.
 const MAX_CALLS: usize = 64;
 /// Commands of one participant that wait. Past it, joins whose clients have gone are dropped, and then new ones refused.
@@ -63,18 +63,18 @@ const MIN_INTERFACE_INTERVAL: Duration = Duration::from_millis(100);
 /// Whoever has not connected its media by then has failed to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Whoever was not heard for so long is gone. Clients are heard several times in it.
-const SILENCE: Duration = Duration::from_secs(20);
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(20);
 /// Whoever has closed its media has so long to say by signalling why: that is slower.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// Whoever has no signalling connection has so long to come back,
 const RESUME_TIMEOUT: Duration = Duration::from_secs(15);
 /// and if its media is still heard, so long.
-const LONGEST_RESUME_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_RESUME_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time without a turn of this thread, beyond [`TICK`], that counts as a stall: the process was suspended, or the machine has no
 /// processor for it. Shorter gaps count as silence of the participants.
 const MIN_STALL: Duration = Duration::from_secs(2);
 /// What counts as still heard.
-const LATELY: Duration = Duration::from_secs(5);
+const RECENTLY: Duration = Duration::from_secs(5);
 
 /// Whose work a command is. A participant keeps its lane when it joins again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,7 +86,7 @@ enum Lane {
 }
 
 /// A participant, as far as it has to be known to remove it if its state in the room is lost.
-struct Home {
+struct Membership {
     /// The room's `sid`, and its name.
     room: String,
     name: String,
@@ -102,54 +102,54 @@ struct Cost {
 }
 
 /// What is looked after with every tick.
-enum Due {
-    Participant(PeerId),
+enum TickTarget {
+    Participant(SessionId),
     Room(String),
 }
 
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     network: Network,
-    happenings: Happenings,
+    events: EventQueue,
     timers: Timers,
     /// By `sid`.
     rooms: HashMap<String, Room>,
     /// The room of each participant.
-    homes: HashMap<PeerId, Home>,
-    links: HashMap<LinkId, (PeerId, Lane)>,
+    memberships: HashMap<SessionId, Membership>,
+    signal_connections: HashMap<SignalConnectionId, (SessionId, Lane)>,
     demux: Demux,
-    packets: FairQueue<PeerId, Received>,
+    packets: FairQueue<SessionId, ReceivedDatagram>,
     commands: FairQueue<Lane, Command>,
     lanes: RandomState,
-    gone: Vec<PeerId>,
+    removed: Vec<SessionId>,
     /// When this thread was last seen to run. While participants are there, it runs at least once per [`TICK`].
-    turned: Instant,
-    ticked: Instant,
+    last_turn_at: Instant,
+    last_tick_at: Instant,
     /// Participants that their rooms have let go, and that are still to be removed.
     evicted: VecDeque<Evicted>,
     /// Rooms whose participants have not been brought in line with that yet.
-    reduced: HashSet<String>,
+    rooms_to_reconcile: HashSet<String>,
     /// `sid`s of rooms with queued reconciliations, and the lane that is charged for them.
     unreconciled: VecDeque<(String, Lane)>,
     /// Rooms that the current step has added to them.
-    left: Vec<String>,
+    newly_unreconciled: Vec<String>,
     /// Lane of the current step.
     payer: Lane,
     /// What is left of the tick.
-    due: VecDeque<Due>,
+    tick_targets: VecDeque<TickTarget>,
     interfaces_read: Instant,
 }
 
 /// Where work comes from.
-pub(crate) struct Sources {
+pub(crate) struct Receivers {
     pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) calls: mpsc::Receiver<Call>,
+    pub(crate) calls: mpsc::Receiver<ApiCall>,
 }
 
 /// Carries participants until `stop`. Says so once it can; without sockets it ends at once.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    mut sources: Sources,
+    mut receivers: Receivers,
     wake: &Notify,
     stop: &CancellationToken,
     opened: oneshot::Sender<()>,
@@ -170,18 +170,18 @@ pub(crate) async fn run(
             biased;
             () = stop.cancelled() => break,
             () = wake.notified() => worker.evict(),
-            command = sources.commands.recv() => match command {
+            command = receivers.commands.recv() => match command {
                 Some(command) => worker.enqueue(command),
                 None => break,
             },
-            Some(call) = sources.calls.recv(), if worker.takes_calls() => worker.enqueue(Command::Run(call)),
+            Some(call) = receivers.calls.recv(), if worker.takes_calls() => worker.enqueue(Command::Run(call)),
             () = worker.network.readable() => (),
             () = std::future::ready(()), if is_busy => (),
             () = sleep_until(next.unwrap_or(now).into()), if next.is_some() && !is_busy => (),
         }
-        worker.turn(&mut sources);
+        worker.turn(&mut receivers);
     }
-    worker.end();
+    worker.shutdown();
 }
 
 /// Whether a command is a join whose client has gone.
@@ -195,14 +195,14 @@ macro_rules! context {
         Context {
             io: Io {
                 network: &mut $worker.network,
-                happenings: &mut $worker.happenings,
+                events: &mut $worker.events,
                 timers: &mut $worker.timers,
                 now: Instant::now(),
             },
             shared: &$worker.shared,
             now: Now::read(),
-            gone: &mut $worker.gone,
-            unreconciled: &mut $worker.left,
+            removed: &mut $worker.removed,
+            unreconciled: &mut $worker.newly_unreconciled,
         }
     };
 }
@@ -213,60 +213,60 @@ impl Worker {
         Self {
             shared,
             network,
-            happenings: Happenings::new(),
+            events: EventQueue::new(),
             timers: Timers::default(),
             rooms: HashMap::new(),
-            homes: HashMap::new(),
-            links: HashMap::new(),
+            memberships: HashMap::new(),
+            signal_connections: HashMap::new(),
             demux: Demux::default(),
             packets: FairQueue::new(BURST),
             commands: FairQueue::new(BURST),
             lanes: RandomState::new(),
-            gone: Vec::new(),
-            turned: now,
-            ticked: now,
+            removed: Vec::new(),
+            last_turn_at: now,
+            last_tick_at: now,
             evicted: VecDeque::new(),
-            reduced: HashSet::new(),
+            rooms_to_reconcile: HashSet::new(),
             unreconciled: VecDeque::new(),
-            left: Vec::new(),
+            newly_unreconciled: Vec::new(),
             payer: Lane::Api,
-            due: VecDeque::new(),
+            tick_targets: VecDeque::new(),
             interfaces_read: now,
         }
     }
 
     /// When there is something to do though nothing comes in; never while nobody is there.
     fn next_at(&self, now: Instant) -> Option<Instant> {
-        if !self.due.is_empty() || !self.evicted.is_empty() || !self.unreconciled.is_empty() {
+        if !self.tick_targets.is_empty() || !self.evicted.is_empty() || !self.unreconciled.is_empty() {
             return Some(now);
         }
-        let tick = (!self.homes.is_empty()).then(|| self.ticked + TICK);
+        let tick = (!self.memberships.is_empty()).then(|| self.last_tick_at + TICK);
         [self.packets.next_at(now), self.commands.next_at(now), self.timers.next(), tick].into_iter().flatten().min()
     }
 
     /// Serves each kind of work for a slice of time at the most.
-    fn turn(&mut self, sources: &mut Sources) {
+    fn turn(&mut self, receivers: &mut Receivers) {
         self.remove_evicted();
         self.reconcile_rest();
-        self.read();
+        self.read_datagrams();
         self.serve_packets();
         // What they have caused to be sent goes out together.
-        self.pass_time();
-        while let Ok(command) = sources.commands.try_recv() {
+        self.handle_timeouts();
+        while let Ok(command) = receivers.commands.try_recv() {
             self.enqueue(command);
         }
         while self.takes_calls()
-            && let Ok(call) = sources.calls.try_recv()
+            && let Ok(call) = receivers.calls.try_recv()
         {
             self.enqueue(Command::Run(call));
         }
         self.serve_commands();
-        self.pass_time();
+        self.handle_timeouts();
         self.tick();
     }
 
     /// Sorts what has come by participant. What is for nobody here ends here.
-    fn read(&mut self) {
+    fn read_datagrams(&mut self) {
         for _ in 0..MAX_READS {
             let Some(received) = self.network.receive() else { return };
             let now = Instant::now();
@@ -274,9 +274,9 @@ impl Worker {
                 continue;
             };
             let own = self.packets.weight_of(id);
-            let has_room = self.packets.weight() < MAX_PACKET_BYTES_IN_ALL && own < MAX_PACKET_BYTES;
+            let has_room = self.packets.weight() < MAX_TOTAL_PACKET_BYTES && own < MAX_PACKET_BYTES;
             if has_room || own < MIN_PACKET_BYTES {
-                let weight = size_of::<Received>() + received.bytes.len();
+                let weight = size_of::<ReceivedDatagram>() + received.bytes.len();
                 self.packets.push(id, received, weight, now);
             }
         }
@@ -288,8 +288,8 @@ impl Worker {
         while now.saturating_duration_since(start) < SLICE
             && let Some((id, received)) = self.packets.pop(now)
         {
-            self.hand_over(&received);
-            self.settle();
+            self.on_datagram(&received);
+            self.process_events();
             let end = Instant::now();
             self.packets.charge(id, end.saturating_duration_since(now), Duration::ZERO, end);
             now = end;
@@ -303,15 +303,15 @@ impl Worker {
     fn enqueue(&mut self, command: Command) {
         let lane = match &command {
             Command::Run(_) => Lane::Api,
-            Command::Join(joining, ..) => self.lane(&joining.grants.room, joining.claims.identity()),
-            Command::Signal(link, ..) => match self.links.get(link) {
+            Command::Join(params, ..) => self.lane(&params.grants.room, params.claims.identity()),
+            Command::Signal(signal_id, ..) => match self.signal_connections.get(signal_id) {
                 Some((_, lane)) => *lane,
                 None => return,
             },
             // Nothing of that connection waits any more, and however much it owes, it is gone.
-            Command::Lost(link) => {
-                self.lose(*link);
-                self.settle();
+            Command::SignalClosed(signal_id) => {
+                self.on_signal_closed(*signal_id);
+                self.process_events();
                 return;
             }
         };
@@ -320,7 +320,7 @@ impl Worker {
             if self.commands.weight_of(lane) >= MAX_WAITING {
                 if let Command::Join(_, reply, _) = command {
                     // The client may have gone.
-                    let _ = reply.send(Err(Refusal::Overloaded));
+                    let _ = reply.send(Err(ApiError::Overloaded));
                 }
                 return;
             }
@@ -338,7 +338,7 @@ impl Worker {
         while now.saturating_duration_since(start) < SLICE
             && let Some((lane, command)) = self.commands.pop(now)
         {
-            let cost = self.cost_of(lane, now, |worker| worker.obey(command));
+            let cost = self.cost_of(lane, now, |worker| worker.on_command(command));
             now += cost.time;
             self.commands.charge(lane, cost.time, cost.tokens, now);
         }
@@ -350,7 +350,7 @@ impl Worker {
         let sent = signal_channel::sent_bytes();
         self.payer = lane;
         step(self);
-        self.settle();
+        self.process_events();
         self.payer = Lane::Api;
         let time = start.elapsed();
         let bytes = u32::try_from(signal_channel::sent_bytes() - sent).unwrap_or(u32::MAX);
@@ -359,8 +359,8 @@ impl Worker {
     }
 
     /// Does something for a participant in its room. If that panics, only the participant is lost.
-    fn with<T>(&mut self, id: PeerId, work: impl FnOnce(&mut Room, &mut Context<'_>) -> T) -> Option<T> {
-        let room = self.rooms.get_mut(&self.homes.get(&id)?.room)?;
+    fn with_participant<T>(&mut self, id: SessionId, work: impl FnOnce(&mut Room, &mut Context<'_>) -> T) -> Option<T> {
+        let room = self.rooms.get_mut(&self.memberships.get(&id)?.room)?;
         let mut context = context!(self);
         let outcome = catch_unwind(AssertUnwindSafe(|| work(room, &mut context)));
         if outcome.is_err() {
@@ -370,50 +370,51 @@ impl Worker {
     }
 
     /// Removes a participant whose step has panicked, whatever that has left of it.
-    fn purge(&mut self, id: PeerId) {
-        let Some(home) = self.homes.get(&id) else { return };
+    fn purge(&mut self, id: SessionId) {
+        let Some(home) = self.memberships.get(&id) else { return };
         if let Some(room) = self.rooms.get_mut(&home.room) {
             let mut context = context!(self);
-            let farewell = Farewell::to_rejoin(DisconnectReason::StateMismatch);
+            let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
             // A second panic must not stop what follows.
-            let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, farewell)));
-            let left = room.peers.remove(&id);
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
+            let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, removal)));
+            let newly_unreconciled = room.participants.remove(&id);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(newly_unreconciled)));
         }
         // Had it not been in the room yet, that would not have let it go.
-        leave(&self.shared, &home.name, &home.identity, &home.sid);
-        self.gone.push(id);
+        leave_registry(&self.shared, &home.name, &home.identity, &home.sid);
+        self.removed.push(id);
     }
 
     /// Does something for a participant, if it is there.
     ///
     /// # Errors
-    /// [`Refusal::NoParticipant`], or what `work` refuses.
-    pub(crate) fn among<T>(
+    /// [`ApiError::NoParticipant`], or what `work` refuses.
+    pub(crate) fn with_identity<T>(
         &mut self,
         room: &str,
         identity: &str,
-        work: impl FnOnce(&mut Room, &mut Context<'_>, PeerId) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        let id = self.room(room).and_then(|room| room.by_identity(identity)).ok_or(Refusal::NoParticipant)?;
-        let outcome = self.with(id, |room, context| work(room, context, id)).ok_or(Refusal::NoParticipant)?;
-        self.settle();
+        work: impl FnOnce(&mut Room, &mut Context<'_>, SessionId) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let id = self.room(room).and_then(|room| room.by_identity(identity)).ok_or(ApiError::NoParticipant)?;
+        let outcome =
+            self.with_participant(id, |room, context| work(room, context, id)).ok_or(ApiError::NoParticipant)?;
+        self.process_events();
         outcome
     }
 
     /// Does something in a room, if anybody is in it. If that panics, nobody is lost, because it is nobody's fault.
-    pub(crate) fn within(&mut self, room: &str, work: impl FnOnce(&mut Room, &mut Context<'_>)) {
+    pub(crate) fn with_room(&mut self, room: &str, work: impl FnOnce(&mut Room, &mut Context<'_>)) {
         let Some(sid) = self.room(room).map(|room| room.sid.clone()) else { return };
         let Some(room) = self.rooms.get_mut(&sid) else { return };
         let mut context = context!(self);
         let _ = catch_unwind(AssertUnwindSafe(|| work(room, &mut context)));
-        self.settle();
+        self.process_events();
     }
 
     /// Whether nothing is left of any participant.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.homes.is_empty() && self.links.is_empty() && self.rooms.is_empty()
+        self.memberships.is_empty() && self.signal_connections.is_empty() && self.rooms.is_empty()
     }
 
     /// The live room of that name, if anybody is in it.
@@ -422,85 +423,85 @@ impl Worker {
         self.rooms.get_mut(&sid)
     }
 
-    fn obey(&mut self, command: Command) {
+    fn on_command(&mut self, command: Command) {
         match command {
             // Its client has gone while it waited.
             Command::Join(..) if is_abandoned(&command) => (),
             // Whoever asked may have gone; the participant is then as good as lost, and treated so.
-            Command::Join(joining, reply, _memory) => drop(reply.send(self.join(*joining))),
-            Command::Signal(link, request, handled, _memory) => {
-                if let Some((id, _)) = self.links.get(&link).copied() {
-                    self.with(id, |room, context| room.asked(context, id, request.message));
+            Command::Join(params, reply, _memory) => drop(reply.send(self.join(*params))),
+            Command::Signal(signal_id, request, handled, _memory) => {
+                if let Some((id, _)) = self.signal_connections.get(&signal_id).copied() {
+                    self.with_participant(id, |room, context| room.on_signal_request(context, id, request.message));
                     self.register(id);
                 }
                 // The connection may have ended meanwhile.
                 let _ = handled.send(());
             }
-            Command::Lost(link) => self.lose(link),
+            Command::SignalClosed(signal_id) => self.on_signal_closed(signal_id),
             // It must not take the others with it.
             Command::Run(work) => drop(catch_unwind(AssertUnwindSafe(|| work(self)))),
         }
     }
 
-    fn join(&mut self, joining: Joining) -> Result<LinkId, Refusal> {
-        let link = self.shared.media.next_id();
-        if joining.request.reconnect {
-            joining.check(&self.shared)?;
-            self.resume(link, joining);
-            return Ok(link);
+    fn join(&mut self, params: JoinParams) -> Result<SignalConnectionId, ApiError> {
+        let signal_id = self.shared.media.next_id();
+        if params.request.reconnect {
+            params.check(&self.shared)?;
+            self.resume(signal_id, params);
+            return Ok(signal_id);
         }
-        if self.homes.len() >= self.shared.limits.participants && !self.replaces(&joining) {
-            return Err(Refusal::Overloaded);
+        if self.memberships.len() >= self.shared.limits.participants && !self.replaces(&params) {
+            return Err(ApiError::Overloaded);
         }
         self.read_interfaces(MIN_INTERFACE_INTERVAL);
-        let joined = joining.admit(&self.shared)?;
-        let (name, sid) = (joining.grants.room.clone(), joined.room.sid().to_owned());
+        let joined = params.admit(&self.shared)?;
+        let (name, sid) = (params.grants.room.clone(), joined.room.sid().to_owned());
         let id = self.shared.media.next_id();
-        let home = Home {
+        let home = Membership {
             room: sid.clone(),
             name: name.clone(),
             identity: joined.participant.identity.clone(),
             sid: joined.participant.sid.clone(),
         };
-        self.links.insert(link, (id, self.lane(&home.name, &home.identity)));
-        self.homes.insert(id, home);
+        self.signal_connections.insert(signal_id, (id, self.lane(&home.name, &home.identity)));
+        self.memberships.insert(id, home);
         self.rooms.entry(sid.clone()).or_insert_with(|| Room::new(name, sid));
-        self.with(id, |room, context| room.join(context, (id, link), joining, joined));
+        self.with_participant(id, |room, context| room.add_participant(context, (id, signal_id), params, joined));
         self.register(id);
-        Ok(link)
+        Ok(signal_id)
     }
 
     /// Whether a join takes the place of a participant of the same identity, so that there are no more than before.
-    fn replaces(&mut self, joining: &Joining) -> bool {
-        self.room(&joining.grants.room).is_some_and(|room| room.by_identity(joining.claims.identity()).is_some())
+    fn replaces(&mut self, params: &JoinParams) -> bool {
+        self.room(&params.grants.room).is_some_and(|room| room.by_identity(params.claims.identity()).is_some())
     }
 
-    fn resume(&mut self, link: LinkId, joining: Joining) {
-        let identity = joining.claims.identity();
-        let known = self.room(&joining.grants.room).and_then(|room| {
-            let peer = room.peers.values().find(|peer| peer.info.identity == identity)?;
-            (peer.info.sid == joining.request.participant_sid).then_some(peer.id)
+    fn resume(&mut self, signal_id: SignalConnectionId, params: JoinParams) {
+        let identity = params.claims.identity();
+        let known = self.room(&params.grants.room).and_then(|room| {
+            let participant = room.participants.values().find(|participant| participant.info.identity == identity)?;
+            (participant.info.sid == params.request.participant_sid).then_some(participant.id)
         });
         match known {
             Some(id) => {
                 self.read_interfaces(MIN_INTERFACE_INTERVAL);
-                self.links.retain(|_, (known, _)| *known != id);
-                self.links.insert(link, (id, self.lane(&joining.grants.room, identity)));
-                self.with(id, |room, context| room.resume(context, (id, link), joining));
+                self.signal_connections.retain(|_, (known, _)| *known != id);
+                self.signal_connections.insert(signal_id, (id, self.lane(&params.grants.room, identity)));
+                self.with_participant(id, |room, context| room.resume(context, (id, signal_id), params));
             }
-            None => refuse_resume(&joining.outbox),
+            None => refuse_resume(&params.signal_sink),
         }
     }
 
-    fn lose(&mut self, link: LinkId) {
-        let Some((id, _)) = self.links.remove(&link) else { return };
+    fn on_signal_closed(&mut self, signal_id: SignalConnectionId) {
+        let Some((id, _)) = self.signal_connections.remove(&signal_id) else { return };
         let now = Instant::now();
-        self.with(id, |room, context| {
-            let Some(peer) = room.peers.get_mut(&id) else { return };
-            peer.link = None;
-            peer.silent_since = Some(now);
-            if !peer.is_active() {
-                room.remove(context, id, Farewell::silent(DisconnectReason::SignalClose));
+        self.with_participant(id, |room, context| {
+            let Some(participant) = room.participants.get_mut(&id) else { return };
+            participant.signal = None;
+            participant.signal_lost_at = Some(now);
+            if !participant.is_active() {
+                room.remove(context, id, Removal::without_leave(DisconnectReason::SignalClose));
             }
         });
     }
@@ -517,27 +518,29 @@ impl Worker {
             && let Some(evicted) = self.evicted.pop_front()
         {
             let of = |room: &Room| {
-                let peer = room.peers.values().find(|peer| peer.info.sid == evicted.sid)?;
-                Some(peer.id)
+                let participant = room.participants.values().find(|participant| participant.info.sid == evicted.sid)?;
+                Some(participant.id)
             };
             if let Some(id) = self.rooms.values().find_map(of) {
-                let room = self.homes.get(&id).map(|home| home.room.clone());
-                self.reduced.extend(room);
-                self.with(id, |room, context| room.detach(context, id, Farewell::for_good(evicted.reason)));
+                let room = self.memberships.get(&id).map(|home| home.room.clone());
+                self.rooms_to_reconcile.extend(room);
+                self.with_participant(id, |room, context| {
+                    room.detach(context, id, Removal::disconnect(evicted.reason))
+                });
             }
         }
         if self.evicted.is_empty() {
-            for sid in std::mem::take(&mut self.reduced) {
+            for sid in std::mem::take(&mut self.rooms_to_reconcile) {
                 let Some(room) = self.rooms.get_mut(&sid) else { continue };
                 let mut context = context!(self);
                 // Whoever panics in it is lost alone.
                 let _ = catch_unwind(AssertUnwindSafe(|| {
                     room.reconcile_all(&mut context);
-                    room.announce_room(context.shared);
+                    room.broadcast_room_update(context.shared);
                 }));
             }
         }
-        self.settle();
+        self.process_events();
     }
 
     /// Continues the queued reconciliations of one room for a [`SLICE`].
@@ -550,7 +553,7 @@ impl Worker {
             // A panic must not keep the rest of the room from being reconciled.
             let _ = catch_unwind(AssertUnwindSafe(|| room.reconcile_some(&mut context)));
             if !room.unreconciled.is_empty() {
-                worker.left.push(sid);
+                worker.newly_unreconciled.push(sid);
             }
         });
         if lane != Lane::Api {
@@ -558,93 +561,96 @@ impl Worker {
         }
     }
 
-    pub(crate) fn hand_over(&mut self, received: &Received) {
+    pub(crate) fn on_datagram(&mut self, received: &ReceivedDatagram) {
         let now = Instant::now();
         let source = (received.protocol, received.source);
         let Some(connection) = self.demux.route(source, &received.bytes, now) else { return };
-        let is_verified = |transport: &mut Transport| !is_stun(&received.bytes) || transport.is_named_by(received, now);
-        if !self.transport(connection).is_some_and(is_verified) {
+        let is_verified =
+            |peer_connection: &mut PeerConnection| !is_stun(&received.bytes) || peer_connection.accepts(received, now);
+        if !self.peer_connection(connection).is_some_and(is_verified) {
             return;
         }
         self.demux.accept(source, connection, now);
-        let (id, side) = connection;
+        let (id, target) = connection;
         if is_stun(&received.bytes) {
             self.network.authenticate(received, id);
         }
-        self.with(id, |room, context| {
-            if let Some(transport) = room.peers.get_mut(&id).and_then(|peer| peer.transport(side)) {
-                transport.input(&mut context.io, received);
+        self.with_participant(id, |room, context| {
+            if let Some(peer_connection) =
+                room.participants.get_mut(&id).and_then(|participant| participant.peer_connection(target))
+            {
+                peer_connection.handle_datagram(&mut context.io, received);
             }
         });
     }
 
-    fn transport(&mut self, (id, side): ConnectionId) -> Option<&mut Transport> {
-        let room = self.homes.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
-        room.and_then(|room| room.peers.get_mut(&id)).and_then(|peer| peer.transport(side))
+    fn peer_connection(&mut self, (id, target): PeerConnectionId) -> Option<&mut PeerConnection> {
+        let room = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
+        room.and_then(|room| room.participants.get_mut(&id)).and_then(|participant| participant.peer_connection(target))
     }
 
     /// Registers the ICE credentials of a participant's connections, after whatever may have changed them.
-    fn register(&mut self, id: PeerId) {
-        let room = self.homes.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
-        let Some(peer) = room.and_then(|room| room.peers.get_mut(&id)) else { return };
+    fn register(&mut self, id: SessionId) {
+        let room = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
+        let Some(participant) = room.and_then(|room| room.participants.get_mut(&id)) else { return };
         let now = Instant::now();
-        for (side, transport) in peer.transports() {
-            self.demux.register((id, side), transport.ufrag(), now);
+        for (target, peer_connection) in participant.peer_connections() {
+            self.demux.register((id, target), peer_connection.ufrag(), now);
         }
     }
 
     /// Lets time pass for the connections that wait for that.
-    fn pass_time(&mut self) {
+    fn handle_timeouts(&mut self) {
         let now = Instant::now();
         while let Some((deadline, connection)) = self.timers.pop(now) {
-            let (id, side) = connection;
-            let room = self.homes.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
-            let peer = room.and_then(|room| room.peers.get_mut(&id));
-            if let Some(transport) = peer.and_then(|peer| peer.transport(side)) {
-                let (network, happenings, timers) = (&mut self.network, &mut self.happenings, &mut self.timers);
-                transport.pass_time(&mut Io { network, happenings, timers, now }, deadline);
+            let (id, target) = connection;
+            let room = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
+            let participant = room.and_then(|room| room.participants.get_mut(&id));
+            if let Some(peer_connection) = participant.and_then(|participant| participant.peer_connection(target)) {
+                let (network, events, timers) = (&mut self.network, &mut self.events, &mut self.timers);
+                peer_connection.handle_timeout(&mut Io { network, events, timers, now }, deadline);
             }
         }
-        self.settle();
+        self.process_events();
     }
 
     /// Looks after everybody now and then, for a slice of time at once.
     fn tick(&mut self) {
         let start = Instant::now();
-        let stall = start.saturating_duration_since(self.turned + TICK);
-        self.turned = start;
+        let stall = start.saturating_duration_since(self.last_turn_at + TICK);
+        self.last_turn_at = start;
         if stall >= MIN_STALL {
             self.discount_stall(stall, start);
         }
-        if self.due.is_empty() {
-            if self.homes.is_empty() || start < self.ticked + TICK {
+        if self.tick_targets.is_empty() {
+            if self.memberships.is_empty() || start < self.last_tick_at + TICK {
                 return;
             }
-            self.ticked = start;
-            self.due.extend(self.homes.keys().copied().map(Due::Participant));
-            self.due.extend(self.rooms.keys().cloned().map(Due::Room));
-            self.shed_data(data::MAX_BYTES_IN_ALL);
+            self.last_tick_at = start;
+            self.tick_targets.extend(self.memberships.keys().copied().map(TickTarget::Participant));
+            self.tick_targets.extend(self.rooms.keys().cloned().map(TickTarget::Room));
+            self.shed_data(data::MAX_TOTAL_BYTES);
             self.packets.sweep(start);
             self.commands.sweep(start);
             self.read_interfaces(INTERFACE_INTERVAL);
         }
         while start.elapsed() < SLICE
-            && let Some(due) = self.due.pop_front()
+            && let Some(target) = self.tick_targets.pop_front()
         {
-            match due {
-                Due::Participant(id) => {
-                    self.with(id, |room, context| room.look_after(context, id));
+            match target {
+                TickTarget::Participant(id) => {
+                    self.with_participant(id, |room, context| room.tick_participant(context, id));
                     // An offer that had to wait may have restarted ICE.
                     self.register(id);
                 }
-                Due::Room(sid) => {
+                TickTarget::Room(sid) => {
                     let Some(room) = self.rooms.get_mut(&sid) else { continue };
                     let mut context = context!(self);
                     // A fault in what is said of speakers costs nothing but that.
-                    let _ = catch_unwind(AssertUnwindSafe(|| room.look_around(&mut context)));
+                    let _ = catch_unwind(AssertUnwindSafe(|| room.tick_room(&mut context)));
                 }
             }
-            self.settle();
+            self.process_events();
         }
     }
 
@@ -652,21 +658,22 @@ impl Worker {
     /// meanwhile.
     fn discount_stall(&mut self, stall: Duration, now: Instant) {
         let later = |then: Instant| (then + stall).min(now);
-        for peer in self.rooms.values_mut().flat_map(|room| room.peers.values_mut()) {
-            peer.silent_since = peer.silent_since.map(later);
-            peer.negotiation.discount_stall(later);
-            peer.transports().for_each(|(_, transport)| transport.discount_stall(later));
+        for participant in self.rooms.values_mut().flat_map(|room| room.participants.values_mut()) {
+            participant.signal_lost_at = participant.signal_lost_at.map(later);
+            participant.negotiation.discount_stall(later);
+            participant.peer_connections().for_each(|(_, peer_connection)| peer_connection.discount_stall(later));
         }
     }
 
     /// While more bytes of data messages are held than that, lets those participants go that hold most: they take less than
     /// they are sent.
     fn shed_data(&mut self, max_bytes: usize) {
-        let peers = || self.rooms.values().flat_map(|room| room.peers.values());
-        let mut held: Vec<_> = peers().map(|peer| (peer.mail.held_bytes(), peer.id)).collect();
+        let participants = || self.rooms.values().flat_map(|room| room.participants.values());
+        let mut held: Vec<_> =
+            participants().map(|participant| (participant.data.held_bytes(), participant.id)).collect();
         let mut sum: usize = held.iter().map(|(bytes, _)| bytes).sum();
         // A message that waits for many participants is there once.
-        if sum <= max_bytes || data::distinct_bytes(peers().map(|peer| &peer.mail)) <= max_bytes {
+        if sum <= max_bytes || data::distinct_bytes(participants().map(|participant| &participant.data)) <= max_bytes {
             return;
         }
         held.sort_unstable();
@@ -674,10 +681,10 @@ impl Worker {
             && let Some((bytes, id)) = held.pop()
         {
             sum -= bytes;
-            let farewell = Farewell::to_rejoin(DisconnectReason::StateMismatch);
-            self.with(id, |room, context| room.remove(context, id, farewell));
+            let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
+            self.with_participant(id, |room, context| room.remove(context, id, removal));
         }
-        self.settle();
+        self.process_events();
     }
 
     /// Follows a change of the machine's addresses, unless they were read lately.
@@ -692,20 +699,22 @@ impl Worker {
             return;
         }
         for room in self.rooms.values_mut() {
-            let (network, happenings, timers) = (&mut self.network, &mut self.happenings, &mut self.timers);
-            let mut io = Io { network, happenings, timers, now };
-            for (_, transport) in room.peers.values_mut().flat_map(crate::session::participant::Peer::transports) {
-                transport.change_candidates(&mut io, &changes);
+            let (network, events, timers) = (&mut self.network, &mut self.events, &mut self.timers);
+            let mut io = Io { network, events, timers, now };
+            for (_, peer_connection) in
+                room.participants.values_mut().flat_map(crate::session::participant::Participant::peer_connections)
+            {
+                peer_connection.change_candidates(&mut io, &changes);
             }
         }
     }
 
     /// Deals with all that has happened, and with what comes of that.
-    fn settle(&mut self) {
-        while let Some((id, side, happening)) = self.happenings.pop_front() {
-            self.with(id, |room, context| room.happened(context, id, side, happening));
+    fn process_events(&mut self) {
+        while let Some((id, target, event)) = self.events.pop_front() {
+            self.with_participant(id, |room, context| room.on_transport_event(context, id, target, event));
         }
-        for sid in std::mem::take(&mut self.left) {
+        for sid in std::mem::take(&mut self.newly_unreconciled) {
             match self.unreconciled.iter_mut().find(|(known, _)| *known == sid) {
                 Some(_) if self.payer == Lane::Api => (),
                 // If several lanes caused reconciliations, the latest one is charged.
@@ -713,89 +722,97 @@ impl Worker {
                 None => self.unreconciled.push_back((sid, self.payer)),
             }
         }
-        for id in std::mem::take(&mut self.gone) {
-            let Some(home) = self.homes.remove(&id) else { continue };
-            if self.rooms.get(&home.room).is_some_and(|room| room.peers.is_empty()) {
+        for id in std::mem::take(&mut self.removed) {
+            let Some(home) = self.memberships.remove(&id) else { continue };
+            if self.rooms.get(&home.room).is_some_and(|room| room.participants.is_empty()) {
                 self.rooms.remove(&home.room);
             }
-            self.links.retain(|_, (known, _)| *known != id);
+            self.signal_connections.retain(|_, (known, _)| *known != id);
             self.demux.remove(id);
             self.network.remove(id);
         }
     }
 
     /// Says good-bye to all.
-    fn end(mut self) {
-        for peer in self.rooms.values_mut().flat_map(|room| room.peers.values_mut()) {
-            peer.leave(DisconnectReason::ServerShutdown, Action::Disconnect);
+    fn shutdown(mut self) {
+        for participant in self.rooms.values_mut().flat_map(|room| room.participants.values_mut()) {
+            participant.leave(DisconnectReason::ServerShutdown, Action::Disconnect);
         }
     }
 }
 
 impl Room {
-    fn happened(&mut self, context: &mut Context<'_>, id: PeerId, side: Side, happening: Happening) {
-        match happening {
-            Happening::Packet { mid, rid, packet } => self.forward(context, id, (mid, rid), &packet),
-            Happening::KeyframeWanted(mid) => self.on_picture_loss(context, id, mid),
-            Happening::Nack { mid, entries } => self.retransmit(context, id, mid, &entries),
-            Happening::Data { reliable, bytes } => self.take_data(context, id, reliable, &bytes),
-            Happening::RawData(bytes) => self.on_raw_data(context, id, bytes),
-            Happening::Connected => self.connected(context, id),
-            Happening::ChannelOpen | Happening::ChannelLow => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.flush(&mut context.io);
+    fn on_transport_event(
+        &mut self,
+        context: &mut Context<'_>,
+        id: SessionId,
+        target: SignalTarget,
+        event: TransportEvent,
+    ) {
+        match event {
+            TransportEvent::Packet { mid, rid, packet } => self.forward(context, id, (mid, rid), &packet),
+            TransportEvent::KeyframeRequest(mid) => self.forward_pli(context, id, mid),
+            TransportEvent::Nack { mid, entries } => self.retransmit(context, id, mid, &entries),
+            TransportEvent::Data { reliable, bytes } => self.on_data_packet(context, id, reliable, &bytes),
+            TransportEvent::RawData(bytes) => self.on_raw_data(context, id, bytes),
+            TransportEvent::Connected => self.on_connected(context, id),
+            TransportEvent::ChannelOpen | TransportEvent::ChannelLow => {
+                if let Some(participant) = self.participants.get_mut(&id) {
+                    participant.flush_data(&mut context.io);
                 }
             }
-            Happening::Stats(stats) => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.quality.note(side, &stats);
+            TransportEvent::Stats(stats) => {
+                if let Some(participant) = self.participants.get_mut(&id) {
+                    participant.quality.on_stats(target, &stats);
                 }
             }
-            Happening::Closed => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.closed.get_or_insert(context.io.now);
+            TransportEvent::Closed => {
+                if let Some(participant) = self.participants.get_mut(&id) {
+                    participant.media_closed_at.get_or_insert(context.io.now);
                 }
             }
-            Happening::Failed => self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch)),
+            TransportEvent::Failed => {
+                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch))
+            }
         }
     }
 
     /// What has to be done for a participant now and then.
-    fn look_after(&mut self, context: &mut Context<'_>, id: PeerId) {
+    fn tick_participant(&mut self, context: &mut Context<'_>, id: SessionId) {
         let now = context.io.now;
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(participant) = self.participants.get_mut(&id) else { return };
         let since = |then: Instant| now.saturating_duration_since(then);
-        let unheard = since(peer.heard());
+        let unheard = since(participant.last_received_at());
         let timeout = DisconnectReason::ConnectionTimeout;
-        if peer.closed.is_some_and(|closed| since(closed) >= LAST_WORDS) {
-            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+        if participant.media_closed_at.is_some_and(|closed| since(closed) >= CLOSE_GRACE) {
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             return;
         }
-        if !peer.is_active() {
-            if since(peer.joined) >= JOIN_TIMEOUT {
-                self.remove(context, id, Farewell::for_good(DisconnectReason::JoinFailure));
+        if !participant.is_active() {
+            if since(participant.joined) >= JOIN_TIMEOUT {
+                self.remove(context, id, Removal::disconnect(DisconnectReason::JoinFailure));
                 return;
             }
-        } else if unheard >= SILENCE {
-            self.remove(context, id, Farewell::to_rejoin(timeout));
+        } else if unheard >= MEDIA_TIMEOUT {
+            self.remove(context, id, Removal::full_reconnect(timeout));
             return;
-        } else if let Some(silent) = peer.silent_since.filter(|_| peer.link.is_none()).map(since)
-            && (silent >= LONGEST_RESUME_TIMEOUT || (silent >= RESUME_TIMEOUT && unheard >= LATELY))
+        } else if let Some(silent) = participant.signal_lost_at.filter(|_| participant.signal.is_none()).map(since)
+            && (silent >= MAX_RESUME_TIMEOUT || (silent >= RESUME_TIMEOUT && unheard >= RECENTLY))
         {
-            self.remove(context, id, Farewell::silent(timeout));
+            self.remove(context, id, Removal::without_leave(timeout));
             return;
         }
-        peer.give_up_calls(now);
-        if peer.link.is_some() && peer.negotiation.is_unanswered(now) {
-            self.remove(context, id, Farewell::to_rejoin(DisconnectReason::StateMismatch));
+        participant.expire_rpcs(now);
+        if participant.signal.is_some() && participant.negotiation.is_unanswered(now) {
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             return;
         }
         self.tick_announcement(context, id);
-        self.catch_up(id);
+        self.flush_pending_updates(id);
         self.tick_token(context, id);
         self.request_keyframes(context, id);
         self.fill_silent_tracks(context, id);
-        self.take_waiting_offer(context, id);
+        self.retry_waiting_offer(context, id);
         self.negotiate(context, id);
     }
 }

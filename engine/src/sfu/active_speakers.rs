@@ -19,19 +19,19 @@ const STALE: Duration = Duration::from_millis(800);
 
 /// Those whose sound arrives in one room.
 #[derive(Debug)]
-pub(crate) struct Speakers<K> {
+pub(crate) struct ActiveSpeakers<K> {
     /// By whom it is and the source of the sound: whoever has several is as loud as the loudest.
     levels: HashMap<(K, u64), Level>,
     /// Those who count as speaking until then, whatever they say.
     simulated: HashMap<K, Instant>,
     /// What was said last.
-    told: HashMap<K, f32>,
-    judged: Option<Instant>,
+    last_sent: HashMap<K, f32>,
+    evaluated_at: Option<Instant>,
 }
 
-impl<K> Default for Speakers<K> {
+impl<K> Default for ActiveSpeakers<K> {
     fn default() -> Self {
-        Self { levels: HashMap::new(), simulated: HashMap::new(), told: HashMap::new(), judged: None }
+        Self { levels: HashMap::new(), simulated: HashMap::new(), last_sent: HashMap::new(), evaluated_at: None }
     }
 }
 
@@ -89,7 +89,7 @@ fn linear(level: f64) -> f64 {
     10_f64.powf(-level / 20.0)
 }
 
-impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
+impl<K: Copy + Eq + Hash + Ord> ActiveSpeakers<K> {
     /// A packet of that RTP time has arrived, so many decibels below the loudest sound.
     pub(crate) fn observe(&mut self, source: (K, u64), level: u8, time: u32, now: Instant) {
         self.levels.entry(source).or_insert_with(|| Level::new(time, now)).observe(level, time, now);
@@ -98,26 +98,26 @@ impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
     /// Whoever it is counts as speaking until then.
     pub(crate) fn simulate(&mut self, who: K, level: f32, until: Instant) {
         self.simulated.insert(who, until);
-        self.told.insert(who, level);
+        self.last_sent.insert(who, level);
     }
 
     /// Whoever it is has gone.
-    pub(crate) fn forget(&mut self, who: K) {
+    pub(crate) fn remove(&mut self, who: K) {
         self.levels.retain(|(known, _), _| *known != who);
     }
 
     /// That source is no more.
-    pub(crate) fn forget_source(&mut self, source: (K, u64)) {
+    pub(crate) fn remove_source(&mut self, source: (K, u64)) {
         self.levels.remove(&source);
     }
 
     /// Whose level has changed since it was asked last, from 0 to 1, and who has fallen silent (0). Nothing more often than
     /// every 400 ms.
     pub(crate) fn changes(&mut self, now: Instant) -> Vec<(K, f32)> {
-        if self.judged.is_some_and(|then| now.saturating_duration_since(then) < WINDOW) {
+        if self.evaluated_at.is_some_and(|then| now.saturating_duration_since(then) < WINDOW) {
             return Vec::new();
         }
-        self.judged = Some(now);
+        self.evaluated_at = Some(now);
         self.simulated.retain(|_, until| *until > now);
         self.levels.retain(|_, level| now.saturating_duration_since(level.observed) < STALE);
         let mut speaking: HashMap<K, f32> = HashMap::new();
@@ -127,13 +127,13 @@ impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
             speaking.entry(*who).and_modify(|loudest| *loudest = loudest.max(loud)).or_insert(loud);
         }
         for who in self.simulated.keys() {
-            speaking.extend(self.told.get(who).map(|level| (*who, *level)));
+            speaking.extend(self.last_sent.get(who).map(|level| (*who, *level)));
         }
-        let louder = speaking.iter().filter(|(who, level)| self.told.get(who) != Some(level));
+        let louder = speaking.iter().filter(|(who, level)| self.last_sent.get(who) != Some(level));
         let mut changes: Vec<(K, f32)> = louder.map(|(who, level)| (*who, *level)).collect();
-        changes.extend(self.told.keys().filter(|who| !speaking.contains_key(who)).map(|who| (*who, 0.0)));
+        changes.extend(self.last_sent.keys().filter(|who| !speaking.contains_key(who)).map(|who| (*who, 0.0)));
         changes.sort_by_key(|(who, _)| *who);
-        self.told = speaking;
+        self.last_sent = speaking;
         changes
     }
 }
@@ -144,7 +144,7 @@ mod tests {
 
     /// A microphone, and the time that it has sent until.
     struct Microphone {
-        speakers: Speakers<u8>,
+        speakers: ActiveSpeakers<u8>,
         now: Instant,
         time: u32,
     }
@@ -152,7 +152,7 @@ mod tests {
     impl Microphone {
         fn new() -> Self {
             // The time of RTP begins anywhere, and wraps.
-            Self { speakers: Speakers::default(), now: Instant::now(), time: u32::MAX - 5000 }
+            Self { speakers: ActiveSpeakers::default(), now: Instant::now(), time: u32::MAX - 5000 }
         }
 
         /// Lets time pass without a packet.
@@ -253,7 +253,7 @@ mod tests {
         microphone.now += WINDOW;
         microphone.send(21, 20, 20);
         assert_eq!(microphone.speaks(), Some(true));
-        microphone.speakers.forget(1);
+        microphone.speakers.remove(1);
         microphone.now += WINDOW;
         assert_eq!(microphone.speaks(), Some(false));
     }
@@ -272,9 +272,9 @@ mod tests {
         assert_eq!(both.speakers.changes(both.now + WINDOW), alone.speakers.changes(alone.now + WINDOW));
         both.now += WINDOW;
         send(&mut both);
-        both.speakers.forget_source((1, 2));
+        both.speakers.remove_source((1, 2));
         assert_eq!(both.speaks(), Some(true), "louder, and not silent");
-        both.speakers.forget_source((1, 1));
+        both.speakers.remove_source((1, 1));
         both.now += WINDOW;
         assert_eq!(both.speaks(), Some(false));
     }

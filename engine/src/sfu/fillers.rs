@@ -7,9 +7,9 @@ use str0m::format::{Codec, PayloadParams};
 use str0m::media::{MediaKind, Mid, Pt};
 use str0m::rtp::RtpWrite;
 
-use crate::net::peer_connection::{Io, Transport};
-use crate::session::PeerId;
-use crate::session::participant::Peer;
+use crate::net::peer_connection::{Io, PeerConnection};
+use crate::session::SessionId;
+use crate::session::participant::Participant;
 use crate::session::room::{Context, Room};
 use crate::sfu::down_track::{Subscription, TrackId};
 
@@ -21,12 +21,12 @@ const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
 /// What a track would be sent in.
 #[derive(Debug, Clone, Copy)]
-struct Format {
+struct FillerFormat {
     codec: Codec,
     is_redundant: bool,
 }
 
-impl Format {
+impl FillerFormat {
     fn of(mime_type: &str) -> Option<Self> {
         let (codec, is_redundant) = match mime_type.rsplit('/').next()?.to_ascii_lowercase().as_str() {
             "opus" => (Codec::Opus, false),
@@ -43,31 +43,35 @@ impl Format {
 
 impl Room {
     /// Sends a participant stand-ins for the tracks that it waits for the first packet of.
-    pub(crate) fn fill_silent_tracks(&mut self, context: &mut Context<'_>, id: PeerId) {
+    pub(crate) fn fill_silent_tracks(&mut self, context: &mut Context<'_>, id: SessionId) {
         let now = context.io.now;
-        let Some(peer) = self.peers.get(&id).filter(|peer| peer.reception.needs_first_packet) else { return };
+        let Some(participant) =
+            self.participants.get(&id).filter(|participant| participant.reception.needs_first_packet)
+        else {
+            return;
+        };
         let is_due = |each: &&Subscription| each.is_ready && each.fill_until.is_some_and(|until| now < until);
         let format = |each: &Subscription| {
-            let track = self.peers.get(&each.publisher)?.tracks.iter().find(|track| track.id == each.track)?;
-            Some((each.track, Format::of(&track.info.mime_type)?))
+            let track = self.participants.get(&each.publisher)?.tracks.iter().find(|track| track.id == each.track)?;
+            Some((each.track, FillerFormat::of(&track.info.mime_type)?))
         };
-        let due: Vec<_> = peer.subscriptions.iter().filter(is_due).filter_map(format).collect();
-        let Some(peer) = self.peers.get_mut(&id).filter(|_| !due.is_empty()) else { return };
-        if peer.media_sink().is_connected() {
+        let due: Vec<_> = participant.subscriptions.iter().filter(is_due).filter_map(format).collect();
+        let Some(participant) = self.participants.get_mut(&id).filter(|_| !due.is_empty()) else { return };
+        if participant.downlink().is_connected() {
             for (track, format) in due {
-                peer.send_filler(&mut context.io, track, format);
+                participant.send_filler(&mut context.io, track, format);
             }
         }
     }
 }
 
-impl Peer {
-    fn send_filler(&mut self, io: &mut Io<'_>, track: TrackId, format: Format) {
-        let sink = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
+impl Participant {
+    fn send_filler(&mut self, io: &mut Io<'_>, track: TrackId, format: FillerFormat) {
+        let downlink = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
         let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track) else { return };
         let Some(mid) = each.mid else { return };
-        let Some((pt, red)) = payload_types(sink, mid, format.codec) else { return };
-        let Some(out) = each.rewriter.fill(io.now) else {
+        let Some((pt, red)) = payload_types(downlink, mid, format.codec) else { return };
+        let Some(out) = each.munger.next_filler(io.now) else {
             each.fill_until = None;
             return;
         };
@@ -78,7 +82,7 @@ impl Peer {
             (MediaKind::Video, _) => (pt, Vec::new()),
         };
         let write = RtpWrite::new(pt, out.seq.into(), out.time, io.now, payload).marker(true);
-        sink.queue(io, |rtc| {
+        downlink.enqueue_rtp(io, |rtc| {
             if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
                 stream.write_rtp(write);
             }
@@ -87,10 +91,10 @@ impl Peer {
 }
 
 /// The payload type of a codec in a section, and that of the redundant form if the client has it.
-fn payload_types(sink: &Transport, mid: Mid, codec: Codec) -> Option<(Pt, Option<Pt>)> {
-    let offered = sink.rtc().media(mid)?.remote_pts();
+fn payload_types(downlink: &PeerConnection, mid: Mid, codec: Codec) -> Option<(Pt, Option<Pt>)> {
+    let offered = downlink.rtc().media(mid)?.remote_pts();
     let is_it = |params: &&PayloadParams| params.spec().codec == codec && offered.contains(&params.pt());
-    sink.rtc().codec_config().iter().find(is_it).map(|params| (params.pt(), params.red()))
+    downlink.rtc().codec_config().iter().find(is_it).map(|params| (params.pt(), params.red()))
 }
 
 #[cfg(test)]
@@ -100,10 +104,10 @@ mod tests {
     #[test]
     fn knows_the_format_of_each_codec_that_can_be_published() {
         for mime_type in ["audio/opus", "audio/red", "video/VP8", "video/VP9", "video/H264", "video/AV1"] {
-            let format = Format::of(mime_type).unwrap();
+            let format = FillerFormat::of(mime_type).unwrap();
             assert_eq!(format.is_redundant, mime_type == "audio/red", "{mime_type}");
             assert_eq!(format.codec == Codec::Opus, mime_type.starts_with("audio/"), "{mime_type}");
         }
-        assert!(Format::of("video/H265").is_none() && Format::of("").is_none());
+        assert!(FillerFormat::of("video/H265").is_none() && FillerFormat::of("").is_none());
     }
 }

@@ -26,17 +26,17 @@ struct Layer {
     height: u32,
     /// When a packet of it arrived last.
     seen: Option<Instant>,
-    clock: Option<Clock>,
+    clock: Option<SenderClock>,
 }
 
 /// What a layer's RTP time was at a time of its sender's, by its last sender report.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
+pub(crate) struct SenderClock {
     at: SystemTime,
     time: u32,
 }
 
-impl Clock {
+impl SenderClock {
     pub(crate) fn new(report: &SenderInfo) -> Self {
         let time = report.rtp_time.numer() & u64::from(u32::MAX);
         Self { at: report.ntp_time, time: u32::try_from(time).unwrap_or_default() }
@@ -76,7 +76,7 @@ pub(crate) struct Layers {
 
 /// What a subscriber wants of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct TrackSettings {
     /// Nothing, for now.
     pub(crate) disabled: bool,
     quality: i32,
@@ -84,13 +84,13 @@ pub(crate) struct Wanted {
     size: (u32, u32),
 }
 
-impl Default for Wanted {
+impl Default for TrackSettings {
     fn default() -> Self {
         Self { disabled: false, quality: VideoQuality::High.into(), size: (0, 0) }
     }
 }
 
-impl From<&proto::UpdateTrackSettings> for Wanted {
+impl From<&proto::UpdateTrackSettings> for TrackSettings {
     fn from(settings: &proto::UpdateTrackSettings) -> Self {
         let is_off = settings.quality == i32::from(VideoQuality::Off);
         let size = (settings.width, settings.height);
@@ -98,7 +98,7 @@ impl From<&proto::UpdateTrackSettings> for Wanted {
     }
 }
 
-impl Wanted {
+impl TrackSettings {
     /// The same settings for a track that is not to be sent for now.
     pub(crate) fn disable(self) -> Self {
         Self { disabled: true, ..self }
@@ -139,7 +139,7 @@ impl Layers {
     }
 
     /// Notes that a packet of a layer has arrived; whether there is such a layer.
-    pub(crate) fn mark_active(&mut self, name: LayerName, clock: Option<Clock>, now: Instant) -> bool {
+    pub(crate) fn mark_active(&mut self, name: LayerName, clock: Option<SenderClock>, now: Instant) -> bool {
         let layer = self.layers[..self.count].iter_mut().find(|layer| layer.name == name);
         let Some(layer) = layer else { return false };
         layer.seen = Some(now);
@@ -157,28 +157,28 @@ impl Layers {
     }
 
     /// The layer to send: the best that arrives and is not more than is wanted, else the smallest that arrives.
-    pub(crate) fn target(&self, wanted: &Wanted, now: Instant) -> Option<LayerName> {
+    pub(crate) fn select_layer(&self, settings: &TrackSettings, now: Instant) -> Option<LayerName> {
         let is_live =
             |layer: &Layer| layer.seen.is_some_and(|seen| now.saturating_duration_since(seen) < LAYER_TIMEOUT);
-        self.best(wanted, is_live)
+        self.best(settings, is_live)
     }
 
     /// The layer to request a keyframe of: the one to send, or else one that has sent before, or may. A source that is still
     /// sends nothing until it is asked.
-    pub(crate) fn request_target(&self, wanted: &Wanted, now: Instant) -> Option<LayerName> {
-        let seen = || self.best(wanted, |layer| layer.seen.is_some());
-        self.target(wanted, now).or_else(seen).or_else(|| self.best(wanted, |_| true))
+    pub(crate) fn pli_layer(&self, settings: &TrackSettings, now: Instant) -> Option<LayerName> {
+        let seen = || self.best(settings, |layer| layer.seen.is_some());
+        self.select_layer(settings, now).or_else(seen).or_else(|| self.best(settings, |_| true))
     }
 
-    fn best(&self, wanted: &Wanted, is_candidate: impl Fn(&Layer) -> bool) -> Option<LayerName> {
-        let quality = wanted.quality(self.all());
+    fn best(&self, settings: &TrackSettings, is_candidate: impl Fn(&Layer) -> bool) -> Option<LayerName> {
+        let quality = settings.quality(self.all());
         let candidates = || self.all().iter().filter(|layer| is_candidate(layer));
         let fitting = candidates().rfind(|layer| layer.quality <= quality);
         fitting.or_else(|| candidates().next()).map(|layer| layer.name)
     }
 }
 
-impl Wanted {
+impl TrackSettings {
     /// For a size, the smallest layer that is high enough: nine tenths of what is wanted, as livekit-server has it. Of layers that
     /// are equally high, and may differ in their frame rates, the best one.
     fn quality(self, layers: &[Layer]) -> i32 {
@@ -213,28 +213,28 @@ mod tests {
         layers
     }
 
-    fn chosen(live: &str, wanted: Wanted) -> Option<String> {
+    fn chosen(live: &str, settings: TrackSettings) -> Option<String> {
         let now = Instant::now();
-        layers(live, now).target(&wanted, now).map(text)
+        layers(live, now).select_layer(&settings, now).map(text)
     }
 
     fn text(name: LayerName) -> String {
         name.map(|name| name.to_string()).unwrap_or_default()
     }
 
-    fn quality(quality: i32) -> Wanted {
-        Wanted { quality, ..Wanted::default() }
+    fn quality(quality: i32) -> TrackSettings {
+        TrackSettings { quality, ..TrackSettings::default() }
     }
 
-    fn size(width: u32, height: u32) -> Wanted {
-        Wanted { size: (width, height), ..quality(0) }
+    fn size(width: u32, height: u32) -> TrackSettings {
+        TrackSettings { size: (width, height), ..quality(0) }
     }
 
     #[test]
     fn a_subscriber_without_a_wish_gets_the_best_layer_that_arrives() {
-        assert_eq!(chosen("q h f", Wanted::default()).as_deref(), Some("f"));
-        assert_eq!(chosen("q h", Wanted::default()).as_deref(), Some("h"));
-        assert_eq!(chosen("", Wanted::default()), None);
+        assert_eq!(chosen("q h f", TrackSettings::default()).as_deref(), Some("f"));
+        assert_eq!(chosen("q h", TrackSettings::default()).as_deref(), Some("h"));
+        assert_eq!(chosen("", TrackSettings::default()), None);
     }
 
     #[test]
@@ -261,8 +261,8 @@ mod tests {
         let now = Instant::now();
         let mut layers = Layers::declared(&announced, &["q".into(), "h".into()]);
         assert!(["q", "h"].into_iter().all(|rid| layers.mark_active(Some(rid.into()), None, now)));
-        for wanted in [size(320, 180), size(1920, 1080), size(3840, 2160)] {
-            assert_eq!(layers.target(&wanted, now).map(text).as_deref(), Some("h"), "{wanted:?}");
+        for settings in [size(320, 180), size(1920, 1080), size(3840, 2160)] {
+            assert_eq!(layers.select_layer(&settings, now).map(text).as_deref(), Some("h"), "{settings:?}");
         }
     }
 
@@ -272,7 +272,7 @@ mod tests {
         let mut layers = Layers::declared(&[most], &["q".into()]);
         let now = Instant::now();
         assert!(layers.mark_active(Some("q".into()), None, now));
-        assert!(layers.target(&size(u32::MAX, u32::MAX), now).is_some());
+        assert!(layers.select_layer(&size(u32::MAX, u32::MAX), now).is_some());
     }
 
     #[test]
@@ -281,18 +281,18 @@ mod tests {
         let mut layers = layers("q h f", then);
         let now = then + LAYER_TIMEOUT;
         assert!(layers.mark_active(Some("q".into()), None, now));
-        assert_eq!(layers.target(&Wanted::default(), now), Some(Some("q".into())));
+        assert_eq!(layers.select_layer(&TrackSettings::default(), now), Some(Some("q".into())));
     }
 
     #[test]
     fn a_keyframe_of_a_still_source_is_requested_of_the_best_layer_that_was_seen_or_else_may_be() {
         let then = Instant::now();
-        let requested = |live, wanted| layers(live, then).request_target(&wanted, then + 10 * LAYER_TIMEOUT).map(text);
-        assert_eq!(requested("q h", Wanted::default()).as_deref(), Some("h"));
+        let requested = |live, settings| layers(live, then).pli_layer(&settings, then + 10 * LAYER_TIMEOUT).map(text);
+        assert_eq!(requested("q h", TrackSettings::default()).as_deref(), Some("h"));
         assert_eq!(requested("q h f", quality(0)).as_deref(), Some("q"));
-        assert_eq!(requested("", Wanted::default()).as_deref(), Some("f"));
+        assert_eq!(requested("", TrackSettings::default()).as_deref(), Some("f"));
         let only = Layers::declared(&[], &[]);
-        assert_eq!(only.request_target(&quality(0), then), Some(None));
+        assert_eq!(only.pli_layer(&quality(0), then), Some(None));
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
         let mut layers = layers("f", then);
         let now = then + LAYER_TIMEOUT;
         assert!(layers.mark_active(Some("q".into()), None, now));
-        assert_eq!(layers.request_target(&Wanted::default(), now).map(text).as_deref(), Some("q"));
+        assert_eq!(layers.pli_layer(&TrackSettings::default(), now).map(text).as_deref(), Some("q"));
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
         let now = Instant::now();
         let mut layers = Layers::declared(&announced(), &[]);
         assert!(layers.mark_active(None, None, now));
-        assert_eq!(layers.target(&quality(0), now), Some(None));
+        assert_eq!(layers.select_layer(&quality(0), now), Some(None));
     }
 
     #[test]
@@ -328,14 +328,14 @@ mod tests {
         let mut layers = Layers::declared(&announced(), &rids);
         assert_eq!(layers.all().len(), MAX_RIDS);
         assert!(rids[..MAX_RIDS].iter().all(|rid| layers.mark_active(Some(*rid), None, now)));
-        assert_eq!(layers.target(&size(320, 180), now).map(text).as_deref(), Some("low"));
-        assert_eq!(layers.target(&size(640, 360), now).map(text).as_deref(), Some("mid"));
+        assert_eq!(layers.select_layer(&size(320, 180), now).map(text).as_deref(), Some("low"));
+        assert_eq!(layers.select_layer(&size(640, 360), now).map(text).as_deref(), Some("mid"));
     }
 
     #[test]
     fn a_time_of_a_layer_is_known_on_the_clock_of_another_once_both_were_reported() {
         let epoch = SystemTime::UNIX_EPOCH;
-        let clock = |millis, time| Some(Clock { at: epoch + Duration::from_millis(millis), time });
+        let clock = |millis, time| Some(SenderClock { at: epoch + Duration::from_millis(millis), time });
         let (now, low, high) = (Instant::now(), Some("q".into()), Some("f".into()));
         let mut layers = layers("", now);
         assert_eq!(layers.convert_time(7, low, low, 90_000), Some(7));
@@ -353,8 +353,8 @@ mod tests {
     #[test]
     fn off_is_disabled() {
         let settings = |quality, disabled| proto::UpdateTrackSettings { quality, disabled, ..Default::default() };
-        assert!(Wanted::from(&settings(VideoQuality::Off.into(), false)).disabled);
-        assert!(Wanted::from(&settings(0, true)).disabled);
-        assert!(!Wanted::from(&settings(0, false)).disabled);
+        assert!(TrackSettings::from(&settings(VideoQuality::Off.into(), false)).disabled);
+        assert!(TrackSettings::from(&settings(0, true)).disabled);
+        assert!(!TrackSettings::from(&settings(0, false)).disabled);
     }
 }

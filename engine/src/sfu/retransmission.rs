@@ -12,7 +12,7 @@ use str0m::media::{Mid, Pt};
 use str0m::rtp::rtcp::NackEntry;
 use str0m::rtp::{ExtensionValues, RtpWrite};
 
-use crate::session::PeerId;
+use crate::session::SessionId;
 use crate::session::room::{Context, Room};
 
 /// Maximum number of packets of a track that are kept for a subscriber.
@@ -99,16 +99,16 @@ fn contains(entry: NackEntry, seq: u64) -> bool {
 
 impl Room {
     /// Retransmits the packets of a section that a participant reports as lost.
-    pub(crate) fn retransmit(&mut self, context: &mut Context<'_>, id: PeerId, mid: Mid, nack: &[NackEntry]) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(sink) = peer.subscriber.as_mut() else { return };
-        let subscription = peer.subscriptions.iter_mut().find(|each| each.mid == Some(mid) && each.is_ready);
+    pub(crate) fn retransmit(&mut self, context: &mut Context<'_>, id: SessionId, mid: Mid, nack: &[NackEntry]) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let Some(downlink) = participant.subscriber.as_mut() else { return };
+        let subscription = participant.subscriptions.iter_mut().find(|each| each.mid == Some(mid) && each.is_ready);
         let Some(buffer) = subscription.and_then(|each| each.retransmission.as_mut()) else { return };
         let due = buffer.take(nack, context.io.now);
         if due.is_empty() {
             return;
         }
-        sink.queue(&mut context.io, |rtc| {
+        downlink.enqueue_rtp(&mut context.io, |rtc| {
             if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
                 for packet in &due {
                     stream.write_rtp(packet.write());

@@ -6,60 +6,60 @@ use std::time::{Duration, Instant};
 use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 
 /// How many packets that were left out are remembered. Older ones cannot come out of order any more.
-const MOST_SKIPPED: usize = 128;
+const MAX_DROPPED: usize = 128;
 /// By how much a sender's clock may run ahead of the time that has passed. More is another clock.
-const FARTHEST: Duration = Duration::from_secs(10);
+const MAX_TS_AHEAD: Duration = Duration::from_secs(10);
 /// By how much it may run back: what is sent in layers comes slightly out of order.
-const BACK: Duration = Duration::from_secs(1);
+const MAX_TS_BACK: Duration = Duration::from_secs(1);
 /// By how much a time that is known by a common clock may differ from the time that has passed. If it does by more, the clock has
 /// stood still, or is another.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
 
 /// The sequence numbers and timestamps of what one subscriber is sent of one track.
 #[derive(Debug)]
-pub(crate) struct Rewriter {
+pub(crate) struct RtpMunger {
     /// Ticks a second.
     clock_rate: u32,
     first: u64,
-    source: Option<Source>,
+    source: Option<SourceState>,
     /// The highest number that was given, its time, and when.
     last: Option<(u64, u64, Instant)>,
 }
 
 /// What the packets come from now.
 #[derive(Debug)]
-struct Source {
+struct SourceState {
     /// Packets from before were meant for others, or are of another layer.
-    floor: u64,
+    min_seq: u64,
     /// The highest number that came.
     highest: u64,
     /// What is added to a number, but for one less for each that was left out before it.
-    number: u64,
+    seq_offset: u64,
     /// What is added to a time.
-    time: u64,
+    ts_offset: u64,
     /// The time that came with the highest number.
-    latest: u64,
-    skipped: VecDeque<u64>,
+    last_ts: u64,
+    dropped: VecDeque<u64>,
 }
 
 /// Where a packet stands in what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Out {
+pub(crate) struct TranslationParams {
     /// Extended: its lower 16 bits are sent.
     pub(crate) seq: u64,
     pub(crate) time: u32,
 }
 
-impl Source {
+impl SourceState {
     /// What a time near the latest one is sent as.
-    fn out(&self, time: u32) -> u64 {
-        let latest = self.latest & u64::from(u32::MAX);
-        let ahead = time.wrapping_sub(u32::try_from(latest).unwrap_or_default()).cast_signed();
-        self.time.wrapping_add(self.latest.wrapping_add_signed(ahead.into()))
+    fn translate_ts(&self, time: u32) -> u64 {
+        let last_ts = self.last_ts & u64::from(u32::MAX);
+        let ahead = time.wrapping_sub(u32::try_from(last_ts).unwrap_or_default()).cast_signed();
+        self.ts_offset.wrapping_add(self.last_ts.wrapping_add_signed(ahead.into()))
     }
 }
 
-impl Rewriter {
+impl RtpMunger {
     /// Counts from `first` on.
     pub(crate) fn new(clock_rate: u32, first: u64) -> Self {
         Self { clock_rate, first, source: None, last: None }
@@ -68,23 +68,24 @@ impl Rewriter {
     /// Goes on with a packet of that number and time, from wherever it comes. The next number is the next one. The time is
     /// `on_last`, if that is known: what the packet's time is on the clock of the packets before. Else, it is as much later as has
     /// passed.
-    pub(crate) fn start(&mut self, seq: u64, time: u64, on_last: Option<u32>, now: Instant) {
+    pub(crate) fn switch_source(&mut self, seq: u64, time: u64, on_last: Option<u32>, now: Instant) {
         let (next, at) = match self.last {
             None => (self.first, time),
             Some((last, at, then)) => {
                 let passed = at + self.ticks(now.saturating_duration_since(then)).max(1);
-                let known = self.source.as_ref().zip(on_last).map(|(source, time)| source.out(time));
+                let known = self.source.as_ref().zip(on_last).map(|(source, time)| source.translate_ts(time));
                 let skew = self.ticks(MAX_CLOCK_SKEW);
                 (last + 1, known.filter(|known| known.abs_diff(passed) <= skew).unwrap_or(passed).max(at + 1))
             }
         };
-        let (number, offset) = (next.wrapping_sub(seq), at.wrapping_sub(time));
-        let skipped = VecDeque::new();
-        self.source = Some(Source { floor: seq, highest: seq, number, time: offset, latest: time, skipped });
+        let (seq_offset, offset) = (next.wrapping_sub(seq), at.wrapping_sub(time));
+        let dropped = VecDeque::new();
+        self.source =
+            Some(SourceState { min_seq: seq, highest: seq, seq_offset, ts_offset: offset, last_ts: time, dropped });
     }
 
     /// Where a packet stands that comes before any of a source; `None` once there is a source.
-    pub(crate) fn fill(&mut self, now: Instant) -> Option<Out> {
+    pub(crate) fn next_filler(&mut self, now: Instant) -> Option<TranslationParams> {
         if self.source.is_some() {
             return None;
         }
@@ -93,56 +94,56 @@ impl Rewriter {
             Some((last, at, then)) => (last + 1, at + self.ticks(now.saturating_duration_since(then)).max(1)),
         };
         self.last = Some((seq, time, now));
-        Some(Out { seq, time: u32::try_from(time & u64::from(u32::MAX)).unwrap_or_default() })
+        Some(TranslationParams { seq, time: u32::try_from(time & u64::from(u32::MAX)).unwrap_or_default() })
     }
 
     /// Leaves out a packet of the source, so that nobody misses it.
-    pub(crate) fn skip(&mut self, seq: u64) {
+    pub(crate) fn drop_packet(&mut self, seq: u64) {
         let Some(source) = &mut self.source else { return };
         // What came late cannot be taken back from those that were counted after it.
         if seq <= source.highest {
             return;
         }
         source.highest = seq;
-        source.skipped.push_back(seq);
-        if source.skipped.len() > MOST_SKIPPED
-            && let Some(oldest) = source.skipped.pop_front()
+        source.dropped.push_back(seq);
+        if source.dropped.len() > MAX_DROPPED
+            && let Some(oldest) = source.dropped.pop_front()
         {
-            source.number = source.number.wrapping_sub(1);
-            source.floor = source.floor.max(oldest + 1);
+            source.seq_offset = source.seq_offset.wrapping_sub(1);
+            source.min_seq = source.min_seq.max(oldest + 1);
         }
     }
 
     /// Where the packet stands; `None` if it is too old to be sent.
-    pub(crate) fn map(&mut self, seq: u64, time: u64, now: Instant) -> Option<Out> {
-        let (forward, back) = (self.ticks(FARTHEST), self.ticks(BACK));
+    pub(crate) fn translate(&mut self, seq: u64, time: u64, now: Instant) -> Option<TranslationParams> {
+        let (forward, back) = (self.ticks(MAX_TS_AHEAD), self.ticks(MAX_TS_BACK));
         let last = self.last;
         let passed = last.map_or(0, |(_, _, then)| self.ticks(now.saturating_duration_since(then)));
         let source = self.source.as_mut()?;
-        if seq < source.floor || source.skipped.contains(&seq) {
+        if seq < source.min_seq || source.dropped.contains(&seq) {
             return None;
         }
-        let before = source.skipped.iter().filter(|skipped| **skipped < seq).count();
-        let number = source.number.wrapping_add(seq).wrapping_sub(u64::try_from(before).unwrap_or_default());
-        let is_newest = last.is_none_or(|(last, _, _)| number > last);
+        let before = source.dropped.iter().filter(|dropped| **dropped < seq).count();
+        let seq_offset = source.seq_offset.wrapping_add(seq).wrapping_sub(u64::try_from(before).unwrap_or_default());
+        let is_newest = last.is_none_or(|(last, _, _)| seq_offset > last);
         if let (true, Some((_, at, _))) = (is_newest, last) {
             let is_sane =
-                time.saturating_sub(source.latest) <= passed + forward && source.latest.saturating_sub(time) <= back;
+                time.saturating_sub(source.last_ts) <= passed + forward && source.last_ts.saturating_sub(time) <= back;
             if !is_sane {
-                source.time = (at + passed.max(1)).wrapping_sub(time);
+                source.ts_offset = (at + passed.max(1)).wrapping_sub(time);
             }
         }
-        let out = source.time.wrapping_add(time);
+        let out = source.ts_offset.wrapping_add(time);
         if is_newest {
             source.highest = source.highest.max(seq);
-            source.latest = time;
+            source.last_ts = time;
             // A time that runs back far enough is below zero, which is not the latest.
             let is_later = |at: u64| out.wrapping_sub(at) <= u64::MAX / 2;
             let at = last.map(|(_, at, _)| at).filter(|at| !is_later(*at)).unwrap_or(out);
-            self.last = Some((number, at, now));
+            self.last = Some((seq_offset, at, now));
         }
         // The header carries the lower 32 bits.
-        Some(Out { seq: number, time: u32::try_from(out & u64::from(u32::MAX)).unwrap_or_default() })
+        Some(TranslationParams { seq: seq_offset, time: u32::try_from(out & u64::from(u32::MAX)).unwrap_or_default() })
     }
 
     pub(crate) fn clock_rate(&self) -> u32 {
@@ -157,22 +158,22 @@ impl Rewriter {
 
 /// The counters in VP8's payload descriptor (RFC 7741, section 4.2), which go on over changes like those of the packets.
 #[derive(Debug, Default)]
-pub(crate) struct Vp8 {
+pub(crate) struct Vp8Munger {
     picture: Counter<0x7fff>,
     base_layer: Counter<0xff>,
     keyframe: Counter<0x1f>,
 }
 
-impl Vp8 {
+impl Vp8Munger {
     /// The next packet begins another source.
-    pub(crate) fn start(&mut self) {
+    pub(crate) fn switch_source(&mut self) {
         self.picture.starts = true;
         self.base_layer.starts = true;
         self.keyframe.starts = true;
     }
 
     /// What to change in the packet; `None` if there is nothing to.
-    pub(crate) fn map(&mut self, payload: &[u8]) -> Option<Vp8Patch> {
+    pub(crate) fn translate(&mut self, payload: &[u8]) -> Option<Vp8Patch> {
         let descriptor = Vp8Descriptor::parse(payload).ok()?;
         let mut patch = descriptor.patch();
         if let Some(id) = descriptor.picture_id() {
@@ -191,23 +192,23 @@ impl Vp8 {
     }
 }
 
-/// A counter that wraps after `MOST`, which is all ones.
+/// A counter that wraps after `MAX`, which is all ones.
 #[derive(Debug, Default)]
-struct Counter<const MOST: u16> {
+struct Counter<const MAX: u16> {
     starts: bool,
     offset: u16,
     last: Option<u16>,
 }
 
-impl<const MOST: u16> Counter<MOST> {
+impl<const MAX: u16> Counter<MAX> {
     fn map(&mut self, value: u16) -> u16 {
         if std::mem::take(&mut self.starts)
             && let Some(last) = self.last
         {
-            self.offset = last.wrapping_add(1).wrapping_sub(value) & MOST;
+            self.offset = last.wrapping_add(1).wrapping_sub(value) & MAX;
         }
-        let out = value.wrapping_add(self.offset) & MOST;
-        let is_newer = |last: u16| (out.wrapping_sub(last) & MOST) <= MOST / 2;
+        let out = value.wrapping_add(self.offset) & MAX;
+        let is_newer = |last: u16| (out.wrapping_sub(last) & MAX) <= MAX / 2;
         if self.last.is_none_or(is_newer) {
             self.last = Some(out);
         }
@@ -228,47 +229,54 @@ mod tests {
     }
 
     /// A rewriter that has begun with packet 70,000 of time 5,000.
-    fn begun(now: Instant) -> Rewriter {
-        let mut rewriter = Rewriter::new(VIDEO, 1000);
-        rewriter.start(70_000, 5_000, None, now);
-        assert_eq!(rewriter.map(70_000, 5_000, now), Some(Out { seq: 1000, time: 5_000 }));
-        rewriter
+    fn begun(now: Instant) -> RtpMunger {
+        let mut munger = RtpMunger::new(VIDEO, 1000);
+        munger.switch_source(70_000, 5_000, None, now);
+        assert_eq!(munger.translate(70_000, 5_000, now), Some(TranslationParams { seq: 1000, time: 5_000 }));
+        munger
     }
 
-    fn seq(rewriter: &mut Rewriter, seq: u64, now: Instant) -> Option<u64> {
-        rewriter.map(seq, 5_000, now).map(|out| out.seq)
+    fn seq(munger: &mut RtpMunger, seq: u64, now: Instant) -> Option<u64> {
+        munger.translate(seq, 5_000, now).map(|out| out.seq)
     }
 
     #[test]
     fn another_source_goes_on_where_the_last_one_stopped() {
         let now = Instant::now();
-        let mut rewriter = begun(now);
+        let mut munger = begun(now);
         let later = after(now, 100);
-        rewriter.start(9, 1, None, later);
-        assert_eq!(rewriter.map(9, 1, later), Some(Out { seq: 1001, time: 5_000 + 9_000 }));
-        assert_eq!(rewriter.map(11, 3_001, later), Some(Out { seq: 1003, time: 17_000 }), "a loss stays a loss");
-        assert_eq!(rewriter.map(10, 3_001, later), Some(Out { seq: 1002, time: 17_000 }));
-        assert_eq!(rewriter.map(8, 1, later), None, "what was sent before the change was not for this receiver");
+        munger.switch_source(9, 1, None, later);
+        assert_eq!(munger.translate(9, 1, later), Some(TranslationParams { seq: 1001, time: 5_000 + 9_000 }));
+        assert_eq!(
+            munger.translate(11, 3_001, later),
+            Some(TranslationParams { seq: 1003, time: 17_000 }),
+            "a loss stays a loss"
+        );
+        assert_eq!(munger.translate(10, 3_001, later), Some(TranslationParams { seq: 1002, time: 17_000 }));
+        assert_eq!(munger.translate(8, 1, later), None, "what was sent before the change was not for this receiver");
     }
 
     #[test]
     fn a_source_goes_on_where_packets_before_it_have_stopped() {
         let now = Instant::now();
-        let mut rewriter = Rewriter::new(VIDEO, 1000);
-        assert_eq!(rewriter.fill(now), Some(Out { seq: 1000, time: 0 }));
-        assert_eq!(rewriter.fill(after(now, 200)), Some(Out { seq: 1001, time: 18_000 }));
-        rewriter.start(70_000, 5_000, None, after(now, 300));
-        assert_eq!(rewriter.fill(after(now, 300)), None);
-        assert_eq!(rewriter.map(70_000, 5_000, after(now, 300)), Some(Out { seq: 1002, time: 27_000 }));
+        let mut munger = RtpMunger::new(VIDEO, 1000);
+        assert_eq!(munger.next_filler(now), Some(TranslationParams { seq: 1000, time: 0 }));
+        assert_eq!(munger.next_filler(after(now, 200)), Some(TranslationParams { seq: 1001, time: 18_000 }));
+        munger.switch_source(70_000, 5_000, None, after(now, 300));
+        assert_eq!(munger.next_filler(after(now, 300)), None);
+        assert_eq!(
+            munger.translate(70_000, 5_000, after(now, 300)),
+            Some(TranslationParams { seq: 1002, time: 27_000 })
+        );
     }
 
     #[test]
     fn another_source_has_its_time_by_the_common_clock_however_late_it_arrives() {
         let now = Instant::now();
         let switched = |on_last, millis| {
-            let mut rewriter = begun(now);
-            rewriter.start(9, 777, Some(on_last), after(now, millis));
-            rewriter.map(9, 777, after(now, millis)).unwrap().time
+            let mut munger = begun(now);
+            munger.switch_source(9, 777, Some(on_last), after(now, millis));
+            munger.translate(9, 777, after(now, millis)).unwrap().time
         };
         let frame = 3_000;
         assert_eq!(switched(5_000 + frame, 100), 5_000 + frame, "it was 67 ms on its way");
@@ -281,35 +289,35 @@ mod tests {
     #[test]
     fn the_common_clock_wraps() {
         let now = Instant::now();
-        let mut rewriter = Rewriter::new(VIDEO, 1000);
+        let mut munger = RtpMunger::new(VIDEO, 1000);
         let first = u64::from(u32::MAX) - 100;
-        rewriter.start(5, first, None, now);
-        rewriter.map(5, first, now).unwrap();
-        rewriter.start(9, 7, Some(2_899), after(now, 50));
-        assert_eq!(rewriter.map(9, 7, after(now, 50)).unwrap().time, 2_899);
+        munger.switch_source(5, first, None, now);
+        munger.translate(5, first, now).unwrap();
+        munger.switch_source(9, 7, Some(2_899), after(now, 50));
+        assert_eq!(munger.translate(9, 7, after(now, 50)).unwrap().time, 2_899);
     }
 
     #[test]
     fn what_is_left_out_leaves_no_gap() {
         let now = Instant::now();
-        let mut rewriter = begun(now);
-        rewriter.skip(70_001);
-        rewriter.skip(70_003);
-        assert_eq!(seq(&mut rewriter, 70_004, now), Some(1002));
-        assert_eq!(seq(&mut rewriter, 70_002, now), Some(1001));
-        rewriter.skip(70_002);
-        assert_eq!(seq(&mut rewriter, 70_005, now), Some(1003), "what came late was counted already");
+        let mut munger = begun(now);
+        munger.drop_packet(70_001);
+        munger.drop_packet(70_003);
+        assert_eq!(seq(&mut munger, 70_004, now), Some(1002));
+        assert_eq!(seq(&mut munger, 70_002, now), Some(1001));
+        munger.drop_packet(70_002);
+        assert_eq!(seq(&mut munger, 70_005, now), Some(1003), "what came late was counted already");
     }
 
     #[test]
     fn a_clock_that_jumps_is_bridged_and_one_that_pauses_is_followed() {
         let now = Instant::now();
-        let mut rewriter = begun(now);
-        let time = |rewriter: &mut Rewriter, seq, time, now| rewriter.map(seq, time, now).unwrap().time;
-        assert_eq!(time(&mut rewriter, 70_001, 5_000 + 90_000 * 60, after(now, 60_000)), 5_000 + 90_000 * 60);
-        let jumped = time(&mut rewriter, 70_002, 5_000 + 90_000 * 6_000, after(now, 60_100));
+        let mut munger = begun(now);
+        let time = |munger: &mut RtpMunger, seq, time, now| munger.translate(seq, time, now).unwrap().time;
+        assert_eq!(time(&mut munger, 70_001, 5_000 + 90_000 * 60, after(now, 60_000)), 5_000 + 90_000 * 60);
+        let jumped = time(&mut munger, 70_002, 5_000 + 90_000 * 6_000, after(now, 60_100));
         assert_eq!(jumped, 5_000 + 90_000 * 60 + 9_000);
-        let back = time(&mut rewriter, 70_003, 7, after(now, 60_200));
+        let back = time(&mut munger, 70_003, 7, after(now, 60_200));
         assert_eq!(back, 5_000 + 90_000 * 60 + 18_000);
     }
 
@@ -319,17 +327,17 @@ mod tests {
             let [high, low] = id.to_be_bytes();
             [0x90, 0xf0, 0x80 | high, low, base, key, 0, 0]
         };
-        let mapped = |vp8: &mut Vp8, id, base, key| {
+        let mapped = |vp8: &mut Vp8Munger, id, base, key| {
             let payload = payload(id, base, key);
-            let patch = vp8.map(&payload).unwrap();
+            let patch = vp8.translate(&payload).unwrap();
             format!("{patch:?}")
         };
-        let (mut one, mut other) = (Vp8::default(), Vp8::default());
+        let (mut one, mut other) = (Vp8Munger::default(), Vp8Munger::default());
         mapped(&mut one, 0x7fff, 255, 31);
-        one.start();
-        other.start();
+        one.switch_source();
+        other.switch_source();
         assert_eq!(mapped(&mut one, 500, 7, 3), mapped(&mut other, 0, 0, 0), "each is one more than before, and wraps");
-        assert!(one.map(&[0x90]).is_none());
+        assert!(one.translate(&[0x90]).is_none());
     }
 
     #[derive(Debug, Clone)]
@@ -355,25 +363,25 @@ mod tests {
         #[test]
         fn no_number_is_given_twice_and_time_never_runs_back(steps in steps()) {
             let mut now = Instant::now();
-            let mut rewriter = Rewriter::new(VIDEO, 1000);
+            let mut munger = RtpMunger::new(VIDEO, 1000);
             let (mut highest, mut source) = (100_000_u64, 0);
-            rewriter.start(highest, 0, None, now);
+            munger.switch_source(highest, 0, None, now);
             let mut given = std::collections::HashMap::new();
             let mut newest: Option<(u64, u32)> = None;
             for step in steps {
                 let packet = match step {
                     Step::Wait(millis) => { now = after(now, millis); continue }
-                    Step::Skip => { highest += 1; rewriter.skip(highest); continue }
+                    Step::Skip => { highest += 1; munger.drop_packet(highest); continue }
                     Step::Start(first, on_last) => {
                         source += 1;
                         highest = first;
-                        rewriter.start(first, first * 3_000, on_last, now);
+                        munger.switch_source(first, first * 3_000, on_last, now);
                         first
                     }
                     Step::Packet(by) => highest.saturating_add_signed(by),
                 };
                 highest = highest.max(packet);
-                let Some(out) = rewriter.map(packet, packet * 3_000, now) else { continue };
+                let Some(out) = munger.translate(packet, packet * 3_000, now) else { continue };
                 let before = given.insert(out.seq, (source, packet));
                 prop_assert!(before.is_none_or(|before| before == (source, packet)), "{before:?}");
                 if newest.is_none_or(|(seq, _)| out.seq > seq) {
@@ -389,57 +397,57 @@ mod tests {
             packets in proptest::collection::vec((any::<bool>(), any::<u16>(), any::<u32>(), any::<Option<u32>>(), 0..3_000_u64), 1..100),
         ) {
             let mut now = Instant::now();
-            let mut rewriter = Rewriter::new(VIDEO, 1000);
+            let mut munger = RtpMunger::new(VIDEO, 1000);
             for (starts, seq, time, on_last, millis) in packets {
                 now = after(now, millis);
                 if starts {
-                    rewriter.start(seq.into(), time.into(), on_last, now);
+                    munger.switch_source(seq.into(), time.into(), on_last, now);
                 }
-                rewriter.map(seq.into(), time.into(), now);
-                rewriter.skip(u64::from(seq) + 1);
+                munger.translate(seq.into(), time.into(), now);
+                munger.drop_packet(u64::from(seq) + 1);
             }
         }
 
         #[test]
         fn a_time_that_always_runs_back_a_little_is_mapped(back in 1..90_000_u64) {
             let now = Instant::now();
-            let mut rewriter = Rewriter::new(VIDEO, 1000);
-            rewriter.start(0, 5, None, now);
-            rewriter.map(0, 5, now);
+            let mut munger = RtpMunger::new(VIDEO, 1000);
+            munger.switch_source(0, 5, None, now);
+            munger.translate(0, 5, now);
             let mut time = 1_000_000;
-            rewriter.start(100, time, None, now);
+            munger.switch_source(100, time, None, now);
             for seq in 100..300 {
                 time -= back.min(time);
-                rewriter.map(seq, time, now);
+                munger.translate(seq, time, now);
             }
-            rewriter.start(1, 2, None, now);
-            prop_assert!(rewriter.map(1, 2, now).is_some_and(|out| out.time < 100));
+            munger.switch_source(1, 2, None, now);
+            prop_assert!(munger.translate(1, 2, now).is_some_and(|out| out.time < 100));
         }
 
         #[test]
         fn a_change_or_an_omission_costs_no_number(skips in proptest::collection::vec(any::<bool>(), 1..300)) {
             let now = Instant::now();
-            let mut rewriter = Rewriter::new(VIDEO, 1000);
-            rewriter.start(5, 0, None, now);
+            let mut munger = RtpMunger::new(VIDEO, 1000);
+            munger.switch_source(5, 0, None, now);
             let mut next = 1000;
             for (packet, is_skipped) in (5..).zip(skips) {
                 if is_skipped && packet > 5 {
-                    rewriter.skip(packet);
+                    munger.drop_packet(packet);
                 } else {
-                    prop_assert_eq!(seq(&mut rewriter, packet, now), Some(next));
+                    prop_assert_eq!(seq(&mut munger, packet, now), Some(next));
                     next += 1;
                 }
             }
-            rewriter.start(77, 0, None, now);
-            prop_assert_eq!(seq(&mut rewriter, 77, now), Some(next));
+            munger.switch_source(77, 0, None, now);
+            prop_assert_eq!(seq(&mut munger, 77, now), Some(next));
         }
 
         #[test]
         fn no_payload_is_too_strange(payload in proptest::collection::vec(any::<u8>(), 0..16)) {
-            let mut vp8 = Vp8::default();
-            vp8.map(&payload);
-            vp8.start();
-            vp8.map(&payload);
+            let mut vp8 = Vp8Munger::default();
+            vp8.translate(&payload);
+            vp8.switch_source();
+            vp8.translate(&payload);
             crate::sfu::red::primary(&payload);
         }
     }

@@ -15,18 +15,18 @@ use hyper::header::{
 use hyper::{Request, StatusCode};
 use livekit_protocol as proto;
 use prost::Message as _;
-use proto::signal_request::Message as Signal;
+use proto::signal_request::Message as SignalRequest;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::decode_cost::{self, SIGNAL_REQUEST};
 use crate::engine::Shared;
-use crate::http::answer::{self, Answer};
 use crate::http::json;
+use crate::http::response::{self, Response};
 use crate::http::routes::validated;
-use crate::http::validate::{Admission, fault};
-use crate::session::{self, Inbox, Joining, LinkId, Queued};
+use crate::http::validate::{Admission, error_response};
+use crate::session::{self, JoinParams, QueuedMessage, SignalConnectionId, SignalStream};
 use crate::signal::websocket::{Message, ReadError, Received, WebSocket};
 use crate::work::Kind;
 
@@ -55,32 +55,32 @@ enum End {
 }
 
 /// Lets a client join, and its connection become a WebSocket.
-pub(crate) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, admission: Admission) -> Answer {
+pub(crate) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, admission: Admission) -> Response {
     let headers = request.headers();
     let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|_| version) else {
-        return answer::text(StatusCode::BAD_REQUEST, "Bad Request\n");
+        return response::text(StatusCode::BAD_REQUEST, "Bad Request\n");
     };
     let accept = derive_accept_key(key.as_bytes());
     let Admission { claims, grants, is_single, request: mut wished, memory } = admission;
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     session::augment(wished.client_info.get_or_insert_default(), user_agent);
-    let (outbox, inbox) = session::pair(&shared.outgoing);
-    let joining = Joining { claims, grants, is_single, request: wished, outbox };
-    let link = match shared.media.join(shared, joining, memory).await {
-        Ok(link) => link,
-        Err(refusal) => return validated(Err(fault(&refusal))),
+    let (signal_sink, signal_stream) = session::signal_channel(&shared.outgoing);
+    let params = JoinParams { claims, grants, is_single, request: wished, signal_sink };
+    let signal_id = match shared.media.join(shared, params, memory).await {
+        Ok(signal_id) => signal_id,
+        Err(error) => return validated(Err(error_response(&error))),
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let shared_then = shared.clone();
     shared.signalling.spawn(async move {
         if let Ok(upgraded) = upgraded.await {
             let socket = WebSocket::new(upgraded, shared_then.incomplete.clone(), shared_then.limits.signal_timeout);
-            serve(&shared_then, socket, link, inbox).await;
+            serve(&shared_then, socket, signal_id, signal_stream).await;
         }
-        shared_then.media.lost(link).await;
+        shared_then.media.signal_closed(signal_id).await;
     });
-    let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let mut answer = response::empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -89,15 +89,20 @@ pub(crate) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
 }
 
 /// Carries messages until either side has had enough, and closes the connection.
-async fn serve(shared: &Arc<Shared>, mut socket: WebSocket, link: LinkId, mut inbox: Inbox) {
-    let closing = inbox.closing();
+async fn serve(
+    shared: &Arc<Shared>,
+    mut socket: WebSocket,
+    signal_id: SignalConnectionId,
+    mut signal_stream: SignalStream,
+) {
+    let closing = signal_stream.closing();
     let end = tokio::select! {
-        end = pump(shared, &mut socket, link, &mut inbox) => end,
+        end = pump(shared, &mut socket, signal_id, &mut signal_stream) => end,
         () = closing.overflowed() => End::Stuck,
         () = async { closing.ended().await; sleep(FLUSH_TIMEOUT).await } => End::Stuck,
     };
     // Messages that are not sent give their memory back before the connection has ended.
-    drop(inbox);
+    drop(signal_stream);
     let close = async {
         match end {
             End::Stuck | End::Failed(ReadError::Lost) => (),
@@ -112,14 +117,19 @@ async fn serve(shared: &Arc<Shared>, mut socket: WebSocket, link: LinkId, mut in
 }
 
 /// Carries messages. The next one is read once the last one is dealt with: a client that says more than can be done waits.
-async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox: &mut Inbox) -> End {
+async fn pump(
+    shared: &Arc<Shared>,
+    socket: &mut WebSocket,
+    signal_id: SignalConnectionId,
+    signal_stream: &mut SignalStream,
+) -> End {
     let mut is_json = false;
     let mut handling: Handling<_> = None;
     loop {
         tokio::select! {
             // What waits for the client goes out before it is asked for more, which may cause more of that.
             biased;
-            signals = inbox.next() => {
+            signals = signal_stream.next() => {
                 if signals.is_empty() {
                     return End::Done;
                 }
@@ -131,7 +141,7 @@ async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox:
             received = socket.read(), if handling.is_none() => match received {
                 Ok(Received::Message(message)) => {
                     is_json = message.is_text;
-                    handling = Some(Box::pin(maybe_done(handle(shared.clone(), link, message))));
+                    handling = Some(Box::pin(maybe_done(handle(shared.clone(), signal_id, message))));
                 }
                 Ok(Received::Ping(bytes)) => if beside(&mut handling, socket.pong(&bytes)).await.is_err() {
                     return End::Stuck;
@@ -150,7 +160,7 @@ async fn pump(shared: &Arc<Shared>, socket: &mut WebSocket, link: LinkId, inbox:
 }
 
 /// Sends messages to a client.
-async fn send(shared: &Shared, socket: &mut WebSocket, signals: Vec<Queued>, is_json: bool) -> io::Result<()> {
+async fn send(shared: &Shared, socket: &mut WebSocket, signals: Vec<QueuedMessage>, is_json: bool) -> io::Result<()> {
     if !is_json {
         return match &*signals {
             [signal] => socket.send(false, signal.bytes()).await,
@@ -186,7 +196,7 @@ async fn beside<T>(handling: &mut Handling<impl Future>, work: impl Future<Outpu
 
 /// Has a message dealt with. Otherwise, how the connection ends: the message is none, would take too much memory, or has lost
 /// its own while it waited.
-async fn handle(shared: Arc<Shared>, link: LinkId, message: Message) -> Result<(), End> {
+async fn handle(shared: Arc<Shared>, signal_id: SignalConnectionId, message: Message) -> Result<(), End> {
     let revoked = message.revocation();
     let decoded = async {
         let length = message.bytes.len();
@@ -201,7 +211,7 @@ async fn handle(shared: Arc<Shared>, link: LinkId, message: Message) -> Result<(
         decoded = decoded => decoded.ok_or(End::Malformed)?,
         () = revoked.cancelled() => return Err(End::Failed(ReadError::Overloaded)),
     };
-    shared.media.signal(link, request, memory).await;
+    shared.media.signal(signal_id, request, memory).await;
     Ok(())
 }
 
@@ -216,7 +226,7 @@ fn cost(message: &Message) -> Option<usize> {
 fn decode(message: &Message) -> Option<proto::SignalRequest> {
     let bytes = &*message.bytes;
     let mut request = if message.is_text { json::read(bytes) } else { proto::SignalRequest::decode(bytes).ok() }?;
-    if let Some(Signal::Offer(description) | Signal::Answer(description)) = &mut request.message {
+    if let Some(SignalRequest::Offer(description) | SignalRequest::Answer(description)) = &mut request.message {
         session::shorten(&mut description.sdp);
     }
     Some(request)
@@ -225,9 +235,9 @@ fn decode(message: &Message) -> Option<proto::SignalRequest> {
 /// Whether a request names no more tracks and participants than there may be.
 fn names_few(request: &proto::SignalRequest) -> bool {
     match &request.message {
-        Some(Signal::Subscription(subscription)) => names(subscription) <= MAX_NAMES,
-        Some(Signal::TrackSetting(settings)) => settings.track_sids.len() <= MAX_NAMES,
-        Some(Signal::SyncState(state)) => is_small(state),
+        Some(SignalRequest::Subscription(subscription)) => names(subscription) <= MAX_NAMES,
+        Some(SignalRequest::TrackSetting(settings)) => settings.track_sids.len() <= MAX_NAMES,
+        Some(SignalRequest::SyncState(state)) => is_small(state),
         _ => true,
     }
 }

@@ -25,7 +25,7 @@ fn trickle(client: &mut Client) {
 
 #[test]
 fn a_head_that_does_not_come_in_time_ends_the_connection() {
-    let engine = Watched::start_with(Limits { head_time: SOON, ..Limits::default() });
+    let engine = Watched::start_with(Limits { header_timeout: SOON, ..Limits::default() });
     thread::scope(|scope| {
         for beginning in ["", "G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: t\r\nx: "] {
             let [mut silent, mut slow] = [(); 2].map(|()| Client::connect(engine.address()));
@@ -46,7 +46,7 @@ fn a_head_that_does_not_come_in_time_ends_the_connection() {
 
 #[test]
 fn a_body_that_does_not_come_in_time_is_not_waited_for() {
-    let engine = Watched::start_with(Limits { head_time: SOON, body_time: SOON, ..Limits::default() });
+    let engine = Watched::start_with(Limits { header_timeout: SOON, body_timeout: SOON, ..Limits::default() });
     let length = "content-length: 1000000";
     let head = |more: &str| call_head("ListRooms", &admin(), "application/json", more);
     let connect = || Client::connect(engine.address());
@@ -68,7 +68,7 @@ fn a_body_that_does_not_come_in_time_is_not_waited_for() {
 
 #[test]
 fn an_answer_that_nobody_takes_is_let_go() {
-    let limits = Limits { answer_time: SOON, answer_bytes: 1024 * 1024, ..Limits::default() };
+    let limits = Limits { write_timeout: SOON, response_bytes: 1024 * 1024, ..Limits::default() };
     let engine = Watched::start_with(limits);
     let mut client = Client::connect(engine.address());
     for number in 0..60 {

@@ -41,7 +41,7 @@ pub fn token(room: &str, identity: &str, more: &Value) -> String {
 
 /// A token that the engine's owner mints now.
 fn minted(engine: &Engine, room: &str, identity: &str) -> String {
-    let mark = engine.rooms(|rooms, _| rooms.mark());
+    let mark = engine.rooms(|rooms, _| rooms.epoch());
     token(room, identity, &json!({ "nbf": now(), "maravilla": serde_json::to_value(mark).unwrap() }))
 }
 

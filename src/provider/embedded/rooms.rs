@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use maravilla_engine::Refusal;
+use maravilla_engine::ApiError;
 use maravilla_engine::rooms::Settings;
 
 use super::EmbeddedConfig;
@@ -66,8 +66,8 @@ impl Provider for Embedded {
 
     fn generate_token(&self, join: &Join) -> Result<Secret, MediaError> {
         let running = self.running()?;
-        let mark = running.engine.rooms(|rooms, _| rooms.mark());
-        running.signer.join(join, Some(mark))
+        let epoch = running.engine.rooms(|rooms, _| rooms.epoch());
+        running.signer.join(join, Some(epoch))
     }
 
     fn create_room(&self, room: RoomName, settings: RoomSettings, _: &Deadline) -> Work<Room> {
@@ -79,7 +79,7 @@ impl Provider for Embedded {
                 metadata: &settings.metadata,
             };
             running.engine.rooms(|rooms, now| {
-                let created = rooms.create(room.on_server(), &made_with, now).map_err(|refusal| refused(&refusal))?;
+                let created = rooms.create(room.on_server(), &made_with, now).map_err(|error| refused(&error))?;
                 Ok(convert::room(room.into_id(), created.info()))
             })
         })
@@ -119,11 +119,11 @@ impl Provider for Embedded {
     fn remove_participant(&self, room: RoomName, identity: Identity, _: &Deadline) -> Work<()> {
         self.at_once(|running| {
             let removed = running.engine.rooms(|rooms, now| rooms.remove(room.on_server(), identity.as_str(), now));
-            removed.map_err(|refusal| match refusal {
-                Refusal::NoParticipant => MediaError::ParticipantNotFound {
+            removed.map_err(|error| match error {
+                ApiError::NoParticipant => MediaError::ParticipantNotFound {
                     room: room.id().to_owned(),
                     identity: identity.as_str().to_owned(),
-                    upstream: upstream(&refusal),
+                    upstream: upstream(&error),
                 },
                 other => refused(&other),
             })
@@ -158,14 +158,14 @@ fn participants(room: &maravilla_engine::rooms::Room) -> Result<Vec<Participant>
     copied.collect()
 }
 
-/// The error that a livekit-server's refusal of the same call becomes.
-fn refused(refusal: &Refusal) -> MediaError {
-    let (code, _) = refusal.code();
-    MediaError::Refused { code: code.to_owned(), upstream: upstream(refusal) }
+/// The error that a livekit-server's error of the same call becomes.
+fn refused(error: &ApiError) -> MediaError {
+    let (code, _) = error.code();
+    MediaError::Refused { code: code.to_owned(), upstream: upstream(error) }
 }
 
-/// What the same refusal would look like from a server; no request was made.
-fn upstream(refusal: &Refusal) -> Upstream {
-    let (_, status) = refusal.code();
+/// What the same error would look like from a server; no request was made.
+fn upstream(error: &ApiError) -> Upstream {
+    let (_, status) = error.code();
     Upstream { request_id: None, status: Some(status) }
 }

@@ -27,7 +27,7 @@ const MAX_EXTENSIONS: usize = 14;
 /// Maximum number of simulcast layers of a section; further ones are left out. LiveKit's clients send three.
 pub(crate) const MAX_RIDS: usize = 4;
 /// Maximum number of sources of a section; further ones are left out. Chromium sends two: media and RTX.
-const MAX_SOURCES: usize = 9;
+const MAX_SSRCS: usize = 9;
 /// Maximum number of parameters of a payload type; further ones are left out. Opus has eight.
 const MAX_PARAMETERS: usize = 12;
 /// Maximum length of a line in bytes, but for the list of all sections; longer lines are left out.
@@ -389,7 +389,7 @@ impl<'a> Kept<'a> {
             "a=ssrc" => section.has_sources() && self.source(value),
             "a=ssrc-group" => {
                 self.groups += 1;
-                section.has_sources() && self.groups <= MAX_SOURCES && value.split(' ').count() == 3
+                section.has_sources() && self.groups <= MAX_SSRCS && value.split(' ').count() == 3
             }
             _ => false,
         };
@@ -416,7 +416,7 @@ impl<'a> Kept<'a> {
     /// Whether this is the first line of a source: str0m needs no more of it.
     fn source(&mut self, value: &'a str) -> bool {
         let Some((source, attribute)) = value.split_once(' ') else { return false };
-        let is_kept = self.sources.len() < MAX_SOURCES && attribute.contains(':') && !self.sources.contains(&source);
+        let is_kept = self.sources.len() < MAX_SSRCS && attribute.contains(':') && !self.sources.contains(&source);
         if is_kept {
             self.sources.push(source);
         }

@@ -10,7 +10,9 @@ use str0m::media::{Direction, MediaKind, Mid};
 use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
 use str0m::{Candidate, Rtc};
 
-use super::{Meanings, Pending, Plan, Role, Section, assign, reduce, rewrite, sections, shorten};
+use super::{
+    AnswerPlan, Meanings, MediaSection, PendingTrack, SectionRole, assign, reduce, rewrite, sections, shorten,
+};
 
 const DEPENDENCY_DESCRIPTOR: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
@@ -90,7 +92,7 @@ fn a_section_is_read_whatever_is_missing() {
     let read = |text: &str| sections(text).pop();
     assert_eq!(read(""), None);
     assert_eq!(read("m=audio 9 UDP/TLS/RTP/SAVPF 111"), None, "there is no mid");
-    let plain = || Section {
+    let plain = || MediaSection {
         mid: mid("a"),
         kind: Some(MediaKind::Audio),
         direction: Direction::SendRecv,
@@ -102,15 +104,15 @@ fn a_section_is_read_whatever_is_missing() {
     assert_eq!(read("m=audio 9\na=mid:a"), Some(plain()));
     assert_eq!(read("v=0\nm=audio 9\r\na=mid:a\r\na=msid:stream -\r\n"), Some(plain()));
     assert_eq!(read("v=0\nm=audio 9\na=mid:a\na=msid:-\n"), Some(plain()));
-    assert_eq!(read("m=text 9\na=mid:a\n"), Some(Section { kind: None, ..plain() }));
-    assert_eq!(read("m=audio 0\na=mid:a\n"), Some(Section { is_rejected: true, ..plain() }));
+    assert_eq!(read("m=text 9\na=mid:a\n"), Some(MediaSection { kind: None, ..plain() }));
+    assert_eq!(read("m=audio 0\na=mid:a\n"), Some(MediaSection { is_rejected: true, ..plain() }));
     assert_eq!(read("a=group:BUNDLE b a\nm=audio 0\na=mid:a\n"), Some(plain()));
 }
 
 #[test]
 fn a_track_that_an_msid_names_is_found_in_whatever_order_it_was_told() {
     let read = sections(&offer("chromium", "2-publish"));
-    let named = |mid: &str| Pending { cid: track_of(&read, mid), kind: find(&read, mid).kind.unwrap() };
+    let named = |mid: &str| PendingTrack { cid: track_of(&read, mid), kind: find(&read, mid).kind.unwrap() };
     let pending = [named("10"), named("7"), named("9"), named("8")];
     assert_eq!(mids(&assign(&pending, &read, |_| false)), ["10", "7", "9", "8"]);
 }
@@ -127,9 +129,9 @@ fn tracks_that_no_msid_names_take_the_sections_of_their_kind_in_order() {
 #[test]
 fn a_track_without_a_name_takes_none_that_another_has_by_its_name() {
     let read = sections(&offer("chromium", "2-publish"));
-    let pending = [video("unknown"), Pending { cid: track_of(&read, "8"), kind: MediaKind::Video }];
+    let pending = [video("unknown"), PendingTrack { cid: track_of(&read, "8"), kind: MediaKind::Video }];
     assert_eq!(mids(&assign(&pending, &read, |_| false)), ["9", "8"]);
-    let wrong_kind = [Pending { cid: track_of(&read, "8"), kind: MediaKind::Audio }];
+    let wrong_kind = [PendingTrack { cid: track_of(&read, "8"), kind: MediaKind::Audio }];
     assert_eq!(mids(&assign(&wrong_kind, &read, |_| false)), ["7"]);
 }
 
@@ -144,7 +146,7 @@ fn no_track_is_sent_on_a_section_that_was_stopped_or_is_inactive() {
 fn an_idle_section_tells_of_no_track() {
     let answer = answer(&mut rtc(false), &offer("chromium", "1-join"));
     assert_eq!(section_of(&answer, "3").matches("a=ssrc").count(), 5, "str0m would send on it");
-    let rewritten = rewrite(&answer, &plan("", vec![("3", Role::Idle)]));
+    let rewritten = rewrite(&answer, &plan("", vec![("3", SectionRole::Idle)]));
     let idle = section_of(&rewritten, "3");
     assert!(idle.contains("\r\na=inactive\r\n") && !idle.contains("a=sendonly"), "{idle}");
     assert!(!idle.contains("msid") && !idle.contains("ssrc:") && !idle.contains("ssrc-group"), "{idle}");
@@ -153,7 +155,7 @@ fn an_idle_section_tells_of_no_track() {
 #[test]
 fn a_section_we_send_on_names_the_track_in_each_place() {
     let answer = answer(&mut rtc(false), &offer("chromium", "1-join"));
-    let role = Role::Sends { stream: "PA_x|a b\r\na=c".into(), track: "TR_v".into(), nack: false };
+    let role = SectionRole::Sends { stream: "PA_x|a b\r\na=c".into(), track: "TR_v".into(), nack: false };
     let rewritten = rewrite(&answer, &plan("", vec![("3", role)]));
     let sending = section_of(&rewritten, "3");
     assert!(sending.contains("\r\na=msid:PA_x|aba=c TR_v\r\n"), "no name breaks a line: {sending}");
@@ -177,7 +179,7 @@ fn we_only_send_where_the_client_receives() {
 fn a_preferred_codec_comes_first_with_all_its_profiles_and_their_rtx() {
     let answer = answer(&mut rtc(false), &offer("chromium", "publisher-vp9"));
     let formats = |codec: Option<&str>| {
-        let role = Role::Receives { codec: codec.map(str::to_owned), dtx: false, stereo: false };
+        let role = SectionRole::Receives { codec: codec.map(str::to_owned), dtx: false, stereo: false };
         formats_of(&rewrite(&answer, &plan("", vec![("0", role)])), "0")
     };
     let (vp8, h264) = ("96 97", "102 103 104 107 108 109 114 115 116 117 39 40");
@@ -203,7 +205,7 @@ fn redundant_opus_comes_before_opus_if_asked_for() {
 fn opus_is_asked_for_silence_and_stereo_once() {
     let ask = |lines: &str, dtx, stereo| {
         let answer = format!("v=0\r\nm=audio 9 X 111 112 0\r\na=mid:0\r\n{lines}");
-        let asked = rewrite(&answer, &plan("", vec![("0", Role::Receives { codec: None, dtx, stereo })]));
+        let asked = rewrite(&answer, &plan("", vec![("0", SectionRole::Receives { codec: None, dtx, stereo })]));
         asked.split_once("a=mid:0\r\n").unwrap().1.to_owned()
     };
     let given = "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\na=fmtp:112 apt=111\r\na=fmtp:0 x=1\r\n";
@@ -250,10 +252,10 @@ proptest! {
 }
 
 /// What is true of each rewriting.
-fn holds(text: &str, roles: &Plan) -> Result<(), TestCaseError> {
+fn holds(text: &str, roles: &AnswerPlan) -> Result<(), TestCaseError> {
     let once = rewrite(text, roles);
     prop_assert_eq!(&rewrite(&once, roles), &once, "twice is once");
-    prop_assert_eq!(rewrite(text, &Plan::new()), text);
+    prop_assert_eq!(rewrite(text, &AnswerPlan::new()), text);
     let (before, after) = (parts(text), parts(&once));
     prop_assert_eq!(before.len(), after.len());
     for (before, after) in before.into_iter().zip(after) {
@@ -266,20 +268,20 @@ fn holds(text: &str, roles: &Plan) -> Result<(), TestCaseError> {
 }
 
 /// A recorded description with lines lost, doubled, moved, cut and joined, and roles for some of its sections.
-fn case() -> impl Strategy<Value = (String, Plan)> {
+fn case() -> impl Strategy<Value = (String, AnswerPlan)> {
     let recorded = ["chromium/2-publish", "firefox/2-publish", "chromium/publisher-vp9", "firefox/4-share-again"];
     let texts = recorded.into_iter().flat_map(|name| ["offer", "answer"].map(|which| read(&format!("{name}.{which}"))));
     let text = prop::sample::select(texts.collect::<Vec<_>>());
     let harm = prop::collection::vec((0..6, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..40);
     let codec = prop::option::of(prop::sample::select(vec!["opus", "red", "video/VP9", "H264", "", "/"]));
-    let receives = (codec, any::<bool>(), any::<bool>()).prop_map(|(codec, dtx, stereo)| Role::Receives {
+    let receives = (codec, any::<bool>(), any::<bool>()).prop_map(|(codec, dtx, stereo)| SectionRole::Receives {
         codec: codec.map(str::to_owned),
         dtx,
         stereo,
     });
     let sends = any::<(String, String, bool)>();
-    let sends = sends.prop_map(|(stream, track, nack)| Role::Sends { stream, track, nack });
-    let role = prop_oneof![Just(Role::Idle), sends, receives];
+    let sends = sends.prop_map(|(stream, track, nack)| SectionRole::Sends { stream, track, nack });
+    let role = prop_oneof![Just(SectionRole::Idle), sends, receives];
     let roles = prop::collection::hash_map((0..12_u8).prop_map(|mid| Mid::from(mid.to_string().as_str())), role, 0..8);
     (text, harm, roles).prop_map(|(text, harm, roles)| {
         let mut lines: Vec<_> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -308,7 +310,7 @@ fn parts(text: &str) -> Vec<&str> {
 }
 
 /// The conversation of a client that publishes, unpublishes and shares its screen again, with subscriptions on the way.
-fn conversation() -> Vec<(&'static str, Vec<(&'static str, Role)>)> {
+fn conversation() -> Vec<(&'static str, Vec<(&'static str, SectionRole)>)> {
     let (voice, view) = (("0", tracks("TR_voice")), ("3", tracks("TR_view")));
     let (camera, backup) = (("8", receives("VP8")), ("10", receives("VP9")));
     let (opus, screen) = (("7", receives("opus")), ("9", receives("vp8")));
@@ -321,7 +323,7 @@ fn conversation() -> Vec<(&'static str, Vec<(&'static str, Role)>)> {
     ]
 }
 
-fn replay(browser: &str, steps: &[(&str, Vec<(&'static str, Role)>)]) {
+fn replay(browser: &str, steps: &[(&str, Vec<(&'static str, SectionRole)>)]) {
     let mut rtc = rtc(false);
     for (name, roles) in steps {
         let offer = offer(browser, name);
@@ -340,29 +342,32 @@ fn replay(browser: &str, steps: &[(&str, Vec<(&'static str, Role)>)]) {
 }
 
 /// All placeholders of the offer idle, but for those that have a role.
-fn plan(offer: &str, roles: Vec<(&'static str, Role)>) -> Plan {
-    let idle = sections(offer).into_iter().filter(Section::is_placeholder).map(|section| (section.mid, Role::Idle));
+fn plan(offer: &str, roles: Vec<(&'static str, SectionRole)>) -> AnswerPlan {
+    let idle = sections(offer)
+        .into_iter()
+        .filter(MediaSection::is_placeholder)
+        .map(|section| (section.mid, SectionRole::Idle));
     idle.chain(roles.into_iter().map(|(name, role)| (mid(name), role))).collect()
 }
 
-fn tracks(track: &str) -> Role {
-    Role::Sends { stream: format!("PA_someone|{track}"), track: track.to_owned(), nack: false }
+fn tracks(track: &str) -> SectionRole {
+    SectionRole::Sends { stream: format!("PA_someone|{track}"), track: track.to_owned(), nack: false }
 }
 
-fn receives(codec: &str) -> Role {
-    Role::Receives { codec: Some(codec.to_owned()), dtx: true, stereo: false }
+fn receives(codec: &str) -> SectionRole {
+    SectionRole::Receives { codec: Some(codec.to_owned()), dtx: true, stereo: false }
 }
 
-fn stereo() -> Role {
-    Role::Receives { codec: None, dtx: false, stereo: true }
+fn stereo() -> SectionRole {
+    SectionRole::Receives { codec: None, dtx: false, stereo: true }
 }
 
-fn audio(cid: &str) -> Pending<'_> {
-    Pending { cid, kind: MediaKind::Audio }
+fn audio(cid: &str) -> PendingTrack<'_> {
+    PendingTrack { cid, kind: MediaKind::Audio }
 }
 
-fn video(cid: &str) -> Pending<'_> {
-    Pending { cid, kind: MediaKind::Video }
+fn video(cid: &str) -> PendingTrack<'_> {
+    PendingTrack { cid, kind: MediaKind::Video }
 }
 
 fn mid(name: &str) -> Mid {
@@ -373,11 +378,11 @@ fn mids(assigned: &[Option<Mid>]) -> Vec<String> {
     assigned.iter().map(|mid| mid.map_or_else(|| "-".to_owned(), |mid| mid.to_string())).collect()
 }
 
-fn find<'a>(sections: &'a [Section], name: &str) -> &'a Section {
+fn find<'a>(sections: &'a [MediaSection], name: &str) -> &'a MediaSection {
     sections.iter().find(|section| section.mid == mid(name)).unwrap()
 }
 
-fn track_of<'a>(sections: &'a [Section], name: &str) -> &'a str {
+fn track_of<'a>(sections: &'a [MediaSection], name: &str) -> &'a str {
     find(sections, name).track.as_deref().unwrap()
 }
 

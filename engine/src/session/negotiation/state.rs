@@ -7,16 +7,16 @@ use livekit_protocol as proto;
 use str0m::change::SdpPendingOffer;
 use str0m::media::{MediaKind, Mid};
 
-use crate::net::sdp::{self, Section};
+use crate::net::sdp::{self, MediaSection};
 use crate::session::client_configuration::SectionReuse;
 use crate::sfu::down_track::Subscription;
 use crate::token_bucket::TokenBucket;
 
 /// A client that has been asked to offer is asked again after that time: as long as LiveKit's clients wait for a
 /// connection. Sooner, those that are slow because they have much to do are given more to do.
-const ASKED_AGAIN: Duration = Duration::from_secs(15);
+const OFFER_RETRY: Duration = Duration::from_secs(15);
 /// A client that does not answer our offer for so long has to join anew: it would never be sent anything new.
-const UNANSWERED: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The part of the media thread's time that a participant's descriptions may take: one of them, and each of its sections, counts
 /// for so long,
 const DESCRIPTION_COST: Duration = Duration::from_millis(10);
@@ -46,17 +46,17 @@ pub(crate) struct Negotiation {
     /// The same for the answer before, which may be the last one that the client has received.
     previously_active: HashSet<Mid>,
     /// How many sections of a kind the last offer had for what we send, used or free; none before the first offer.
-    offered: Option<PerKind>,
-    pub(crate) asked: Option<Asked>,
+    offered: Option<MediaCounts>,
+    pub(crate) section_request: Option<SectionRequest>,
     /// Something that was sent is not any more, which the client has to learn.
-    pub(crate) is_stale: bool,
+    pub(crate) needs_renegotiation: bool,
     /// Our own offer, until it is answered.
-    pub(crate) pending: Option<Pending>,
+    pub(crate) pending: Option<PendingOffer>,
     pub(crate) offer_id: u32,
     /// With two connections, the sections whose tracks have ended, until an offer shows them inactive.
     pub(crate) stopped: Vec<(Mid, MediaKind)>,
-    pub(crate) wants_channels: bool,
-    pub(crate) wants_restart: bool,
+    pub(crate) offer_data_channels: bool,
+    pub(crate) ice_restart: bool,
     /// What its descriptions may cost; `None` before the first.
     budget: Option<TokenBucket>,
     /// The client's last offer, while it waits.
@@ -64,7 +64,7 @@ pub(crate) struct Negotiation {
 }
 
 /// An offer that is not answered yet.
-pub(crate) struct Pending {
+pub(crate) struct PendingOffer {
     pub(crate) offer: SdpPendingOffer,
     pub(crate) text: String,
     pub(crate) sent: Instant,
@@ -74,12 +74,12 @@ pub(crate) struct Pending {
 
 /// Numbers of sections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct PerKind {
+pub(crate) struct MediaCounts {
     pub(crate) audio: usize,
     pub(crate) video: usize,
 }
 
-impl PerKind {
+impl MediaCounts {
     /// Not more than that of either kind.
     fn at_most(self, max: usize) -> Self {
         Self { audio: self.audio.min(max), video: self.video.min(max) }
@@ -100,10 +100,10 @@ impl PerKind {
 
 /// What a client was asked for and has not offered yet.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct SectionRequest {
     at: Instant,
     /// The sections that it is to add; none where any offer will do.
-    sections: PerKind,
+    sections: MediaCounts,
 }
 
 impl Negotiation {
@@ -124,14 +124,17 @@ impl Negotiation {
     }
 
     /// Notes a client's offer. One that was under way when the client was asked for more has less than that.
-    pub(crate) fn note_offer(&mut self, sections: &[Section]) {
+    pub(crate) fn on_client_offer(&mut self, sections: &[MediaSection]) {
         let placeholders = || sections.iter().filter(|section| section.is_placeholder());
-        let offered = PerKind::count(|kind| placeholders().filter(|section| section.kind == Some(kind)).count());
+        let offered = MediaCounts::count(|kind| placeholders().filter(|section| section.kind == Some(kind)).count());
         let added = offered.less(self.offered.unwrap_or_default());
         self.offered = Some(offered);
-        self.is_stale = false;
-        let due = self.asked.map(|asked| Asked { sections: asked.sections.less(added), ..asked });
-        self.asked = due.filter(|asked| !asked.sections.is_none());
+        self.needs_renegotiation = false;
+        let due = self.section_request.map(|section_request| SectionRequest {
+            sections: section_request.sections.less(added),
+            ..section_request
+        });
+        self.section_request = due.filter(|section_request| !section_request.sections.is_none());
         let free = placeholders().filter(|section| !self.active.contains(&section.mid));
         self.free = free.filter_map(|section| Some((section.mid, section.kind?))).collect();
     }
@@ -143,7 +146,7 @@ impl Negotiation {
     }
 
     /// Records the sections that an answer announces tracks on. The client's other sections are free for its next offer.
-    pub(crate) fn note_answer(&mut self, sections: &[Section], mut active: HashSet<Mid>) {
+    pub(crate) fn record_answer(&mut self, sections: &[MediaSection], mut active: HashSet<Mid>) {
         if !self.reuse.receives {
             active.extend(&self.active);
         }
@@ -162,19 +165,19 @@ impl Negotiation {
 
     /// The sections of an offer to reject: those that the client sends nothing on, past the maximum. Never the first one, whose
     /// transport carries all others.
-    pub(crate) fn sections_to_reject(&self, sections: &[Section]) -> Vec<Mid> {
+    pub(crate) fn sections_to_reject(&self, sections: &[MediaSection]) -> Vec<Mid> {
         let unused = sections.iter().skip(1).filter(|section| section.is_unused()).map(|section| section.mid);
         if self.reuse.recycles { unused.skip(MAX_UNUSED_SECTIONS).collect() } else { Vec::new() }
     }
 
     /// Whether the client has left our offer unanswered for too long.
     pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
-        self.pending.as_ref().is_some_and(|pending| now.saturating_duration_since(pending.sent) >= UNANSWERED)
+        self.pending.as_ref().is_some_and(|pending| now.saturating_duration_since(pending.sent) >= ANSWER_TIMEOUT)
     }
 
     /// Whether there is something to offer.
-    pub(crate) fn has_news(&self, subscriptions: &[Subscription]) -> bool {
-        let has_changes = self.wants_channels || self.wants_restart || !self.stopped.is_empty();
+    pub(crate) fn needs_offer(&self, subscriptions: &[Subscription]) -> bool {
+        let has_changes = self.offer_data_channels || self.ice_restart || !self.stopped.is_empty();
         let sent = subscriptions.iter().filter(|each| each.mid.is_some()).count();
         let is_full = sent + self.free.len() >= MAX_RECEIVED_SECTIONS;
         let fits = |each: &Subscription| !is_full || self.free.iter().any(|(_, kind)| *kind == each.kind);
@@ -190,28 +193,30 @@ impl Negotiation {
 
     /// How many sections the client is to be asked to add, none of them where it is only to offer again; None where it
     /// need not be asked. `unplaced` are the tracks that have no section.
-    pub(crate) fn ask(&mut self, unplaced: PerKind, now: Instant) -> Option<PerKind> {
+    pub(crate) fn sections_to_request(&mut self, unplaced: MediaCounts, now: Instant) -> Option<MediaCounts> {
         // Before the first offer there is nothing to be asked for: it comes in any case.
         self.offered?;
-        if unplaced.is_none() && !self.is_stale {
+        if unplaced.is_none() && !self.needs_renegotiation {
             return None;
         }
-        let free = PerKind::count(|kind| self.free.iter().filter(|(_, free)| *free == kind).count());
-        let due = self.asked.map(|asked| asked.sections).unwrap_or_default();
+        let free = MediaCounts::count(|kind| self.free.iter().filter(|(_, free)| *free == kind).count());
+        let due = self.section_request.map(|section_request| section_request.sections).unwrap_or_default();
         let offered = self.offered.map_or(0, |offered| offered.audio + offered.video);
         let room = MAX_RECEIVED_SECTIONS.saturating_sub(offered + due.audio + due.video) / 2;
         let missing = unplaced.less(free).at_most(MAX_REQUESTED_SECTIONS).less(due).at_most(room);
         let fits = unplaced.less(free) != unplaced;
-        if !self.is_stale && missing.is_none() && due.is_none() && !fits {
+        if !self.needs_renegotiation && missing.is_none() && due.is_none() && !fits {
             // Another offer would bring nothing.
             return None;
         }
-        let is_asked = self.asked.is_some_and(|asked| now.saturating_duration_since(asked.at) < ASKED_AGAIN);
+        let is_asked = self
+            .section_request
+            .is_some_and(|section_request| now.saturating_duration_since(section_request.at) < OFFER_RETRY);
         if is_asked && missing.is_none() {
             return None;
         }
-        let sections = PerKind { audio: due.audio + missing.audio, video: due.video + missing.video };
-        self.asked = Some(Asked { at: now, sections });
+        let sections = MediaCounts { audio: due.audio + missing.audio, video: due.video + missing.video };
+        self.section_request = Some(SectionRequest { at: now, sections });
         Some(missing)
     }
 }
@@ -222,21 +227,21 @@ mod tests {
 
     use super::*;
 
-    const AUDIO: PerKind = PerKind { audio: 1, video: 0 };
-    const VIDEO: PerKind = PerKind { audio: 0, video: 1 };
-    const BOTH: PerKind = PerKind { audio: 1, video: 1 };
-    const NONE: PerKind = PerKind { audio: 0, video: 0 };
+    const AUDIO: MediaCounts = MediaCounts { audio: 1, video: 0 };
+    const VIDEO: MediaCounts = MediaCounts { audio: 0, video: 1 };
+    const BOTH: MediaCounts = MediaCounts { audio: 1, video: 1 };
+    const NONE: MediaCounts = MediaCounts { audio: 0, video: 0 };
 
     /// A negotiation whose client has offered sections to be sent on, all of them free.
-    fn offered(sections: PerKind) -> Negotiation {
+    fn offered(sections: MediaCounts) -> Negotiation {
         let mut negotiation = Negotiation::default();
         offer(&mut negotiation, sections);
         negotiation
     }
 
     /// Sections to be sent on.
-    fn sections(sections: PerKind) -> Vec<Section> {
-        let section = |kind: MediaKind, index: usize| Section {
+    fn sections(sections: MediaCounts) -> Vec<MediaSection> {
+        let section = |kind: MediaKind, index: usize| MediaSection {
             mid: Mid::from(format!("{kind:?}{index}").as_str()),
             kind: Some(kind),
             direction: Direction::RecvOnly,
@@ -250,75 +255,75 @@ mod tests {
         audio.chain(video).collect()
     }
 
-    fn offer(negotiation: &mut Negotiation, offered: PerKind) {
-        negotiation.note_offer(&sections(offered));
+    fn offer(negotiation: &mut Negotiation, offered: MediaCounts) {
+        negotiation.on_client_offer(&sections(offered));
     }
 
     #[test]
     fn our_own_offer_is_unanswered_after_its_time() {
         let (mut negotiation, now) = (Negotiation::default(), Instant::now());
-        assert!(!negotiation.is_unanswered(now + UNANSWERED), "without an offer there is no answer");
+        assert!(!negotiation.is_unanswered(now + ANSWER_TIMEOUT), "without an offer there is no answer");
         let mut rtc = str0m::Rtc::builder().build(now);
         let mut changes = rtc.sdp_api();
         changes.add_channel("_reliable".to_owned());
         let (text, offer) = changes.apply().unwrap();
-        negotiation.pending = Some(Pending { offer, text: text.to_sdp_string(), sent: now, stopped: Vec::new() });
+        negotiation.pending = Some(PendingOffer { offer, text: text.to_sdp_string(), sent: now, stopped: Vec::new() });
         assert!(!negotiation.is_unanswered(now));
-        assert!(negotiation.is_unanswered(now + UNANSWERED));
+        assert!(negotiation.is_unanswered(now + ANSWER_TIMEOUT));
     }
 
     #[test]
     fn before_its_first_offer_a_client_is_asked_for_nothing() {
-        assert_eq!(Negotiation::default().ask(BOTH, Instant::now()), None);
+        assert_eq!(Negotiation::default().sections_to_request(BOTH, Instant::now()), None);
     }
 
     #[test]
     fn a_client_is_asked_only_for_what_it_was_not_asked_for_yet() {
         let (mut negotiation, now) = (offered(NONE), Instant::now());
-        assert_eq!(negotiation.ask(AUDIO, now), Some(AUDIO));
-        assert_eq!(negotiation.ask(AUDIO, now), None);
-        assert_eq!(negotiation.ask(BOTH, now), Some(VIDEO), "more audio makes up for no video");
-        assert_eq!(negotiation.ask(BOTH, now), None);
+        assert_eq!(negotiation.sections_to_request(AUDIO, now), Some(AUDIO));
+        assert_eq!(negotiation.sections_to_request(AUDIO, now), None);
+        assert_eq!(negotiation.sections_to_request(BOTH, now), Some(VIDEO), "more audio makes up for no video");
+        assert_eq!(negotiation.sections_to_request(BOTH, now), None);
     }
 
     #[test]
     fn a_track_that_finds_a_free_section_is_offered_at_once_after_another_that_did() {
         let (mut negotiation, now) = (offered(BOTH), Instant::now());
-        assert_eq!(negotiation.ask(AUDIO, now), Some(NONE));
-        assert_eq!(negotiation.ask(AUDIO, now), None);
+        assert_eq!(negotiation.sections_to_request(AUDIO, now), Some(NONE));
+        assert_eq!(negotiation.sections_to_request(AUDIO, now), None);
         offer(&mut negotiation, BOTH);
-        assert_eq!(negotiation.ask(VIDEO, now), Some(NONE));
+        assert_eq!(negotiation.sections_to_request(VIDEO, now), Some(NONE));
     }
 
     #[test]
     fn an_end_is_told_at_once_after_another() {
         let (mut negotiation, now) = (offered(BOTH), Instant::now());
         for _ in 0..2 {
-            negotiation.is_stale = true;
-            assert_eq!(negotiation.ask(NONE, now), Some(NONE));
+            negotiation.needs_renegotiation = true;
+            assert_eq!(negotiation.sections_to_request(NONE, now), Some(NONE));
             offer(&mut negotiation, BOTH);
-            assert_eq!(negotiation.ask(NONE, now), None);
+            assert_eq!(negotiation.sections_to_request(NONE, now), None);
         }
     }
 
     #[test]
     fn an_offer_that_was_under_way_leaves_due_what_was_asked_for() {
         let (mut negotiation, now) = (offered(NONE), Instant::now());
-        assert_eq!(negotiation.ask(BOTH, now), Some(BOTH));
+        assert_eq!(negotiation.sections_to_request(BOTH, now), Some(BOTH));
         offer(&mut negotiation, NONE);
-        assert_eq!(negotiation.ask(BOTH, now), None);
+        assert_eq!(negotiation.sections_to_request(BOTH, now), None);
         offer(&mut negotiation, VIDEO);
-        assert_eq!(negotiation.ask(BOTH, now), None);
+        assert_eq!(negotiation.sections_to_request(BOTH, now), None);
         offer(&mut negotiation, BOTH);
-        assert_eq!(negotiation.asked.map(|asked| asked.sections), None);
+        assert_eq!(negotiation.section_request.map(|section_request| section_request.sections), None);
     }
 
     #[test]
     fn a_client_that_does_not_offer_is_asked_again_but_for_no_more_sections() {
         let (mut negotiation, now) = (offered(NONE), Instant::now());
-        assert_eq!(negotiation.ask(BOTH, now), Some(BOTH));
-        assert_eq!(negotiation.ask(BOTH, now + ASKED_AGAIN), Some(NONE));
-        assert_eq!(negotiation.ask(BOTH, now + ASKED_AGAIN), None);
+        assert_eq!(negotiation.sections_to_request(BOTH, now), Some(BOTH));
+        assert_eq!(negotiation.sections_to_request(BOTH, now + OFFER_RETRY), Some(NONE));
+        assert_eq!(negotiation.sections_to_request(BOTH, now + OFFER_RETRY), None);
     }
 
     fn mid(name: &str) -> Mid {
@@ -330,7 +335,7 @@ mod tests {
         offer(negotiation, AUDIO);
         let taken = if is_active { negotiation.take_free(MediaKind::Audio) } else { None };
         let active = negotiation.active.iter().copied().filter(|_| is_active).chain(taken).collect();
-        negotiation.note_answer(&sections(AUDIO), active);
+        negotiation.record_answer(&sections(AUDIO), active);
     }
 
     #[test]
@@ -371,9 +376,9 @@ mod tests {
 
     #[test]
     fn sections_past_the_maximum_of_unused_ones_are_rejected_but_never_the_first() {
-        let unused: Vec<_> = sections(PerKind { audio: 2 * MAX_UNUSED_SECTIONS, video: 0 })
+        let unused: Vec<_> = sections(MediaCounts { audio: 2 * MAX_UNUSED_SECTIONS, video: 0 })
             .into_iter()
-            .map(|section| Section { direction: Direction::Inactive, ..section })
+            .map(|section| MediaSection { direction: Direction::Inactive, ..section })
             .collect();
         let recycling = Negotiation::new(SectionReuse { receives: true, recycles: true });
         let rejected = recycling.sections_to_reject(&unused);
@@ -385,9 +390,9 @@ mod tests {
 
     #[test]
     fn a_client_that_is_sent_tracks_on_the_maximum_of_sections_is_asked_for_no_more() {
-        let mut negotiation = offered(PerKind { audio: MAX_RECEIVED_SECTIONS, video: 0 });
+        let mut negotiation = offered(MediaCounts { audio: MAX_RECEIVED_SECTIONS, video: 0 });
         negotiation.free.clear();
-        assert_eq!(negotiation.ask(AUDIO, Instant::now()), None);
-        assert_eq!(negotiation.ask(VIDEO, Instant::now()), None);
+        assert_eq!(negotiation.sections_to_request(AUDIO, Instant::now()), None);
+        assert_eq!(negotiation.sections_to_request(VIDEO, Instant::now()), None);
     }
 }

@@ -2,30 +2,30 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue, SERVER};
-use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::error::Refusal;
+use crate::error::ApiError;
 
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type Response = hyper::Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const NAME: &str = concat!("maravilla-media/", env!("CARGO_PKG_VERSION"));
 
-pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
     with_body(status, TEXT, body)
 }
 
-pub(crate) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
+pub(crate) fn empty(status: StatusCode) -> Response {
+    let mut answer = hyper::Response::new(Full::default());
     *answer.status_mut() = status;
     answer.headers_mut().insert(SERVER, HeaderValue::from_static(NAME));
     answer
 }
 
-pub(crate) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response {
     let mut answer = empty(status);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     *answer.body_mut() = Full::new(body.into());
@@ -33,19 +33,19 @@ pub(crate) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<
 }
 
 /// What is left to say when the answer panicked.
-pub(crate) fn broken() -> Answer {
+pub(crate) fn broken() -> Response {
     twirp(StatusCode::INTERNAL_SERVER_ERROR, &TwirpError::new("internal", "the media engine failed; please report it"))
 }
 
-pub(crate) fn twirp(status: StatusCode, error: &TwirpError<'_>) -> Answer {
+pub(crate) fn twirp(status: StatusCode, error: &TwirpError<'_>) -> Response {
     // Strings and a map of strings: always JSON.
     with_body(status, JSON, serde_json::to_vec(error).unwrap_or_default())
 }
 
-pub(crate) fn refused(refusal: &Refusal) -> Answer {
-    let (code, status) = refusal.code();
-    let text = refusal.to_string();
-    let meta = refusal.argument().map(Meta::Argument);
+pub(crate) fn refused(error: &ApiError) -> Response {
+    let (code, status) = error.code();
+    let text = error.to_string();
+    let meta = error.argument().map(Meta::Argument);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     twirp(status, &TwirpError { meta, ..TwirpError::new(code, &text) })
 }
