@@ -16,7 +16,7 @@ const examples = {
   displayName: 'examples',
   roots: ['<rootDir>/examples/__test__'],
   testMatch: ['<rootDir>/examples/__test__/**/*.test.js'],
-  globalSetup: '<rootDir>/scripts/jest-examples-setup.mjs',
+  globalSetup: '<rootDir>/test-support/jest-examples-setup.mjs',
 };
 
 /** The packed package in frameworks, bundlers and other runtimes. Not part of a plain `jest` run, because it takes minutes. */
@@ -40,7 +40,7 @@ module.exports = {
       ...shared,
       displayName: 'server',
       testMatch: ['<rootDir>/__test__/server/**/*.test.js'],
-      globalSetup: '<rootDir>/scripts/jest-server-setup.mjs',
+      globalSetup: '<rootDir>/test-support/jest-server-setup.mjs',
     },
     ...[conformance, examples, frameworks, clients, targets].filter(isAskedFor),
   ],

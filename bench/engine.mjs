@@ -1,7 +1,7 @@
 // The embedded engine beside livekit-server, in one run.
 import { readFileSync } from 'node:fs';
-import { startEngine } from '../scripts/engine.mjs';
-import { LIVEKIT_VERSION } from '../scripts/livekit-server.js';
+import { startEngine } from '../test-support/engine.mjs';
+import { LIVEKIT_VERSION } from '../test-support/livekit-server.js';
 import { ROOMS, Table, contest, mb, ms, rate, times, us } from './measure.mjs';
 import { peers } from './peers.mjs';
 

@@ -1,6 +1,6 @@
 // From nothing to the first room: `node first-room.mjs embedded|livekit`. Prints the ms.
 import { createRequire } from 'node:module';
-import livekit from '../scripts/livekit-server.js';
+import livekit from '../test-support/livekit-server.js';
 
 const require = createRequire(import.meta.url);
 const start = performance.now();

@@ -1,8 +1,8 @@
 // node bench/huddle.mjs [react-router | sveltekit]: seconds from `npm start` until two tabs of one browser see each other.
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import browser from '../conformance/support/browser.js';
-import processes from '../scripts/processes.js';
+import browser from '../test-support/browser.js';
+import processes from '../test-support/processes.js';
 
 const START = fileURLToPath(new URL('../scripts/start.mjs', import.meta.url));
 /** Compiling the addon included, where there is none yet. */

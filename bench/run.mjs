@@ -5,7 +5,7 @@ import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import livekit from '../scripts/livekit-server.js';
+import livekit from '../test-support/livekit-server.js';
 import { ensureAddon, ensureLoadClient, ensurePrograms, ensureServers } from '../scripts/setup.mjs';
 import { SERVERS, engineTable, memoryRow } from './engine.mjs';
 import { ROOMS, Table, measure, ms, rate, times, us } from './measure.mjs';

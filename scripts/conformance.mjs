@@ -1,7 +1,7 @@
 // npm run conformance: the black-box suite, against the server that LIVEKIT_URL names, else against livekit-server and the engine alike.
-import { startEngine } from './engine.mjs';
+import { startEngine } from '../test-support/engine.mjs';
 import { jest } from './jest.mjs';
-import livekit from './livekit-server.js';
+import livekit from '../test-support/livekit-server.js';
 import { ensureAddon, ensurePrograms, ensureServers } from './setup.mjs';
 import { isMain, report, say } from './shell.mjs';
 

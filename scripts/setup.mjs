@@ -3,7 +3,7 @@ import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, ren
 import path from 'node:path';
 import { addonOf, build } from './build.mjs';
 import { ensureWheels } from './pip.mjs';
-import server from './livekit-server.js';
+import server from '../test-support/livekit-server.js';
 import { Stop, cache, isExecutable, isMain, onPath, report, root, run, say } from './shell.mjs';
 
 const DENY_VERSION = '0.20.2';

@@ -1,9 +1,9 @@
 // npm start [-- react-router | sveltekit]: an example app with hot reload, its rooms on the embedded engine. Builds what is missing first.
 // PORT is where it looks for a free port first.
 import net from 'node:net';
-import examples from './example-server.js';
-import { apps, ensureExample, folderOf, followEdits } from './examples.mjs';
-import processes from './processes.js';
+import examples from '../test-support/example-server.js';
+import { apps, ensureExample, folderOf, followEdits } from '../test-support/examples.mjs';
+import processes from '../test-support/processes.js';
 import { ensureNodeModules } from './setup.mjs';
 import { Stop, report } from './shell.mjs';
 
@@ -13,7 +13,7 @@ const READY_MS = 120_000;
 const LIVEKIT = ['LIVEKIT_URL', 'LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
 const names = Object.keys(apps);
 
-/** @returns {import('./example-server.js').Name} */
+/** @returns {import('../test-support/example-server.js').Name} */
 function chosenApp([name = 'react-router', ...more]) {
   if (Object.hasOwn(apps, name) && more.length === 0) return name;
   throw new Stop(`There is no app "${[name, ...more].join(' ')}". There are: ${names.join(', ')}. Type: npm start -- ${names.at(-1)}`);

@@ -7,7 +7,7 @@ import { cargoEnv, profile } from './cargo.mjs';
 import { conformance } from './conformance.mjs';
 import { generate, generatedFiles } from './generate.mjs';
 import { jest, ranSome } from './jest.mjs';
-import { NEWER_NODE, ensureNode, environmentOf } from './newer-node.mjs';
+import { NEWER_NODE, ensureNode, environmentOf } from '../test-support/newer-node.mjs';
 import { pack } from './pack.mjs';
 import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms, ensureServers } from './setup.mjs';
 import { report, root, run, say } from './shell.mjs';

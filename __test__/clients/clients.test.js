@@ -44,7 +44,7 @@ let installed;
 /** @type {Awaited<ReturnType<typeof startBrowser>>} */
 let browser;
 beforeAll(async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, [path.join(__dirname, '../../scripts/clients.mjs')]);
+  const { stdout } = await promisify(execFile)(process.execPath, [path.join(__dirname, '../../test-support/clients.mjs')]);
   installed = JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
   browser = await startBrowser(installed.npm, BROWSER_VERSIONS);
 }, INSTALL_MS);

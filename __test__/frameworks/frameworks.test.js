@@ -7,7 +7,7 @@ const { execFile } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { promisify } = require('node:util');
-const { HOST, answersHttp, freeTcpPorts, launch, untilReady } = require('../../scripts/processes.js');
+const { HOST, answersHttp, freeTcpPorts, launch, untilReady } = require('../../test-support/processes.js');
 const { temporaryFolder } = require('../support/package-copy.js');
 
 const run = promisify(execFile);
@@ -19,7 +19,7 @@ const SERVE_MS = 60_000;
 /** @type {{ node: string, tarballs: string[], folders: Record<string, string> }} */
 let ready;
 beforeAll(async () => {
-  const { stdout } = await run(process.execPath, [path.join(__dirname, '../../scripts/frameworks.mjs')], { maxBuffer: 1e8 });
+  const { stdout } = await run(process.execPath, [path.join(__dirname, '../../test-support/frameworks.mjs')], { maxBuffer: 1e8 });
   ready = JSON.parse(stdout.trim().split('\n').at(-1));
 }, INSTALL_MS);
 

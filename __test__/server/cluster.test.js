@@ -3,7 +3,7 @@
 // Two livekit-server processes on one Redis.
 
 const { once } = require('node:events');
-const { startRedis, startServer } = require('../../scripts/livekit-server.js');
+const { startRedis, startServer } = require('../../test-support/livekit-server.js');
 const { startClients } = require('./support/processes.js');
 const { openMedia } = require('./support/providers.js');
 const { until } = require('./support/wait.js');

@@ -3,7 +3,7 @@
 // Who may speak to a LiveKit server, and what a token is still good for.
 
 const { inspect } = require('node:util');
-const { startServer } = require('../../scripts/livekit-server.js');
+const { startServer } = require('../../test-support/livekit-server.js');
 const { startCaller, startClients, withClockOff } = require('./support/processes.js');
 const { openMedia } = require('./support/providers.js');
 

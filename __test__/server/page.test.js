@@ -6,7 +6,7 @@ const { readFileSync } = require('node:fs');
 const path = require('node:path');
 const ts = require('typescript');
 require('../support/environment.js');
-const { startServer } = require('../../scripts/livekit-server.js');
+const { startServer } = require('../../test-support/livekit-server.js');
 const platform = require('../../index.js');
 const { readToken } = require('../support/token.js');
 

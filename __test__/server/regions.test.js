@@ -4,7 +4,7 @@
 // of a request says; a forward proxy, which also leads the names of LiveKit Cloud to this machine, puts it on.
 
 const { CreateRoomRequest } = require('@livekit/protocol');
-const { startTestServer } = require('../../scripts/livekit-server.js');
+const { startTestServer } = require('../../test-support/livekit-server.js');
 const { startCaller } = require('./support/processes.js');
 const { startProxy } = require('./support/proxy.js');
 const { pause } = require('./support/wait.js');

@@ -8,7 +8,7 @@ const { expectedOf } = require('../../conformance/deviations.js');
 const { requests } = require('../../conformance/requests/index.js');
 const { expectAnswer } = require('../../conformance/support/compare.js');
 const { answerTo, call, newRun, read, roomOf, sendAll } = require('../../conformance/support/server.js');
-const { startServer } = require('../../scripts/livekit-server.js');
+const { startServer } = require('../../test-support/livekit-server.js');
 const { until } = require('./support/wait.js');
 
 /** @typedef {import('../../conformance/support/server.js').Server} Server */

@@ -5,11 +5,11 @@
 const { randomBytes } = require('node:crypto');
 const path = require('node:path');
 const { Caller } = require('../../conformance/support/caller.js');
-const { pause } = require('../../conformance/support/eventually.js');
+const { pause } = require('../../test-support/eventually.js');
 const { dispose } = require('../../conformance/support/rtc.js');
 const { mint } = require('../../conformance/support/token.js');
-const { launch, untilReady } = require('../../scripts/processes.js');
-const { startServer } = require('../../scripts/livekit-server.js');
+const { launch, untilReady } = require('../../test-support/processes.js');
+const { startServer } = require('../../test-support/livekit-server.js');
 
 /** Longer than either server waits for a silent participant. */
 const SUSPENDED_MS = 25_000;

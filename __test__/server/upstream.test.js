@@ -4,7 +4,7 @@
 
 const { createHmac } = require('node:crypto');
 
-const { startServer, startTestServer } = require('../../scripts/livekit-server.js');
+const { startServer, startTestServer } = require('../../test-support/livekit-server.js');
 const { openMedia } = require('./support/providers.js');
 const { startProxy } = require('./support/proxy.js');
 const { until } = require('./support/wait.js');

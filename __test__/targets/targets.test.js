@@ -19,7 +19,7 @@ const key = { TEST_KEY: 'targets', TEST_SECRET: 'secretOfTheTargetsSuiteAndOfNot
 /** @type {Record<string, { addon: string, app: string, command: string[] }>} */
 let apps;
 beforeAll(async () => {
-  const { stdout } = await run(process.execPath, [path.join(__dirname, '../../scripts/targets.mjs')], { maxBuffer: 1e8 });
+  const { stdout } = await run(process.execPath, [path.join(__dirname, '../../test-support/targets.mjs')], { maxBuffer: 1e8 });
   apps = JSON.parse(stdout.trim().split('\n').at(-1));
 }, BUILD_MS);
 

@@ -1,5 +1,5 @@
 // The embedded engine beside livekit-server while participants send each other media.
-import { startEngine } from '../../scripts/engine.mjs';
+import { startEngine } from '../../test-support/engine.mjs';
 import { medians, ms, mb, times } from '../measure.mjs';
 import { costOf } from './load.mjs';
 import { joins, timings } from './timings.mjs';

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
-import browsers from '../../conformance/support/browser.js';
+import browsers from '../../test-support/browser.js';
 import signalling from '../../conformance/support/signalling.js';
 import tokens from '../../conformance/support/token.js';
 import { medians } from '../measure.mjs';

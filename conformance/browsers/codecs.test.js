@@ -2,7 +2,7 @@
 
 // What pictures and sound are coded in: each codec that the browsers have arrives, and in the way that was asked for.
 
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { camera, inThreeSizes, sound } = require('../support/participant.js');
 const { setStage } = require('../support/stage.js');
 

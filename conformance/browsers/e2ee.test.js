@@ -2,7 +2,7 @@
 
 // End-to-end encryption: the server carries what it cannot read, and only those who have the key see and hear it.
 
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { setStage } = require('../support/stage.js');
 
 const { join, newRoom } = setStage();

@@ -2,7 +2,7 @@
 
 // Who comes later, and rooms of many.
 
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { camera, paint, sound } = require('../support/participant.js');
 const { setStage } = require('../support/stage.js');
 

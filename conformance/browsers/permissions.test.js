@@ -2,7 +2,7 @@
 
 // What participants may do changes while they are in a call; who speaks, and how well they are connected.
 
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { sound } = require('../support/participant.js');
 const { setStage } = require('../support/stage.js');
 

@@ -3,7 +3,7 @@
 // Connections break, and the call goes on.
 
 const { experienceOf } = require('../deviations.js');
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { setStage } = require('../support/stage.js');
 
 const stage = setStage();
@@ -15,7 +15,7 @@ const ways = [{ singlePeerConnection: true }, { singlePeerConnection: false }];
 
 /** @typedef {import('../support/participant.js').Participant} Participant */
 
-/** Two who see and hear each other. @param {{ options?: object, browser?: import('../support/browser.js').Kind }} [how] Of the first. */
+/** Two who see and hear each other. @param {{ options?: object, browser?: import('../../test-support/browser.js').Kind }} [how] Of the first. */
 async function startCall(how) {
   const room = newRoom();
   /** @type {import('../support/stage.js').Joining} */

@@ -3,7 +3,7 @@
 // Data that participants send each other.
 
 const { digest } = require('../support/caller.js');
-const { pause } = require('../support/eventually.js');
+const { pause } = require('../../test-support/eventually.js');
 const { setSession } = require('../support/session.js');
 
 const { ask, gather, join, newRoom } = setSession();

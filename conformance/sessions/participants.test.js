@@ -3,7 +3,7 @@
 // What the server API tells of participants and changes about them, and who hears of it.
 
 const { expectedOf, deviates } = require('../deviations.js');
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { send } = require('../support/server.js');
 const { setSession } = require('../support/session.js');
 

@@ -2,7 +2,7 @@
 
 // What participants may do and what not, whatever their clients say.
 
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { setSession } = require('../support/session.js');
 
 const session = setSession();

@@ -5,7 +5,7 @@
 const { gzipSync } = require('node:zlib');
 const { deviates, expectedOf, experienceOf } = require('../deviations.js');
 const { invalidToken, text } = require('../support/answers.js');
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { matcher } = require('../support/compare.js');
 const { exchange } = require('../support/server.js');
 const { setSession } = require('../support/session.js');

@@ -4,7 +4,7 @@
 
 const { FrameMetadataFeature, SimulateScenarioKind } = require('@livekit/rtc-ffi-bindings');
 const { experienceOf } = require('../deviations.js');
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { setSession } = require('../support/session.js');
 
 const session = setSession();

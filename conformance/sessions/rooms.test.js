@@ -3,7 +3,7 @@
 // Rooms with people in them: how they come to be, how long they last, and how people go.
 
 const { experienceOf } = require('../deviations.js');
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { setSession } = require('../support/session.js');
 
 const session = setSession();

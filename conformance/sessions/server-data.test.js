@@ -4,7 +4,7 @@
 
 const { experienceOf } = require('../deviations.js');
 const { digest } = require('../support/caller.js');
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { RpcError } = require('../support/rtc.js');
 const { send } = require('../support/server.js');
 const { setSession } = require('../support/session.js');

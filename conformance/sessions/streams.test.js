@@ -3,7 +3,7 @@
 // Texts and files that participants send each other in pieces.
 
 const { digest } = require('../support/caller.js');
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { setSession } = require('../support/session.js');
 
 const { gather, newRoom } = setSession();

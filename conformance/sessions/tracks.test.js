@@ -2,7 +2,7 @@
 
 // Sound and pictures, from one participant to the others.
 
-const { eventually } = require('../support/eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { setSession } = require('../support/session.js');
 
 const { ask, dials, gather, join, newRoom } = setSession();

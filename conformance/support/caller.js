@@ -4,7 +4,7 @@
 
 const { createHash } = require('node:crypto');
 const rtc = require('./rtc.js');
-const { eventually } = require('./eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 const { Picture, Tone, moves, sounds } = require('./media.js');
 
 /**

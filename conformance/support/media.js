@@ -3,7 +3,7 @@
 // Sound and pictures that can be told from nothing.
 
 const rtc = require('./rtc.js');
-const { pause } = require('./eventually.js');
+const { pause } = require('../../test-support/eventually.js');
 
 /** How long is listened to a track at a time: it may give way to another. */
 const LISTENED_MS = 1_000;

@@ -2,7 +2,7 @@
 
 // A participant in a browser, as the tests speak of one.
 
-const { eventually } = require('./eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 
 /**
  * @typedef {import('puppeteer-core').Page} Page

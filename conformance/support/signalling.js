@@ -5,7 +5,7 @@
 const { gzipSync } = require('node:zlib');
 const { JoinRequest, SignalRequest, SignalResponse, WrappedJoinRequest, WrappedJoinRequest_Compression } = require('@livekit/protocol');
 const WebSocket = require('ws');
-const { eventually } = require('./eventually.js');
+const { eventually } = require('../../test-support/eventually.js');
 
 /**
  * @typedef {object} Dialling

@@ -2,13 +2,13 @@
 
 // What every test of the browsers stands on: a server, a browser of each kind, rooms, and participants who go at the end.
 
-const { launch, servePage } = require('./browser.js');
+const { launch, servePage } = require('../../test-support/browser.js');
 const { Participant } = require('./participant.js');
 const { call, cleanUp, identify, newRun, roomOf, serverFromEnvironment } = require('./server.js');
 const { mint } = require('./token.js');
 
 /**
- * @typedef {import('./browser.js').Kind} Kind
+ * @typedef {import('../../test-support/browser.js').Kind} Kind
  * @typedef {import('./participant.js').Published} Published
  * @typedef {object} Joining
  * @property {string} room

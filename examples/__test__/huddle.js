@@ -11,7 +11,7 @@ const { describeOffGate } = require('./stories/off-gate.js');
 const { describeRoutes } = require('./stories/routes.js');
 const { describeStart } = require('./stories/start.js');
 
-/** @param {import('../../scripts/example-server.js').Name} name */
+/** @param {import('../../test-support/example-server.js').Name} name */
 function describeHuddle(name) {
   const browsers = openBrowsers();
   const everywhere = /** @type {(keyof typeof providers)[]} */ (Object.keys(providers));

@@ -6,7 +6,7 @@
 const { execFile } = require('node:child_process');
 const path = require('node:path');
 const { promisify } = require('node:util');
-const { folderOf, startExample } = require('../../scripts/example-server.js');
+const { folderOf, startExample } = require('../../test-support/example-server.js');
 const { Guest, claimsOf } = require('./support/guest.js');
 const { SESSION_SECRET, openBrowsers, providers, setHouse } = require('./support/house.js');
 
@@ -29,7 +29,7 @@ const USE = `
 let newer;
 
 beforeAll(async () => {
-  const { stdout } = await run(process.execPath, [path.join(__dirname, '../../scripts/newer-node.mjs')]);
+  const { stdout } = await run(process.execPath, [path.join(__dirname, '../../test-support/newer-node.mjs')]);
   newer = JSON.parse(stdout.trim().split('\n').at(-1));
 }, READY_MS);
 

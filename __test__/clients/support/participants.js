@@ -7,8 +7,8 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const path = require('node:path');
 const { createInterface } = require('node:readline');
-const { launch, servePage } = require('../../../conformance/support/browser.js');
-const { pause } = require('../../../conformance/support/eventually.js');
+const { launch, servePage } = require('../../../test-support/browser.js');
+const { pause } = require('../../../test-support/eventually.js');
 const { Events } = require('../../server/support/processes.js');
 
 /** @typedef {{ url: string, token: string }} Access What `generateToken` returns. */

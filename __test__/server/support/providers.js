@@ -1,7 +1,7 @@
 'use strict';
 
 const { clearPlatformCache, createPlatform, getPlatform } = require('../../../index.js');
-const { startServer } = require('../../../scripts/livekit-server.js');
+const { startServer } = require('../../../test-support/livekit-server.js');
 
 /** @typedef {import('../../../index.js').PlatformOptions} PlatformOptions */
 /** @typedef {import('../../../index.js').MediaService} MediaService */

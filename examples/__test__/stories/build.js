@@ -6,11 +6,11 @@ const { execFile } = require('node:child_process');
 const { existsSync, readFileSync, readdirSync } = require('node:fs');
 const path = require('node:path');
 const { promisify } = require('node:util');
-const { apps, folderOf } = require('../../../scripts/example-server.js');
+const { apps, folderOf } = require('../../../test-support/example-server.js');
 const planted = require('../support/planted.json');
 const { STORY_MS } = require('../support/house.js');
 
-/** @param {import('../../../scripts/example-server.js').Name} name */
+/** @param {import('../../../test-support/example-server.js').Name} name */
 function describeBuild(name) {
   const filesIn = (folder) =>
     readdirSync(folder, { recursive: true, withFileTypes: true })

@@ -6,7 +6,7 @@ const { STORY_MS, serveWith, setHouse } = require('../support/house.js');
 
 /**
  * @param {import('../support/house.js').Browsers} browsers
- * @param {import('../../../scripts/example-server.js').Name} name
+ * @param {import('../../../test-support/example-server.js').Name} name
  * @param {import('../support/house.js').Provider} provider
  */
 function describeCalls(browsers, name, provider) {

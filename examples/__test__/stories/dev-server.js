@@ -5,10 +5,10 @@
 const { execFileSync } = require('node:child_process');
 const { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
-const { folderOf, startDevServer } = require('../../../scripts/example-server.js');
+const { folderOf, startDevServer } = require('../../../test-support/example-server.js');
 const { STORY_MS, providers, setHouse } = require('../support/house.js');
 
-/** @typedef {import('../../../scripts/example-server.js').Name} Name */
+/** @typedef {import('../../../test-support/example-server.js').Name} Name */
 
 /** What is edited in a running dev server. @type {Record<Name, { platform: string, roster: string }>} */
 const EDITED = {

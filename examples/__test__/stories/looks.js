@@ -6,7 +6,7 @@ const { STORY_MS, serveWith, setHouse } = require('../support/house.js');
 
 const PHONE = { width: 360, height: 740, isMobile: true, hasTouch: true };
 
-/** @param {import('../support/house.js').Browsers} browsers @param {import('../../../scripts/example-server.js').Name} name */
+/** @param {import('../support/house.js').Browsers} browsers @param {import('../../../test-support/example-server.js').Name} name */
 function describeLooks(browsers, name) {
   const house = setHouse(browsers, serveWith(name, 'the embedded engine'));
 

@@ -3,14 +3,14 @@
 // Without a media server, and without what else an app needs.
 
 const { once } = require('node:events');
-const { apps, argumentsOf, folderOf, startExample } = require('../../../scripts/example-server.js');
-const { launch } = require('../../../scripts/processes.js');
+const { apps, argumentsOf, folderOf, startExample } = require('../../../test-support/example-server.js');
+const { launch } = require('../../../test-support/processes.js');
 const { Guest } = require('../support/guest.js');
 const { SESSION_SECRET, STORY_MS, setHouse } = require('../support/house.js');
 
 const SWITCHED_OFF = 'Calls are switched off';
 
-/** @param {import('../support/house.js').Browsers} browsers @param {import('../../../scripts/example-server.js').Name} name */
+/** @param {import('../support/house.js').Browsers} browsers @param {import('../../../test-support/example-server.js').Name} name */
 function describeOffGate(browsers, name) {
   const house = setHouse(browsers, async () => ({ app: await startExample(name, { env: { SESSION_SECRET } }) }));
 

@@ -4,8 +4,8 @@
 
 const { once } = require('node:events');
 const http = require('node:http');
-const { eventually, pause } = require('../../../conformance/support/eventually.js');
-const { BUILT_ORIGIN, startExample } = require('../../../scripts/example-server.js');
+const { eventually, pause } = require('../../../test-support/eventually.js');
+const { BUILT_ORIGIN, startExample } = require('../../../test-support/example-server.js');
 const { Guest, claimsOf } = require('../support/guest.js');
 const { SESSION_SECRET, serveWith, setHouse } = require('../support/house.js');
 
@@ -31,7 +31,7 @@ async function startCounter() {
   return Object.assign(counter, { env, stop });
 }
 
-/** @param {import('../support/house.js').Browsers} browsers @param {import('../../../scripts/example-server.js').Name} name */
+/** @param {import('../support/house.js').Browsers} browsers @param {import('../../../test-support/example-server.js').Name} name */
 function describeRoutes(browsers, name) {
   const house = setHouse(browsers, serveWith(name, 'the embedded engine'));
 

@@ -4,13 +4,13 @@
 
 const { once } = require('node:events');
 const path = require('node:path');
-const { freeTcpPorts, launch, untilReady } = require('../../../scripts/processes.js');
+const { freeTcpPorts, launch, untilReady } = require('../../../test-support/processes.js');
 const { START_MS, STORY_MS } = require('../support/house.js');
 const { Visitor } = require('../support/visitor.js');
 
 const SCRIPT = path.join(__dirname, '../../../scripts/start.mjs');
 
-/** @param {import('../support/house.js').Browsers} browsers @param {import('../../../scripts/example-server.js').Name} name */
+/** @param {import('../support/house.js').Browsers} browsers @param {import('../../../test-support/example-server.js').Name} name */
 function describeStart(browsers, name) {
   it('npm start prints two addresses of which two tabs of one browser are in a call, and ends with Ctrl-C', async () => {
     const [port] = await freeTcpPorts(1);

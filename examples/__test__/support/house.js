@@ -3,10 +3,10 @@
 // What the tests of an app stand on: browsers of both kinds, the app served with rooms here or there, and people who go at the end.
 
 const { randomBytes } = require('node:crypto');
-const { launch } = require('../../../conformance/support/browser.js');
+const { launch } = require('../../../test-support/browser.js');
 const { call } = require('../../../conformance/support/server.js');
-const { startExample } = require('../../../scripts/example-server.js');
-const { EVERYWHERE, startServer } = require('../../../scripts/livekit-server.js');
+const { startExample } = require('../../../test-support/example-server.js');
+const { EVERYWHERE, startServer } = require('../../../test-support/livekit-server.js');
 const { Guest } = require('./guest.js');
 const { Visitor } = require('./visitor.js');
 
@@ -114,7 +114,7 @@ function setHouse(browsers, start) {
   return { ask, guest, member, newHuddle, stranger, visitor, app: () => app };
 }
 
-/** The production build, with rooms there. @param {import('../../../scripts/example-server.js').Name} name @param {Provider} provider */
+/** The production build, with rooms there. @param {import('../../../test-support/example-server.js').Name} name @param {Provider} provider */
 const serveWith = (name, provider) => async () => {
   const { env, stop, ...server } = await providers[provider]();
   const app = await startExample(name, { env: { SESSION_SECRET, ...env } });

@@ -3,7 +3,7 @@
 // Somebody in front of a browser, as the tests speak of one: who finds things by their role and name.
 
 const axe = require('axe-core');
-const { eventually } = require('../../../conformance/support/eventually.js');
+const { eventually } = require('../../../test-support/eventually.js');
 const { look, prepare } = require('./page.js');
 
 /**

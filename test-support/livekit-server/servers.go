@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package servers names the programs that scripts/setup.mjs builds, so that go.mod lists what they need.
+// Package servers names the programs that test-support/go.mjs builds, so that go.mod lists what they need.
 package servers
 
 import (

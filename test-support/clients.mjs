@@ -1,8 +1,8 @@
 // Installs the LiveKit clients that __test__/clients names, outside the repository's own packages. Run directly, it prints their places as JSON.
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { ensureAddon, ensureGoProgram, ensurePrograms } from './setup.mjs';
-import { Stop, cache, isMain, onPath, report, root, run, say } from './shell.mjs';
+import { ensureAddon, ensureGoProgram, ensurePrograms } from '../scripts/setup.mjs';
+import { Stop, cache, isMain, onPath, report, root, run, say } from '../scripts/shell.mjs';
 
 const sources = path.join(root, '__test__/clients');
 const clients = path.join(cache, 'clients');

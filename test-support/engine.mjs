@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { Stop, root } from './shell.mjs';
+import { Stop, root } from '../scripts/shell.mjs';
 
 /** Starts it on a free port, with a random key, and waits until it serves. */
 export async function startEngine() {

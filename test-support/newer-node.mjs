@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { copyApp, ensureBuilt, ensureInstalled, sourceOf } from './examples.mjs';
 import processes from './processes.js';
-import { cache, isExecutable, isMain, report, run } from './shell.mjs';
+import { cache, isExecutable, isMain, report, run } from '../scripts/shell.mjs';
 
 /** @typedef {import('./example-server.js').Name} Name */
 

@@ -1,6 +1,6 @@
 // Plain `npx jest --selectProjects examples` works too: programs, servers and both apps are made ready first.
 import { apps, buildExample, ensureTarballs } from './examples.mjs';
-import { ensurePrograms, ensureServers } from './setup.mjs';
+import { ensurePrograms, ensureServers } from '../scripts/setup.mjs';
 
 export default async function setup() {
   await ensurePrograms();

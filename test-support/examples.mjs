@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import examples from './example-server.js';
-import { dist, pack } from './pack.mjs';
-import { ensureAddon } from './setup.mjs';
-import { root, run, say } from './shell.mjs';
+import { dist, pack } from '../scripts/pack.mjs';
+import { ensureAddon } from '../scripts/setup.mjs';
+import { root, run, say } from '../scripts/shell.mjs';
 
 /** @typedef {import('./example-server.js').Name} Name */
 

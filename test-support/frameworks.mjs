@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { ensureInstalled, ensureTarballs } from './examples.mjs';
 import { NEWER_NODE, ensureNode, environmentOf } from './newer-node.mjs';
-import { isMain, report, root } from './shell.mjs';
+import { isMain, report, root } from '../scripts/shell.mjs';
 
 const sources = path.join(root, '__test__/frameworks');
 const apps = path.join(os.tmpdir(), 'maravilla-frameworks');

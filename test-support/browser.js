@@ -10,7 +10,7 @@ const puppeteer = require('puppeteer-core');
 /** @typedef {'chromium' | 'firefox'} Kind */
 
 const client = path.dirname(require.resolve('livekit-client'));
-const page = path.join(__dirname, 'page');
+const page = path.join(__dirname, '../conformance/support/page');
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript' };
 const FILES = {
   '/': path.join(page, 'index.html'),
