@@ -6,7 +6,7 @@
 //!   room still takes. No clock, no lock, no network.
 //! - [`token`] (`auth`): verifies and signs access tokens.
 //! - `http`: HTTP connections, the server API, and the checks before a client connects.
-//! - `signal`: signalling connections (WebSockets).
+//! - `signal`: signalling connections (`WebSocket`s).
 //! - `session`: the media thread: rooms, participants, subscriptions, publications, negotiation and data messages.
 //! - `sfu`: the packet path: layers, forwarding, keyframe requests and retransmission.
 //! - `net`: sockets, peer connections and SDP.
@@ -23,6 +23,7 @@ mod decode_cost;
 mod engine;
 mod error;
 mod http;
+mod ids;
 mod net;
 mod registry;
 mod session;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
@@ -13,6 +13,12 @@ impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(StrictVisitor).map(Self)
     }
+}
+
+/// Reads a message. Like livekit-server it passes over unknown fields, and over whatever follows the message.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let Strict(value) = Strict::deserialize(&mut serde_json::Deserializer::from_slice(body)).ok()?;
+    T::deserialize(value).ok()
 }
 
 struct StrictVisitor;

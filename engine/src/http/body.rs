@@ -23,16 +23,16 @@ const MAX_BYTES: usize = 10 * 1024 * 1024;
 const MAX_USELESS_BYTES: usize = SMALL_BYTES;
 /// So much of a head, body or answer counts for nothing: connections are limited already, and small requests get through
 /// whatever the large ones take.
-pub(crate) const SMALL_BYTES: usize = SHORT_BYTES;
+pub(super) const SMALL_BYTES: usize = SHORT_BYTES;
 
 /// A whole body.
-pub(crate) struct Body {
-    pub(crate) bytes: Bytes,
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
     /// Its share of the memory that all large bodies may take.
     _share: Option<OwnedSemaphorePermit>,
 }
 
-pub(crate) enum BodyError {
+pub(super) enum BodyError {
     NotAllowed,
     TooLarge,
     TooMany,
@@ -41,7 +41,7 @@ pub(crate) enum BodyError {
 }
 
 impl BodyError {
-    pub(crate) fn answer(&self) -> Response {
+    pub(super) fn answer(&self) -> Response {
         let (status, code, text) = match self {
             Self::NotAllowed => return response::refused(&ApiError::Permissions),
             // Not Twirp, as later livekit-servers have it.
@@ -55,7 +55,7 @@ impl BodyError {
 }
 
 /// Reads the request's whole body. `may_call`: its token allows something.
-pub(crate) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body, BodyError> {
+pub(super) async fn read(shared: &Shared, request: Request<Incoming>, may_call: bool) -> Result<Body, BodyError> {
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let collected = timeout(shared.limits.body_timeout, collect(shared, request.into_body(), length, may_call)).await;
     collected.unwrap_or(Err(BodyError::Slow))
@@ -95,7 +95,7 @@ async fn collect(
 }
 
 /// An answer that counts against the memory of all large answers until the client has taken it.
-pub(crate) fn hold(shared: &Shared, answer: Vec<u8>) -> Result<Bytes, BodyError> {
+pub(super) fn hold(shared: &Shared, answer: Vec<u8>) -> Result<Bytes, BodyError> {
     let length = answer.len();
     if length <= SMALL_BYTES {
         return Ok(answer.into());

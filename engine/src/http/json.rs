@@ -1,20 +1,12 @@
 //! Messages as JSON: what ProtoJSON takes and how livekit-server writes it.
 
 use livekit_protocol as proto;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize as _, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use super::participant_json::{ParticipantJson, TrackJson};
-use crate::auth::strict_json::Strict;
-
-/// Reads a message. Like livekit-server it passes over unknown fields, and over whatever follows the message.
-pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    let Strict(value) = Strict::deserialize(&mut serde_json::Deserializer::from_slice(body)).ok()?;
-    T::deserialize(value).ok()
-}
 
 /// An answer of the room service as livekit-server writes it: the names of the .proto files, and every field.
-pub(crate) trait ToProtoJson: prost::Message {
+pub(super) trait ToProtoJson: prost::Message {
     fn to_json(&self) -> Vec<u8>;
 }
 
@@ -140,6 +132,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::auth::strict_json::read;
 
     fn created(json: &str) -> Option<proto::CreateRoomRequest> {
         read(json.as_bytes())

@@ -8,24 +8,24 @@ use serde::Serialize;
 
 use crate::error::ApiError;
 
-pub(crate) type Response = hyper::Response<Full<Bytes>>;
+pub(super) type Response = hyper::Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const NAME: &str = concat!("maravilla-media/", env!("CARGO_PKG_VERSION"));
 
-pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
+pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
     with_body(status, TEXT, body)
 }
 
-pub(crate) fn empty(status: StatusCode) -> Response {
+pub(super) fn empty(status: StatusCode) -> Response {
     let mut answer = hyper::Response::new(Full::default());
     *answer.status_mut() = status;
     answer.headers_mut().insert(SERVER, HeaderValue::from_static(NAME));
     answer
 }
 
-pub(crate) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response {
+pub(super) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response {
     let mut answer = empty(status);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     *answer.body_mut() = Full::new(body.into());
@@ -33,16 +33,16 @@ pub(crate) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<
 }
 
 /// What is left to say when the answer panicked.
-pub(crate) fn broken() -> Response {
+pub(super) fn broken() -> Response {
     twirp(StatusCode::INTERNAL_SERVER_ERROR, &TwirpError::new("internal", "the media engine failed; please report it"))
 }
 
-pub(crate) fn twirp(status: StatusCode, error: &TwirpError<'_>) -> Response {
+pub(super) fn twirp(status: StatusCode, error: &TwirpError<'_>) -> Response {
     // Strings and a map of strings: always JSON.
     with_body(status, JSON, serde_json::to_vec(error).unwrap_or_default())
 }
 
-pub(crate) fn refused(error: &ApiError) -> Response {
+pub(super) fn refused(error: &ApiError) -> Response {
     let (code, status) = error.code();
     let text = error.to_string();
     let meta = error.argument().map(Meta::Argument);
@@ -52,23 +52,23 @@ pub(crate) fn refused(error: &ApiError) -> Response {
 
 /// The error of the Twirp wire protocol, version 7.
 #[derive(Serialize)]
-pub(crate) struct TwirpError<'a> {
-    pub(crate) code: &'static str,
-    pub(crate) msg: &'a str,
+pub(super) struct TwirpError<'a> {
+    pub(super) code: &'static str,
+    pub(super) msg: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) meta: Option<Meta<'a>>,
+    pub(super) meta: Option<Meta<'a>>,
 }
 
 /// What an error is about.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Meta<'a> {
+pub(super) enum Meta<'a> {
     Argument(&'a str),
     TwirpInvalidRoute(&'a str),
 }
 
 impl<'a> TwirpError<'a> {
-    pub(crate) fn new(code: &'static str, msg: &'a str) -> Self {
+    pub(super) fn new(code: &'static str, msg: &'a str) -> Self {
         Self { code, msg, meta: None }
     }
 }

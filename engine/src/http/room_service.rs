@@ -8,7 +8,8 @@ use livekit_protocol as proto;
 use livekit_token::VideoGrants;
 use serde::de::DeserializeOwned;
 
-use super::json::{self, ToProtoJson};
+use super::json::ToProtoJson;
+use crate::auth::strict_json;
 use crate::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
 use crate::engine::Shared;
 use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_creation, check_metadata};
@@ -153,7 +154,7 @@ impl Call<'_> {
         let memory = work.memory(cost).await;
         let body = self.body.clone();
         let request = work.run(Kind::Call, length.max(cost), move || match codec {
-            Codec::Json => json::read(&body),
+            Codec::Json => strict_json::read(&body),
             Codec::Protobuf => Q::decode(body).ok(),
         });
         Ok((request.await.flatten().ok_or(CallError::Malformed)?, memory))

@@ -18,10 +18,10 @@ use super::origin;
 use super::response::{self, Meta, Response, TwirpError};
 use super::room_service::{Call, CallError, Codec, METHODS};
 use super::socket::Progress;
+use super::upgrade;
 use super::validate::{self, Path};
 use crate::auth::token::{Claims, TokenError};
 use crate::engine::Shared;
-use crate::signal::connection;
 use crate::work::Kind;
 
 const ROOM_SERVICE: &str = "/twirp/livekit.RoomService";
@@ -35,7 +35,7 @@ const ALLOWED_METHODS: [&str; 6] = ["OPTIONS", "HEAD", "GET", "POST", "PATCH", "
 const MAX_PARAMETERS: usize = 64;
 
 /// The parameters of an address. Where one comes twice, the first counts.
-pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     fn parse(query: &'a str) -> Self {
@@ -43,14 +43,14 @@ impl<'a> Query<'a> {
     }
 
     /// The value of a parameter; an empty one is none.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
         Some(&**value).filter(|value| !value.is_empty())
     }
 }
 
 /// Answers one request.
-pub(crate) async fn handle(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Response {
+pub(super) async fn handle(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     // RFC 9112, section 3.2.
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
@@ -126,7 +126,7 @@ async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incom
         "/rtc" | "/rtc/v1" => {
             let path = if path == "/rtc" { Path::V0 } else { Path::V1 };
             match validate::check(shared, path, &query, claims, false).await {
-                Ok(admission) => connection::open(shared, request, admission).await,
+                Ok(admission) => upgrade::open(shared, request, admission).await,
                 refused => validated(refused.map(drop)),
             }
         }
@@ -188,7 +188,7 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
     names(CONNECTION, "upgrade") && names(UPGRADE, "websocket")
 }
 
-pub(crate) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Response {
+pub(super) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Response {
     match outcome {
         Ok(()) => response::text(StatusCode::OK, "success"),
         Err((status, fault)) => response::text(status, fault.into_owned()),

@@ -24,7 +24,7 @@ const MAX_READ_BYTES: usize = 8 * 1024;
 const TURN_BYTES: usize = 64 * 1024;
 
 /// State of a connection, shared by its socket, its request handler and the limit of open connections.
-pub(crate) struct Progress {
+pub(super) struct Progress {
     /// Counts when a request's head has come, and again when it is answered.
     steps: AtomicU64,
     large: AtomicBool,

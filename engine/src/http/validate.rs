@@ -31,7 +31,7 @@ const TOO_LARGE: &str = "join request too large";
 
 /// The two paths by which clients connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Path {
+pub(super) enum Path {
     /// `/rtc`: parameters, and two peer connections unless there is a join request.
     V0,
     /// `/rtc/v1`: a join request, and one peer connection.
@@ -43,18 +43,18 @@ type ValidationError = (StatusCode, Cow<'static, str>);
 const NO_ACCESS: ValidationError = (StatusCode::UNAUTHORIZED, Cow::Borrowed("no permissions to access the room"));
 
 /// Who may join, and what with.
-pub(crate) struct Admission {
-    pub(crate) claims: Claims,
-    pub(crate) grants: VideoGrants,
+pub(super) struct Admission {
+    pub(super) claims: Claims,
+    pub(super) grants: VideoGrants,
     /// With one peer connection.
-    pub(crate) is_single: bool,
-    pub(crate) request: proto::JoinRequest,
+    pub(super) is_single: bool,
+    pub(super) request: proto::JoinRequest,
     /// Memory of the decoded request.
-    pub(crate) memory: Memory,
+    pub(super) memory: Memory,
 }
 
 /// Checks that the token opens its room now, in livekit-server's order.
-pub(crate) async fn check(
+pub(super) async fn check(
     shared: &Arc<Shared>,
     path: Path,
     query: &Query<'_>,
@@ -105,7 +105,7 @@ fn creation(claims: &Claims) -> proto::CreateRoomRequest {
 }
 
 /// What a client that may not join is told.
-pub(crate) fn error_response(error: &ApiError) -> ValidationError {
+pub(super) fn error_response(error: &ApiError) -> ValidationError {
     let status = match error {
         // livekit-client shows a user the reason of a join that was refused with 401 or 403 only.
         ApiError::Unsupported(_)

@@ -15,12 +15,12 @@ use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RawPacket, Rtp
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
+use crate::ids::{SessionId, SignalTarget};
 use crate::net::dtls::crypto_provider;
 use crate::net::sdp::{self, Meanings, MediaSection};
 use crate::net::sockets::{CandidateChanges, Network, ReceivedDatagram};
 use crate::net::ssrcs::{MAX_SSRCS, SsrcLimiter, is_rtp};
 use crate::net::timers::Timers;
-use crate::session::{SessionId, SignalTarget};
 
 /// Maximum bytes of one message from a client over a data channel, as its SDP says. Clients reject longer ones.
 const MAX_MESSAGE_BYTES: u32 = 65_535;

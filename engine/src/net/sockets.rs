@@ -12,10 +12,10 @@ use str0m::Candidate;
 use str0m::net::{Protocol, TcpType, Transmit};
 
 use crate::RtcConfig;
+use crate::ids::SessionId;
 use crate::net::interfaces::{LocalAddresses, accepts_tcp, media_addresses};
 use crate::net::tcp::Tcp;
 use crate::net::udp::{Datagram, Udp};
-use crate::session::SessionId;
 
 /// How often all addresses are tried with another port before those are left out on which it is taken.
 const BIND_ATTEMPTS: usize = 16;

@@ -19,10 +19,10 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
+use crate::ids::SessionId;
 use crate::net::sockets::ReceivedDatagram;
 use crate::net::stun::is_stun;
 use crate::net::udp::MAX_DATAGRAM_BYTES;
-use crate::session::SessionId;
 
 /// TCP connections for media at once. Past it, the least recently used unauthenticated one is closed, or if there is none,
 /// that of the participant who has the most.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-use crate::session::demux::PeerConnectionId;
+use crate::ids::PeerConnectionId;
 
 /// Deadlines of connections. A connection has at most one that counts; those before it are skipped as they come up.
 #[derive(Default)]
@@ -42,7 +42,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::session::SignalTarget;
+    use crate::ids::SignalTarget;
 
     #[test]
     fn a_connection_comes_up_at_its_earliest_deadline_and_only_once_scheduled() {

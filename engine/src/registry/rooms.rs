@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
-use rand::Rng as _;
 
 use crate::clock::Now;
 use crate::error::{ApiError, MAX_NAME_BYTES, check_metadata, check_participant};
+use crate::ids::new_sid;
 use crate::registry::revocation::{Revocations, RevokedBefore, TokenEpoch};
 
 const EMPTY_TIMEOUT_SECS: u32 = 300;
@@ -111,7 +111,7 @@ impl Room {
     fn new(name: Arc<str>, settings: &Settings<'_>, revoked_before: Option<RevokedBefore>, now: Now) -> Self {
         let or_default = |secs, standard| if secs == 0 { standard } else { secs };
         let info = proto::Room {
-            sid: new_id("RM_"),
+            sid: new_sid("RM_"),
             empty_timeout: or_default(settings.empty_timeout, EMPTY_TIMEOUT_SECS),
             departure_timeout: or_default(settings.departure_timeout, DEPARTURE_TIMEOUT_SECS),
             max_participants: settings.max_participants,
@@ -281,7 +281,7 @@ impl Rooms {
         let room = self.create(name, settings, now)?;
         let identity = participant.identity.clone();
         let participant = proto::ParticipantInfo {
-            sid: new_id("PA_"),
+            sid: new_sid("PA_"),
             joined_at: now.unix_secs(),
             joined_at_ms: now.unix_millis,
             ..participant
@@ -418,21 +418,6 @@ fn after(instant: Instant, secs: u32) -> Option<Instant> {
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
-}
-
-const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-pub(crate) fn new_id(prefix: &str) -> String {
-    let mut id = String::with_capacity(prefix.len() + 12);
-    id.push_str(prefix);
-    // Two draws rather than twelve: a room is created in a microsecond.
-    for mut draw in rand::rng().random::<[u64; 2]>() {
-        for _ in 0..6 {
-            id.push(char::from(DIGITS[usize::try_from(draw % 62).unwrap_or_default()]));
-            draw /= 62;
-        }
-    }
-    id
 }
 
 /// Agents and recorders do not keep a room open, are not counted, and do not count against its limit.

@@ -10,9 +10,9 @@ use proto::data_stream::header::ContentHeader;
 use tokio::sync::oneshot;
 
 use crate::error::{ApiError, RpcError};
+use crate::ids::SessionId;
+use crate::ids::new_sid;
 use crate::net::peer_connection::Io;
-use crate::registry::rooms::new_id;
-use crate::session::SessionId;
 use crate::session::participant::Participant;
 use crate::session::room::{Context, Removal, Room};
 
@@ -210,7 +210,7 @@ impl Room {
         }
         let response_timeout_ms =
             if request.response_timeout_ms == 0 { 10_000 } else { request.response_timeout_ms.min(MAX_RPC_MS) };
-        let call_id = new_id("RPC_");
+        let call_id = new_sid("RPC_");
         let packet = proto::DataPacket {
             // Its answer is addressed to that, which is nobody's identity.
             participant_identity: call_id.clone(),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use str0m::net::Protocol;
 
+use crate::ids::{PeerConnectionId, SessionId, SignalTarget};
 use crate::net::stun::{is_stun, recipient_ufrag};
-use crate::session::{SessionId, SignalTarget};
 use crate::token_bucket::TokenBucket;
 
 /// Source addresses remembered for one connection. Past it, the least recently used one of this connection is forgotten.
@@ -24,8 +24,6 @@ const MAX_NEW_ADDRESSES: usize = 512;
 /// Time for which an address belongs to the connection that was heard from it last. Later, another one may take it over.
 const ADDRESS_HOLD: Duration = Duration::from_secs(5);
 
-/// A peer connection of a participant.
-pub(crate) type PeerConnectionId = (SessionId, SignalTarget);
 /// Where a datagram comes from.
 pub(crate) type Source = (Protocol, SocketAddr);
 

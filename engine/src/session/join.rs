@@ -11,21 +11,23 @@ use proto::leave_request::Action;
 use proto::participant_info::{Kind, State};
 use proto::signal_response::Message;
 
+use crate::auth::grants;
 use crate::auth::token::Claims;
 use crate::engine::Shared;
 use crate::error::ApiError;
+use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
 use crate::net::peer_connection::{CandidateFilter, PeerConnection};
 use crate::registry::revocation::TokenEpoch;
 use crate::registry::rooms::{Settings, TokenIssuedAt};
+use crate::session::client_configuration;
 use crate::session::client_configuration::{Reception, SectionReuse};
 use crate::session::data::DataChannelState;
 use crate::session::negotiation::Negotiation;
 use crate::session::participant::{Announced, BreaksResume, Participant};
-use crate::session::permissions::{self, SubscriptionPermission};
+use crate::session::permissions::SubscriptionPermission;
 use crate::session::quality::Quality;
 use crate::session::room::{Context, Removal, Room, participant_update};
 use crate::session::signal_channel::SignalSink;
-use crate::session::{SessionId, SignalConnectionId, SignalTarget, client_configuration};
 
 /// How often a client says that it is there, and how long it waits for an answer, in seconds.
 const PING_INTERVAL_SECS: i32 = 5;
@@ -72,7 +74,7 @@ impl Credentials {
         claims.attributes.clone_from(&info.attributes);
         let mut grants = self.grants.clone();
         if let Some(permission) = &info.permission {
-            permissions::apply_to(permission, &mut grants);
+            grants::apply_to(permission, &mut grants);
         }
         claims.video = Some(grants);
         claims.epoch = Some(epoch);
@@ -99,7 +101,7 @@ pub(crate) fn participant(
         state: State::Joined.into(),
         metadata: or(&request.metadata, &claims.metadata),
         name: claims.name.clone(),
-        permission: Some(permissions::from_grants(grants)),
+        permission: Some(grants::from_grants(grants)),
         kind: kind(&claims.kind).into(),
         attributes,
         client_protocol: client.map_or(0, |client| client.client_protocol),

@@ -9,21 +9,23 @@ mod api;
 mod caller;
 mod client_configuration;
 mod data;
-pub(crate) mod demux;
+mod demux;
 mod fair_queue;
+mod forwarding;
 mod join;
 mod negotiation;
 #[cfg(test)]
 mod panics;
-pub(crate) mod participant;
+mod participant;
 mod permissions;
-pub(crate) mod publications;
+mod publications;
 mod quality;
 mod requests;
-pub(crate) mod room;
+mod room;
 mod signal_channel;
 #[cfg(test)]
 mod stray_stun;
+mod subscriptions;
 mod worker;
 
 use std::fmt;
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{RtcConfig, Shared};
 use crate::error::ApiError;
+use crate::ids::SignalConnectionId;
 use crate::net::sockets::{self, Network, Socket};
 use crate::work::Memory;
 use worker::{Receivers, Worker};
@@ -46,20 +49,6 @@ pub(crate) use crate::net::sdp::shorten;
 pub(crate) use client_configuration::augment;
 pub(crate) use join::{JoinParams, participant};
 pub(crate) use signal_channel::{OutgoingBudget, QueuedMessage, SignalStream, signal_channel};
-
-/// A participant's time in a room. A new one comes with each join that is no resume.
-pub(crate) type SessionId = u64;
-/// A signalling connection. A resume brings a new one.
-pub(crate) type SignalConnectionId = u64;
-
-/// The peer connections of a participant, by who offers them. Clients of today have the first one only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum SignalTarget {
-    /// The client offers it. It publishes there, and is sent everything else unless there is a second one.
-    Publisher,
-    /// We offer it, to send there what the client subscribes to.
-    Subscriber,
-}
 
 /// Commands of participants, and calls of the server API, on their way to the thread. Past it, senders wait.
 const MAX_COMMANDS: usize = 1024;

@@ -14,12 +14,12 @@ use proto::signal_response::Message;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::{Direction, Mid};
 
+use crate::ids::SessionId;
 use crate::net::peer_connection::{PeerConnection, add_stream, remove_stream};
 use crate::net::sdp::{self, AnswerPlan, MAX_NEW_SECTIONS, MediaSection, SectionRole};
-use crate::session::SessionId;
 use crate::session::participant::Participant;
 use crate::session::room::{Context, Removal, Room};
-use crate::sfu::down_track::Subscription;
+use crate::session::subscriptions::Subscription;
 use state::{MAX_RECEIVED_SECTIONS, MediaCounts, PendingOffer};
 
 pub(crate) use state::Negotiation;
@@ -37,7 +37,7 @@ impl Participant {
             if let (true, Some(mid)) = (is_dropped, subscription.mid) {
                 negotiation.needs_renegotiation |= is_single;
                 if !is_single {
-                    negotiation.stopped.push((mid, subscription.kind));
+                    negotiation.stopped.push((mid, subscription.kind()));
                 }
             }
             !is_dropped
@@ -210,7 +210,7 @@ impl Participant {
         self.negotiation.on_client_offer(sections);
         let mut placed = Vec::new();
         for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()) {
-            subscription.mid = self.negotiation.take_free(subscription.kind);
+            subscription.mid = self.negotiation.take_free(subscription.kind());
             placed.extend(subscription.mid);
         }
         let active = self.subscriptions.iter().filter_map(|subscription| subscription.mid).collect();
@@ -229,7 +229,7 @@ impl Participant {
     /// Asks the client to offer again, with more sections if they do not suffice.
     fn request_offer(&mut self, now: Instant) {
         let unplaced = || self.subscriptions.iter().filter(|each| each.mid.is_none());
-        let unplaced = MediaCounts::count(|kind| unplaced().filter(|each| each.kind == kind).count());
+        let unplaced = MediaCounts::count(|kind| unplaced().filter(|each| each.kind() == kind).count());
         if let Some(missing) = self.negotiation.sections_to_request(unplaced, now) {
             let number = |sections: usize| u32::try_from(sections).unwrap_or(u32::MAX);
             self.send(Message::MediaSectionsRequirement(proto::MediaSectionsRequirement {
@@ -260,8 +260,8 @@ impl Participant {
         let added = MAX_RECEIVED_SECTIONS.saturating_sub(known).min(MAX_NEW_SECTIONS);
         let mut reused = Vec::new();
         for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()) {
-            each.mid = negotiation.take_free(each.kind);
-            reused.extend(each.mid.map(|mid| (mid, each.kind)));
+            each.mid = negotiation.take_free(each.kind());
+            reused.extend(each.mid.map(|mid| (mid, each.kind())));
         }
         let offered = subscriber.mutate_and_drain(&mut context.io, |rtc| {
             // Nothing is sent on them any more, sender reports included.
@@ -289,7 +289,7 @@ impl Participant {
             }
             for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()).take(added) {
                 let (stream, track) = (Some(each.stream()), Some(each.track_sid.clone()));
-                each.mid = Some(changes.add_media(each.kind, Direction::SendOnly, stream, track, None));
+                each.mid = Some(changes.add_media(each.kind(), Direction::SendOnly, stream, track, None));
             }
             if restart {
                 changes.ice_restart(true);

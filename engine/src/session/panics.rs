@@ -6,9 +6,9 @@ use str0m::media::MediaKind;
 use tokio::sync::oneshot;
 
 use crate::error::ApiError;
+use crate::ids::{SessionId, SignalTarget};
 use crate::session::caller::{Call, Caller};
 use crate::session::room::{Context, Room};
-use crate::session::{SessionId, SignalTarget};
 use crate::support;
 use crate::{Engine, Limits};
 

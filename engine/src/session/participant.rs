@@ -7,6 +7,8 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 
+use crate::ids::TrackId;
+use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
 use crate::net::peer_connection::PeerConnection;
 use crate::session::client_configuration::Reception;
 use crate::session::data::DataChannelState;
@@ -16,8 +18,7 @@ use crate::session::permissions::SubscriptionPermission;
 use crate::session::publications::Track;
 use crate::session::quality::Quality;
 use crate::session::signal_channel::{SignalMessage, SignalSink};
-use crate::session::{SessionId, SignalConnectionId, SignalTarget};
-use crate::sfu::down_track::{Subscription, TrackId};
+use crate::session::subscriptions::Subscription;
 use crate::sfu::layer_selector::TrackSettings;
 use crate::token_bucket::TokenBucket;
 

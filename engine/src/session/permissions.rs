@@ -1,72 +1,16 @@
-//! What participants may do, and who is sent what.
+//! Permissions of participants, and who may subscribe to their tracks.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::collections::{HashMap, HashSet};
 
 use livekit_protocol as proto;
-use livekit_token::VideoGrants;
 use proto::signal_response::Message;
-use proto::{DisconnectReason, TrackSource};
 
-use crate::session::SessionId;
+use crate::ids::SessionId;
 use crate::session::participant::{Announced, Participant};
-use crate::session::room::{Context, Removal, Room};
-use crate::session::worker::SLICE;
-use crate::sfu::down_track::{Subscription, TrackId};
-use crate::sfu::layer_selector::TrackSettings;
+use crate::session::room::{Context, Room};
 
-/// The most tracks that a participant may have chosen or put aside one by one.
-const MAX_SUBSCRIPTION_OVERRIDES: usize = 4096;
-
-/// No track's `sid` is longer.
-const MAX_SID_BYTES: usize = 64;
 /// The most permissions that a publisher may give, of tracks and participants.
 const MAX_PERMISSIONS: usize = 4096;
-
-/// What a token calls a source.
-fn name_of(source: TrackSource) -> String {
-    source.as_str_name().to_ascii_lowercase()
-}
-
-/// What a token's grants allow in a room.
-#[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
-pub(crate) fn from_grants(grants: &VideoGrants) -> proto::ParticipantPermission {
-    let source = |name: &String| {
-        let known = TrackSource::from_str_name(&name.to_ascii_uppercase());
-        known.filter(|known| name_of(*known) == *name).map(i32::from)
-    };
-    let named = &grants.can_publish_sources;
-    let sources: Vec<i32> = named.iter().filter_map(source).collect();
-    // An empty list would allow all; names that nobody knows allow nothing.
-    let can_publish = grants.can_publish() && (named.is_empty() || !sources.is_empty());
-    proto::ParticipantPermission {
-        can_subscribe: grants.can_subscribe(),
-        can_publish,
-        can_publish_data: grants.can_publish_data(),
-        can_publish_sources: sources,
-        hidden: grants.hidden,
-        recorder: grants.recorder,
-        can_update_metadata: grants.can_update_own_metadata(),
-        agent: grants.agent,
-        ..proto::ParticipantPermission::default()
-    }
-}
-
-/// The grants that allow so much.
-#[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
-pub(crate) fn apply_to(permission: &proto::ParticipantPermission, grants: &mut VideoGrants) {
-    let name = |source: &i32| name_of(TrackSource::try_from(*source).unwrap_or_default());
-    grants.can_subscribe = Some(permission.can_subscribe);
-    grants.can_publish = Some(permission.can_publish);
-    grants.can_publish_data = Some(permission.can_publish_data);
-    grants.can_publish_sources = permission.can_publish_sources.iter().map(name).collect();
-    grants.can_update_own_metadata = Some(permission.can_update_metadata);
-    grants.hidden = permission.hidden;
-    grants.recorder = permission.recorder;
-    grants.agent = permission.agent;
-}
 
 /// Whether a track of that source may be published.
 pub(crate) fn may_publish(permission: &proto::ParticipantPermission, source: i32) -> bool {
@@ -117,163 +61,14 @@ impl SubscriptionPermission {
     }
 
     /// Whether that participant may have a track.
-    fn may_subscribe(&self, who: &proto::ParticipantInfo, track_sid: &str) -> bool {
+    pub(crate) fn may_subscribe(&self, who: &proto::ParticipantInfo, track_sid: &str) -> bool {
         let named = [self.by_sid.get(&who.sid), self.by_identity.get(&who.identity)];
         let may = |allowed: &AllowedTracks| allowed.all || allowed.sids.contains(track_sid);
         self.all_participants || named.into_iter().flatten().any(may)
     }
 }
 
-impl Participant {
-    fn wants(&self, track_sid: &str) -> bool {
-        self.subscription_overrides.get(track_sid).copied().unwrap_or(self.auto_subscribe)
-    }
-}
-
 impl Room {
-    /// Notes what a participant wants, or another wants for it.
-    pub(crate) fn set_subscription(
-        &mut self,
-        id: SessionId,
-        track_sids: impl IntoIterator<Item = String>,
-        wanted: bool,
-    ) {
-        let track_sids: Vec<String> = track_sids.into_iter().filter(|sid| sid.len() <= MAX_SID_BYTES).collect();
-        if self.participants.get(&id).is_some_and(|participant| {
-            participant.subscription_overrides.len() + track_sids.len() > MAX_SUBSCRIPTION_OVERRIDES
-        }) {
-            self.prune_overrides(id);
-        }
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        for sid in track_sids {
-            if participant.subscription_overrides.len() < MAX_SUBSCRIPTION_OVERRIDES
-                || participant.subscription_overrides.contains_key(&sid)
-            {
-                participant.subscription_overrides.insert(sid, wanted);
-            }
-        }
-    }
-
-    /// Notes how a participant wants tracks: those that it is sent, and those that it may come to be sent.
-    pub(crate) fn update_settings(
-        &mut self,
-        id: SessionId,
-        track_sids: &[String],
-        change: impl Fn(TrackSettings) -> TrackSettings,
-    ) {
-        if self
-            .participants
-            .get(&id)
-            .is_some_and(|participant| participant.track_settings.len() + track_sids.len() > MAX_SUBSCRIPTION_OVERRIDES)
-        {
-            self.prune_overrides(id);
-        }
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        for sid in track_sids.iter().filter(|sid| sid.len() <= MAX_SID_BYTES) {
-            if participant.track_settings.len() < MAX_SUBSCRIPTION_OVERRIDES
-                || participant.track_settings.contains_key(sid)
-            {
-                let wanted = participant.track_settings.entry(sid.clone()).or_default();
-                *wanted = change(*wanted);
-            }
-        }
-        for each in &mut participant.subscriptions {
-            each.settings = participant.track_settings.get(&each.track_sid).copied().unwrap_or_default();
-        }
-    }
-
-    /// Forgets what a participant has chosen of tracks that are gone.
-    fn prune_overrides(&mut self, id: SessionId) {
-        let tracks = self.participants.values().flat_map(|publisher| &publisher.tracks);
-        let there: HashSet<String> = tracks.map(|track| track.info.sid.clone()).collect();
-        if let Some(participant) = self.participants.get_mut(&id) {
-            participant.subscription_overrides.retain(|known, _| there.contains(known));
-            participant.track_settings.retain(|known, _| there.contains(known));
-        }
-    }
-
-    /// Reconciles the subscriptions of all participants with what is published, wanted and allowed: as many participants as fit into
-    /// a [`SLICE`] at once, the others in later turns of the media thread.
-    pub(crate) fn reconcile_all(&mut self, context: &mut Context<'_>) {
-        self.reconcile_others(context, None);
-    }
-
-    /// As [`Room::reconcile_all`]; if a publisher is given, what it publishes.
-    fn reconcile_others(&mut self, context: &mut Context<'_>, publisher: Option<SessionId>) {
-        for id in self.participants.keys().filter(|id| Some(**id) != publisher) {
-            self.unreconciled.push(*id, publisher);
-        }
-        self.reconcile_some(context);
-    }
-
-    /// Reconciles queued participants for a [`SLICE`]. A participant whose reconciliation panics is removed; the others are not
-    /// affected.
-    pub(crate) fn reconcile_some(&mut self, context: &mut Context<'_>) {
-        let start = Instant::now();
-        while start.elapsed() < SLICE {
-            let Some((id, publisher)) = self.unreconciled.pop() else { return };
-            let reconciled = catch_unwind(AssertUnwindSafe(|| {
-                self.reconcile_with(id, publisher);
-                self.negotiate(context, id);
-            }));
-            if reconciled.is_err() {
-                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
-            }
-        }
-        if !self.unreconciled.is_empty() {
-            context.unreconciled.push(self.sid.clone());
-        }
-    }
-
-    /// Brings what a participant is sent in line with what is there, wanted and allowed. It learns of it by the next
-    /// [`Room::negotiate`].
-    pub(crate) fn reconcile(&mut self, _context: &mut Context<'_>, id: SessionId) {
-        self.reconcile_with(id, None);
-    }
-
-    /// As [`Room::reconcile`]; if a publisher is given, what it publishes.
-    fn reconcile_with(&mut self, id: SessionId, publisher: Option<SessionId>) {
-        // The publisher has left, and a full reconciliation follows its removal.
-        if publisher.is_some_and(|publisher| !self.participants.contains_key(&publisher)) {
-            return;
-        }
-        let Some(participant) = self.participants.get(&id) else { return };
-        #[cfg(test)]
-        assert_ne!(self.faulty, Some(id), "meant to be");
-        let may_subscribe = participant.permission().can_subscribe;
-        let concerns = |one: SessionId| one != id && publisher.is_none_or(|publisher| publisher == one);
-        let subscribed: HashSet<TrackId> = participant.subscriptions.iter().map(|each| each.track).collect();
-        let mut due: HashSet<TrackId> = HashSet::new();
-        let (mut added, mut denied) = (Vec::new(), Vec::new());
-        let publishers = match publisher {
-            Some(publisher) => self.participants.range(publisher..=publisher),
-            None => self.participants.range(..),
-        };
-        for (_, publisher) in publishers.filter(|(one, publisher)| concerns(**one) && !publisher.is_hidden()) {
-            for track in publisher.tracks.iter().filter(|track| track.is_published) {
-                let sid = &track.info.sid;
-                if !may_subscribe || !participant.wants(sid) {
-                    continue;
-                }
-                if !publisher.subscription_permission.may_subscribe(&participant.info, sid) {
-                    denied.push((publisher.info.sid.clone(), sid.clone()));
-                    continue;
-                }
-                due.insert(track.id);
-                if !subscribed.contains(&track.id) {
-                    let wanted = participant.track_settings.get(sid).copied().unwrap_or_default();
-                    added.push(Subscription::new(participant, publisher, track, wanted));
-                }
-            }
-        }
-        let publisher_sid =
-            publisher.and_then(|publisher| self.participants.get(&publisher)).map(|one| one.info.sid.clone());
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        participant.subscriptions.extend(added);
-        participant.send_permission_changes(denied, publisher_sid.as_deref());
-        participant.drop_subscriptions(|each| concerns(each.publisher) && !due.contains(&each.track));
-    }
-
     /// Takes what a participant says of who may have its tracks.
     pub(crate) fn set_subscription_permission(
         &mut self,
@@ -341,40 +136,10 @@ impl Room {
     }
 }
 
-/// Queue of participants whose subscriptions have to be reconciled. Each is in it at most once.
-#[derive(Debug, Default)]
-pub(crate) struct ReconcileQueue {
-    queue: VecDeque<SessionId>,
-    /// The publisher whose tracks are concerned; `None`: those of all publishers.
-    publishers: HashMap<SessionId, Option<SessionId>>,
-}
-
-impl ReconcileQueue {
-    fn push(&mut self, id: SessionId, publisher: Option<SessionId>) {
-        match self.publishers.entry(id) {
-            Entry::Vacant(new) => {
-                new.insert(publisher);
-                self.queue.push_back(id);
-            }
-            Entry::Occupied(known) if *known.get() == publisher => (),
-            Entry::Occupied(mut known) => *known.get_mut() = None,
-        }
-    }
-
-    fn pop(&mut self) -> Option<(SessionId, Option<SessionId>)> {
-        let id = self.queue.pop_front()?;
-        Some((id, self.publishers.remove(&id).flatten()))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-}
-
 impl Participant {
     /// Tells the participant which tracks it wants and may not have, and which of those it may by now; if a publisher is given, of
     /// that one's.
-    fn send_permission_changes(&mut self, denied: Vec<(String, String)>, publisher_sid: Option<&str>) {
+    pub(crate) fn send_permission_changes(&mut self, denied: Vec<(String, String)>, publisher_sid: Option<&str>) {
         let is_other = |(publisher, _): &(String, String)| publisher_sid.is_some_and(|sid| sid != publisher);
         let (mut kept, before): (Vec<_>, Vec<_>) = std::mem::take(&mut self.denied).into_iter().partition(is_other);
         let known: HashSet<&str> = before.iter().map(|(_, track)| track.as_str()).collect();
@@ -402,6 +167,7 @@ mod tests {
 
     use super::*;
     use crate::session::caller::Caller;
+    use crate::session::room::Removal;
     use crate::support;
 
     const ROOM: &str = "room";
@@ -465,7 +231,7 @@ mod tests {
             let denied = worker.with_identity(ROOM, "ben", |room, context, ben| {
                 let cas = room.by_identity("cas").unwrap();
                 room.unreconciled.push(cas, Some(ben));
-                room.detach(context, ben, Removal::without_leave(DisconnectReason::ClientInitiated));
+                room.detach(context, ben, Removal::without_leave(proto::DisconnectReason::ClientInitiated));
                 room.reconcile_some(context);
                 Ok(room.participants[&cas].denied.len())
             });

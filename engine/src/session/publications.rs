@@ -8,13 +8,15 @@ use proto::signal_response::Message;
 use proto::{TrackSource, TrackType};
 use str0m::media::{MediaKind, Mid, Rid};
 
+use crate::ids::SessionId;
+use crate::ids::TrackId;
+use crate::ids::new_sid;
 use crate::net::sdp::{MediaSection, PendingTrack, SectionRole};
-use crate::registry::rooms::new_id;
+use crate::session::client_configuration;
 use crate::session::participant::Participant;
 use crate::session::permissions::may_publish;
 use crate::session::room::{Context, Room};
-use crate::session::{SessionId, client_configuration};
-use crate::sfu::down_track::{TrackId, UpTrack};
+use crate::sfu::up_track::UpTrack;
 
 /// The most tracks that a participant may publish at once.
 const MAX_TRACKS: usize = 64;
@@ -55,7 +57,7 @@ pub(crate) struct Track {
     pub(crate) is_published: bool,
     /// Whether its publisher was told that somebody receives it.
     pub(crate) subscribed_notified: bool,
-    pub(crate) up_track: UpTrack,
+    pub(crate) receiver: UpTrack,
 }
 
 impl Track {
@@ -79,7 +81,7 @@ impl Track {
         let has_rids = matches!(mime_type.as_str(), "video/VP8" | "video/H264");
         crate::sfu::layer_selector::name(&mut layers, has_rids);
         let info = proto::TrackInfo {
-            sid: new_id(prefix(kind, request.source)),
+            sid: new_sid(prefix(kind, request.source)),
             r#type: request.r#type,
             name: request.name,
             muted: request.muted,
@@ -105,7 +107,7 @@ impl Track {
             backup_codec_policy: request.backup_codec_policy,
             ..proto::TrackInfo::default()
         };
-        let up_track = UpTrack::new(&layers, &[]);
+        let receiver = UpTrack::new(&layers, &[]);
         Self {
             id,
             info,
@@ -116,7 +118,7 @@ impl Track {
             requested_at,
             is_published: false,
             subscribed_notified: false,
-            up_track,
+            receiver,
         }
     }
 
@@ -128,7 +130,7 @@ impl Track {
     #[expect(deprecated, reason = "clients read and write the older fields, too")]
     pub(crate) fn bind_mid(&mut self, mid: Mid, rids: &[Rid], has_redundant_audio: bool) {
         self.mid = Some(mid);
-        self.up_track = UpTrack::new(&self.info.layers, rids);
+        self.receiver = UpTrack::new(&self.info.layers, rids);
         self.info.mid = mid.to_string();
         self.info.codecs.iter_mut().for_each(|codec| codec.mid = mid.to_string());
         if self.kind == MediaKind::Audio {

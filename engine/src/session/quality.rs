@@ -8,8 +8,8 @@ use proto::ConnectionQuality;
 use proto::signal_response::Message;
 use str0m::stats::PeerStats;
 
+use crate::ids::{SessionId, SignalTarget};
 use crate::session::room::{Context, Room};
-use crate::session::{SessionId, SignalTarget};
 
 /// What is said of a connection that loses so much of what is sent, or takes so long for a round trip.
 const GOOD: (f32, Duration) = (0.02, Duration::from_millis(300));

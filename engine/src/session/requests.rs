@@ -12,7 +12,7 @@ use proto::{CandidateProtocol, DisconnectReason};
 use str0m::media::MediaKind;
 
 use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_metadata};
-use crate::session::SessionId;
+use crate::ids::SessionId;
 use crate::session::participant::BreaksResume;
 use crate::session::room::{Context, Removal, Room};
 use crate::sfu::layer_selector::TrackSettings;
@@ -44,7 +44,7 @@ impl Room {
             SignalRequest::Subscription(request) => self.subscribe(context, id, request),
             SignalRequest::TrackSetting(request) => self.update_track_settings(context, id, &request),
             SignalRequest::Leave(_) => {
-                self.remove(context, id, Removal::without_leave(DisconnectReason::ClientInitiated))
+                self.remove(context, id, Removal::without_leave(DisconnectReason::ClientInitiated));
             }
             SignalRequest::SubscriptionPermission(audience) => self.set_subscription_permission(context, id, audience),
             SignalRequest::SyncState(state) => self.sync(context, id, state),
@@ -235,7 +235,7 @@ impl Room {
             }
             // The client finds the server silent, as if it had died.
             Some(Scenario::Migration(_)) => {
-                self.remove(context, id, Removal::without_leave(DisconnectReason::Migration))
+                self.remove(context, id, Removal::without_leave(DisconnectReason::Migration));
             }
             Some(Scenario::NodeFailure(_)) => {
                 self.remove(context, id, Removal::without_leave(DisconnectReason::ServerShutdown));
@@ -254,7 +254,7 @@ impl Room {
                 self.remove(context, id, Removal::full_reconnect(DisconnectReason::Migration));
             }
             Some(Scenario::DisconnectSignalOnResume(_)) => {
-                participant.breaks_resume = Some(BreaksResume::AfterMessages)
+                participant.breaks_resume = Some(BreaksResume::AfterMessages);
             }
             Some(Scenario::DisconnectSignalOnResumeNoMessages(_)) => {
                 participant.breaks_resume = Some(BreaksResume::BeforeMessages);

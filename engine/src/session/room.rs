@@ -12,11 +12,11 @@ use proto::signal_response::Message;
 
 use crate::clock::Now;
 use crate::engine::Shared;
+use crate::ids::SessionId;
 use crate::net::peer_connection::Io;
-use crate::session::SessionId;
 use crate::session::participant::{Announced, Participant};
-use crate::session::permissions::ReconcileQueue;
 use crate::session::signal_channel::SignalMessage;
+use crate::session::subscriptions::ReconcileQueue;
 use crate::sfu::active_speakers::ActiveSpeakers;
 
 /// So many of those who have left are remembered for those who resume, each by its identity and its `sid`.

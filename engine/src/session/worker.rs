@@ -18,18 +18,20 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Now;
 use crate::engine::Shared;
 use crate::error::ApiError;
+use crate::ids::PeerConnectionId;
+use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
 use crate::net::peer_connection::{EventQueue, Io, PeerConnection, TransportEvent};
 use crate::net::sockets::{Network, ReceivedDatagram};
 use crate::net::stun::is_stun;
 use crate::net::timers::Timers;
 use crate::registry::rooms::Evicted;
 use crate::session::data;
-use crate::session::demux::{Demux, PeerConnectionId};
+use crate::session::demux::Demux;
 use crate::session::fair_queue::FairQueue;
 use crate::session::join::{JoinParams, refuse_resume};
 use crate::session::room::{Context, Removal, Room, leave_registry};
 use crate::session::signal_channel;
-use crate::session::{ApiCall, Command, SessionId, SignalConnectionId, SignalTarget};
+use crate::session::{ApiCall, Command};
 
 /// How often rooms are looked after while somebody is in one.
 const TICK: Duration = Duration::from_millis(200);
@@ -772,7 +774,7 @@ impl Room {
                 }
             }
             TransportEvent::Failed => {
-                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch))
+                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             }
         }
     }

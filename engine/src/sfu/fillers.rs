@@ -5,13 +5,8 @@ use std::time::Duration;
 
 use str0m::format::{Codec, PayloadParams};
 use str0m::media::{MediaKind, Mid, Pt};
-use str0m::rtp::RtpWrite;
 
-use crate::net::peer_connection::{Io, PeerConnection};
-use crate::session::SessionId;
-use crate::session::participant::Participant;
-use crate::session::room::{Context, Room};
-use crate::sfu::down_track::{Subscription, TrackId};
+use crate::net::peer_connection::PeerConnection;
 
 /// Time for which stand-ins are sent, one with each tick, once the client knows the section. One that arrives suffices; after that
 /// the track stays unreported until it sends a packet.
@@ -21,13 +16,13 @@ const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
 /// What a track would be sent in.
 #[derive(Debug, Clone, Copy)]
-struct FillerFormat {
-    codec: Codec,
-    is_redundant: bool,
+pub(crate) struct FillerFormat {
+    pub(crate) codec: Codec,
+    pub(crate) is_redundant: bool,
 }
 
 impl FillerFormat {
-    fn of(mime_type: &str) -> Option<Self> {
+    pub(crate) fn of(mime_type: &str) -> Option<Self> {
         let (codec, is_redundant) = match mime_type.rsplit('/').next()?.to_ascii_lowercase().as_str() {
             "opus" => (Codec::Opus, false),
             "red" => (Codec::Opus, true),
@@ -41,60 +36,21 @@ impl FillerFormat {
     }
 }
 
-impl Room {
-    /// Sends a participant stand-ins for the tracks that it waits for the first packet of.
-    pub(crate) fn fill_silent_tracks(&mut self, context: &mut Context<'_>, id: SessionId) {
-        let now = context.io.now;
-        let Some(participant) =
-            self.participants.get(&id).filter(|participant| participant.reception.needs_first_packet)
-        else {
-            return;
-        };
-        let is_due = |each: &&Subscription| each.is_ready && each.fill_until.is_some_and(|until| now < until);
-        let format = |each: &Subscription| {
-            let track = self.participants.get(&each.publisher)?.tracks.iter().find(|track| track.id == each.track)?;
-            Some((each.track, FillerFormat::of(&track.info.mime_type)?))
-        };
-        let due: Vec<_> = participant.subscriptions.iter().filter(is_due).filter_map(format).collect();
-        let Some(participant) = self.participants.get_mut(&id).filter(|_| !due.is_empty()) else { return };
-        if participant.downlink().is_connected() {
-            for (track, format) in due {
-                participant.send_filler(&mut context.io, track, format);
-            }
-        }
-    }
-}
-
-impl Participant {
-    fn send_filler(&mut self, io: &mut Io<'_>, track: TrackId, format: FillerFormat) {
-        let downlink = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
-        let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track) else { return };
-        let Some(mid) = each.mid else { return };
-        let Some((pt, red)) = payload_types(downlink, mid, format.codec) else { return };
-        let Some(out) = each.munger.next_filler(io.now) else {
-            each.fill_until = None;
-            return;
-        };
-        let silence = |header: &[u8]| [header, &OPUS_SILENCE[..], &self.sif_trailer[..]].concat();
-        let (pt, payload) = match (each.kind, red.filter(|_| format.is_redundant)) {
-            (MediaKind::Audio, Some(red)) => (red, silence(&[*pt])),
-            (MediaKind::Audio, None) => (pt, silence(&[])),
-            (MediaKind::Video, _) => (pt, Vec::new()),
-        };
-        let write = RtpWrite::new(pt, out.seq.into(), out.time, io.now, payload).marker(true);
-        downlink.enqueue_rtp(io, |rtc| {
-            if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
-                stream.write_rtp(write);
-            }
-        });
-    }
-}
-
 /// The payload type of a codec in a section, and that of the redundant form if the client has it.
-fn payload_types(downlink: &PeerConnection, mid: Mid, codec: Codec) -> Option<(Pt, Option<Pt>)> {
-    let offered = downlink.rtc().media(mid)?.remote_pts();
+pub(crate) fn payload_types(connection: &PeerConnection, mid: Mid, codec: Codec) -> Option<(Pt, Option<Pt>)> {
+    let offered = connection.rtc().media(mid)?.remote_pts();
     let is_it = |params: &&PayloadParams| params.spec().codec == codec && offered.contains(&params.pt());
-    downlink.rtc().codec_config().iter().find(is_it).map(|params| (params.pt(), params.red()))
+    connection.rtc().codec_config().iter().find(is_it).map(|params| (params.pt(), params.red()))
+}
+
+/// The payload of a stand-in, and its payload type: `red` for redundant audio. Audio ends with the trailer.
+pub(crate) fn payload(kind: MediaKind, pt: Pt, red: Option<Pt>, sif_trailer: &[u8]) -> (Pt, Vec<u8>) {
+    let silence = |header: &[u8]| [header, &OPUS_SILENCE[..], sif_trailer].concat();
+    match (kind, red) {
+        (MediaKind::Audio, Some(red)) => (red, silence(&[*pt])),
+        (MediaKind::Audio, None) => (pt, silence(&[])),
+        (MediaKind::Video, _) => (pt, Vec::new()),
+    }
 }
 
 #[cfg(test)]

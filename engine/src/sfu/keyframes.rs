@@ -3,25 +3,11 @@
 use std::time::{Duration, Instant};
 
 use str0m::format::{Codec, detect_h264_nalu, detect_vp8_keyframe};
-use str0m::media::{MediaKind, Mid};
 
-use crate::session::SessionId;
-use crate::session::participant::Participant;
-use crate::session::room::{Context, Room};
-use crate::sfu::down_track::{Subscription, TrackId};
 use crate::sfu::layer_selector::LayerName;
-use crate::token_bucket::TokenBucket;
 
 /// Minimum time between PLIs for one layer. A keyframe that is needed sooner is requested when it has passed.
 const PLI_INTERVAL: Duration = Duration::from_millis(500);
-/// Minimum time between PLIs that one subscriber causes of one track, on average,
-const SUBSCRIBER_PLI_INTERVAL: Duration = Duration::from_secs(3);
-/// and how much of it may be used up in advance: six of them. Further ones wait, so that one subscriber on a bad connection
-/// does not have all others receive nothing but keyframes.
-const SUBSCRIBER_PLI_BURST: Duration = Duration::from_secs(18);
-/// Maximum number of tracks whose PLIs are counted for a subscriber; past it, those of tracks that it has no more are dropped.
-const MAX_COUNTED_TRACKS: usize = 1024;
-
 /// What H264 calls the part that tells the size of the picture (ITU-T H.264, table 7-1).
 const H264_SEQUENCE_PARAMETERS: u8 = 7;
 
@@ -72,82 +58,14 @@ pub(crate) struct PliThrottle {
 }
 
 impl PliThrottle {
-    fn is_due(&self, layer: LayerName, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, layer: LayerName, now: Instant) -> bool {
         let sent = self.sent.iter().find(|(known, _)| *known == layer);
         sent.is_none_or(|(_, sent)| now.saturating_duration_since(*sent) >= PLI_INTERVAL)
     }
 
-    fn note_sent(&mut self, layer: LayerName, now: Instant) {
+    pub(crate) fn note_sent(&mut self, layer: LayerName, now: Instant) {
         self.sent.retain(|(known, _)| *known != layer);
         self.sent.push((layer, now));
-    }
-}
-
-impl Subscription {
-    /// The layer that it needs a keyframe of.
-    fn needs_keyframe(&self, target: Option<LayerName>) -> Option<LayerName> {
-        // What is lost of the layer that it leaves is of no use any more.
-        target.filter(|target| self.current != Some(*target)).or_else(|| self.current.filter(|_| self.pli_requested))
-    }
-}
-
-impl Room {
-    /// Requests the keyframes that a participant needs to start a track, to change its layer, or to recover from a loss; none before
-    /// its media connection is up. Requests that are not due yet are made with a later tick.
-    pub(crate) fn request_keyframes(&mut self, context: &mut Context<'_>, id: SessionId) {
-        let now = context.io.now;
-        let is_connected = |participant: &&Participant| {
-            participant.subscriber.as_ref().unwrap_or(&participant.publisher).is_connected()
-        };
-        let Some(participant) = self.participants.get(&id).filter(is_connected) else { return };
-        let is_video = |each: &&Subscription| each.is_ready && each.kind == MediaKind::Video && !each.settings.disabled;
-        let needs = |each: &Subscription| {
-            let publisher = self.participants.get(&each.publisher)?;
-            let track = publisher.tracks.iter().find(|track| track.id == each.track && !track.info.muted)?;
-            let layer = each.needs_keyframe(track.up_track.layers.pli_layer(&each.settings, now))?;
-            track.up_track.pli.is_due(layer, now).then_some((each.publisher, track.id, track.mid?, layer))
-        };
-        let due: Vec<_> = participant.subscriptions.iter().filter(is_video).filter_map(needs).collect();
-        for (publisher, track, mid, layer) in due {
-            let is_admitted = self.participants.get_mut(&id).is_some_and(|participant| {
-                let budget =
-                    participant.pli_budgets.entry(track).or_insert_with(|| TokenBucket::new(SUBSCRIBER_PLI_BURST, now));
-                let has_one = budget.has(SUBSCRIBER_PLI_INTERVAL, now);
-                if has_one {
-                    budget.take(SUBSCRIBER_PLI_INTERVAL, now);
-                }
-                has_one
-            });
-            let Some(publisher) = self.participants.get_mut(&publisher).filter(|_| is_admitted) else { continue };
-            if let Some(track) = publisher.tracks.iter_mut().find(|each| each.id == track) {
-                track.up_track.pli.note_sent(layer, now);
-                publisher.publisher.request_keyframe(&mut context.io, mid, layer);
-            }
-        }
-        self.prune_pli_budgets(id);
-    }
-
-    /// A subscriber has lost what it cannot do without: its client asks for a keyframe of what it is sent.
-    pub(crate) fn forward_pli(&mut self, context: &mut Context<'_>, id: SessionId, mid: Mid) {
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        let Some(subscription) = participant.subscriptions.iter_mut().find(|each| each.mid == Some(mid)) else {
-            return;
-        };
-        subscription.pli_requested = true;
-        self.request_keyframes(context, id);
-    }
-
-    /// Forgets the PLIs of tracks that a subscriber is not sent, if there are many: a track that is unsubscribed and subscribed
-    /// again in between has the same limit.
-    fn prune_pli_budgets(&mut self, id: SessionId) {
-        let Some(participant) =
-            self.participants.get_mut(&id).filter(|participant| participant.pli_budgets.len() > MAX_COUNTED_TRACKS)
-        else {
-            return;
-        };
-        let tracks: std::collections::HashSet<TrackId> =
-            participant.subscriptions.iter().map(|each| each.track).collect();
-        participant.pli_budgets.retain(|track, _| tracks.contains(track));
     }
 }
 

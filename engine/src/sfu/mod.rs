@@ -8,3 +8,5 @@ pub(crate) mod layer_selector;
 mod red;
 pub(crate) mod retransmission;
 mod rtp_munger;
+pub(crate) mod up_track;
+mod vp8_munger;

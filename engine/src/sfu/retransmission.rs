@@ -8,12 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::media::{Mid, Pt};
+use str0m::media::Pt;
 use str0m::rtp::rtcp::NackEntry;
 use str0m::rtp::{ExtensionValues, RtpWrite};
-
-use crate::session::SessionId;
-use crate::session::room::{Context, Room};
 
 /// Maximum number of packets of a track that are kept for a subscriber.
 const MAX_PACKETS: usize = 50;
@@ -52,7 +49,7 @@ pub(crate) struct SentPacket {
 }
 
 impl SentPacket {
-    fn write(&self) -> RtpWrite {
+    pub(crate) fn write(&self) -> RtpWrite {
         let (audio_level, voice_activity) = (self.audio_level, self.voice_activity);
         let extensions = ExtensionValues { audio_level, voice_activity, ..ExtensionValues::default() };
         RtpWrite::new(self.pt, self.seq.into(), self.time, self.at, Arc::clone(&self.payload))
@@ -70,7 +67,7 @@ impl RetransmissionBuffer {
     }
 
     /// The reported packets that are due for retransmission.
-    fn take(&mut self, nack: &[NackEntry], now: Instant) -> Vec<SentPacket> {
+    pub(crate) fn take(&mut self, nack: &[NackEntry], now: Instant) -> Vec<SentPacket> {
         let is_due = |entry: &Entry| {
             let is_within = |then, time| now.saturating_duration_since(then) < time;
             nack.iter().any(|lost| contains(*lost, entry.packet.seq))
@@ -94,27 +91,6 @@ fn contains(entry: NackEntry, seq: u64) -> bool {
         0 => true,
         after @ 1..=16 => (entry.blp >> (after - 1)) & 1 == 1,
         _ => false,
-    }
-}
-
-impl Room {
-    /// Retransmits the packets of a section that a participant reports as lost.
-    pub(crate) fn retransmit(&mut self, context: &mut Context<'_>, id: SessionId, mid: Mid, nack: &[NackEntry]) {
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        let Some(downlink) = participant.subscriber.as_mut() else { return };
-        let subscription = participant.subscriptions.iter_mut().find(|each| each.mid == Some(mid) && each.is_ready);
-        let Some(buffer) = subscription.and_then(|each| each.retransmission.as_mut()) else { return };
-        let due = buffer.take(nack, context.io.now);
-        if due.is_empty() {
-            return;
-        }
-        downlink.enqueue_rtp(&mut context.io, |rtc| {
-            if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
-                for packet in &due {
-                    stream.write_rtp(packet.write());
-                }
-            }
-        });
     }
 }
 

@@ -8,25 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{MaybeDone, OptionFuture, maybe_done};
-use hyper::body::Incoming;
-use hyper::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
-};
-use hyper::{Request, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_request::Message as SignalRequest;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::auth::strict_json;
 use crate::decode_cost::{self, SIGNAL_REQUEST};
 use crate::engine::Shared;
-use crate::http::json;
-use crate::http::response::{self, Response};
-use crate::http::routes::validated;
-use crate::http::validate::{Admission, error_response};
-use crate::session::{self, JoinParams, QueuedMessage, SignalConnectionId, SignalStream};
+use crate::ids::SignalConnectionId;
+use crate::session::{self, QueuedMessage, SignalStream};
 use crate::signal::websocket::{Message, ReadError, Received, WebSocket};
 use crate::work::Kind;
 
@@ -54,38 +47,21 @@ enum End {
     Malformed,
 }
 
-/// Lets a client join, and its connection become a WebSocket.
-pub(crate) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, admission: Admission) -> Response {
-    let headers = request.headers();
-    let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
-    let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|_| version) else {
-        return response::text(StatusCode::BAD_REQUEST, "Bad Request\n");
-    };
-    let accept = derive_accept_key(key.as_bytes());
-    let Admission { claims, grants, is_single, request: mut wished, memory } = admission;
-    let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    session::augment(wished.client_info.get_or_insert_default(), user_agent);
-    let (signal_sink, signal_stream) = session::signal_channel(&shared.outgoing);
-    let params = JoinParams { claims, grants, is_single, request: wished, signal_sink };
-    let signal_id = match shared.media.join(shared, params, memory).await {
-        Ok(signal_id) => signal_id,
-        Err(error) => return validated(Err(error_response(&error))),
-    };
-    let upgraded = hyper::upgrade::on(&mut request);
+/// Serves a signalling connection on a task of its own, once it has become a WebSocket.
+pub(crate) fn spawn(
+    shared: &Arc<Shared>,
+    upgrade: OnUpgrade,
+    signal_id: SignalConnectionId,
+    signal_stream: SignalStream,
+) {
     let shared_then = shared.clone();
     shared.signalling.spawn(async move {
-        if let Ok(upgraded) = upgraded.await {
+        if let Ok(upgraded) = upgrade.await {
             let socket = WebSocket::new(upgraded, shared_then.incomplete.clone(), shared_then.limits.signal_timeout);
             serve(&shared_then, socket, signal_id, signal_stream).await;
         }
         shared_then.media.signal_closed(signal_id).await;
     });
-    let mut answer = response::empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = answer.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.extend(HeaderValue::from_str(&accept).ok().map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
-    answer
 }
 
 /// Carries messages until either side has had enough, and closes the connection.
@@ -225,7 +201,8 @@ fn cost(message: &Message) -> Option<usize> {
 
 fn decode(message: &Message) -> Option<proto::SignalRequest> {
     let bytes = &*message.bytes;
-    let mut request = if message.is_text { json::read(bytes) } else { proto::SignalRequest::decode(bytes).ok() }?;
+    let mut request =
+        if message.is_text { strict_json::read(bytes) } else { proto::SignalRequest::decode(bytes).ok() }?;
     if let Some(SignalRequest::Offer(description) | SignalRequest::Answer(description)) = &mut request.message {
         session::shorten(&mut description.sdp);
     }

@@ -1,4 +1,4 @@
-//! Signalling connections: WebSockets that carry `SignalRequest` and `SignalResponse`.
+//! Signalling connections: `WebSocket`s that carry `SignalRequest` and `SignalResponse`.
 
 pub(crate) mod connection;
 mod websocket;

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Share};
-use crate::http::body::SMALL_BYTES;
+use crate::work::SHORT_BYTES;
 
 /// Maximum bytes of one message, as livekit-server has it; a longer one closes the connection. A client that receives 400
 /// tracks resumes with a message of that length: it holds an offer and an answer of 5 kB for each.
@@ -320,7 +320,7 @@ impl Message {
         let (length, before) = (self.bytes.len(), self.bytes.capacity());
         if length + part.len() > before {
             let capacity = (2 * before).clamp(length + part.len(), max_length);
-            let more = capacity.saturating_sub(SMALL_BYTES.max(before));
+            let more = capacity.saturating_sub(SHORT_BYTES.max(before));
             if more > 0 && !self.share.get_or_insert_with(|| budget.share()).grow(more) {
                 return Err(ReadError::Overloaded);
             }

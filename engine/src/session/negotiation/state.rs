@@ -9,7 +9,7 @@ use str0m::media::{MediaKind, Mid};
 
 use crate::net::sdp::{self, MediaSection};
 use crate::session::client_configuration::SectionReuse;
-use crate::sfu::down_track::Subscription;
+use crate::session::subscriptions::Subscription;
 use crate::token_bucket::TokenBucket;
 
 /// A client that has been asked to offer is asked again after that time: as long as LiveKit's clients wait for a
@@ -180,7 +180,7 @@ impl Negotiation {
         let has_changes = self.offer_data_channels || self.ice_restart || !self.stopped.is_empty();
         let sent = subscriptions.iter().filter(|each| each.mid.is_some()).count();
         let is_full = sent + self.free.len() >= MAX_RECEIVED_SECTIONS;
-        let fits = |each: &Subscription| !is_full || self.free.iter().any(|(_, kind)| *kind == each.kind);
+        let fits = |each: &Subscription| !is_full || self.free.iter().any(|(_, kind)| *kind == each.kind());
         has_changes || subscriptions.iter().any(|each| each.mid.is_none() && fits(each))
     }
 

@@ -1,0 +1,313 @@
+//! Which tracks each participant is sent: what is published, wanted and allowed.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::signal_response::Message;
+use str0m::media::{MediaKind, Mid};
+
+use crate::ids::{SessionId, TrackId};
+use crate::net::sdp::SectionRole;
+use crate::session::participant::Participant;
+use crate::session::publications::Track;
+use crate::session::room::{Context, Removal, Room};
+use crate::session::worker::SLICE;
+use crate::sfu::down_track::DownTrack;
+use crate::sfu::fillers::FILL_TIME;
+use crate::sfu::layer_selector::TrackSettings;
+
+/// The most tracks that a participant may have chosen or put aside one by one.
+const MAX_SUBSCRIPTION_OVERRIDES: usize = 4096;
+
+/// No track's `sid` is longer.
+const MAX_SID_BYTES: usize = 64;
+/// A track that a participant is sent.
+pub(crate) struct Subscription {
+    pub(crate) track: TrackId,
+    pub(crate) track_sid: String,
+    pub(crate) publisher: SessionId,
+    publisher_sid: String,
+    /// The section that it goes by, once there is one.
+    pub(crate) mid: Option<Mid>,
+    /// Whether the client knows the section.
+    pub(crate) is_ready: bool,
+    /// Until when stand-ins are sent if the track sends no packet.
+    pub(crate) fill_until: Option<Instant>,
+    pub(crate) down_track: DownTrack,
+}
+
+impl Subscription {
+    /// A participant's subscription to a publisher's track.
+    fn new(subscriber: &Participant, publisher: &Participant, track: &Track, settings: TrackSettings) -> Self {
+        let is_red = track.info.mime_type.eq_ignore_ascii_case("audio/red");
+        let has_nack = track.kind == MediaKind::Audio
+            && subscriber.subscriber.is_some()
+            && !(is_red && subscriber.reception.reads_red);
+        Self {
+            track: track.id,
+            track_sid: track.info.sid.clone(),
+            publisher: publisher.id,
+            publisher_sid: publisher.info.sid.clone(),
+            mid: None,
+            is_ready: false,
+            fill_until: None,
+            down_track: DownTrack::new(track.kind, has_nack, settings),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> MediaKind {
+        self.down_track.kind
+    }
+
+    /// The stream that clients know the publisher and the track by.
+    pub(crate) fn stream(&self) -> String {
+        format!("{}|{}", self.publisher_sid, self.track_sid)
+    }
+
+    pub(crate) fn role(&self) -> SectionRole {
+        let nack = self.down_track.has_nack();
+        SectionRole::Sends { stream: self.stream(), track: self.track_sid.clone(), nack }
+    }
+}
+
+impl Participant {
+    fn wants(&self, track_sid: &str) -> bool {
+        self.subscription_overrides.get(track_sid).copied().unwrap_or(self.auto_subscribe)
+    }
+}
+
+impl Room {
+    /// Notes what a participant wants, or another wants for it.
+    pub(crate) fn set_subscription(
+        &mut self,
+        id: SessionId,
+        track_sids: impl IntoIterator<Item = String>,
+        wanted: bool,
+    ) {
+        let track_sids: Vec<String> = track_sids.into_iter().filter(|sid| sid.len() <= MAX_SID_BYTES).collect();
+        if self.participants.get(&id).is_some_and(|participant| {
+            participant.subscription_overrides.len() + track_sids.len() > MAX_SUBSCRIPTION_OVERRIDES
+        }) {
+            self.prune_overrides(id);
+        }
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        for sid in track_sids {
+            if participant.subscription_overrides.len() < MAX_SUBSCRIPTION_OVERRIDES
+                || participant.subscription_overrides.contains_key(&sid)
+            {
+                participant.subscription_overrides.insert(sid, wanted);
+            }
+        }
+    }
+
+    /// Notes how a participant wants tracks: those that it is sent, and those that it may come to be sent.
+    pub(crate) fn update_settings(
+        &mut self,
+        id: SessionId,
+        track_sids: &[String],
+        change: impl Fn(TrackSettings) -> TrackSettings,
+    ) {
+        if self
+            .participants
+            .get(&id)
+            .is_some_and(|participant| participant.track_settings.len() + track_sids.len() > MAX_SUBSCRIPTION_OVERRIDES)
+        {
+            self.prune_overrides(id);
+        }
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        for sid in track_sids.iter().filter(|sid| sid.len() <= MAX_SID_BYTES) {
+            if participant.track_settings.len() < MAX_SUBSCRIPTION_OVERRIDES
+                || participant.track_settings.contains_key(sid)
+            {
+                let wanted = participant.track_settings.entry(sid.clone()).or_default();
+                *wanted = change(*wanted);
+            }
+        }
+        for each in &mut participant.subscriptions {
+            each.down_track.settings = participant.track_settings.get(&each.track_sid).copied().unwrap_or_default();
+        }
+    }
+
+    /// Forgets what a participant has chosen of tracks that are gone.
+    fn prune_overrides(&mut self, id: SessionId) {
+        let tracks = self.participants.values().flat_map(|publisher| &publisher.tracks);
+        let there: HashSet<String> = tracks.map(|track| track.info.sid.clone()).collect();
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.subscription_overrides.retain(|known, _| there.contains(known));
+            participant.track_settings.retain(|known, _| there.contains(known));
+        }
+    }
+
+    /// Reconciles the subscriptions of all participants with what is published, wanted and allowed: as many participants as fit into
+    /// a [`SLICE`] at once, the others in later turns of the media thread.
+    pub(crate) fn reconcile_all(&mut self, context: &mut Context<'_>) {
+        self.reconcile_others(context, None);
+    }
+
+    /// As [`Room::reconcile_all`]; if a publisher is given, what it publishes.
+    pub(crate) fn reconcile_others(&mut self, context: &mut Context<'_>, publisher: Option<SessionId>) {
+        for id in self.participants.keys().filter(|id| Some(**id) != publisher) {
+            self.unreconciled.push(*id, publisher);
+        }
+        self.reconcile_some(context);
+    }
+
+    /// Reconciles queued participants for a [`SLICE`]. A participant whose reconciliation panics is removed; the others are not
+    /// affected.
+    pub(crate) fn reconcile_some(&mut self, context: &mut Context<'_>) {
+        let start = Instant::now();
+        while start.elapsed() < SLICE {
+            let Some((id, publisher)) = self.unreconciled.pop() else { return };
+            let reconciled = catch_unwind(AssertUnwindSafe(|| {
+                self.reconcile_with(id, publisher);
+                self.negotiate(context, id);
+            }));
+            if reconciled.is_err() {
+                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            }
+        }
+        if !self.unreconciled.is_empty() {
+            context.unreconciled.push(self.sid.clone());
+        }
+    }
+
+    /// Brings what a participant is sent in line with what is there, wanted and allowed. It learns of it by the next
+    /// [`Room::negotiate`].
+    pub(crate) fn reconcile(&mut self, _context: &mut Context<'_>, id: SessionId) {
+        self.reconcile_with(id, None);
+    }
+
+    /// As [`Room::reconcile`]; if a publisher is given, what it publishes.
+    fn reconcile_with(&mut self, id: SessionId, publisher: Option<SessionId>) {
+        // The publisher has left, and a full reconciliation follows its removal.
+        if publisher.is_some_and(|publisher| !self.participants.contains_key(&publisher)) {
+            return;
+        }
+        let Some(participant) = self.participants.get(&id) else { return };
+        #[cfg(test)]
+        assert_ne!(self.faulty, Some(id), "meant to be");
+        let may_subscribe = participant.permission().can_subscribe;
+        let concerns = |one: SessionId| one != id && publisher.is_none_or(|publisher| publisher == one);
+        let subscribed: HashSet<TrackId> = participant.subscriptions.iter().map(|each| each.track).collect();
+        let mut due: HashSet<TrackId> = HashSet::new();
+        let (mut added, mut denied) = (Vec::new(), Vec::new());
+        let publishers = match publisher {
+            Some(publisher) => self.participants.range(publisher..=publisher),
+            None => self.participants.range(..),
+        };
+        for (_, publisher) in publishers.filter(|(one, publisher)| concerns(**one) && !publisher.is_hidden()) {
+            for track in publisher.tracks.iter().filter(|track| track.is_published) {
+                let sid = &track.info.sid;
+                if !may_subscribe || !participant.wants(sid) {
+                    continue;
+                }
+                if !publisher.subscription_permission.may_subscribe(&participant.info, sid) {
+                    denied.push((publisher.info.sid.clone(), sid.clone()));
+                    continue;
+                }
+                due.insert(track.id);
+                if !subscribed.contains(&track.id) {
+                    let wanted = participant.track_settings.get(sid).copied().unwrap_or_default();
+                    added.push(Subscription::new(participant, publisher, track, wanted));
+                }
+            }
+        }
+        let publisher_sid =
+            publisher.and_then(|publisher| self.participants.get(&publisher)).map(|one| one.info.sid.clone());
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.subscriptions.extend(added);
+        participant.send_permission_changes(denied, publisher_sid.as_deref());
+        participant.drop_subscriptions(|each| concerns(each.publisher) && !due.contains(&each.track));
+    }
+
+    /// Begins to send what the client knows of by now.
+    pub(crate) fn activate_subscriptions(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        for each in participant.subscriptions.iter_mut().filter(|each| each.mid.is_some() && !each.is_ready) {
+            each.is_ready = true;
+            each.fill_until = Some(context.io.now + FILL_TIME);
+        }
+        self.notify_track_subscribed(id);
+        self.request_keyframes(context, id);
+    }
+
+    /// Tells the publishers of the tracks that a participant is sent that somebody receives them now: some clients wait for
+    /// that. A hidden participant is nobody.
+    pub(crate) fn notify_track_subscribed(&mut self, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.is_hidden() || !participant.downlink().is_connected() {
+            return;
+        }
+        let ready = participant.subscriptions.iter().filter(|each| each.is_ready);
+        let ready: Vec<_> = ready.map(|each| (each.publisher, each.track)).collect();
+        for (publisher, track) in ready {
+            // While it has no signalling connection it is told nothing; it is when it resumes.
+            let publisher = self.participants.get_mut(&publisher).filter(|publisher| publisher.signal.is_some());
+            let Some(publisher) = publisher else { continue };
+            let first = publisher.tracks.iter_mut().find(|each| each.id == track && !each.subscribed_notified);
+            let Some(track) = first else { continue };
+            track.subscribed_notified = true;
+            let track_sid = track.info.sid.clone();
+            publisher.send(Message::TrackSubscribed(proto::TrackSubscribed { track_sid }));
+        }
+    }
+
+    /// A track is to be heard or seen again by all: what was left out of it is not to look like a loss.
+    pub(crate) fn resync_after_unmute(&mut self, context: &mut Context<'_>, id: SessionId, track: TrackId) {
+        let mut subscribers = Vec::new();
+        for participant in self.participants.values_mut().filter(|participant| participant.id != id) {
+            for each in participant.subscriptions.iter_mut().filter(|each| each.track == track) {
+                each.down_track.resync();
+                subscribers.push(participant.id);
+            }
+        }
+        for subscriber in subscribers {
+            self.request_keyframes(context, subscriber);
+        }
+    }
+
+    /// Takes what a participant says of how it wants its tracks.
+    pub(crate) fn update_track_settings(
+        &mut self,
+        context: &mut Context<'_>,
+        id: SessionId,
+        settings: &proto::UpdateTrackSettings,
+    ) {
+        self.update_settings(id, &settings.track_sids, |_| TrackSettings::from(settings));
+        self.request_keyframes(context, id);
+    }
+}
+
+/// Queue of participants whose subscriptions have to be reconciled. Each is in it at most once.
+#[derive(Debug, Default)]
+pub(crate) struct ReconcileQueue {
+    queue: VecDeque<SessionId>,
+    /// The publisher whose tracks are concerned; `None`: those of all publishers.
+    publishers: HashMap<SessionId, Option<SessionId>>,
+}
+
+impl ReconcileQueue {
+    pub(crate) fn push(&mut self, id: SessionId, publisher: Option<SessionId>) {
+        match self.publishers.entry(id) {
+            Entry::Vacant(new) => {
+                new.insert(publisher);
+                self.queue.push_back(id);
+            }
+            Entry::Occupied(known) if *known.get() == publisher => (),
+            Entry::Occupied(mut known) => *known.get_mut() = None,
+        }
+    }
+
+    fn pop(&mut self) -> Option<(SessionId, Option<SessionId>)> {
+        let id = self.queue.pop_front()?;
+        Some((id, self.publishers.remove(&id).flatten()))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
