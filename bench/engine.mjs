@@ -6,7 +6,7 @@ import { ROOMS, Table, contest, mb, ms, rate, times, us } from './measure.mjs';
 import { peers } from './peers.mjs';
 
 /** The columns. */
-export const SERVERS = ['Work', 'embedded engine', `livekit-server ${LIVEKIT_VERSION}`, 'ratio', 'bar'];
+export const SERVERS = ['Work', 'embedded engine', `livekit-server ${LIVEKIT_VERSION}`, 'ratio'];
 
 /** @param {object} livekit A server with {@link ROOMS} rooms, for the listing. */
 export async function engineTable(livekit) {
@@ -14,12 +14,12 @@ export async function engineTable(livekit) {
   const both = { engine: { peer: 'embedded' }, livekit: { peer: 'ours', server: livekit } };
 
   const first = await contest('first-room.mjs', { engine: { peer: 'embedded' }, livekit: { peer: 'livekit' } });
-  table.row('from its start to the first room', ms(first.engine.value), ms(first.livekit.value), times(first.engine.value, first.livekit.value), 'under 50 ms');
+  table.row('server start to first room', ms(first.engine.value), ms(first.livekit.value), times(first.engine.value, first.livekit.value), 'under 50 ms');
 
   const create = (await contest('case.mjs', { engine: both.engine }, { args: ['create'] })).engine;
   const alone = (await contest('case.mjs', { livekit: both.livekit }, { args: ['pairAlone'], rounds: 3 })).livekit;
-  table.row('`createRoom`, a new room', us(create.value), `${ms(alone.value)} with its \`deleteRoom\``, '', 'at most 2 µs');
-  table.row('`createRoom`, a room that is live', us(create.again), '', '', 'at most 2 µs');
+  table.row('`createRoom`, new room', us(create.value), `${ms(alone.value)} with its \`deleteRoom\``, '', 'at most 2 µs');
+  table.row('`createRoom`, live room', us(create.again), '', '', 'at most 2 µs');
 
   const list = await contest('case.mjs', both, { args: ['list'] });
   if (list.engine.rooms !== ROOMS || list.livekit.rooms !== ROOMS) throw new Error(`listed ${list.engine.rooms} and ${list.livekit.rooms} rooms`);
@@ -44,7 +44,7 @@ export async function memoryRow(table, startLiveKit) {
   const livekit = await memoryOf(startLiveKit);
   // A Node process that does nothing, so that only the engine is counted.
   const { bare } = (await contest('case.mjs', { bare: { peer: 'none' } }, { args: ['bare'] })).bare;
-  table.row('resident memory at rest, Node itself taken off', mb(engine.rest - bare), mb(livekit.rest), times(engine.rest - bare, livekit.rest), '');
+  table.row('resident memory at rest, without Node.js itself', mb(engine.rest - bare), mb(livekit.rest), times(engine.rest - bare, livekit.rest), '');
   table.row('resident memory for 10,000 rooms', mb(engine.rooms), mb(livekit.rooms), times(engine.rooms, livekit.rooms), '');
 }
 

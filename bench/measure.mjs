@@ -45,20 +45,23 @@ export const mb = (value) => `${value.toFixed(1)} MB`;
 export const rate = (value) => `${value.toFixed(0)}/s`;
 export const times = (a, b) => `${(a / b).toFixed(2)}x`;
 
-/** Rows of a Markdown table, told as they come. */
+/** A Markdown table. Each row is printed when it is added, with the target of its figure, which the table itself leaves out. */
 export class Table {
   #rows = [];
+  #columns;
 
   /** @param {string[]} header */
   constructor(header) {
-    this.row(...header);
-    this.row(...header.map(() => '---'));
+    this.#columns = header.length;
+    this.row(...header, 'target');
+    this.row(...header.map(() => '---'), '---');
   }
 
-  /** @param {...(string | number)} cells */
+  /** @param {...(string | number)} cells One for each column, then the target. */
   row(...cells) {
-    this.#rows.push(`| ${cells.join(' | ')} |`);
-    console.log(this.#rows.at(-1));
+    const line = (cells) => `| ${cells.join(' | ')} |`;
+    this.#rows.push(line(cells.slice(0, this.#columns)));
+    console.log(line(cells));
   }
 
   toString() {

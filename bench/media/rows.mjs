@@ -28,12 +28,12 @@ async function timingRows(table, start) {
     const engine = { ...signalling.engine, ...calls.engine };
     const livekit = { ...signalling.livekit, ...calls.livekit };
     const row = (title, key) => table.row(title, ms(engine[key]), ms(livekit[key]), times(engine[key], livekit[key]), NOT_WORSE);
-    row('from asking to join until the WebSocket is there', 'asked');
-    row('from the WebSocket to the join response', 'joined');
-    row('in Chromium: from the join response until media is connected', 'connected');
-    row("from publishing to another's first picture", 'published');
-    row('from joining late to the first picture', 'late');
-    row('data to another and back', 'data');
+    row('join request to open WebSocket', 'asked');
+    row('open WebSocket to `JoinResponse`', 'joined');
+    row('`JoinResponse` to connected media, in Chromium', 'connected');
+    row('publish to first frame at a subscriber', 'published');
+    row('late join to first frame', 'late');
+    row('data message, round trip', 'data');
   } finally {
     await Promise.all(Object.values(servers).map((server) => server.stop()));
   }
@@ -47,11 +47,11 @@ async function costRows(table, start, { title, ...load }) {
   const [engine, livekit] = [medians(costs.engine), medians(costs.livekit)];
   const row = (what, write, key, bar) =>
     table.row(`${title}, ${engine.streams} streams: ${what}`, write(engine[key]), write(livekit[key]), times(engine[key], livekit[key]), bar);
-  row('CPU of the process for each second of a stream', (seconds) => ms(seconds * 1000), 'cpu', 'at most 1x, 0.7x is the aim');
-  row('resident memory, Node included', mb, 'memory', NOT_WORSE);
+  row('CPU time per stream and second', (seconds) => ms(seconds * 1000), 'cpu', 'at most 1x, 0.7x is the aim');
+  row('resident memory, Node.js included', mb, 'memory', NOT_WORSE);
   // By the gaps in the numbers that subscribers see, in the worst round: what is counted in one moment at both ends is partly under way.
   const lost = (rounds) => `${Math.max(...rounds.map((round) => round.lost))} of ${rounds[0].expected}`;
-  table.row('the same: packets lost', lost(costs.engine), lost(costs.livekit), '', '0');
+  table.row(`${title}, ${engine.streams} streams: packets lost`, lost(costs.engine), lost(costs.livekit), '', '0');
 }
 
 /** On a server of its own, which has forgotten nothing since it has known nothing. */
