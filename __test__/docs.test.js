@@ -1,6 +1,6 @@
 'use strict';
 
-// Runs the test of docs/apps.md as a reader would.
+// Runs the test of docs/testing.md as a reader would.
 
 require('./support/environment.js');
 const { execFile } = require('node:child_process');
@@ -11,7 +11,7 @@ const { root } = require('./support/child.js');
 const { cleanEnv } = require('./support/environment.js');
 const { installCopy, temporaryFolder } = require('./support/package-copy.js');
 
-const page = fs.readFileSync(path.join(root, 'docs/apps.md'), 'utf8');
+const page = fs.readFileSync(path.join(root, 'docs/testing.md'), 'utf8');
 
 test('the test of a call passes, and its process ends', async () => {
   const [, name, code] = /```js\n\/\/ (call\.test\.js)\n(.*?)```/s.exec(page);

@@ -14,9 +14,9 @@ const { installCopy, temporaryFolder } = require('./support/package-copy.js');
 
 const jestProgram = path.join(root, 'node_modules/jest/bin/jest.js');
 
-/** The setup from docs/apps.md. */
+/** The setup from docs/testing.md. */
 function setup() {
-  const page = fs.readFileSync(path.join(root, 'docs/apps.md'), 'utf8');
+  const page = fs.readFileSync(path.join(root, 'docs/testing.md'), 'utf8');
   const [, code] = /```ts\n\/\/ setup-media\.ts.*?\n(.*?)```/s.exec(page);
   return ts.transpileModule(code, { compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 } }).outputText;
 }
@@ -54,7 +54,7 @@ test("files share the process's engine, and see the rooms of earlier files", asy
   expect(await roomsSeen({ env: named })).toBe('0 1 2');
 });
 
-test('files with the setup of docs/apps.md have an engine each', async () => {
+test('files with the setup of docs/testing.md have an engine each', async () => {
   expect(await roomsSeen({ setup: setup() })).toBe('0 0 0');
 });
 

@@ -1,14 +1,15 @@
-// The documents, held against what they speak of: their code compiles, their commands, links, options and error codes exist.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// Checks the documentation: its code compiles; its commands, links, options and error codes exist.
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { cache, root } from './shell.mjs';
 
-const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/apps.md', 'examples/README.md'];
+const pages = readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md'));
+const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'examples/README.md', ...pages.map((name) => `docs/${name}`)];
 const folder = path.join(cache, 'types/docs');
 const NPM_COMMANDS = new Set(['ci', 'install']);
 const read = (file) => readFileSync(path.join(root, file), 'utf8');
 
-/** The fenced blocks of a document: language, code, and the line they begin at. */
+/** The fenced blocks of a document: language, code, and first line. */
 function* blocksOf(file) {
   for (const block of read(file).matchAll(/^( *)```(\w+)\n(.*?)\n\1```$/gms)) {
     const [, indent, language, code] = block;
@@ -17,8 +18,8 @@ function* blocksOf(file) {
 }
 
 /**
- * Lays the TypeScript and JavaScript out as files, for the project in __test__/types/docs. A block whose first line is a path
- * goes there, so that its relative imports mean what they say.
+ * Writes the TypeScript and JavaScript blocks to files, for the project in __test__/types/docs. A block whose first line is a path is written to that path,
+ * so that its relative imports resolve.
  */
 export function layOutCode() {
   rmSync(folder, { recursive: true, force: true });
@@ -38,7 +39,7 @@ export function layOutCode() {
   if (count === 0) throw new Error('no code was found in the documents');
 }
 
-/** Rejects with everything that the documents say and that is not so. */
+/** Rejects with every wrong command, link and table row of the documents. */
 export async function checkFacts() {
   const faults = [...allFaults()];
   if (faults.length > 0) throw new Error(faults.join('\n'));
@@ -85,7 +86,7 @@ function anchorsOf(file) {
   return [...read(file).matchAll(/^#+ (.+)$/gm)].map(([, title]) => title.toLowerCase().replaceAll(/[^\w\- ]/g, '').replaceAll(' ', '-'));
 }
 
-/** README's tables name every option and every error code, and no other. */
+/** README's tables list every option and every error code of index.d.ts, and no others. */
 function* tableFaults() {
   const declarations = read('index.d.ts');
   const readme = read('README.md');

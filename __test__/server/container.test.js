@@ -27,8 +27,8 @@ const ENVIRONMENT = {
   MARAVILLA_MEDIA_API_SECRET: PAIR.apiSecret,
 };
 
-test('docs/apps.md shows this configuration', () => {
-  const page = readFileSync(path.join(__dirname, '../../docs/apps.md'), 'utf8');
+test('docs/containers.md shows this configuration', () => {
+  const page = readFileSync(path.join(__dirname, '../../docs/containers.md'), 'utf8');
   const shown = parseEnv(/```dotenv\n(.*?)```/s.exec(page)?.[1] ?? '');
   const own = (/** @type {string} */ text) => text.replace(HOST, '192.0.2.7');
   expect(shown).toEqual({ ...Object.fromEntries(Object.entries(ENVIRONMENT).map(([name, value]) => [name, own(value)])), MARAVILLA_MEDIA_API_SECRET: '…' });

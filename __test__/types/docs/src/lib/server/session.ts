@@ -1,1 +1,0 @@
-export { type User, requireMember } from '~/session.server';
