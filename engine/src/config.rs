@@ -1,4 +1,11 @@
+//! Configuration of an engine, and its limits.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
+
+use thiserror::Error;
 
 /// What an engine bears before it refuses more, or ends what takes too long. The default suits every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,4 +52,66 @@ impl Default for Limits {
             outgoing_bytes: 64 * 1024 * 1024,
         }
     }
+}
+
+/// How an engine is started.
+pub struct Config<'a> {
+    /// The address it listens on.
+    pub host: IpAddr,
+    /// The port it listens on.
+    pub port: Port,
+    /// API keys and their secrets.
+    pub keys: &'a [(&'a str, &'a str)],
+    /// What it bears.
+    pub limits: Limits,
+    /// Where it receives media.
+    pub rtc: RtcConfig,
+}
+
+impl fmt::Debug for Config<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, keys: _, limits, rtc } = self;
+        let mut shown = formatter.debug_struct("Config");
+        shown.field("host", host).field("port", port).field("limits", limits).field("rtc", rtc).finish_non_exhaustive()
+    }
+}
+
+/// Where an engine receives media. By default at each of the machine's addresses, on any port that is free.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RtcConfig {
+    /// The port, of UDP and TCP both; `None`: one that is free, chosen at the first join.
+    pub port: Option<u16>,
+    /// The addresses that clients connect to, if they are not the machine's own: those of a container's host, or a NAT.
+    pub addresses: Vec<IpAddr>,
+    /// Whether only clients on this machine can connect. The engine then receives at loopback and at one other address,
+    /// because Firefox does not connect to loopback, and drops what other machines send there.
+    pub local_only: bool,
+}
+
+/// Which port to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// That one and no other.
+    Exactly(u16),
+    /// The first free one, from that one up.
+    From(u16),
+    /// Any that is free.
+    Any,
+}
+
+/// Why an engine could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The address or port cannot be listened on.
+    #[error("cannot listen there")]
+    Listen(#[source] io::Error),
+    /// The port for media cannot be bound.
+    #[error("cannot receive media there")]
+    Media(#[source] io::Error),
+    /// With that, everyone could sign tokens.
+    #[error("a key or its secret is empty")]
+    EmptyKey,
+    /// The system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }

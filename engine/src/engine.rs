@@ -1,4 +1,3 @@
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::AtomicUsize;
@@ -7,7 +6,6 @@ use std::thread::{Builder, JoinHandle};
 
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
-use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::token::Keys;
 use crate::budget::Budget;
 use crate::clock::Now;
-use crate::config::Limits;
+use crate::config::{Config, Limits, Port, StartError};
 use crate::http;
 use crate::registry::rooms::Rooms;
 use crate::session::{MediaEngine, OutgoingBudget};
@@ -24,68 +22,6 @@ use crate::work::{self, Work};
 /// How many connections get a turn before sockets and the media thread's messages are looked at again. With tokio's 61, few
 /// busy connections make all others wait for that many of their turns.
 const TURNS_PER_POLL: u32 = 4;
-
-/// How an engine is started.
-pub struct Config<'a> {
-    /// The address it listens on.
-    pub host: IpAddr,
-    /// The port it listens on.
-    pub port: Port,
-    /// API keys and their secrets.
-    pub keys: &'a [(&'a str, &'a str)],
-    /// What it bears.
-    pub limits: Limits,
-    /// Where it receives media.
-    pub rtc: RtcConfig,
-}
-
-impl fmt::Debug for Config<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, keys: _, limits, rtc } = self;
-        let mut shown = formatter.debug_struct("Config");
-        shown.field("host", host).field("port", port).field("limits", limits).field("rtc", rtc).finish_non_exhaustive()
-    }
-}
-
-/// Where an engine receives media. By default at each of the machine's addresses, on any port that is free.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RtcConfig {
-    /// The port, of UDP and TCP both; `None`: one that is free, chosen at the first join.
-    pub port: Option<u16>,
-    /// The addresses that clients connect to, if they are not the machine's own: those of a container's host, or a NAT.
-    pub addresses: Vec<IpAddr>,
-    /// Whether only clients on this machine can connect. The engine then receives at loopback and at one other address,
-    /// because Firefox does not connect to loopback, and drops what other machines send there.
-    pub local_only: bool,
-}
-
-/// Which port to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Port {
-    /// That one and no other.
-    Exactly(u16),
-    /// The first free one, from that one up.
-    From(u16),
-    /// Any that is free.
-    Any,
-}
-
-/// Why an engine could not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The address or port cannot be listened on.
-    #[error("cannot listen there")]
-    Listen(#[source] io::Error),
-    /// The port for media cannot be bound.
-    #[error("cannot receive media there")]
-    Media(#[source] io::Error),
-    /// With that, everyone could sign tokens.
-    #[error("a key or its secret is empty")]
-    EmptyKey,
-    /// The system gives no thread.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
-}
 
 /// A running server on a thread of its own. Dropped, it ends by itself.
 #[derive(Debug)]

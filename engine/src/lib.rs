@@ -39,8 +39,8 @@ mod work;
 
 pub use auth::token;
 pub use clock::Now;
-pub use config::Limits;
-pub use engine::{Config, Engine, Port, RtcConfig, StartError};
+pub use config::{Config, Limits, Port, RtcConfig, StartError};
+pub use engine::Engine;
 pub use error::{ApiError, RpcError};
 pub use registry::{revocation, rooms};
 

@@ -4,6 +4,7 @@ mod body;
 mod json;
 mod origin;
 mod participant_json;
+mod query;
 mod response;
 mod room_service;
 mod routes;

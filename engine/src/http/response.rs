@@ -1,5 +1,7 @@
 //! Answers as livekit-server words them.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
@@ -48,6 +50,14 @@ pub(super) fn refused(error: &ApiError) -> Response {
     let meta = error.argument().map(Meta::Argument);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     twirp(status, &TwirpError { meta, ..TwirpError::new(code, &text) })
+}
+
+/// The answer to a client that asks whether it may join, or may not.
+pub(super) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Response {
+    match outcome {
+        Ok(()) => text(StatusCode::OK, "success"),
+        Err((status, fault)) => text(status, fault.into_owned()),
+    }
 }
 
 /// The error of the Twirp wire protocol, version 7.

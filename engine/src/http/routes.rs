@@ -15,6 +15,7 @@ use percent_encoding::percent_decode_str;
 
 use super::body;
 use super::origin;
+use super::query::Query;
 use super::response::{self, Meta, Response, TwirpError};
 use super::room_service::{Call, CallError, Codec, METHODS};
 use super::socket::Progress;
@@ -30,24 +31,6 @@ const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-contro
 /// Maximum characters of a client's text that an error repeats; the rest is left out.
 const MAX_QUOTED: usize = 256;
 const ALLOWED_METHODS: [&str; 6] = ["OPTIONS", "HEAD", "GET", "POST", "PATCH", "DELETE"];
-
-/// Maximum number of parameters in an address; further ones are ignored. Clients send some twenty.
-const MAX_PARAMETERS: usize = 64;
-
-/// The parameters of an address. Where one comes twice, the first counts.
-pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
-
-impl<'a> Query<'a> {
-    fn parse(query: &'a str) -> Self {
-        Self(form_urlencoded::parse(query.as_bytes()).take(MAX_PARAMETERS).collect())
-    }
-
-    /// The value of a parameter; an empty one is none.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
-        Some(&**value).filter(|value| !value.is_empty())
-    }
-}
 
 /// Answers one request.
 pub(super) async fn handle(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Response {
@@ -120,14 +103,16 @@ async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incom
     let path = path.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(&path);
     match path {
         "/" => response::text(StatusCode::OK, "OK"),
-        "/rtc/validate" => validated(validate::check(shared, Path::V0, &query, claims, true).await.map(drop)),
-        "/rtc/v1/validate" => validated(validate::check(shared, Path::V1, &query, claims, true).await.map(drop)),
+        "/rtc/validate" => response::validated(validate::check(shared, Path::V0, &query, claims, true).await.map(drop)),
+        "/rtc/v1/validate" => {
+            response::validated(validate::check(shared, Path::V1, &query, claims, true).await.map(drop))
+        }
         "/rtc" | "/rtc/v1" if !wants_websocket(request.headers()) => response::empty(StatusCode::NOT_FOUND),
         "/rtc" | "/rtc/v1" => {
             let path = if path == "/rtc" { Path::V0 } else { Path::V1 };
             match validate::check(shared, path, &query, claims, false).await {
                 Ok(admission) => upgrade::open(shared, request, admission).await,
-                refused => validated(refused.map(drop)),
+                refused => response::validated(refused.map(drop)),
             }
         }
         _ => match path.strip_prefix(ROOM_SERVICE).and_then(|rest| rest.strip_prefix('/')) {
@@ -186,13 +171,6 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
         values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(name))
     };
     names(CONNECTION, "upgrade") && names(UPGRADE, "websocket")
-}
-
-pub(super) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Response {
-    match outcome {
-        Ok(()) => response::text(StatusCode::OK, "success"),
-        Err((status, fault)) => response::text(status, fault.into_owned()),
-    }
 }
 
 async fn room_service(

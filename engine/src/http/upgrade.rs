@@ -10,7 +10,6 @@ use hyper::{Request, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::response::{self, Response};
-use super::routes::validated;
 use super::validate::{Admission, error_response};
 use crate::engine::Shared;
 use crate::session::{self, JoinParams};
@@ -31,7 +30,7 @@ pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
     let params = JoinParams { claims, grants, is_single, request: wished, signal_sink };
     let signal_id = match shared.media.join(shared, params, memory).await {
         Ok(signal_id) => signal_id,
-        Err(error) => return validated(Err(error_response(&error))),
+        Err(error) => return response::validated(Err(error_response(&error))),
     };
     connection::spawn(shared, hyper::upgrade::on(&mut request), signal_id, signal_stream);
     let mut answer = response::empty(StatusCode::SWITCHING_PROTOCOLS);

@@ -15,7 +15,7 @@ use prost::Message as _;
 use proto::client_info::Sdk;
 use proto::wrapped_join_request::Compression;
 
-use super::routes::Query;
+use super::query::Query;
 use crate::auth::token::Claims;
 use crate::decode_cost::{self, JOIN_REQUEST};
 use crate::engine::Shared;

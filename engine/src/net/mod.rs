@@ -1,5 +1,6 @@
 //! Sockets and peer connections: what sends and receives packets. Knows no participant, room or track of LiveKit's.
 
+pub(crate) mod datagram;
 mod dtls;
 mod interfaces;
 pub(crate) mod peer_connection;

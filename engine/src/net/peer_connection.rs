@@ -16,9 +16,10 @@ use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::ids::{SessionId, SignalTarget};
+use crate::net::datagram::ReceivedDatagram;
 use crate::net::dtls::crypto_provider;
 use crate::net::sdp::{self, Meanings, MediaSection};
-use crate::net::sockets::{CandidateChanges, Network, ReceivedDatagram};
+use crate::net::sockets::{CandidateChanges, Network};
 use crate::net::ssrcs::{MAX_SSRCS, SsrcLimiter, is_rtp};
 use crate::net::timers::Timers;
 

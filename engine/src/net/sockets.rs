@@ -5,17 +5,17 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::task::Poll;
-use std::time::Instant;
 
 use socket2::SockRef;
 use str0m::Candidate;
 use str0m::net::{Protocol, TcpType, Transmit};
 
-use crate::RtcConfig;
+use crate::config::RtcConfig;
 use crate::ids::SessionId;
+use crate::net::datagram::ReceivedDatagram;
 use crate::net::interfaces::{LocalAddresses, accepts_tcp, media_addresses};
 use crate::net::tcp::Tcp;
-use crate::net::udp::{Datagram, Udp};
+use crate::net::udp::Udp;
 
 /// How often all addresses are tried with another port before those are left out on which it is taken.
 const BIND_ATTEMPTS: usize = 16;
@@ -23,22 +23,6 @@ const BIND_ATTEMPTS: usize = 16;
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Datagrams of other machines that are dropped in a row before the rest of the engine gets its turn.
 const MAX_FOREIGN: usize = 64;
-
-/// What has come from somewhere.
-pub(crate) struct ReceivedDatagram {
-    pub(crate) protocol: Protocol,
-    pub(crate) source: SocketAddr,
-    pub(crate) destination: SocketAddr,
-    /// When it was received, as far as the system tells.
-    pub(crate) arrived_at: Instant,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl From<Datagram> for ReceivedDatagram {
-    fn from(Datagram { source, destination, arrived_at, bytes }: Datagram) -> Self {
-        Self { protocol: Protocol::Udp, source, destination, arrived_at, bytes }
-    }
-}
 
 /// All sockets. Dropped, they are closed.
 pub(crate) struct Network {

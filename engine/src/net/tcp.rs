@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
 use crate::ids::SessionId;
-use crate::net::sockets::ReceivedDatagram;
+use crate::net::datagram::ReceivedDatagram;
 use crate::net::stun::is_stun;
 use crate::net::udp::MAX_DATAGRAM_BYTES;
 

@@ -38,7 +38,8 @@ use livekit_protocol as proto;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{RtcConfig, Shared};
+use crate::config::RtcConfig;
+use crate::engine::Shared;
 use crate::error::ApiError;
 use crate::ids::SignalConnectionId;
 use crate::net::sockets::{self, Network, Socket};

@@ -6,7 +6,7 @@ use livekit_protocol as proto;
 use str0m::net::Protocol;
 
 use crate::Engine;
-use crate::net::sockets::ReceivedDatagram;
+use crate::net::datagram::ReceivedDatagram;
 use crate::session::caller::{dial, packed, ticket};
 use crate::support;
 
