@@ -1,129 +1,131 @@
 /// <reference lib="esnext.disposable" />
 
 // Needs TypeScript 5.2 or newer, for `AsyncDisposable`.
-// Everything handed out is plain data: numbers, texts, objects and arrays. Times are milliseconds since the epoch,
-// durations say their unit in their name.
+// Results are plain data: numbers, strings, objects and arrays. Times are milliseconds since the epoch; durations have their unit in their name.
 
-/** A room as the server has it now. */
+/** A live room, as the server reports it. */
 export interface MediaRoomInfo {
-  /** The room's name, without the configured prefix. */
+  /** The room's name, without `roomPrefix`. */
   name: string;
-  /** Participants in the room, hidden ones too but no agents; on LiveKit up to 10 s old. */
+  /** Participants in the room: hidden ones count, agents do not. On LiveKit up to 10 s old. */
   numParticipants: number;
-  /** Most participants at once; `0`: no limit. */
+  /** Maximum participants at once; `0`: no limit. */
   maxParticipants: number;
-  /** Milliseconds since the epoch. */
+  /** When the room was created, in milliseconds since the epoch. */
   createdAt: number;
-  /** Always `true`: a server tells of open rooms alone. It does not say that anybody is in it. */
+  /** Always `true`, because a server lists only open rooms. An open room may be empty. */
   active: boolean;
 }
 
 /**
- * What a new room is made with; numbers are whole, 0 to 4,294,967,295. A room that is already live keeps what it has.
- * At run time `null` in a field counts as absent.
+ * Settings of a new room. Numbers are whole, from 0 to 4,294,967,295; a room that is already live keeps its settings.
+ * At run time `null` counts as absent. A misspelt limit or timeout is `INVALID_ARGUMENT`.
  */
 export interface MediaRoomInfoSettings {
-  /** Most participants at once; default `0`: no limit. */
+  /** Maximum participants at once; default `0`: no limit. */
   maxParticipants?: number | undefined;
   /**
-   * Seconds an empty room lives, before the first join and after the last leave; up to 2 s more pass.
-   * Default `0`: the server's own times, 300 and 20 unless it is told otherwise.
+   * Seconds after which an empty room closes, before the first join and after the last leave; up to 2 s late.
+   * Default `0`: the server's defaults (300 s before the first join, 20 s after the last leave).
    */
   emptyTimeoutSecs?: number | undefined;
-  /** Seconds a room lives after the last leave; default: `emptyTimeoutSecs`. */
+  /** Seconds after which the room closes once the last participant has left; default: `emptyTimeoutSecs`. */
   departureTimeoutSecs?: number | undefined;
-  /** Text that everyone in the room reads; default: none. */
+  /** Text that every participant of the room can read, by LiveKit's default at most 512 KiB; default: none. */
   metadata?: string | undefined;
 }
 
-/** Where a participant's track comes from. */
+/** The source of a participant's track, as in LiveKit. */
 export type MediaTrackSource = 'camera' | 'microphone' | 'screen_share' | 'screen_share_audio';
 
 /**
- * Whom a token is for and what it allows. Other keys (those of a whole user record) are ignored and never enter the
- * token; a misspelt restriction, such as `canPublsh`, is `INVALID_ARGUMENT`. At run time `null` counts as absent in
+ * The participant that a token is minted for, and its permissions. Other keys, such as those of a whole user record, are ignored and
+ * never enter the token; a misspelt restriction, such as `canPublsh`, is `INVALID_ARGUMENT`. At run time `null` counts as absent in
  * `name`, `metadata`, `attributes` and `ttlSecs`; in a permission it is `INVALID_ARGUMENT`.
  */
 export interface MediaParticipantInfo {
-  /** Unique within the room: a second join with the same identity removes the first. 1 to 256 bytes of UTF-8, no control characters. */
+  /** Unique within the room: a second join with the same identity disconnects the first. 1 to 256 bytes of UTF-8 without control characters. */
   identity: string;
-  /** The name that others see. */
+  /** The name that other participants see. */
   name: string;
   /** May publish audio and video; default `true`. */
   canPublish?: boolean | undefined;
-  /** May receive others' tracks; default `true`. */
+  /** May receive the tracks of others; default `true`. */
   canSubscribe?: boolean | undefined;
-  /** May send data messages; default `true`, whatever `canPublish` says. */
+  /** May send data messages; default `true`, independent of `canPublish`. */
   canPublishData?: boolean | undefined;
-  /** The only sources it may publish, at least one; default: all. For none, set `canPublish` to `false`. */
+  /** The sources that it may publish, at least one; default: all. To allow none, set `canPublish` to `false`. */
   canPublishSources?: readonly MediaTrackSource[] | undefined;
-  /** May change its own name, metadata and attributes; default `false`. */
+  /** May update its own name, metadata and attributes; default `false`. */
   canUpdateOwnMetadata?: boolean | undefined;
-  /** Not shown to the others; default `false`. */
+  /** Not shown to other participants; default `false`. */
   hidden?: boolean | undefined;
-  /** Text about the participant that everyone in the room reads; default: none. */
+  /** Text about the participant that every participant of the room can read; default: none. */
   metadata?: string | undefined;
-  /** Texts by key, about the participant, that everyone in the room reads; default: none. */
+  /** Texts by key about the participant that every participant of the room can read; default: none. */
   attributes?: Readonly<Record<string, string>> | undefined;
-  /** Seconds for which the token opens the room, 1 to 2,592,000 (30 days); default: the configured `tokenTtlSecs`. */
+  /** Lifetime of the token in seconds, 1 to 2,592,000 (30 days); default: `tokenTtlSecs` of the configuration. */
   ttlSecs?: number | undefined;
-  /** What the room is made with if this join has to create it, say after it timed out. Pass what you pass to `createRoom`. */
+  /** Settings of the room if this join creates it, for example after the room has timed out. Pass the same as to `createRoom`. */
   roomSettings?: MediaRoomInfoSettings | undefined;
 }
 
-/** What a browser needs to join. */
+/** A token, and the URL to join with it. */
 export interface MediaTokenResult {
-  /** The signed token (JWT). Hand it to nobody but its participant; mint a new one for each visit. */
+  /** The signed token (JWT). Send it to its participant only, and mint a new one for each join. */
   token: string;
-  /** The ws or wss address to connect to. */
+  /** The ws or wss URL to connect to. */
   url: string;
-  /** When the token stops opening the room, in milliseconds since the epoch. It does not end a call. */
+  /** When the token expires, in milliseconds since the epoch. Participants that have joined stay connected. */
   expiresAt: number;
 }
 
 /** A track that a participant has published. */
 export interface MediaTrack {
-  /** The server's id for the track. */
+  /** The server's id of the track. */
   sid: string;
-  /** `unknown` where the client did not say. */
+  /** `unknown` if the client has not set one. */
   source: MediaTrackSource | 'unknown';
   kind: 'audio' | 'video' | 'data';
-  /** Nothing is sent for now. */
+  /** Whether the publisher has muted the track. */
   muted: boolean;
 }
 
-/** A participant in a room, as the server has it now. */
+/** A participant in a room, as the server reports it. */
 export interface MediaRoomParticipant {
   identity: string;
-  /** The name that others see; may be `''`. */
+  /** The name that other participants see; may be `''`. */
   name: string;
-  /** `joining`: its signalling is connected; `joined`: it has made its offer; `active`: media can flow; `disconnected`: it is leaving. */
+  /** `joining`: signalling is connected; `joined`: its offer has arrived; `active`: media is connected; `disconnected`: it is leaving. */
   state: 'joining' | 'joined' | 'active' | 'disconnected';
-  /** Milliseconds since the epoch. */
+  /** When it joined, in milliseconds since the epoch. */
   joinedAt: number;
-  /** Text that everyone in the room reads; `''` for none. */
+  /** Text that every participant of the room can read; `''` for none. */
   metadata: string;
-  /** Texts by key that everyone in the room reads; `{}` for none. */
+  /** Texts by key that every participant of the room can read; `{}` for none. */
   attributes: Record<string, string>;
   /** May publish audio and video. */
   canPublish: boolean;
-  /** May receive others' tracks. */
+  /** May receive the tracks of others. */
   canSubscribe: boolean;
   /** May send data messages. */
   canPublishData: boolean;
-  /** What it publishes now. */
+  /** The tracks that it publishes. */
   tracks: MediaTrack[];
 }
 
-/** How long a call may take, and what ends it early. */
+/** Cancellation and time limit of one call. */
 export interface MediaCallOptions {
-  /** Ends this call with `ABORTED`, with the signal's reason as `cause`. Others who wait for the same room are not touched. */
+  /** Aborts this call: it rejects with `ABORTED`, and the signal's reason as `cause`. Other calls that wait for the same room go on. */
   signal?: AbortSignalLike | undefined;
-  /** Milliseconds for the whole call, queue and retries included, 1 to 2,147,483,647; default: the configured `timeoutMs` (10,000). */
+  /**
+   * Milliseconds for the whole call, queueing and retries included, 1 to 2,147,483,647; default: `timeoutMs` of the configuration.
+   * Past it the call rejects with `TIMEOUT`.
+   */
   timeoutMs?: number | undefined;
 }
 
-/** What is used of an `AbortSignal`. Every `AbortSignal` fits; it has a name of its own so that neither DOM nor Node types are needed. */
+/** The members of `AbortSignal` that are used. Declared here so that neither DOM nor Node.js types are needed. */
 export interface AbortSignalLike {
   readonly aborted: boolean;
   readonly reason?: unknown;
@@ -132,131 +134,132 @@ export interface AbortSignalLike {
 }
 
 /**
- * Rooms and tokens. Every failure is a promise that rejects with a {@link MediaError}: `INVALID_ARGUMENT` before
- * anything is sent, then whatever the server or the way to it gives. Methods work when taken off the object.
- * The first call starts the embedded engine where that is the provider; `INVALID_CONFIG` if it cannot listen.
+ * Rooms and tokens. Every failure is a promise that rejects with a {@link MediaError}; nothing throws synchronously. `INVALID_ARGUMENT` comes before
+ * anything is sent. With the provider `embedded`, the first call starts the engine, and rejects with `INVALID_CONFIG` if it cannot
+ * listen. Methods work when taken off the object.
  */
 export interface MediaService {
   /**
-   * Creates the room, or gives the live one of that name back unchanged.
-   * Calls for one room that overlap in this process share a single request: the first one's settings hold.
+   * Creates the room, or returns the live room of that name unchanged.
+   * Overlapping calls for one room in this process share a request, with the settings of the first call.
    */
   createRoom(roomId: string, settings?: MediaRoomInfoSettings, options?: MediaCallOptions): Promise<MediaRoomInfo>;
   /**
-   * Disconnects everyone and removes the room; a room that is not there is success.
-   * On LiveKit an unexpired token creates the room anew by joining, unless the server has `room.auto_create: false`.
-   * On the embedded engine it also revokes: no token minted before joins a room of that name again, one minted afterwards does.
+   * Disconnects all participants and removes the room; a room that doesn't exist is success.
+   * On LiveKit an unexpired token creates the room again when it is used to join, unless the server has `room.auto_create: false`.
+   * On the embedded engine all earlier tokens for the room are revoked, even if the room is created again.
    */
   deleteRoom(roomId: string, options?: MediaCallOptions): Promise<void>;
-  /** The rooms on the server, sorted by name; with a `roomPrefix`, only those that bear it. */
+  /** Lists the rooms on the server, sorted by name; with a `roomPrefix`, only rooms that have it. */
   listRooms(options?: MediaCallOptions): Promise<MediaRoomInfo[]>;
-  /** Mints a token to join one room as one participant. Local work, no network. `URL_NOT_CONFIGURED` without a URL. */
+  /** Mints a token for one participant to join one room. Signed locally, without network access. `URL_NOT_CONFIGURED` without a URL. */
   generateToken(roomId: string, participant: MediaParticipantInfo, options?: MediaCallOptions): Promise<MediaTokenResult>;
-  /** Where browsers connect (ws or wss), or `null` while no URL is configured; the embedded engine always has one. */
+  /** Returns the ws or wss URL that clients connect to, or `null` if none is configured. The embedded engine always has one. */
   mediaUrl(options?: MediaCallOptions): Promise<string | null>;
-  /** Those in the room, sorted by identity; none for a room that is not there. */
+  /** Lists the participants of the room, sorted by identity; empty if the room doesn't exist. */
   listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaRoomParticipant[]>;
   /**
-   * Disconnects a participant; `PARTICIPANT_NOT_FOUND` if there is none of that identity.
-   * Their token stays valid: they can join again until it expires.
+   * Disconnects a participant; `PARTICIPANT_NOT_FOUND` if the room has none of that identity.
+   * Its token stays valid: the participant can join again until it expires.
    */
   removeParticipant(roomId: string, identity: string, options?: MediaCallOptions): Promise<void>;
 }
 
-/** What the running app's platform offers. Augment this interface with what yours injects. */
+/** The platform of the app. Augment this interface with the properties that your runtime injects. */
 export interface Platform {
-  /** `undefined` while no media provider is configured: check before use. */
+  /** `undefined` if no media provider is configured: check it before use. */
   media?: MediaService;
 }
 
-/** A platform of your own, from {@link createPlatform}. */
+/** A platform that is not shared, from {@link createPlatform}. */
 export interface OwnedPlatform extends Platform, AsyncDisposable {
   /**
-   * Resolves when the calls under way have ended and what the platform holds is released: on LiveKit nothing; of the
-   * embedded engine its rooms and its port. Later calls to that engine reject with `UNAVAILABLE`. May be called twice.
+   * Waits for the calls in flight, then closes the rooms of an embedded engine and releases its port. On LiveKit nothing else is closed.
+   * Later calls to that engine reject with `UNAVAILABLE`. May be called more than once.
    */
   close(): Promise<void>;
 }
 
-/** Where rooms live. An option beats its environment variable; `undefined` and `''` count as absent. */
+/** Configuration of the provider. An option overrides its environment variable; `undefined` and `''` count as absent. */
 export interface PlatformOptions {
   /**
-   * `MARAVILLA_MEDIA_PROVIDER`: a LiveKit server, an engine within this process, or nothing; default: `livekit` as soon
-   * as one of URL, API URL, key and secret is set (key and secret have to be), else `none`. The rooms of `embedded` live and die with the process.
+   * `MARAVILLA_MEDIA_PROVIDER`: a LiveKit server, an engine in this process, or none. Default: `livekit` if `url`, `apiUrl`, `apiKey` or `apiSecret`
+   * is set (key and secret are required), else `none`. Rooms of `embedded` end with the process.
    */
   provider?: 'livekit' | 'embedded' | 'none' | undefined;
-  /** `LIVEKIT_URL`: where clients connect; ws, wss, http or https, handed out as ws or wss. Without it no token can be minted. */
+  /** `LIVEKIT_URL`: URL that clients connect to; ws, wss, http or https, returned as ws or wss. Required to mint tokens. */
   url?: string | undefined;
-  /** `LIVEKIT_API_URL`: where the server API is reached, when that differs; default: `url`. */
+  /** `LIVEKIT_API_URL`: URL of the server API, if it differs; default: `url`. */
   apiUrl?: string | undefined;
-  /** `LIVEKIT_API_KEY`; of the embedded engine `MARAVILLA_MEDIA_API_KEY`, default: a random pair for the process. */
+  /** `LIVEKIT_API_KEY`: the API key. Embedded: `MARAVILLA_MEDIA_API_KEY`; default: a random pair for the process. */
   apiKey?: string | undefined;
-  /** `LIVEKIT_API_SECRET`; of the embedded engine `MARAVILLA_MEDIA_API_SECRET`, given together with its key. */
+  /** `LIVEKIT_API_SECRET`: the API secret. Embedded: `MARAVILLA_MEDIA_API_SECRET`; required with `apiKey`. */
   apiSecret?: string | undefined;
   /**
    * `MARAVILLA_MEDIA_HOST`: embedded: the IP address to listen on, or `localhost`; default `127.0.0.1`.
-   * For `0.0.0.0` and `::`, clients get the machine's first address that is not its own alone.
+   * For `0.0.0.0` and `::`, clients get the machine's first non-loopback address.
    */
   host?: string | undefined;
   /**
-   * `MARAVILLA_MEDIA_PORT`: embedded: 0 to 65,535, `0` for any free one; default: 7880 or the next free one, for
-   * {@link createPlatform} any free one. One that is given and taken rejects the first call with `INVALID_CONFIG`.
+   * `MARAVILLA_MEDIA_PORT`: embedded: the TCP port for signalling, 0 to 65,535, `0` for any free one. Default: 7880 or the next free one; for
+   * {@link createPlatform} any free one. If a given port is in use, the first call rejects with `INVALID_CONFIG`.
    */
   port?: number | undefined;
-  /** `MARAVILLA_MEDIA_PUBLIC_URL`: embedded: what clients get as URL, such as a proxy's; default: host and port. */
+  /** `MARAVILLA_MEDIA_PUBLIC_URL`: embedded: URL that clients connect to, such as a proxy's; default: host and port. */
   publicUrl?: string | undefined;
   /**
-   * `MARAVILLA_MEDIA_RTC_PORT`: embedded: the UDP and TCP port for media, 1 to 65,535; default: any free one, chosen at the
-   * first join. A given port is opened when the engine starts; if it is taken, the first call rejects with `INVALID_CONFIG`.
+   * `MARAVILLA_MEDIA_RTC_PORT`: embedded: the UDP and TCP port for media, 1 to 65,535; default: any free one, chosen at the first join.
+   * A given port is opened when the engine starts; if it is in use, the first call rejects with `INVALID_CONFIG`.
    */
   rtcPort?: number | undefined;
   /**
-   * `MARAVILLA_MEDIA_RTC_ADDRESS`: embedded: up to 8 IP addresses, separated by commas, that clients send media to, such as a
-   * container's host or the external address of a NAT; default: the machine's own. The port is the same at each: `rtcPort`.
+   * `MARAVILLA_MEDIA_RTC_ADDRESS`: embedded: up to 8 IP addresses, comma-separated, offered to clients as ICE candidates, such as a
+   * container's host or the external address of a NAT; default: the machine's own. The port is `rtcPort` at each address.
    */
   rtcAddress?: string | undefined;
-  /** `MARAVILLA_MEDIA_ROOM_PREFIX`: put before every room name on the server, and taken off again. Must not end in a letter or digit. */
+  /** `MARAVILLA_MEDIA_ROOM_PREFIX`: prefix of every room name on the server; results do not contain it. Must not end in a letter or digit. */
   roomPrefix?: string | undefined;
-  /** `MARAVILLA_MEDIA_TOKEN_TTL_SECS`: seconds for which a token opens its room, 1 to 2,592,000; default 21600 (6 h). */
+  /** `MARAVILLA_MEDIA_TOKEN_TTL_SECS`: lifetime of tokens in seconds, 1 to 2,592,000; default 21600 (6 h). */
   tokenTtlSecs?: number | undefined;
   /**
-   * `MARAVILLA_MEDIA_TIMEOUT_MS`: milliseconds for a whole call, retries included; default 10000. On LiveKit Cloud a call moves to
-   * another region only if it has 5000 or more.
+   * `MARAVILLA_MEDIA_TIMEOUT_MS`: milliseconds for a whole call, queueing and retries included, 1 to 2,147,483,647; default 10000.
+   * On LiveKit Cloud, calls fail over to another region only with 5000 or more.
    */
   timeoutMs?: number | undefined;
-  /** Read in place of `process.env`: pass SvelteKit's `$app/env/private` or `$env/dynamic/private`, because it keeps `.env` out of `process.env`. */
+  /** Read instead of `process.env`. In SvelteKit pass `$app/env/private` or `$env/dynamic/private`, because it keeps `.env` out of `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** An option of the hosted platform; accepted so that existing code compiles. No effect. */
+  /** No effect. An option of the hosted platform, accepted for compatibility. */
   devServerUrl?: string | undefined;
-  /** An option of the hosted platform; accepted so that existing code compiles. No effect. */
+  /** No effect. An option of the hosted platform, accepted for compatibility. */
   tenant?: string | undefined;
 }
 
 /**
- * The process's platform: the injected one where there is one, else one made from options and environment.
- * The same object at each call, unless the environment has changed since. Options that differ from the first call's, or a
- * provider that cannot run: throws `INVALID_CONFIG`. There is one embedded engine in the process, for all threads.
- * An injected platform keeps its own `media`, unless `provider` or `MARAVILLA_MEDIA_PROVIDER` names one.
- * In bundles for workers, edge runtimes and browsers: the injected platform or an empty one.
+ * Returns the platform of the process: the injected one if there is one, else one made from options and environment. Returns the same object at each
+ * call, unless the environment has changed.
+ * Throws `INVALID_CONFIG` if options differ from the first call's, or if the provider cannot run.
+ * All threads of a process share one embedded engine. An injected platform keeps its own `media`, unless `provider` or
+ * `MARAVILLA_MEDIA_PROVIDER` is set.
+ * In bundles for workers, edge runtimes and browsers: returns the injected platform or an empty one.
  */
 export declare function getPlatform(options?: PlatformOptions): Platform;
 
-/** Forgets the platform that {@link getPlatform} gave, so that the next call makes a new one. A running engine keeps its rooms. */
+/** Forgets the platform of {@link getPlatform}, so that the next call makes a new one. A running engine keeps its rooms. */
 export declare function clearPlatformCache(): void;
 
 /**
- * Makes a platform of your own: uncached, and configured without the environment unless `env` is given. Proxies and
- * certificate authorities are the process's own. An embedded engine is its own too. Throws `INVALID_CONFIG`.
+ * Makes a platform that is not shared. Reads no environment unless `env` is given, except for the process's proxies and certificate authorities. An
+ * embedded engine is its own, too. Throws `INVALID_CONFIG`.
  */
 export declare function createPlatform(options?: PlatformOptions): OwnedPlatform;
 
 /** Calls `fn` and returns its result. For development tools of the hosted platform; `request` has no effect. */
 export declare function runWithRequest<T>(request: unknown, fn: () => T): T;
 
-/** Always `undefined`. For development tools of the hosted platform. */
+/** Returns `undefined`. For development tools of the hosted platform. */
 export declare function getCurrentRequestStore(): undefined;
 
-/** Why a call failed; what each means and how to mend it stands in the README. */
+/** The code of a {@link MediaError}. The README lists the causes and remedies. */
 export type MediaErrorCode =
   | 'INVALID_ARGUMENT'
   | 'INVALID_CONFIG'
@@ -273,7 +276,7 @@ export type MediaErrorCode =
   | 'UPSTREAM_ERROR'
   | 'INTERNAL';
 
-/** What a {@link MediaError} can tell besides its code and message. Left out: `operation` is `''`, `retryable` is `false`. */
+/** Properties of a new {@link MediaError}. Defaults: `operation` `''`, `retryable` `false`. */
 export interface MediaErrorDetails {
   operation?: string | undefined;
   retryable?: boolean | undefined;
@@ -282,22 +285,22 @@ export interface MediaErrorDetails {
   cause?: unknown;
 }
 
-/** The one error of this package. It has no `status`, so that no web framework answers a visitor with it. */
+/** The only error class of this package. It has no `status`, so that no web framework sends one to a visitor. */
 export declare class MediaError extends Error {
   constructor(code: MediaErrorCode, message: string, details?: MediaErrorDetails);
   readonly name: 'MediaError';
   readonly code: MediaErrorCode;
   /** The function or method that failed, such as `createRoom`. */
   readonly operation: string;
-  /** The same call may succeed later. */
+  /** Whether the same call may succeed later. */
   readonly retryable: boolean;
-  /** The HTTP status the server answered, where it did. */
+  /** The HTTP status of the server's response, if there was one. */
   readonly upstreamStatus?: number;
-  /** The request's id (`X-Livekit-Request-Id`), where a request was made. */
+  /** The request's id (`X-Livekit-Request-Id`), if a request was made. */
   readonly requestId?: string;
-  /** What led to it, such as the reason of an aborted signal. */
+  /** The underlying error, or the reason of an aborted signal. */
   readonly cause?: unknown;
 }
 
-/** Whether a caught value is a {@link MediaError}, also one of another copy of this package. */
+/** Whether a caught value is a {@link MediaError}, including one of another copy of this package. */
 export declare function isMediaError(value: unknown): value is MediaError;
