@@ -2,7 +2,7 @@
 
 const shared = { rootDir: __dirname, roots: ['<rootDir>/__test__'], testEnvironment: 'node', transform: {} };
 
-/** Black box, against the server that LIVEKIT_URL names: it runs only where it is asked for. `npm run conformance` starts servers for it. */
+/** Black box, on the server that LIVEKIT_URL names. Not part of a plain `jest` run; test-support/conformance.mjs starts servers for it. */
 const conformance = {
   ...shared,
   displayName: 'conformance',

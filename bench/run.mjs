@@ -6,7 +6,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import livekit from '../test-support/livekit-server.js';
-import { ensureAddon, ensureLoadClient, ensurePrograms, ensureServers } from '../scripts/setup.mjs';
+import { ensureAddon, ensurePrograms } from '../scripts/setup.mjs';
+import { ensureLoadClient, ensureServers } from '../test-support/go.mjs';
 import { SERVERS, engineTable, memoryRow } from './engine.mjs';
 import { ROOMS, Table, measure, ms, rate, times, us } from './measure.mjs';
 import { mediaRows } from './media/rows.mjs';
@@ -109,7 +110,7 @@ async function allTables() {
 const machine = () => `${os.availableParallelism()} cores of ${os.cpus()[0].model}, ${os.type()} ${os.release()}, Node.js ${process.versions.node}.`;
 const startServer = () => livekit.startServer({ config: { logging: { level: 'error' } } });
 const isMediaOnly = process.argv[process.argv.indexOf('--only') + 1] === 'media';
-await ensurePrograms();
+await ensurePrograms(['redis-server', 'chromium']);
 await ensureServers();
 await ensureLoadClient();
 await ensureAddon();

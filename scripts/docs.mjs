@@ -1,73 +1,61 @@
-// Checks the documentation: its code compiles; its commands, links, options and error codes exist.
+// Checks the documents: their code compiles, and their commands, links, options and error codes exist.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { cache, root } from './shell.mjs';
+import { UserError, cache, root } from './shell.mjs';
 
-const pages = readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md'));
-const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'examples/README.md', ...pages.map((name) => `docs/${name}`)];
+const inDocs = readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`);
+const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'examples/README.md', ...inDocs];
 const folder = path.join(cache, 'types/docs');
+/** Commands of npm that are not scripts. */
 const NPM_COMMANDS = new Set(['ci', 'install']);
 const read = (file) => readFileSync(path.join(root, file), 'utf8');
 
-/** The fenced blocks of a document: language, code, and first line. */
-function* blocksOf(file) {
-  for (const block of read(file).matchAll(/^( *)```(\w+)\n(.*?)\n\1```$/gms)) {
-    const [, indent, language, code] = block;
-    yield { language, code: code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''), line: read(file).slice(0, block.index).split('\n').length };
-  }
+/** The fenced blocks of a document: language, code and line number. */
+function blocksOf(file) {
+  const text = read(file);
+  return [...text.matchAll(/^( *)```(\w+)\n(.*?)\n\1```$/gms)].map(({ index, 1: indent, 2: language, 3: code }) => ({
+    language,
+    code: code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+    line: text.slice(0, index).split('\n').length,
+  }));
 }
 
 /**
- * Writes the TypeScript and JavaScript blocks to files, for the project in __test__/types/docs. A block whose first line is a path is written to that path,
- * so that its relative imports resolve.
+ * Writes the TypeScript and JavaScript blocks to files, for the project in __test__/types/docs. If the first line of a block is a path in a
+ * comment, the block becomes that file, so that relative imports resolve.
  */
-export function layOutCode() {
+export function extractCode() {
   rmSync(folder, { recursive: true, force: true });
-  let count = 0;
   for (const file of documents) {
-    for (const { language, code, line } of blocksOf(file)) {
-      if (!['ts', 'js'].includes(language)) continue;
+    for (const { language, code, line } of blocksOf(file).filter((block) => ['ts', 'js'].includes(block.language))) {
       const named = /^\/\/ (\S+\.[jt]s)\n/.exec(code)?.[1] ?? `${file}.line-${line}.${language}`;
       const target = path.join(folder, named);
       if (existsSync(target)) throw new Error(`${file}:${line}: two blocks are named ${named}`);
       mkdirSync(path.dirname(target), { recursive: true });
-      // Code that neither imports nor exports is a script, and shares its names with all others.
+      // Without an import or export, a file is a script and shares its names with all others.
       writeFileSync(target, `${code}\nexport {};\n`);
-      count += 1;
     }
   }
-  if (count === 0) throw new Error('no code was found in the documents');
+  if (!existsSync(folder)) throw new Error('no code was found in the documents');
 }
 
-/** Rejects with every wrong command, link and table row of the documents. */
+/** Rejects with everything that the documents name and that does not exist. */
 export async function checkFacts() {
-  const faults = [...allFaults()];
-  if (faults.length > 0) throw new Error(faults.join('\n'));
-}
-
-function* allFaults() {
-  for (const file of documents) {
-    yield* commandFaults(file);
-    yield* linkFaults(file);
-  }
-  yield* tableFaults();
+  const faults = [...tableFaults()];
+  for (const file of documents) faults.push(...commandFaults(file), ...linkFaults(file));
+  if (faults.length > 0) throw new UserError(faults.join('\n'));
 }
 
 function* commandFaults(file) {
   const { name, version, scripts } = JSON.parse(read('package.json'));
   const tarball = name.replace('@', '').replace('/', '-');
-  for (const { language, code, line } of blocksOf(file)) {
-    if (language !== 'sh') continue;
-    for (const [, script, other] of code.matchAll(/\bnpm (?:run (\S+)|(\S+))/g)) {
-      if (!NPM_COMMANDS.has(other) && !Object.hasOwn(scripts, script ?? other)) yield `${file}:${line}: there is no npm ${script ?? other}`;
-    }
-    for (const [packed] of code.matchAll(/[\w.-]+\.tgz/g)) {
-      if (!packed.startsWith(tarball) || !packed.endsWith(`-${version}.tgz`)) yield `${file}:${line}: npm run pack does not make ${packed}`;
-    }
-  }
-  // Commands in running text.
-  for (const [, script] of read(file).matchAll(/`npm (?:run )?([\w:]+)`/g)) {
+  const shell = blocksOf(file).filter(({ language }) => language === 'sh').map(({ code }) => code).join('\n');
+  const commands = [...shell.matchAll(/\bnpm (?:run )?([\w:-]+)/g), ...read(file).matchAll(/`npm (?:run )?([\w:]+)`/g)];
+  for (const [, script] of commands) {
     if (!NPM_COMMANDS.has(script) && !Object.hasOwn(scripts, script)) yield `${file}: there is no npm ${script}`;
+  }
+  for (const [packed] of shell.matchAll(/[\w.-]+\.tgz/g)) {
+    if (!packed.startsWith(tarball) || !packed.endsWith(`-${version}.tgz`)) yield `${file}: npm run pack does not make ${packed}`;
   }
 }
 
@@ -86,7 +74,7 @@ function anchorsOf(file) {
   return [...read(file).matchAll(/^#+ (.+)$/gm)].map(([, title]) => title.toLowerCase().replaceAll(/[^\w\- ]/g, '').replaceAll(' ', '-'));
 }
 
-/** README's tables list every option and every error code of index.d.ts, and no others. */
+/** README's tables name every option and every error code, and no other. */
 function* tableFaults() {
   const declarations = read('index.d.ts');
   const readme = read('README.md');

@@ -1,4 +1,4 @@
-// What every script needs: the root folder, a word to the reader, and a child process.
+// What every script needs: the root folder, output, and child processes. Scripts import nothing but Node's own modules before `ensureNodeModules`.
 import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, realpathSync } from 'node:fs';
 import path from 'node:path';
@@ -9,46 +9,50 @@ const cacheFolder = path.join(root, '.cache');
 /** Tools and downloads. A link is resolved, because cargo recompiles everything when the linker's path changes. */
 export const cache = existsSync(cacheFolder) ? realpathSync(cacheFolder) : cacheFolder;
 
-export function say(text) {
-  console.log(`-- ${text}`);
+export const say = (text) => console.log(`-- ${text}`);
+
+/** An error that the user can fix; it is printed without a stack. */
+export class UserError extends Error {}
+
+/** Runs the function if `url` is the file that `node` was given. It gets the command line's arguments. */
+export async function main(url, run) {
+  if (process.argv[1] === undefined || fileURLToPath(url) !== path.resolve(process.argv[1])) return;
+  try {
+    await run(process.argv.slice(2));
+  } catch (error) {
+    report(error);
+    process.exitCode = 1;
+  }
 }
 
-/** What the reader can mend; scripts print it without a stack. */
-export class Stop extends Error {}
-
-/** Prints what ended a script and gives its exit code. */
-export function report(error) {
-  console.error(error instanceof Stop ? `\n${error.message}` : error);
-  return 1;
+/** @param {unknown} error @param {(text: string) => unknown} [print] */
+export function report(error, print = console.error) {
+  print(error instanceof UserError ? `\n${error.message}` : String(error?.stack ?? error));
 }
 
 /**
- * Runs a program in the root folder, showing what it prints.
- * Resolves with its standard output, unless it fails. `quiet` shows its output only when it fails.
+ * Runs a program in the root folder. Resolves with its standard output; rejects with `output` and `log` (standard output and error) if it fails.
  * @param {string[]} command
- * @param {{ env?: Record<string, string>, cwd?: string, quiet?: boolean }} [options]
+ * @param {{ env?: Record<string, string>, cwd?: string, quiet?: boolean, print?: (text: string) => unknown }} [options]
+ *   `quiet`: the output is shown only if the program fails. `print`: where output goes; default: the terminal.
  * @returns {Promise<string>}
  */
-export function run([program, ...args], { env = {}, cwd = root, quiet = false } = {}) {
+export function run([program, ...args], { env = {}, cwd = root, quiet = false, print = (text) => process.stdout.write(text) } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    let all = '';
-    child.stdout.setEncoding('utf8').on('data', (text) => {
-      output += text;
-      all += text;
-      if (!quiet) process.stdout.write(text);
-    });
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      all += text;
-      if (!quiet) process.stderr.write(text);
-    });
+    let [output, log] = ['', ''];
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        if (stream === child.stdout) output += text;
+        log += text;
+        if (!quiet) print(text);
+      });
+    }
     child.on('error', reject);
     child.on('close', (code, signal) => {
       if (code === 0) return resolve(output);
-      if (quiet) process.stderr.write(all);
-      const error = new Stop(`${[program, ...args].join(' ')}: ended with ${signal ?? `code ${code}`}`);
-      reject(Object.assign(error, { output }));
+      if (quiet) print(log);
+      reject(Object.assign(new UserError(`${[program, ...args].join(' ')}: ended with ${signal ?? `code ${code}`}`), { output, log }));
     });
   });
 }
@@ -66,9 +70,4 @@ export function isExecutable(file) {
   } catch {
     return false;
   }
-}
-
-/** Whether this file is the one that `node` was given. */
-export function isMain(url) {
-  return process.argv[1] !== undefined && fileURLToPath(url) === path.resolve(process.argv[1]);
 }

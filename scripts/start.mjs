@@ -1,11 +1,11 @@
 // npm start [-- react-router | sveltekit]: an example app with hot reload, its rooms on the embedded engine. Builds what is missing first.
-// PORT is where it looks for a free port first.
+// PORT: the first port to try.
 import net from 'node:net';
 import examples from '../test-support/example-server.js';
 import { apps, ensureExample, folderOf, followEdits } from '../test-support/examples.mjs';
 import processes from '../test-support/processes.js';
 import { ensureNodeModules } from './setup.mjs';
-import { Stop, report } from './shell.mjs';
+import { UserError, main } from './shell.mjs';
 
 const FIRST_PORT = Number(process.env.PORT) || 5173;
 const { HOST } = processes;
@@ -16,11 +16,11 @@ const names = Object.keys(apps);
 /** @returns {import('../test-support/example-server.js').Name} */
 function chosenApp([name = 'react-router', ...more]) {
   if (Object.hasOwn(apps, name) && more.length === 0) return name;
-  throw new Stop(`There is no app "${[name, ...more].join(' ')}". There are: ${names.join(', ')}. Type: npm start -- ${names.at(-1)}`);
+  throw new UserError(`There is no app "${[name, ...more].join(' ')}". There are: ${names.join(', ')}. Type: npm start -- ${names.at(-1)}`);
 }
 
-/** Where rooms live: what the environment says, else the embedded engine. */
-function whereRoomsLive() {
+/** Where rooms live: as the environment says, else on the embedded engine. */
+function roomLocation() {
   const { MARAVILLA_MEDIA_PROVIDER: provider, LIVEKIT_URL: url } = process.env;
   const given = LIVEKIT.filter((name) => process.env[name]);
   const missing = LIVEKIT.filter((name) => !process.env[name]);
@@ -31,12 +31,12 @@ function whereRoomsLive() {
   return { env: { MARAVILLA_MEDIA_PROVIDER: provider || 'embedded' }, text: `In this process, on the embedded engine.${half} ${server}.` };
 }
 
-/** The first port that nobody has, by either name: browsers ask IPv6 first for localhost. */
+/** The first port that is free on 127.0.0.1 and on localhost, for which browsers try IPv6 first. */
 async function freePort() {
   for (let port = FIRST_PORT; port <= FIRST_PORT + 100; port += 1) {
     if ((await isFree(port, HOST)) && (await isFree(port, 'localhost'))) return port;
   }
-  throw new Stop(`No port from ${FIRST_PORT} on is free.`);
+  throw new UserError(`No port from ${FIRST_PORT} on is free.`);
 }
 
 /** @param {number} port @param {string} host @returns {Promise<boolean>} */
@@ -47,8 +47,8 @@ function isFree(port, host) {
   });
 }
 
-const answers = async (url) => {
-  // The dev server's first answer takes its time: it is asked once, and not again and again.
+const responds = async (url) => {
+  // One request with a long timeout, because the dev server compiles everything before its first response.
   const response = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(READY_MS) }).catch(() => undefined);
   await response?.body?.cancel();
   return response !== undefined && response.status < 500;
@@ -71,19 +71,20 @@ function banner(name, port, rooms) {
 `;
 }
 
-async function start() {
-  const name = chosenApp(process.argv.slice(2));
-  const { env, text } = whereRoomsLive();
+/** @param {string[]} args */
+async function start(args) {
+  const name = chosenApp(args);
+  const { env, text } = roomLocation();
   await ensureNodeModules();
   await ensureExample(name);
   const folder = folderOf(name);
   const port = await freePort();
   const command = examples.devArguments(name, folder, port);
   const app = processes.launch(process.execPath, command, { ...process.env, ...env }, { cwd: folder, isShown: true });
-  // Ctrl-C is how this ends when all is well.
+  // Ctrl-C is the normal end.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => app.stop().then(() => process.exit(0)));
-  await processes.untilReady(app, () => answers(`http://${HOST}:${port}`), READY_MS).catch(() => {
-    throw new Stop(`The dev server of examples/${name} does not run; what it printed stands above.`);
+  await processes.untilReady(app, () => responds(`http://${HOST}:${port}`), READY_MS).catch(() => {
+    throw new UserError(`The dev server of examples/${name} does not run; what it printed stands above.`);
   });
   console.log(banner(name, port, text));
   const unfollow = followEdits(name);
@@ -92,8 +93,4 @@ async function start() {
   process.exitCode = app.child.exitCode ?? 1;
 }
 
-try {
-  await start();
-} catch (error) {
-  process.exitCode = report(error);
-}
+await main(import.meta.url, start);

@@ -1,162 +1,183 @@
-// npm test: every check, one after another; a failing one does not stop the rest. The last line sums up.
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+// npm test, test:livekit, test:matrix, test:fast and lint: the steps of a suite. A failing step does not stop the rest; the last line sums up.
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { build } from './build.mjs';
-import { cargoEnv, profile } from './cargo.mjs';
-import { conformance } from './conformance.mjs';
-import { generate, generatedFiles } from './generate.mjs';
-import { jest, ranSome } from './jest.mjs';
+import { build, cargoEnv, profile } from './build.mjs';
+import { checkFacts } from './docs.mjs';
+import { checkPlatformPackages } from './pack.mjs';
+import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms } from './setup.mjs';
+import { UserError, main, report, root, run, say } from './shell.mjs';
+import { conformance } from '../test-support/conformance.mjs';
+import { ensureTarballs, prepareExamples } from '../test-support/examples.mjs';
+import { ensureServers } from '../test-support/go.mjs';
+import { jest } from '../test-support/jest.mjs';
 import { NEWER_NODE, ensureNode, environmentOf } from '../test-support/newer-node.mjs';
-import { pack } from './pack.mjs';
-import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms, ensureServers } from './setup.mjs';
-import { report, root, run, say } from './shell.mjs';
 
-const STORY_LENGTH = 1_500;
+/** @typedef {import('../test-support/jest.mjs').Count} Count */
+/** @typedef {(text: string) => void} Print Takes a step's output. */
+
+const SUMMARY_LENGTH = 1_500;
 const bin = (name) => path.join(root, 'node_modules/.bin', name);
-const cargo = async (args, env = {}) => run(['cargo', ...args], { env: { ...(await cargoEnv()), ...env } });
-const snapshot = () => new Map(generatedFiles().map((file) => [file, readFileSync(path.join(root, file), 'utf8')]));
+const cargo = async (args, print, env = {}) => run(['cargo', ...args], { print, env: { ...(await cargoEnv()), ...env } });
+const project = (name, ...options) => (print) => jest(['--selectProjects', name, ...options], { print });
+const FIREFOX = ['--testNamePattern', '[Ff]irefox'];
+const NO_FIREFOX = ['--testNamePattern', '^(?!.*[Ff]irefox)'];
 
-/** The checks by name. Each resolves with what it counted, or with nothing, which counts as one that passed. */
+/** Each resolves with what it counted, or with nothing, which counts as one that passed. @type {Record<string, (print: Print) => Promise<Count | unknown>>} */
 const steps = {
-  'npm packages': ensureNodeModules,
-  rustfmt: () => run(['cargo', 'fmt', '--all', '--check']),
-  oxlint: () => run([bin('oxlint'), '--deny-warnings']),
-  types: () => run([process.execPath, 'scripts/types.mjs']),
-  'cargo deny': async () => run([await ensureCargoDeny(), '--locked', 'check', 'bans', 'licenses', 'sources']),
-  'generated files': generatedFilesUnchanged,
-  addon: ensureAddon,
-  clippy: () => cargo(['clippy', '--locked', '--workspace', '--all-targets', '--profile', profile, '--', '-D', 'warnings']),
-  programs: async () => {
-    await ensurePrograms();
-    await ensureServers();
-  },
-  'cargo test': checkedCargoTest,
-  // Runs without the checks, because it measures the time that the shipped code takes.
-  'isolation test': () => cargoTest(['--workspace', '--test', 'isolation']),
-  'cargo unit tests': () => cargoTest(['--workspace', '--lib', '--', '--skip', 'behaviour']),
-  jest: () => jest(),
-  'jest, without servers': () => jest(['--selectProjects', 'fast']),
-  examples: () => jest(['--selectProjects', 'examples']),
+  rustfmt: (print) => run(['cargo', 'fmt', '--all', '--check'], { print }),
+  oxlint: (print) => run([bin('oxlint'), '--deny-warnings'], { print }),
+  docs: checkFacts,
+  types: (print) => run([process.execPath, '__test__/types/check.mjs'], { print }),
+  'cargo deny': async (print) => run([await ensureCargoDeny(), '--locked', 'check', 'bans', 'licenses', 'sources'], { print }),
+  addon: () => ensureAddon(),
+  'generated files': checkGenerated,
+  clippy: (print) => cargo(['clippy', '--locked', '--workspace', '--all-targets', '--profile', profile, '--', '-D', 'warnings'], print),
+  'cargo test': (print) => checkedCargoTest(['--skip', 'livekit_server'], print),
+  'cargo test, livekit-server': (print) => cargoTest([...CHECKED, '--workspace', '--lib', '--', 'livekit_server'], print),
+  // Compiled as shipped, because it measures time.
+  'isolation test': (print) => cargoTest(['--workspace', '--test', 'isolation'], print),
+  'cargo unit tests': (print) => cargoTest(['--workspace', '--lib', '--', '--skip', 'livekit_server'], print),
+  'push to talk': (print) => cargoTest(['--workspace', '--test', 'forwarding', '--', '--ignored'], print),
+  'Debian packages': () => ensurePrograms(['chromium', 'openssl']),
+  'more Debian packages': () => ensurePrograms(['redis-server', 'faketime', 'openssl', 'chromium', 'ip', 'unshare']),
+  Firefox: () => ensurePrograms(['chromium', 'firefox-esr']),
+  'Go servers': ensureServers,
+  'example apps': prepareExamples,
+  'jest, without servers': project('fast'),
+  'jest, on servers': project('server'),
+  examples: project('examples', '--testNamePattern', 'embedded engine two browsers see'),
+  'examples, all': project('examples'),
   'examples on a newer Node.js': examplesOnNewerNode,
-  frameworks: () => jest(['--selectProjects', 'frameworks']),
-  clients: () => jest(['--selectProjects', 'clients']),
-  'other targets': () => jest(['--selectProjects', 'targets']),
-  'push to talk': () => cargoTest(['--workspace', '--test', 'forwarding', '--', '--ignored']),
-  conformance,
+  'conformance on the engine': (print) => conformance('engine', NO_FIREFOX, print),
+  'conformance on livekit-server': (print) => conformance('livekit-server', NO_FIREFOX, print),
+  'conformance on the engine, Firefox': (print) => conformance('engine', FIREFOX, print),
+  'conformance on livekit-server, Firefox': (print) => conformance('livekit-server', FIREFOX, print),
+  frameworks: project('frameworks'),
+  clients: project('clients'),
+  'other targets': project('targets'),
   package: checkPackage,
 };
 
-const matrix = ['frameworks', 'examples on a newer Node.js', 'clients', 'other targets', 'push to talk'];
-const partial = new Set(['addon', 'cargo unit tests', 'jest, without servers', ...matrix]);
-const all = Object.keys(steps).filter((name) => !partial.has(name));
-const chosen = {
-  '--fast': ['npm packages', 'rustfmt', 'oxlint', 'addon', 'clippy', 'cargo unit tests', 'jest, without servers'],
-  '--matrix': ['npm packages', 'addon', ...matrix],
-  '--lint': ['npm packages', 'rustfmt', 'oxlint', 'clippy'],
-}[process.argv[2]];
+/** Stages run one after another; the lanes of a stage run side by side. The steps of a lane run one after another. @type {Record<string, string[][][]>} */
+const suites = {
+  test: [
+    [
+      ['addon', 'generated files', 'clippy', 'cargo test'],
+      ['rustfmt', 'oxlint', 'docs', 'Debian packages', 'types', 'example apps'],
+    ],
+    [['isolation test', 'jest, without servers', 'conformance on the engine', 'examples']],
+  ],
+  livekit: [
+    [['addon'], ['more Debian packages', 'Go servers']],
+    [['cargo test, livekit-server', 'jest, on servers', 'conformance on livekit-server']],
+  ],
+  matrix: [
+    [['addon', 'example apps'], ['Firefox', 'Go servers', 'cargo deny']],
+    [['package', 'conformance on the engine, Firefox', 'conformance on livekit-server, Firefox', 'examples, all']],
+  ],
+  all: [[['addon', 'example apps'], ['Firefox', 'Go servers']], [['frameworks', 'examples on a newer Node.js', 'clients', 'other targets', 'push to talk']]],
+  fast: [[['addon', 'cargo unit tests'], ['rustfmt', 'oxlint']], [['jest, without servers']]],
+  lint: [[['rustfmt', 'oxlint', 'clippy']]],
+};
 
-/** musl and QEMU come from Debian's archive. */
-function canRunTargets() {
-  const isDebian = existsSync('/etc/os-release') && /^ID=debian$/m.test(readFileSync('/etc/os-release', 'utf8'));
-  if (isDebian && process.arch === 'x64') return true;
-  say('not tested here: the addons of other targets, which need Debian on x64');
-  return false;
+/** The bindings that the build generates from the Rust sources, Cargo.lock and npm/ must be as committed. */
+async function checkGenerated() {
+  const folder = path.join(root, 'target/bindings');
+  mkdirSync(folder, { recursive: true });
+  await build(undefined, folder);
+  const outdated = ['binding.js', 'binding.d.ts'].filter((name) => readFileSync(path.join(root, name), 'utf8') !== readFileSync(path.join(folder, name), 'utf8'));
+  if (outdated.length > 0) throw new UserError(`outdated: ${outdated.join(', ')}. Type: npm run build`);
+  await checkPlatformPackages();
 }
 
-/** Makes the addon and every other generated file anew: they must come out as they are. */
-async function generatedFilesUnchanged() {
-  const before = snapshot();
-  await build();
-  await generate();
-  const after = snapshot();
-  const changed = [...new Set([...before.keys(), ...after.keys()])].filter((file) => before.get(file) !== after.get(file));
-  if (changed.length > 0) throw new Error(`these files were not up to date, and are now: ${changed.join(', ')}`);
-}
+/** With overflow checks and debug assertions. */
+const CHECKED = ['--config', 'engine/checked.toml'];
 
-/** The Rust tests with overflow checks and debug assertions. */
-function checkedCargoTest() {
+function checkedCargoTest(options, print) {
   const names = readdirSync(path.join(root, 'engine/tests')).map((file) => path.parse(file).name);
-  const suites = names.flatMap((name) => (['isolation', 'offers', 'support'].includes(name) ? [] : ['--test', name]));
+  const tests = names.flatMap((name) => (['isolation', 'offers', 'support'].includes(name) ? [] : ['--test', name]));
   // With this variable, one of the engine's tests fails if the checks are off.
-  return cargoTest(['--config', 'engine/checked.toml', '--workspace', '--lib', ...suites], { REQUIRE_CHECKED_TESTS: '1' });
+  return cargoTest([...CHECKED, '--workspace', '--lib', ...tests, '--', ...options], print, { REQUIRE_CHECKED_TESTS: '1' });
 }
 
-async function cargoTest(options, env) {
-  let output;
-  let failure;
-  try {
-    output = await cargo(['test', '--locked', '--no-fail-fast', '--profile', profile, ...options], env);
-  } catch (error) {
-    ({ output = '' } = error);
-    failure = error;
-  }
-  const count = { passed: 0, failed: 0, stories: [] };
-  for (const [, passed, failed] of output.matchAll(/^test result: .*? (\d+) passed; (\d+) failed;/gm)) {
-    count.passed += Number(passed);
-    count.failed += Number(failed);
-  }
-  count.stories = output.match(/^---- .+ stdout ----\n\n.+\n.*/gm) ?? [];
-  return ranSome(count, failure);
+/** @returns {Promise<Count>} */
+async function cargoTest(options, print, env) {
+  const result = await cargo(['test', '--locked', '--no-fail-fast', '--profile', profile, ...options], print, env).then((output) => ({ output }), (error) => error);
+  const { output = '' } = result;
+  const sum = (pattern) => [...output.matchAll(pattern)].reduce((total, [, count]) => total + Number(count), 0);
+  const [passed, failed] = [sum(/^test result: .*? (\d+) passed;/gm), sum(/^test result: .*? (\d+) failed;/gm)];
+  if (failed === 0 && (result instanceof Error || passed === 0)) throw result instanceof Error ? result : new UserError('ran no test');
+  return { passed, failed, failures: output.match(/^---- .+ stdout ----\n\n.+\n.*/gm) ?? [] };
 }
 
 /** All tests of the example apps on the frameworks' current majors, whatever Node.js runs this. */
-async function examplesOnNewerNode() {
-  const node = await ensureNode(NEWER_NODE);
-  return jest(['--selectProjects', 'examples', '--testPathIgnorePatterns', 'newer-node'], environmentOf(node));
+async function examplesOnNewerNode(print) {
+  const env = environmentOf(await ensureNode(NEWER_NODE));
+  return jest(['--selectProjects', 'examples', '--testPathIgnorePatterns', 'newer-node'], { env, print });
 }
 
-async function checkPackage() {
-  const tarballs = await pack();
-  await run([bin('publint'), 'run', tarballs[0], '--strict']);
-  await run([bin('attw'), tarballs[0], '--no-emoji', '--no-definitely-typed']);
-  await checkInstalled(tarballs);
-}
-
-/** Installs the tarballs into an empty app and uses them there, as a user does. */
-async function checkInstalled(tarballs) {
-  const app = mkdtempSync(path.join(os.tmpdir(), 'app-'));
+/** Checks the tarballs, installs them into an empty app and uses them there. */
+async function checkPackage(print) {
+  const tarballs = await ensureTarballs();
+  await run([bin('publint'), 'run', tarballs[0], '--strict'], { print });
+  await run([bin('attw'), tarballs[0], '--no-emoji', '--no-definitely-typed'], { print });
+  const cwd = mkdtempSync(path.join(os.tmpdir(), 'app-'));
   try {
-    await run(['npm', 'install', '--prefix', app, '--offline', '--no-audit', '--no-fund', ...tarballs], { quiet: true });
+    await run(['npm', 'install', '--prefix', cwd, '--offline', '--no-audit', '--no-fund', ...tarballs], { quiet: true, print });
     const { name, version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
-    const printed = await run([path.join(app, 'node_modules/.bin/maravilla-media'), '--version'], { quiet: true, cwd: app });
+    const printed = await run([path.join(cwd, 'node_modules/.bin/maravilla-media'), '--version'], { quiet: true, cwd });
     if (printed.trim() !== version) throw new Error(`the installed command says version ${printed}`);
-    const code = `const platform = require('${name}').createPlatform({ provider: 'embedded' });
-      platform.media.createRoom('r').then(({ name }) => console.log(name));`;
-    const made = await run([process.execPath, '-e', code], { quiet: true, cwd: app });
-    if (made.trim() !== 'r') throw new Error(`the installed engine made the room ${made}`);
+    const code = `require('${name}').createPlatform({ provider: 'embedded' }).media.createRoom('r').then(({ name }) => console.log(name));`;
+    const created = await run([process.execPath, '-e', code], { quiet: true, cwd });
+    if (created.trim() !== 'r') throw new Error(`the installed engine created the room ${created}`);
   } finally {
-    rmSync(app, { recursive: true, force: true });
+    rmSync(cwd, { recursive: true, force: true });
   }
 }
 
-const total = { passed: 0, failed: 0 };
-const failures = [];
-const stories = [];
-const order = (chosen ?? all).filter((name) => name !== 'other targets' || canRunTargets());
-// Begun before its turn, beside the checks that only compile: half of the time it waits for the network.
-const programs = order.includes('programs') ? steps.programs() : undefined;
-// In its turn it is told.
-programs?.catch(() => {});
-for (const name of order) {
-  console.log(`\n=== ${name}`);
-  const begun = Date.now();
-  let count;
-  try {
-    const result = await (name === 'programs' ? programs : steps[name]());
-    count = typeof result === 'object' ? result : { passed: 1, failed: 0 };
-  } catch (error) {
-    report(error);
-    count = { passed: 0, failed: 1 };
-  }
-  total.passed += count.passed;
-  total.failed += count.failed;
-  stories.push(...(count.stories ?? []));
-  if (count.failed > 0) failures.push(name);
-  const seconds = ((Date.now() - begun) / 1000).toFixed(1);
-  say(`${name}: ${count.failed > 0 ? 'FAILED' : 'passed'}, ${seconds} s`);
+/** Prints a step's output when the step has ended, so that steps side by side do not mix. @param {string} name @returns {Promise<Required<Count> & { name: string }>} */
+async function runStep(name) {
+  const began = Date.now();
+  let log = '';
+  const print = (text) => (log += text);
+  say(`${name} …`);
+  const count = await steps[name](print).then(
+    (result) => ({ passed: 1, failed: 0, ...(Number.isInteger(result?.failed) && result) }),
+    (error) => {
+      report(error, print);
+      return { passed: 0, failed: 1 };
+    },
+  );
+  const seconds = ((Date.now() - began) / 1000).toFixed(1);
+  console.log(`\n=== ${name}\n${log.trimEnd()}\n-- ${name}: ${count.failed > 0 ? 'FAILED' : 'passed'}, ${seconds} s`);
+  return { failures: [], ...count, name };
 }
-for (const story of stories) console.log(`\n${story.slice(0, STORY_LENGTH)}`);
-if (failures.length > 0) console.log(`\nfailed: ${failures.join(', ')}`);
-console.log(`\n${total.passed} passed, ${total.failed} failed`);
-process.exitCode = total.failed > 0 ? 1 : 0;
+
+async function runLane(names) {
+  const counts = [];
+  for (const name of names) counts.push(await runStep(name));
+  return counts;
+}
+
+/** musl and QEMU come from Debian's archive. */
+function canRunTargets() {
+  return process.arch === 'x64' && existsSync('/etc/os-release') && /^ID=debian$/m.test(readFileSync('/etc/os-release', 'utf8'));
+}
+
+await main(import.meta.url, async ([suite = 'test', option]) => {
+  const name = option === '--all' ? 'all' : suite;
+  if (!Object.hasOwn(suites, name)) throw new UserError(`There is no suite "${name}". There are: ${Object.keys(suites).join(', ')}.`);
+  await ensureNodeModules();
+  const counts = [];
+  for (const stage of suites[name]) {
+    const lanes = stage.map((lane) => lane.filter((name) => name !== 'other targets' || canRunTargets()));
+    counts.push(...(await Promise.all(lanes.map(runLane))).flat());
+  }
+  for (const failure of counts.flatMap(({ failures }) => failures)) console.log(`\n${failure.slice(0, SUMMARY_LENGTH)}`);
+  const failed = counts.filter((count) => count.failed > 0);
+  if (failed.length > 0) console.log(`\nfailed: ${failed.map(({ name }) => name).join(', ')}`);
+  const sum = (key) => counts.reduce((total, count) => total + count[key], 0);
+  console.log(`\n${sum('passed')} passed, ${sum('failed')} failed`);
+  process.exitCode = failed.length > 0 ? 1 : 0;
+});

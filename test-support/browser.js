@@ -77,7 +77,7 @@ function programOf(kind) {
   const files = PROGRAMS[kind].flatMap((name) => folders.map((folder) => path.join(folder, name)));
   const found = files.find((file) => existsSync(file));
   if (found) return found;
-  throw new Error(`none of ${PROGRAMS[kind].join(', ')} is on the PATH; node scripts/setup.mjs installs it`);
+  throw new Error(`none of ${PROGRAMS[kind].join(', ')} is on the PATH`);
 }
 
 /** @param {Kind} kind @param {string[]} [more] Further arguments. @returns {Promise<import('puppeteer-core').Browser>} */

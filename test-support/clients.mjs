@@ -1,8 +1,9 @@
 // Installs the LiveKit clients that __test__/clients names, outside the repository's own packages. Run directly, it prints their places as JSON.
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { ensureAddon, ensureGoProgram, ensurePrograms } from '../scripts/setup.mjs';
-import { Stop, cache, isMain, onPath, report, root, run, say } from '../scripts/shell.mjs';
+import { ensureAddon, ensurePrograms } from '../scripts/setup.mjs';
+import { UserError, cache, main, onPath, root, run, say } from '../scripts/shell.mjs';
+import { ensureGoProgram } from './go.mjs';
 
 const sources = path.join(root, '__test__/clients');
 const clients = path.join(cache, 'clients');
@@ -34,7 +35,7 @@ async function ensureNpmClients() {
 async function ensurePythonClient(version) {
   const [folder, file] = [path.join(clients, `python-${version}`), path.join(sources, `python/requirements-${version}.txt`)];
   await ensureInstalled(folder, file, () => {
-    if (!onPath('python3')) throw new Stop('Python 3.11 or newer with pip is missing. Install it, then run this command again.');
+    if (!onPath('python3')) throw new UserError('Python 3.11 or newer with pip is missing. Install it, then run this command again.');
     return run(['python3', '-m', 'pip', 'install', '--quiet', '--only-binary', ':all:', '--target', folder, '-r', file], { quiet: true });
   });
   return folder;
@@ -43,7 +44,7 @@ async function ensurePythonClient(version) {
 /** @returns {Promise<{ npm: string, python: Record<string, string>, go: string }>} */
 export async function ensureClients() {
   await ensureAddon();
-  await ensurePrograms();
+  await ensurePrograms(['chromium']);
   const npm = await ensureNpmClients();
   const python = {};
   for (const version of PYTHON_VERSIONS) python[version] = await ensurePythonClient(version);
@@ -52,10 +53,4 @@ export async function ensureClients() {
   return { npm, python, go };
 }
 
-if (isMain(import.meta.url)) {
-  try {
-    console.log(JSON.stringify(await ensureClients()));
-  } catch (error) {
-    process.exitCode = report(error);
-  }
-}
+await main(import.meta.url, async () => console.log(JSON.stringify(await ensureClients())));

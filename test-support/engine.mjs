@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { Stop, root } from '../scripts/shell.mjs';
+import { UserError, root } from '../scripts/shell.mjs';
 
 /** Starts it on a free port, with a random key, and waits until it serves. */
 export async function startEngine() {
@@ -27,7 +27,7 @@ export async function startEngine() {
   };
   const told = once(createInterface({ input: child.stdout }), 'line');
   const first = await Promise.race([told, ended]);
-  if (typeof first[0] !== 'string') throw new Stop('the engine ended before it served');
+  if (typeof first[0] !== 'string') throw new UserError('the engine ended before it served');
   const { url, httpUrl: apiUrl } = JSON.parse(first[0]);
   return { url, apiUrl, apiKey, apiSecret, child, stop };
 }

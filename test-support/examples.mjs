@@ -11,29 +11,29 @@ import { root, run, say } from '../scripts/shell.mjs';
 
 export const { apps, folderOf, sourceOf, startExample } = examples;
 
-/** What tools make in an app's folder. */
-const MADE = new Set(['node_modules', 'build', '.react-router', '.svelte-kit']);
+/** Folders that tools generate in an app's folder. */
+const GENERATED = new Set(['node_modules', 'build', '.react-router', '.svelte-kit']);
 /** SvelteKit 2 needs no declarations of variables. */
 const NOT_FOR_OLD_NODE = ['src/env.ts'];
 const PACKED = ['package.json', 'index.js', 'index.d.ts', 'edge.js', 'binding.js', 'binding.d.ts', 'bin', 'facade'];
 
 /**
- * What a build finds in its environment: none of it may come to be in what browsers get.
+ * Secrets in the environment of a build: none of them may end up in the files that browsers get.
  * @type {Record<string, string>}
  */
-export const planted = JSON.parse(readFileSync(path.join(root, 'examples/__test__/support/planted.json'), 'utf8'));
+export const decoySecrets = JSON.parse(readFileSync(path.join(root, 'examples/__test__/support/decoy-secrets.json'), 'utf8'));
 
-/** Every file in a folder but those that tools make. @param {string} folder @returns {string[]} */
+/** Every file in a folder except generated ones. @param {string} folder @returns {string[]} */
 export function filesOf(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    if (MADE.has(entry.name)) return [];
+    if (GENERATED.has(entry.name)) return [];
     const file = path.join(folder, entry.name);
     return entry.isDirectory() ? filesOf(file) : [file];
   });
 }
 
 /**
- * Makes `target` a copy of the files in `sources`; of files with the same path, the last one is taken. What tools made in `target` stays.
+ * Makes `target` a copy of the files in `sources`; of files with the same path, the last one is taken. Generated files in `target` stay.
  * @param {string} target
  * @param {string[]} sources
  * @param {string[]} [except] Paths of files to leave out.
@@ -45,7 +45,7 @@ export function copyApp(target, sources, except = []) {
   for (const file of filesOf(target)) if (!wanted.has(path.relative(target, file))) rmSync(file);
   for (const [name, file] of wanted) {
     const copy = path.join(target, name);
-    // A dev server takes a write for an edit.
+    // A dev server treats every write as an edit.
     if (!existsSync(copy) || !readFileSync(copy).equals(readFileSync(file))) cpSync(file, copy);
   }
 }
@@ -71,7 +71,7 @@ export function followEdits(name) {
   return () => watcher.close();
 }
 
-/** One text for what is in the files and where they are. @param {string[]} files */
+/** A hash of the files' paths and contents. @param {string[]} files */
 function hashOf(files) {
   const hash = createHash('sha256');
   for (const file of files.filter((file) => existsSync(file)).sort()) hash.update(`${path.relative(root, file)}\0`).update(readFileSync(file));
@@ -81,8 +81,13 @@ function hashOf(files) {
 /** @param {string} stamp @param {string} hash */
 const isStamped = (stamp, hash) => existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
 
-/** The two tarballs, no older than what is in them. @returns {Promise<string[]>} */
-export async function ensureTarballs() {
+/** @type {Promise<string[]> | undefined} */
+let tarballs;
+
+/** The two tarballs, no older than the files in them; packed at most once. @returns {Promise<string[]>} */
+export const ensureTarballs = () => (tarballs ??= freshTarballs());
+
+async function freshTarballs() {
   const addon = path.basename(await ensureAddon());
   const files = [...PACKED, addon].flatMap((name) => {
     const file = path.join(root, name);
@@ -110,7 +115,7 @@ export async function ensureInstalled(folder, title, env) {
   const hash = hashOf([path.join(folder, 'package.json'), path.join(folder, 'package-lock.json'), ...tarballs]);
   if (isStamped(stamp, hash)) return;
   say(`installing ${title} (about 20 s the first time)`);
-  // npm takes a tarball of the same name and version for what it has already.
+  // npm does not install a tarball whose name and version it has installed already.
   for (const name of ['@maravilla-labs', '.package-lock.json', '.installed']) rmSync(path.join(modules, name), { recursive: true, force: true });
   await run(['npm', 'install', '--no-save', '--no-audit', '--no-fund', '--prefer-offline', ...tarballs], { cwd: folder, env, quiet: true });
   writeFileSync(stamp, hash);
@@ -123,7 +128,7 @@ export async function ensureBuilt(name, folder, { node = process.execPath, origi
   const hash = `${hashOf(filesOf(folder))} ${installed} ${origin}`;
   if (isStamped(stamp, hash) && existsSync(path.join(folder, 'build'))) return;
   say(`building ${path.relative(root, folder)} (about 10 s)`);
-  const env = { ...planted, NODE_ENV: 'production', ORIGIN: origin };
+  const env = { ...decoySecrets, NODE_ENV: 'production', ORIGIN: origin };
   await run([node, ...examples.argumentsOf(folder, apps[name].build)], { cwd: folder, env, quiet: true });
   writeFileSync(stamp, hash);
 }
@@ -138,4 +143,10 @@ export async function ensureExample(name) {
 export async function buildExample(name) {
   await ensureExample(name);
   await ensureBuilt(name, folderOf(name));
+}
+
+/** Installs and builds every app, all at once: half of the time is spent waiting for the network. */
+export async function prepareExamples() {
+  await ensureTarballs();
+  await Promise.all(Object.keys(apps).map((name) => buildExample(/** @type {Name} */ (name))));
 }

@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { ensureInstalled, ensureTarballs } from './examples.mjs';
 import { NEWER_NODE, ensureNode, environmentOf } from './newer-node.mjs';
-import { isMain, report, root } from '../scripts/shell.mjs';
+import { main, root } from '../scripts/shell.mjs';
 
 const sources = path.join(root, '__test__/frameworks');
 const apps = path.join(os.tmpdir(), 'maravilla-frameworks');
@@ -24,10 +24,4 @@ export async function ensureFrameworks() {
   return { node, tarballs: await ensureTarballs(), folders };
 }
 
-if (isMain(import.meta.url)) {
-  try {
-    console.log(JSON.stringify(await ensureFrameworks()));
-  } catch (error) {
-    process.exitCode = report(error);
-  }
-}
+await main(import.meta.url, async () => console.log(JSON.stringify(await ensureFrameworks())));

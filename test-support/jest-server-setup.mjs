@@ -1,7 +1,8 @@
-// Plain `npx jest` works too: what the tests on real servers start is installed first.
-import { ensurePrograms, ensureServers } from '../scripts/setup.mjs';
+// Plain `npx jest` works too: programs and servers that the tests start are installed first.
+import { ensurePrograms } from '../scripts/setup.mjs';
+import { ensureServers } from './go.mjs';
 
 export default async function setup() {
-  await ensurePrograms();
+  await ensurePrograms(['redis-server', 'faketime', 'openssl', 'chromium', 'ip', 'unshare']);
   await ensureServers();
 }

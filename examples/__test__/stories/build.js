@@ -7,7 +7,7 @@ const { existsSync, readFileSync, readdirSync } = require('node:fs');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const { apps, folderOf } = require('../../../test-support/example-server.js');
-const planted = require('../support/planted.json');
+const decoySecrets = require('../support/decoy-secrets.json');
 const { STORY_MS } = require('../support/house.js');
 
 /** @param {import('../../../test-support/example-server.js').Name} name */
@@ -18,7 +18,7 @@ function describeBuild(name) {
       .map((entry) => path.join(entry.parentPath, entry.name));
 
   it('browsers get nothing of the server', () => {
-    const secrets = [...Object.values(planted), 'maravilla-labs/platform', 'maravilla-labs', '.node"', 'generateToken', 'SESSION_SECRET', 'node:crypto'];
+    const secrets = [...Object.values(decoySecrets), 'maravilla-labs/platform', 'maravilla-labs', '.node"', 'generateToken', 'SESSION_SECRET', 'node:crypto'];
     const folders = apps[name].client.map((folder) => path.join(folderOf(name), folder)).filter((folder) => existsSync(folder));
     const files = folders.flatMap(filesIn);
     expect(files.filter((file) => file.endsWith('.js')).length).toBeGreaterThan(2);
