@@ -6,11 +6,11 @@ export default defineConfig({
   plugins: [reactRouter()],
   resolve: { alias: { '~': fileURLToPath(new URL('./app', import.meta.url)) } },
   optimizeDeps: {
-    // Found before the first page asks for it: else the dev server loads that page twice.
+    // Bundled when the dev server starts. Otherwise the first page that imports it would load twice.
     include: ['livekit-client'],
-    // For the server alone: found late as well, it would have a page loaded twice for nothing.
+    // Server-only, so bundling it for the browser would load the page twice for nothing.
     exclude: ['@maravilla-labs/platform'],
   },
-  // A native module is loaded by Node as it is.
+  // Contains a native module, which Node.js has to load itself.
   ssr: { external: ['@maravilla-labs/platform'] },
 });

@@ -6,12 +6,12 @@ export default defineConfig({
   plugins: [
     sveltekit({
       adapter: adapter(),
-      // The address that visitors type. Without it the built server assumes https and the Host header.
+      // The app's public origin. Without it, the built server assumes https and the Host header.
       paths: { origin: process.env.ORIGIN },
     }),
   ],
-  // Found before the first page asks for it: else the dev server loads that page twice.
+  // Bundled when the dev server starts. Otherwise the first page that imports it would load twice.
   optimizeDeps: { include: ['livekit-client'] },
-  // A native module is loaded by Node as it is.
+  // Contains a native module, which Node.js has to load itself.
   ssr: { external: ['@maravilla-labs/platform'] },
 });

@@ -48,9 +48,9 @@ function describeOffGate(browsers, name) {
     try {
       const ann = new Guest(app.url);
       await ann.signsIn('Ann');
-      expect(await (await ann.gets('/')).text()).toContain('cannot be told just now');
+      expect(await (await ann.gets('/')).text()).toContain('The list of huddles is not available');
       const answer = await ann.posts('/api/huddles/any/join');
-      expect({ status: answer.status, error: (await answer.json()).error }).toEqual({ status: 503, error: 'Calls do not work just now' });
+      expect({ status: answer.status, error: (await answer.json()).error }).toEqual({ status: 503, error: 'Calls are temporarily unavailable' });
     } finally {
       await app.stop();
     }

@@ -3,7 +3,7 @@ import type { Config } from '@react-router/dev/config';
 const { ORIGIN } = process.env;
 
 export default {
-  // Behind a proxy that terminates https, the server sees http, and would reject its own pages' forms as another site's.
+  // Behind a proxy that terminates TLS the server sees http, and would reject forms of its own pages as cross-origin.
   allowedActionOrigins: ORIGIN ? [new URL(ORIGIN).host] : [],
   // The behaviour of React Router 8.
   future: {

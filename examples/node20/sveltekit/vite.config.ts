@@ -4,8 +4,8 @@ import { defineConfig } from 'vite';
 
 export default defineConfig({
   plugins: [sveltekit({ adapter: adapter() })],
-  // Found before the first page asks for it: else the dev server loads that page twice.
+  // Bundled when the dev server starts. Otherwise the first page that imports it would load twice.
   optimizeDeps: { include: ['livekit-client'] },
-  // A native module is loaded by Node as it is.
+  // Contains a native module, which Node.js has to load itself.
   ssr: { external: ['@maravilla-labs/platform'] },
 });

@@ -39,7 +39,7 @@ export function ErrorBoundary({ error }: Route.ErrorBoundaryProps) {
   );
 }
 
-/** What a route has thrown as a text is for visitors; what the framework says of an address is not. */
+/** The text that a route has thrown, which is for the user. Of the framework's own errors it shows the status text only. */
 function textOf(error: unknown): string {
   if (!isRouteErrorResponse(error)) return 'Something went wrong';
   return error.status === 404 || typeof error.data !== 'string' ? error.statusText : error.data;

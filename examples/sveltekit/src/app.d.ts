@@ -3,7 +3,7 @@ import type { User } from '#lib/server/session.ts';
 declare global {
   namespace App {
     interface Locals {
-      /** Whoever is signed in. */
+      /** The signed-in user. */
       user: User | undefined;
     }
   }

@@ -2,7 +2,7 @@ import { defineEnvVars } from '@sveltejs/kit/env';
 
 const optional = { schema: (value: string | undefined) => value };
 
-// SvelteKit 3 gives an app only the variables that are declared here.
+// SvelteKit 3 exposes only the variables that are declared here.
 export const variables = defineEnvVars({
   NODE_ENV: optional,
   SESSION_SECRET: optional,

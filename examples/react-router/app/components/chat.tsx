@@ -14,11 +14,11 @@ export function Chat({ call, messages, onClose }: { call: Call; messages: Messag
     event.preventDefault();
     const form = event.currentTarget;
     const text = String(new FormData(form).get('text')).trim();
-    if (text !== '') void call.say(text);
+    if (text !== '') void call.sendMessage(text);
     form.reset();
   }
 
-  /** Focus goes back to where the chat was opened. */
+  /** Closes the chat, and moves focus back to the button that opens it. */
   function close() {
     onClose();
     document.querySelector<HTMLElement>('[aria-controls="chat"]')?.focus();

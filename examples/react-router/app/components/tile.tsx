@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'react';
 import type { Person } from '~/lib/call';
 import { Icon } from './icons';
 
-/** LiveKit sends the picture in the size in which the element is shown. */
+/** With `adaptiveStream`, LiveKit sends the resolution that fits the element's size. */
 export function Video({ track }: { track: Track }) {
   const ref = useRef<HTMLVideoElement>(null);
   useEffect(() => {

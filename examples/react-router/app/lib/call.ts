@@ -1,5 +1,5 @@
-// A call as data. What happens in a LiveKit room becomes one snapshot after another, which any framework can show: the
-// class is a Svelte store, and fits React's useSyncExternalStore.
+// The state of a call as plain data, independent of the framework. Each event of the LiveKit room makes a new snapshot. The class
+// implements Svelte's store contract, and works with React's useSyncExternalStore.
 import { ConnectionState, DisconnectReason, type LocalTrack, MediaDeviceFailure, type Participant, Room, RoomEvent, Track } from 'livekit-client';
 
 export interface Person {
@@ -8,7 +8,7 @@ export interface Person {
   isMe: boolean;
   isSpeaking: boolean;
   isMuted: boolean;
-  /** False for those who came to listen. */
+  /** `false` for listeners. */
   canPublish: boolean;
   camera: Track | undefined;
   screen: Track | undefined;
@@ -24,32 +24,34 @@ export interface Message {
 
 export interface CallState {
   phase: 'joining' | 'live' | 'reconnecting' | 'over';
-  /** Why it is over. */
-  ending: string;
-  /** Something went wrong, and the call goes on. */
+  /** Why the call is over. */
+  endReason: string;
+  /** A problem that does not end the call. */
   notice: string;
   me: Person | undefined;
   people: Person[];
   messages: Message[];
-  /** The browser plays no sound until somebody has pressed something on the page. */
-  isSilent: boolean;
+  /** The browser's autoplay policy blocks audio until a user gesture: call `startAudio` in one. */
+  isAudioBlocked: boolean;
 }
 
-export const START: CallState = {
+export const INITIAL_STATE: CallState = {
   phase: 'joining',
-  ending: '',
+  endReason: '',
   notice: '',
   me: undefined,
   people: [],
   messages: [],
-  isSilent: false,
+  isAudioBlocked: false,
 };
 
-const CHAT = 'chat';
-const MOST_LETTERS = 2_000;
-const LOST = 'The connection was lost';
+/** Topic of the text streams that carry chat messages. */
+const CHAT_TOPIC = 'chat';
+/** Maximum characters of a received message; the rest is cut off. */
+const MAX_MESSAGE_CHARS = 2_000;
+const CONNECTION_LOST = 'The connection was lost';
 
-const ENDINGS: Partial<Record<DisconnectReason, string>> = {
+const END_REASONS: Partial<Record<DisconnectReason, string>> = {
   [DisconnectReason.CLIENT_INITIATED]: 'You left',
   [DisconnectReason.PARTICIPANT_REMOVED]: 'You were removed',
   [DisconnectReason.ROOM_DELETED]: 'The huddle has ended',
@@ -63,15 +65,15 @@ const DEVICE_NOTICES: Record<MediaDeviceFailure, string> = {
   [MediaDeviceFailure.Other]: 'Camera or microphone cannot be used.',
 };
 
-/** What the snapshot is made of, so each of these makes a new one. */
-const CHANGES = [
+/** Events that change the snapshot. */
+const SNAPSHOT_EVENTS = [
   RoomEvent.ConnectionStateChanged,
   RoomEvent.ParticipantConnected,
   RoomEvent.ParticipantDisconnected,
   RoomEvent.ParticipantNameChanged,
   RoomEvent.ParticipantPermissionsChanged,
   RoomEvent.ActiveSpeakersChanged,
-  // TrackUnsubscribed comes before the track is gone, this one after.
+  // Unlike TrackUnsubscribed, this event comes after the track has been removed from its publication.
   RoomEvent.TrackSubscriptionStatusChanged,
   RoomEvent.TrackUnpublished,
   RoomEvent.TrackMuted,
@@ -81,53 +83,53 @@ const CHANGES = [
   RoomEvent.AudioPlaybackStatusChanged,
 ] as const;
 
-/** In the browser: phones cannot, and no browser does on a page that came over plain http. */
+/** Whether the browser can share its screen: phones cannot, and no browser can on a page from plain http. Call it in the browser only. */
 export const canShareScreen = (): boolean => 'getDisplayMedia' in (navigator.mediaDevices ?? {});
 
 export class Call {
-  #state = START;
+  #state = INITIAL_STATE;
   #room: Room | undefined;
-  /** Camera and microphone, once the browser gives them: they go on until they are stopped. */
+  /** Tracks of camera and microphone. They capture until they are stopped. */
   #devices: LocalTrack[] = [];
-  #isTurningOn = false;
+  #isPublishing = false;
   readonly #listeners = new Set<(state: CallState) => void>();
-  readonly #address: string;
-  readonly #listens: boolean;
+  readonly #baseUrl: string;
+  readonly #isListener: boolean;
 
-  /** Does nothing yet, so that it can also be made on the server. */
-  constructor(groupId: string, listens: boolean) {
-    this.#address = `/api/huddles/${encodeURIComponent(groupId)}`;
-    this.#listens = listens;
+  /** Has no side effects, so that server-side rendering can create it too. */
+  constructor(groupId: string, isListener: boolean) {
+    this.#baseUrl = `/api/huddles/${encodeURIComponent(groupId)}`;
+    this.#isListener = isListener;
   }
 
   readonly getState = (): CallState => this.#state;
 
-  /** Tells the state at once and at each change, until the function that it returns is called. */
+  /** Calls `listener` with the state now and after each change. Returns the function that unsubscribes it. */
   readonly subscribe = (listener: (state: CallState) => void): (() => void) => {
     this.#listeners.add(listener);
     listener(this.#state);
     return () => this.#listeners.delete(listener);
   };
 
-  /** Asks the server for a token, joins, and turns microphone and camera on. Also to join again once it is over. */
+  /** Requests a token from the server, connects, and publishes microphone and camera. Can be called again once the call is over. */
   async join(): Promise<void> {
     const room = new Room({ adaptiveStream: true, dynacast: true });
     this.#room = room;
-    this.#set(START);
-    this.#listen(room);
+    this.#set(INITIAL_STATE);
+    this.#handleEvents(room);
     try {
-      const { token, url }: Ticket = await this.#ask('join', new URLSearchParams(this.#listens ? { listen: '' } : {}));
-      // Whoever has left meanwhile is not to be pulled in again.
+      const { token, url }: JoinResponse = await this.#post('join', new URLSearchParams(this.#isListener ? { listen: '' } : {}));
+      // The user may have left in the meantime.
       if (this.#room !== room) return;
       await room.connect(url, token);
     } catch (error) {
-      if (this.#room === room) this.#end(error instanceof Refusal ? error.message : 'The call cannot be joined now');
+      if (this.#room === room) this.#end(error instanceof RequestError ? error.message : 'The call cannot be joined now');
       return;
     }
-    if (!this.#listens) await this.#turnOn(room);
+    if (!this.#isListener) await this.#publishDevices(room);
   }
 
-  /** Leaves. The page need not be told to: closing it is leaving, too. */
+  /** Disconnects. A page that is closed disconnects by itself. */
   async leave(): Promise<void> {
     const room = this.#room;
     this.#end('You left');
@@ -136,41 +138,42 @@ export class Call {
 
   async toggleMicrophone(): Promise<void> {
     const me = this.#room?.localParticipant;
-    if (!this.#isTurningOn) await this.#tryDevice(() => me?.setMicrophoneEnabled(!me.isMicrophoneEnabled));
+    if (!this.#isPublishing) await this.#withDevice(() => me?.setMicrophoneEnabled(!me.isMicrophoneEnabled));
   }
 
   async toggleCamera(): Promise<void> {
     const me = this.#room?.localParticipant;
-    if (!this.#isTurningOn) await this.#tryDevice(() => me?.setCameraEnabled(!me.isCameraEnabled));
+    if (!this.#isPublishing) await this.#withDevice(() => me?.setCameraEnabled(!me.isCameraEnabled));
   }
 
-  /** Whoever changes their mind in the browser's own dialogue has not failed. */
+  /** Starts or stops screen sharing. Cancelling the browser's dialog is not an error. */
   async toggleScreen(): Promise<void> {
     const me = this.#room?.localParticipant;
     await me?.setScreenShareEnabled(!me.isScreenShareEnabled).catch(() => undefined);
   }
 
-  async say(text: string): Promise<void> {
+  async sendMessage(text: string): Promise<void> {
     const me = this.#room?.localParticipant;
     if (!me) return;
     try {
-      await me.sendText(text, { topic: CHAT });
+      await me.sendText(text, { topic: CHAT_TOPIC });
       this.#addMessage(me, text);
     } catch {
       this.#set({ notice: 'The message could not be sent.' });
     }
   }
 
-  async turnSoundOn(): Promise<void> {
+  /** Plays audio that the browser has blocked. Call it in a click handler. */
+  async startAudio(): Promise<void> {
     await this.#room?.startAudio();
   }
 
   async remove(identity: string): Promise<void> {
-    await this.#order('remove', new URLSearchParams({ identity }));
+    await this.#command('remove', new URLSearchParams({ identity }));
   }
 
   async endForEveryone(): Promise<void> {
-    await this.#order('end');
+    await this.#command('end');
   }
 
   dismissNotice(): void {
@@ -182,48 +185,49 @@ export class Call {
     for (const listener of this.#listeners) listener(this.#state);
   }
 
-  #end(ending: string): void {
+  #end(endReason: string): void {
     this.#room = undefined;
     for (const track of this.#devices.splice(0)) track.stop();
-    this.#set({ phase: 'over', ending, notice: '', people: [], me: undefined });
+    this.#set({ phase: 'over', endReason, notice: '', people: [], me: undefined });
   }
 
-  #listen(room: Room): void {
+  #handleEvents(room: Room): void {
+    // Events of an earlier room may still arrive after the user has left and joined again.
     const ifCurrent =
       <Args extends unknown[]>(act: (...args: Args) => void) =>
       (...args: Args) => {
         if (this.#room === room) act(...args);
       };
-    for (const event of CHANGES) room.on(event, ifCurrent(() => this.#look(room)));
+    for (const event of SNAPSHOT_EVENTS) room.on(event, ifCurrent(() => this.#updateSnapshot(room)));
     room.on(
       RoomEvent.Disconnected,
       ifCurrent((reason?: DisconnectReason) => {
-        // A connection that was never made ends where it was asked for.
-        if (this.#state.phase !== 'joining') this.#end((reason !== undefined && ENDINGS[reason]) || LOST);
+        // `join` reports a connection that fails before it is established.
+        if (this.#state.phase !== 'joining') this.#end((reason !== undefined && END_REASONS[reason]) || CONNECTION_LOST);
       }),
     );
-    // Sound needs no place on the page; pictures are attached where they are shown.
+    // Audio elements are invisible, so they are appended to the body. Components attach video where they show it.
     room.on(RoomEvent.TrackSubscribed, (track) => {
       if (track.kind === Track.Kind.Audio) document.body.append(track.attach());
     });
     room.on(RoomEvent.TrackUnsubscribed, (track) => {
       if (track.kind === Track.Kind.Audio) for (const element of track.detach()) element.remove();
     });
-    room.registerTextStreamHandler(CHAT, async (reader, { identity }) => {
-      // Whoever goes while they write has written nothing.
+    room.registerTextStreamHandler(CHAT_TOPIC, async (reader, { identity }) => {
+      // Ignore a message whose sender disconnects before it is complete.
       const text = await reader.readAll().catch(() => '');
       const sender = room.remoteParticipants.get(identity);
-      if (this.#room === room && sender && text) this.#addMessage(sender, text.slice(0, MOST_LETTERS));
+      if (this.#room === room && sender && text) this.#addMessage(sender, text.slice(0, MAX_MESSAGE_CHARS));
     });
   }
 
-  #look(room: Room): void {
+  #updateSnapshot(room: Room): void {
     const { localParticipant: me, remoteParticipants: others } = room;
     if (room.state === ConnectionState.Connecting || room.state === ConnectionState.Disconnected) return;
     const everyone = [me, ...[...others.values()].sort((a, b) => Number(a.joinedAt) - Number(b.joinedAt))];
     const people = everyone.map((participant) => personOf(participant));
     const phase = room.state === ConnectionState.Connected ? 'live' : 'reconnecting';
-    this.#set({ phase, people, me: people[0], isSilent: !room.canPlaybackAudio });
+    this.#set({ phase, people, me: people[0], isAudioBlocked: !room.canPlaybackAudio });
   }
 
   #addMessage({ isLocal: isMine, name, identity }: Participant, text: string): void {
@@ -231,29 +235,30 @@ export class Call {
     this.#set({ messages: [...messages, { id: messages.length, name: name || identity, isMine, text, at: new Date() }] });
   }
 
-  async #turnOn(room: Room): Promise<void> {
-    this.#isTurningOn = true;
-    await this.#publishDevices(room);
-    this.#isTurningOn = false;
+  async #publishDevices(room: Room): Promise<void> {
+    this.#isPublishing = true;
+    await this.#publishTracks(room);
+    this.#isPublishing = false;
   }
 
-  /** Both at once, so that the browser asks once; if that fails, whichever there is. */
-  async #publishDevices(room: Room): Promise<void> {
+  /** Requests camera and microphone together, so that the browser asks once. If that fails, publishes the one that is available. */
+  async #publishTracks(room: Room): Promise<void> {
     const me = room.localParticipant;
     const tracks = await me.createTracks({ audio: true, video: true }).catch(() => undefined);
     if (this.#room !== room) {
-      // They left while the browser asked.
+      // The user left while the browser was asking for permission.
       for (const track of tracks ?? []) track.stop();
     } else if (tracks) {
       this.#devices = tracks;
-      await this.#tryDevice(() => Promise.all(tracks.map((track) => me.publishTrack(track))));
+      await this.#withDevice(() => Promise.all(tracks.map((track) => me.publishTrack(track))));
     } else {
-      await this.#tryDevice(() => me.setMicrophoneEnabled(true));
-      await this.#tryDevice(() => me.setCameraEnabled(true));
+      await this.#withDevice(() => me.setMicrophoneEnabled(true));
+      await this.#withDevice(() => me.setCameraEnabled(true));
     }
   }
 
-  async #tryDevice(act: () => Promise<unknown> | undefined): Promise<void> {
+  /** Runs `act`, and turns a failure of a device into a notice. */
+  async #withDevice(act: () => Promise<unknown> | undefined): Promise<void> {
     const room = this.#room;
     if (!room) return;
     try {
@@ -264,32 +269,33 @@ export class Call {
     }
   }
 
-  async #order(route: string, form?: URLSearchParams): Promise<void> {
+  /** Calls a route whose response has no content; a failure becomes a notice. */
+  async #command(route: string, form?: URLSearchParams): Promise<void> {
     try {
-      await this.#ask(route, form);
+      await this.#post(route, form);
     } catch (error) {
-      this.#set({ notice: error instanceof Refusal ? error.message : 'The server cannot be reached.' });
+      this.#set({ notice: error instanceof RequestError ? error.message : 'The server cannot be reached.' });
     }
   }
 
-  /** Gives what the route answers, which for some is nothing. */
-  async #ask(route: string, body = new URLSearchParams()) {
-    const response = await fetch(`${this.#address}/${route}`, { method: 'POST', body });
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Refusal(answer.error ?? 'Something went wrong');
-    return answer;
+  /** Returns the JSON of the route's response, or `{}` for an empty one. */
+  async #post(route: string, body = new URLSearchParams()) {
+    const response = await fetch(`${this.#baseUrl}/${route}`, { method: 'POST', body });
+    const content = await response.json().catch(() => ({}));
+    if (!response.ok) throw new RequestError(content.error ?? 'Something went wrong');
+    return content;
   }
 }
 
-/** What lets a browser into a room: the answer of the route `join`. */
-export interface Ticket {
+/** The response of the route `join`: what a browser needs to connect. */
+export interface JoinResponse {
   token: string;
   url: string;
   roomId: string;
 }
 
-/** What the server's routes say to a visitor. */
-class Refusal extends Error {}
+/** An error response of the server's routes. Its message is for the user. */
+class RequestError extends Error {}
 
 function personOf(participant: Participant): Person {
   const { identity, name, isLocal, isSpeaking, isMicrophoneEnabled, permissions } = participant;

@@ -1,4 +1,4 @@
 import { getPlatform } from '@maravilla-labs/platform';
 
-/** Where rooms live is a matter of the environment; `media` is undefined where there is nothing. */
+/** The environment selects the provider. `platform.media` is `undefined` if none is configured. */
 export const platform = getPlatform();

@@ -1,12 +1,12 @@
-import { answer, requireMedia, requireSpeaker, roomOf } from '~/lib/huddles.server';
+import { requireMedia, requireSpeaker, roomOf, withErrorResponse } from '~/lib/huddles.server';
 import { requireUser } from '~/lib/session.server';
 import type { Route } from './+types/api.huddles.$groupId.end';
 
-/** Ends the huddle for everyone. Whoever is in it to speak may do so. */
+/** Ends the huddle for all participants. Every participant that may publish can do this. */
 export async function action({ request, params }: Route.ActionArgs) {
   const user = await requireUser(request);
   const roomId = roomOf(params.groupId);
-  return answer(async () => {
+  return withErrorResponse(async () => {
     const media = await requireMedia();
     await requireSpeaker(media, roomId, user);
     await media.deleteRoom(roomId);

@@ -1,17 +1,17 @@
-import type { Ticket } from '~/lib/call';
-import { answer, requireMedia, roomOf, settings } from '~/lib/huddles.server';
+import type { JoinResponse } from '~/lib/call';
+import { requireMedia, roomOf, settings, withErrorResponse } from '~/lib/huddles.server';
 import { requireUser } from '~/lib/session.server';
 import type { Route } from './+types/api.huddles.$groupId.join';
 
 /**
- * Lets the user into the huddle: makes the room if need be, and mints a token for them alone. Whoever asks to listen only listens;
- * where not everyone may speak, this is the place to say so.
+ * Creates the room if it doesn't exist, and mints a token for the user. A request with `listen` gets a token that cannot publish. To restrict who may
+ * join or speak, check it here.
  */
 export async function action({ request, params }: Route.ActionArgs) {
   const user = await requireUser(request);
   const roomId = roomOf(params.groupId);
   const form = await request.formData().catch(() => new FormData());
-  return answer(async () => {
+  return withErrorResponse(async () => {
     const media = await requireMedia();
     await media.createRoom(roomId, settings);
     const { token, url } = await media.generateToken(roomId, {
@@ -20,6 +20,6 @@ export async function action({ request, params }: Route.ActionArgs) {
       canPublish: !form.has('listen'),
       roomSettings: settings,
     });
-    return Response.json({ token, url, roomId } satisfies Ticket, { headers: { 'cache-control': 'no-store' } });
+    return Response.json({ token, url, roomId } satisfies JoinResponse, { headers: { 'cache-control': 'no-store' } });
   });
 }

@@ -6,7 +6,7 @@ import type { Route } from './+types/home';
 
 export async function loader({ request, url }: Route.LoaderArgs) {
   const user = await readUser(request);
-  // Where the media server is away just now, the lobby is there all the same.
+  // If the media server is unreachable, the lobby is rendered without the list of huddles.
   const isOff = !(await openMedia().catch(() => undefined));
   const huddles = user ? await readHuddles().catch(() => undefined) : [];
   const next = url.searchParams.get('next') ?? '/';
@@ -16,13 +16,13 @@ export async function loader({ request, url }: Route.LoaderArgs) {
 export async function action({ request }: Route.ActionArgs) {
   const form = await request.formData();
   const text = (field: string) => String(form.get(field) ?? '');
-  const refuse = (problem: string) => data({ problem }, { status: 400 });
+  const reject = (problem: string) => data({ problem }, { status: 400 });
   if (text('intent') === 'sign-out') return signOut(request);
   if (text('intent') === 'sign-in') {
-    return (await signIn(request, text('name'), text('next'))) ?? refuse('A name has 1 to 40 characters.');
+    return (await signIn(request, text('name'), text('next'))) ?? reject('A name has 1 to 40 characters.');
   }
   const groupId = text('huddle').trim().toLowerCase().replaceAll(/\s+/g, '-');
-  return isGroupId(groupId) ? redirect(`/huddles/${groupId}`) : refuse(`${BAD_NAME}.`);
+  return isGroupId(groupId) ? redirect(`/huddles/${groupId}`) : reject(`${BAD_NAME}.`);
 }
 
 export default function Home({ loaderData: { name, notice, huddles, next }, actionData }: Route.ComponentProps) {
@@ -83,7 +83,7 @@ function Lobby({ first }: { first: Huddle[] | undefined }) {
       </Form>
       <section className="live" aria-live="polite">
         <h2>Live now</h2>
-        {!huddles && <p className="hint">Who is in a huddle cannot be told just now.</p>}
+        {!huddles && <p className="hint">The list of huddles is not available at the moment.</p>}
         {huddles?.length === 0 && <p className="hint">Nobody is in a huddle. Start one.</p>}
         {huddles?.map(({ groupId, people }) => (
           <article key={groupId}>
@@ -108,7 +108,7 @@ function Lobby({ first }: { first: Huddle[] | undefined }) {
   );
 }
 
-/** What the server sent with the page, and then whatever it tells. */
+/** The huddles that the page was rendered with, then those of the latest event. */
 function useHuddles(first: Huddle[] | undefined): Huddle[] | undefined {
   const [huddles, setHuddles] = useState(first);
   useEffect(() => {

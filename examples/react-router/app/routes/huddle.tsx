@@ -4,7 +4,7 @@ import { Chat } from '~/components/chat';
 import { Controls } from '~/components/controls';
 import { Icon } from '~/components/icons';
 import { Tile, Video } from '~/components/tile';
-import { Call, type CallState, START } from '~/lib/call';
+import { Call, type CallState, INITIAL_STATE } from '~/lib/call';
 import { BAD_NAME, isGroupId } from '~/lib/huddles.server';
 import { readUser } from '~/lib/session.server';
 import type { Route } from './+types/huddle';
@@ -17,27 +17,27 @@ export async function loader({ request, params, url: { pathname, search, searchP
   return { groupId: params.groupId, listens: searchParams.has('listen') };
 }
 
-/** Another huddle, or coming to listen, is another call. */
+/** The key makes a new call for another huddle, and for another role in it. */
 export default function Page({ loaderData: { groupId, listens } }: Route.ComponentProps) {
   return <Huddle key={`${groupId} ${listens}`} groupId={groupId} listens={listens} />;
 }
 
 function Huddle({ groupId, listens }: { groupId: string; listens: boolean }) {
   const [call] = useState(() => new Call(groupId, listens));
-  const state = useSyncExternalStore(call.subscribe, call.getState, () => START);
+  const state = useSyncExternalStore(call.subscribe, call.getState, () => INITIAL_STATE);
   useEffect(() => {
     void call.join();
     return () => void call.leave();
   }, [call]);
 
-  if (state.phase === 'over') return <Over title={state.ending} onJoin={() => void call.join()} />;
+  if (state.phase === 'over') return <Over title={state.endReason} onJoin={() => void call.join()} />;
   return <Live groupId={groupId} call={call} state={state} />;
 }
 
 function Over({ title, onJoin }: { title: string; onJoin: () => void }) {
   return (
     <main className="card">
-      {/* The page is another one by itself: whoever does not see it is told. */}
+      {/* The content changes without a navigation, so focus moves to the heading for screen readers to announce it. */}
       <h1 tabIndex={-1} ref={(heading) => heading?.focus()}>
         {title}
       </h1>
@@ -54,7 +54,7 @@ function Over({ title, onJoin }: { title: string; onJoin: () => void }) {
 }
 
 function Live({ groupId, call, state }: { groupId: string; call: Call; state: CallState }) {
-  const { phase, people, me, messages, notice, isSilent } = state;
+  const { phase, people, me, messages, notice, isAudioBlocked } = state;
   const [isChatOpen, setChatOpen] = useState(false);
   const [read, setRead] = useState(0);
   useEffect(() => setChatOpen(window.matchMedia('(min-width: 60rem)').matches), []);
@@ -75,10 +75,10 @@ function Live({ groupId, call, state }: { groupId: string; call: Call; state: Ca
       </header>
       <div className="banners" role="status">
         {phase === 'reconnecting' && <p className="banner">Connection lost. Reconnecting…</p>}
-        {isSilent && (
+        {isAudioBlocked && (
           <p className="banner">
             The browser plays no sound yet.
-            <button type="button" onClick={() => void call.turnSoundOn()}>
+            <button type="button" onClick={() => void call.startAudio()}>
               Turn sound on
             </button>
           </p>
@@ -121,7 +121,7 @@ function Live({ groupId, call, state }: { groupId: string; call: Call; state: Ca
   );
 }
 
-/** Whoever comes by that link sees and hears, and is neither seen nor heard unless they change it. */
+/** Copies a link that joins as a listener. It is a default, not a permission: without `?listen` the same user can speak. */
 function CopyLink({ groupId }: { groupId: string }) {
   const [isCopied, setCopied] = useState(false);
   async function copy() {

@@ -4,7 +4,7 @@ import { fail, redirect } from '@sveltejs/kit';
 import type { Actions, PageServerLoad } from './$types';
 
 export const load: PageServerLoad = async ({ locals: { user }, url }) => {
-  // Where the media server is away just now, the lobby is there all the same.
+  // If the media server is unreachable, the lobby is rendered without the list of huddles.
   const isOff = !(await openMedia().catch(() => undefined));
   const huddles = user ? await readHuddles().catch(() => undefined) : [];
   return { name: user?.name, notice: isOff ? SWITCHED_OFF : '', huddles, next: url.searchParams.get('next') ?? '/' };

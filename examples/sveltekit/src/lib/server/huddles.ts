@@ -3,10 +3,10 @@ import { type MediaRoomInfoSettings, type MediaService, isMediaError } from '@ma
 import { platform } from './platform';
 import type { User } from './session';
 
-/** A huddle that somebody is in. */
+/** A huddle with at least one participant. */
 export interface Huddle {
   groupId: string;
-  /** Their names. */
+  /** The participants' names. */
   people: string[];
 }
 
@@ -16,56 +16,58 @@ export const settings: MediaRoomInfoSettings = { maxParticipants: 12, emptyTimeo
 
 const PREFIX = 'huddle:';
 const POLL_MS = 1_000;
-/** Who waits for a page does not wait for the media server. */
-const ROSTER_MS = 2_000;
+/** Timeout of the calls that a page waits for. Past it the page is rendered without the list of huddles. */
+const ROSTER_TIMEOUT_MS = 2_000;
+/** Interval of the comments that keep proxies from closing an idle stream. */
 const KEEP_ALIVE_MS = 15_000;
-/** Texts that a lobby may leave unread before it is let go. */
-const MOST_UNREAD = 50;
+/** Maximum events that a client may leave unread; past it its stream is closed, and the browser reconnects. */
+const MAX_UNREAD_EVENTS = 50;
 
-export const refuse = (status: number, error: string) => Response.json({ error }, { status });
+/** An error response whose text is shown to the user. */
+export const errorResponse = (status: number, error: string) => Response.json({ error }, { status });
 
 export const isGroupId = (text: string) => /^[a-z0-9][a-z0-9-]{0,39}$/.test(text);
 
-/** The room of a group. Throws the answer 400 for what is no name. */
+/** Returns the name of the group's room. Throws a 400 response for an invalid name. */
 export function roomOf(groupId: string): string {
-  if (!isGroupId(groupId)) throw refuse(400, BAD_NAME);
+  if (!isGroupId(groupId)) throw errorResponse(400, BAD_NAME);
   return PREFIX + groupId;
 }
 
-/** Media, where there is any and browsers can reach it. */
+/** Returns the media service if it is configured and has a URL that browsers can connect to. */
 export async function openMedia(): Promise<MediaService | undefined> {
   return (await platform.media?.mediaUrl()) ? platform.media : undefined;
 }
 
-/** The same, for routes that cannot do without. Throws the answer 503. */
+/** Returns the media service, for routes that need it. Throws a 503 response if it is not available. */
 export async function requireMedia(): Promise<MediaService> {
   const media = await openMedia();
-  if (!media) throw refuse(503, SWITCHED_OFF);
+  if (!media) throw errorResponse(503, SWITCHED_OFF);
   return media;
 }
 
-/** Throws the answer 403 unless the user is in the room, and not only to listen. */
+/** Throws a 403 response unless the user is in the room and may publish. */
 export async function requireSpeaker(media: MediaService, roomId: string, user: User): Promise<void> {
   const people = await media.listParticipants(roomId);
-  if (!people.some(({ identity, canPublish }) => identity === user.id && canPublish)) throw refuse(403, 'You are not in this huddle');
+  if (!people.some(({ identity, canPublish }) => identity === user.id && canPublish)) throw errorResponse(403, 'You are not in this huddle');
 }
 
-/** Answers with what `work` gives or throws. What the media server has to say about a failure is for the log, not for visitors. */
-export async function answer(work: () => Promise<Response>): Promise<Response> {
+/** Returns the response that `work` returns or throws. If it fails with a `MediaError`, logs that and returns an error response without its details. */
+export async function withErrorResponse(work: () => Promise<Response>): Promise<Response> {
   try {
     return await work();
   } catch (error) {
     if (error instanceof Response) return error;
     if (!isMediaError(error)) throw error;
     console.error(error.code, error.operation, error.message);
-    return refuse(error.retryable ? 503 : 500, 'Calls do not work just now');
+    return errorResponse(error.retryable ? 503 : 500, 'Calls are temporarily unavailable');
   }
 }
 
-/** The huddles that somebody is in, by name. */
+/** Lists the huddles that have participants, sorted by name. */
 export async function readHuddles(): Promise<Huddle[]> {
   const media = await openMedia();
-  const options = { timeoutMs: ROSTER_MS };
+  const options = { timeoutMs: ROSTER_TIMEOUT_MS };
   const rooms = (await media?.listRooms(options)) ?? [];
   const huddles = rooms
     .filter(({ name }) => name.startsWith(PREFIX))
@@ -76,28 +78,30 @@ export async function readHuddles(): Promise<Huddle[]> {
   return (await Promise.all(huddles)).filter(({ people }) => people.length > 0);
 }
 
-interface Listener {
-  tell: (huddles: string) => void;
-  /** It has gone. */
-  forget: () => void;
-  /** It has to go. */
-  end: () => void;
+/** An open event stream of one client. */
+interface Subscriber {
+  send: (huddles: string) => void;
+  /** Stops sending, because the client has disconnected. */
+  unsubscribe: () => void;
+  /** Closes the stream. */
+  close: () => void;
 }
 
-const listeners = new Set<Listener>();
-let newest = '';
+const subscribers = new Set<Subscriber>();
+/** The JSON that was sent last. */
+let latest = '';
 let isPolling = false;
 let hasFailed = false;
 
-/** Asks for all listeners, as long as there are any: a hundred open streams cost the media server as much as one. */
+/** Polls the media server while there are subscribers: a hundred open streams cause as many requests as one. */
 async function poll(): Promise<void> {
   if (isPolling) return;
   isPolling = true;
-  while (listeners.size > 0) {
+  while (subscribers.size > 0) {
     try {
       const huddles = JSON.stringify(await readHuddles());
-      if (huddles !== newest) for (const { tell } of listeners) tell(huddles);
-      newest = huddles;
+      if (huddles !== latest) for (const { send } of subscribers) send(huddles);
+      latest = huddles;
       hasFailed = false;
     } catch (error) {
       if (!hasFailed) console.error('the roster cannot be read:', error instanceof Error ? error.message : error);
@@ -106,54 +110,54 @@ async function poll(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
   isPolling = false;
-  newest = '';
+  latest = '';
 }
 
-/** The huddles as server-sent events: all of them now, and again at each change, until the request ends. */
+/** Streams the list of huddles as server-sent events: now and after each change, until the client disconnects. */
 export function streamHuddles(request: Request): Response {
-  // Nobody would read it, and nobody tell when they are gone.
+  // The body of a response to HEAD is never read or cancelled.
   if (request.method === 'HEAD') return new Response();
-  let listener: Listener | undefined;
+  let subscriber: Subscriber | undefined;
   const body = new ReadableStream({
     start: (controller) => {
-      listener = listen(controller, request.signal);
+      subscriber = subscribe(controller, request.signal);
     },
-    cancel: () => listener?.forget(),
+    cancel: () => subscriber?.unsubscribe(),
   });
-  // Without no-transform a compressing server keeps the events back.
+  // Without no-transform, a server that compresses responses would buffer the events.
   return new Response(body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' } });
 }
 
-function listen(controller: ReadableStreamDefaultController, signal: AbortSignal): Listener {
+function subscribe(controller: ReadableStreamDefaultController, signal: AbortSignal): Subscriber {
   const write = (text: string) => {
-    // The browser comes back by itself if it is still there.
-    if ((controller.desiredSize ?? 0) < -MOST_UNREAD) listener.end();
+    // A browser that is still there reconnects by itself.
+    if ((controller.desiredSize ?? 0) < -MAX_UNREAD_EVENTS) subscriber.close();
     else controller.enqueue(new TextEncoder().encode(text));
   };
   const keepAlive = setInterval(() => write(': still here\n\n'), KEEP_ALIVE_MS);
-  const listener: Listener = {
-    tell: (huddles) => write(`data: ${huddles}\n\n`),
-    forget: () => {
+  const subscriber: Subscriber = {
+    send: (huddles) => write(`data: ${huddles}\n\n`),
+    unsubscribe: () => {
       clearInterval(keepAlive);
-      listeners.delete(listener);
+      subscribers.delete(subscriber);
     },
-    end: () => {
-      listener.forget();
+    close: () => {
+      subscriber.unsubscribe();
       controller.close();
     },
   };
-  signal.addEventListener('abort', listener.forget);
-  listeners.add(listener);
-  if (newest !== '') listener.tell(newest);
+  signal.addEventListener('abort', subscriber.unsubscribe);
+  subscribers.add(subscriber);
+  if (latest !== '') subscriber.send(latest);
   void poll();
-  return listener;
+  return subscriber;
 }
 
-function endAll(): void {
-  for (const { end } of listeners) end();
+function closeAll(): void {
+  for (const { close } of subscribers) close();
 }
 
-// A server that ends waits for its streams. In development it does not, and these signals are its own.
+// The production server waits for open streams before it exits. The dev server handles these signals itself.
 if (!dev && !building) {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, endAll);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, closeAll);
 }

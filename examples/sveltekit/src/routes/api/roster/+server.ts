@@ -1,9 +1,9 @@
-import { answer, streamHuddles } from '#lib/server/huddles.ts';
+import { streamHuddles, withErrorResponse } from '#lib/server/huddles.ts';
 import { requireUser } from '#lib/server/session.ts';
 import type { RequestHandler } from './$types';
 
 export const GET: RequestHandler = ({ locals, request }) =>
-  answer(async () => {
+  withErrorResponse(async () => {
     requireUser(locals);
     return streamHuddles(request);
   });

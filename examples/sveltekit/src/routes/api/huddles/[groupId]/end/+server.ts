@@ -1,10 +1,10 @@
-import { answer, requireMedia, requireSpeaker, roomOf } from '#lib/server/huddles.ts';
+import { requireMedia, requireSpeaker, roomOf, withErrorResponse } from '#lib/server/huddles.ts';
 import { requireUser } from '#lib/server/session.ts';
 import type { RequestHandler } from './$types';
 
-/** Ends the huddle for everyone. Whoever is in it to speak may do so. */
+/** Ends the huddle for all participants. Every participant that may publish can do this. */
 export const POST: RequestHandler = ({ locals, params }) =>
-  answer(async () => {
+  withErrorResponse(async () => {
     const user = requireUser(locals);
     const roomId = roomOf(params.groupId);
     const media = await requireMedia();

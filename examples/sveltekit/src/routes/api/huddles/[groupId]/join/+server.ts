@@ -1,14 +1,14 @@
-import type { Ticket } from '#lib/call.ts';
-import { answer, requireMedia, roomOf, settings } from '#lib/server/huddles.ts';
+import type { JoinResponse } from '#lib/call.ts';
+import { requireMedia, roomOf, settings, withErrorResponse } from '#lib/server/huddles.ts';
 import { requireUser } from '#lib/server/session.ts';
 import type { RequestHandler } from './$types';
 
 /**
- * Lets the user into the huddle: makes the room if need be, and mints a token for them alone. Whoever asks to listen only listens;
- * where not everyone may speak, this is the place to say so.
+ * Creates the room if it doesn't exist, and mints a token for the user. A request with `listen` gets a token that cannot publish. To restrict who may
+ * join or speak, check it here.
  */
 export const POST: RequestHandler = ({ locals, params, request }) =>
-  answer(async () => {
+  withErrorResponse(async () => {
     const user = requireUser(locals);
     const roomId = roomOf(params.groupId);
     const form = await request.formData().catch(() => new FormData());
@@ -20,5 +20,5 @@ export const POST: RequestHandler = ({ locals, params, request }) =>
       canPublish: !form.has('listen'),
       roomSettings: settings,
     });
-    return Response.json({ token, url, roomId } satisfies Ticket, { headers: { 'cache-control': 'no-store' } });
+    return Response.json({ token, url, roomId } satisfies JoinResponse, { headers: { 'cache-control': 'no-store' } });
   });
