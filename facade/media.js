@@ -232,7 +232,7 @@ function mint(binding, operation, provider, now, roomId, wanted) {
   }
 }
 
-/** The permissions as the bits that the core reads (`permissions` in `src/binding/values.rs`). */
+/** The permissions as the bits that the core reads (`permissions` in `src/values.rs`). */
 function permissions({ canPublish, canSubscribe, canPublishData, canUpdateOwnMetadata, hidden, canPublishSources }) {
   let bits =
     (canPublish === false ? 0 : 1) |

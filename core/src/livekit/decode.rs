@@ -5,7 +5,7 @@ use livekit_protocol as proto;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, skip_field};
 
-use crate::media::Mismatch;
+use crate::Mismatch;
 
 /// Maximum memory of one decoded answer, in bytes. An answer that would take more is `BAD_RESPONSE`.
 /// A list of 64 MiB as livekit-server sends it takes about 150 MiB.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 pub use rooms::Embedded;
 
-use crate::media::Secret;
+use crate::Secret;
 
 /// How to start the engine, or which one to share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

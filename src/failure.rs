@@ -1,6 +1,6 @@
 use napi_derive::napi;
 
-use crate::media::MediaError;
+use maravilla_core::MediaError;
 
 /// Maximum size of an error's message, in bytes; the rest is cut off. A host that a server named can be of any length.
 const MAX_MESSAGE_BYTES: usize = 2048;
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn cuts_a_long_message_between_characters() {
         let room = "é".repeat(MAX_MESSAGE_BYTES);
-        let failure = Failure::from(MediaError::RoomNotFound { room, upstream: crate::media::Upstream::default() });
+        let failure = Failure::from(MediaError::RoomNotFound { room, upstream: maravilla_core::Upstream::default() });
         assert!((MAX_MESSAGE_BYTES - 1..MAX_MESSAGE_BYTES + 4).contains(&failure.message.len()));
         assert!(failure.message.ends_with("é…"));
         assert_eq!(cut("short".into()), "short");

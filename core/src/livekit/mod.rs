@@ -11,7 +11,7 @@ mod twirp;
 pub use network::{Network, configure as configure_network};
 pub use rooms::LiveKit;
 
-use crate::media::Secret;
+use crate::Secret;
 
 /// Where a LiveKit server is, and the credentials for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -9,11 +9,11 @@ use super::answer::Failure;
 use super::decode;
 use super::turns::{self, Key};
 use super::twirp::{Answer, Method, Twirp};
-use crate::media::{
+use crate::{Deadline, Provider, Work, convert};
+use crate::{
     Identity, Join, MediaError, Mismatch, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream,
     by_name,
 };
-use crate::provider::{Deadline, Provider, Work, convert};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

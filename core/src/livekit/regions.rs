@@ -6,7 +6,7 @@ use std::time::Duration;
 use livekit_region::{Cached, RegionCache, RegionsResponse, is_cloud_host, parse_max_age};
 use reqwest::{Client, Url};
 
-use crate::media::Secret;
+use crate::Secret;
 
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(2);
 const MOST_LIST_BYTES: usize = 256 * 1024;

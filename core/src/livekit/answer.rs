@@ -5,7 +5,7 @@ use std::io;
 
 use serde::Deserialize;
 
-use crate::media::{MediaError, Mismatch, Unreachable, Upstream};
+use crate::{MediaError, Mismatch, Unreachable, Upstream};
 
 /// Why a call gave nothing, before it is known what the call was about.
 #[derive(Debug, Clone, PartialEq, Eq)]

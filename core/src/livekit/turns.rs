@@ -9,8 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, Shared, WeakShared};
 
 use super::LiveKitConfig;
-use crate::media::{MediaError, Room};
-use crate::provider::{Deadline, Work};
+use crate::{Deadline, MediaError, Room, Work};
 
 /// A room of one server, as one key sees it. The process has one map for all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -144,7 +143,7 @@ mod tests {
     use tokio::sync::{Notify, oneshot};
 
     use super::*;
-    use crate::media::Secret;
+    use crate::Secret;
 
     fn key(room: &str) -> Key {
         let account =

@@ -1,14 +1,5 @@
 //! Where rooms live: one trait, and what every provider's calls have in common.
 
-mod convert;
-mod deadline;
-pub mod embedded;
-pub mod livekit;
-mod token;
-
-#[cfg(test)]
-mod behaviour;
-
 use std::any::Any;
 use std::future::{Ready, ready};
 use std::panic::AssertUnwindSafe;
@@ -19,9 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
 use tokio_util::sync::CancellationToken;
 
-pub use deadline::Deadline;
-
-use crate::media::{Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret};
+use crate::{Deadline, Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret};
 
 /// Maximum size of a result as JSON text, in bytes. A larger one is `LIMIT_EXCEEDED`. JavaScript parses it on its own
 /// thread, which does nothing else meanwhile, and cannot hold a text of 512 MiB at all.

@@ -2,7 +2,7 @@
 
 use livekit_protocol as proto;
 
-use crate::media::{Participant, ParticipantState, Room, RoomName, RoomSettings, Track, TrackKind, TrackSource};
+use crate::{Participant, ParticipantState, Room, RoomName, RoomSettings, Track, TrackKind, TrackSource};
 
 pub(super) fn create_request(room: &RoomName, settings: &RoomSettings) -> proto::CreateRoomRequest {
     proto::CreateRoomRequest {

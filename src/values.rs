@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use napi_derive::napi;
 use serde::{Serialize, Serializer};
 
-use crate::media::{ArgumentFault, MediaError, Permissions, Room, RoomSettings, TrackSource};
+use maravilla_core::{ArgumentFault, MediaError, Permissions, Room, RoomSettings, TrackSource};
 
 /// Thirty days.
 pub(super) const MOST_TTL_SECS: u32 = 2_592_000;

@@ -13,9 +13,8 @@ use uuid::Uuid;
 use super::answer::{Failure, broken, refusal};
 use super::decode::{Shape, decode};
 use super::{LiveKitConfig, network, regions};
-use crate::media::{ConfigFault, MediaError, Mismatch, Secret, Upstream};
-use crate::provider::Deadline;
-use crate::provider::token::Signer;
+use crate::token::Signer;
+use crate::{ConfigFault, Deadline, MediaError, Mismatch, Secret, Upstream};
 
 pub(super) const REQUEST_ID: &str = "X-Livekit-Request-Id";
 

@@ -10,7 +10,7 @@ use maravilla_engine::revocation::TokenEpoch;
 use serde::Serialize;
 
 use super::convert;
-use crate::media::{Join, MediaError, Permissions, Secret};
+use crate::{Join, MediaError, Permissions, Secret};
 
 /// How long a server call's token is good for: enough for the clock to differ, too short to be worth stealing.
 const CALL_TTL_SECS: u32 = 60;
@@ -153,7 +153,7 @@ mod tests {
 
     /// In 2100.
     const NOW: usize = 4_102_444_800;
-    use crate::media::{Identity, RoomName, RoomPrefix, RoomSettings, TrackSource};
+    use crate::{Identity, RoomName, RoomPrefix, RoomSettings, TrackSource};
 
     fn signer() -> Signer {
         Signer::new("key", &Secret::new("secret".into()))

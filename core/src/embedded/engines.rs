@@ -6,8 +6,8 @@ use maravilla_engine::{Config, Engine, Limits, Port, RtcConfig, StartError};
 use uuid::Uuid;
 
 use super::EmbeddedConfig;
-use crate::media::{ConfigFault, MediaError, Secret};
-use crate::provider::token::Signer;
+use crate::token::Signer;
+use crate::{ConfigFault, MediaError, Secret};
 
 /// LiveKit's own port.
 const STANDARD_PORT: u16 = 7880;

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::embedded::{Embedded, EmbeddedConfig};
-use super::livekit::{LiveKit, LiveKitConfig};
-use super::{Deadline, Provider};
-use crate::media::{Identity, Join, MediaError, Permissions, RoomName, RoomPrefix, RoomSettings, Secret};
+use crate::embedded::{Embedded, EmbeddedConfig};
+use crate::livekit::{LiveKit, LiveKitConfig};
+use crate::{Deadline, Identity, Join, MediaError, Permissions, Provider, RoomName, RoomPrefix, RoomSettings, Secret};
 
 const SECRET: &str = "a secret of 32 characters or more";
 
@@ -194,7 +193,7 @@ impl Drop for Server {
 
 /// What the set-up has built; its name ends in its version.
 fn server_binary() -> Option<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/bin").read_dir().ok()?;
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/bin").read_dir().ok()?;
     let mut files = built.flatten().map(|entry| entry.path());
     files.find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("livekit-server-")))
 }

@@ -10,8 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::calls::Cancellable;
 use super::failure::Failure;
-use crate::media::MediaError;
-use crate::provider::{Deadline, MAX_RESULT_BYTES, Work, attend};
+use maravilla_core::MediaError;
+use maravilla_core::{Deadline, MAX_RESULT_BYTES, Work, attend};
 
 /// JSON text, what went wrong, or a promise of either.
 pub type Settled<'env> = Either3<String, Failure, Object<'env>>;

@@ -5,10 +5,10 @@ use maravilla_engine::rooms::Settings;
 
 use super::EmbeddedConfig;
 use super::engines::{self, Running};
-use crate::media::{
+use crate::{Deadline, MAX_RESULT_BYTES, Provider, Work, convert};
+use crate::{
     Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream, by_name,
 };
-use crate::provider::{Deadline, MAX_RESULT_BYTES, Provider, Work, convert};
 
 /// Rooms in an engine of this process, which starts at the first call.
 pub struct Embedded {

@@ -6,10 +6,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use crate::media::{MediaError, RoomPrefix};
-use crate::provider::embedded::{Embedded, EmbeddedConfig};
-use crate::provider::livekit::{LiveKit, LiveKitConfig};
-use crate::provider::{Provider, Work};
+use maravilla_core::embedded::{Embedded, EmbeddedConfig};
+use maravilla_core::livekit::{LiveKit, LiveKitConfig};
+use maravilla_core::{MediaError, RoomPrefix};
+use maravilla_core::{Provider, Work};
 
 /// What a provider is opened with.
 #[derive(Clone, PartialEq, Eq, Hash)]

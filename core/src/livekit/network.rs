@@ -8,7 +8,7 @@ use reqwest::{Client, NoProxy, Proxy, redirect};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::media::{ConfigFault, MediaError};
+use crate::{ConfigFault, MediaError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Below the 60 s after which common load balancers drop an idle connection.

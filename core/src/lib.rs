@@ -1,0 +1,27 @@
+//! Media rooms and tokens, on a LiveKit server or on an engine in this process. Knows nothing of Node.js.
+//!
+//! [`Provider`] is the boundary: [`livekit::LiveKit`] calls a server, [`embedded::Embedded`] calls the engine. Values
+//! that cross it are plain types of this crate.
+
+mod convert;
+mod deadline;
+pub mod embedded;
+mod error;
+mod join;
+pub mod livekit;
+mod participant;
+mod provider;
+mod room;
+mod secret;
+mod token;
+
+#[cfg(test)]
+mod behaviour;
+
+pub use deadline::Deadline;
+pub use error::{ArgumentFault, ConfigFault, MediaError, Mismatch, Unreachable, Upstream};
+pub use join::{Join, Permissions};
+pub use participant::{Identity, Participant, ParticipantState, Track, TrackKind, TrackSource};
+pub use provider::{MAX_RESULT_BYTES, Outcome, Provider, Work, attend};
+pub use room::{Room, RoomName, RoomPrefix, RoomSettings, by_name};
+pub use secret::Secret;
