@@ -1,5 +1,6 @@
 //! Sockets and peer connections: what sends and receives packets. Knows no participant, room or track of LiveKit's.
 
+pub(crate) mod connections;
 pub(crate) mod datagram;
 mod dtls;
 mod interfaces;

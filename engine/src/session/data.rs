@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::error::{ApiError, RpcError};
 use crate::ids::SessionId;
 use crate::ids::new_sid;
+use crate::net::connections::Connections;
 use crate::net::peer_connection::Io;
 use crate::session::participant::Participant;
 use crate::session::room::{Context, Removal, Room};
@@ -93,27 +94,33 @@ fn lossy_fits(in_flight: usize, bytes: usize) -> bool {
 
 impl Participant {
     /// Sends a message, or lets it wait; whether that is possible.
-    fn enqueue_data(&mut self, io: &mut Io<'_>, is_reliable: bool, message: &Arc<[u8]>) -> bool {
+    fn enqueue_data(
+        &mut self,
+        io: &mut Io<'_>,
+        connections: &mut Connections,
+        is_reliable: bool,
+        message: &Arc<[u8]>,
+    ) -> bool {
         if is_reliable {
             if self.data.reliable.bytes + message.len() > MAX_RELIABLE_BYTES {
                 return false;
             }
             self.data.reliable.push(message);
-        } else if self.data_downlink().channel(false).is_some() {
+        } else if connections.get(self.data_downlink()).is_some_and(|downlink| downlink.channel(false).is_some()) {
             self.data.lossy.push(message);
             while self.data.lossy.bytes > MAX_LOSSY_BYTES.max(message.len()) {
                 self.data.lossy.pop();
             }
         }
-        self.flush_data(io);
+        self.flush_data(io, connections);
         true
     }
 
     /// Sends what waits, as far as the channels take it.
-    pub(crate) fn flush_data(&mut self, io: &mut Io<'_>) {
+    pub(crate) fn flush_data(&mut self, io: &mut Io<'_>, connections: &mut Connections) {
+        let Some(downlink) = connections.get_mut(self.data_downlink()) else { return };
         // First, because both channels share what may be under way, and reliable messages may always fill it.
         while let Some(message) = self.data.lossy.messages.front().cloned()
-            && let downlink = self.data_downlink()
             && let Some(channel) = downlink.channel(false)
             && lossy_fits(downlink.buffered(channel), message.len())
             && downlink.write(io, channel, &message) != Some(false)
@@ -121,7 +128,6 @@ impl Participant {
             self.data.lossy.pop();
         }
         while let Some(message) = self.data.reliable.messages.front().cloned()
-            && let downlink = self.data_downlink()
             && let Some(channel) = downlink.channel(true)
             // If it is full, the rest goes on once less is under way. What it cannot take at all is dropped, because the rest
             // would wait behind it.
@@ -185,7 +191,7 @@ impl Room {
         for participant in
             self.participants.values_mut().filter(|participant| Some(participant.id) != sender && is_named(participant))
         {
-            if !participant.enqueue_data(&mut context.io, is_reliable, &message) {
+            if !participant.enqueue_data(&mut context.io, &mut self.connections, is_reliable, &message) {
                 overrun.push(participant.id);
             }
         }
@@ -229,7 +235,7 @@ impl Room {
         let answered = now + std::time::Duration::from_millis(response_timeout_ms.into());
         let deadlines = (now + RpcError::ACKNOWLEDGED_WITHIN, answered);
         participant.data.pending_rpcs.insert(call_id, PendingRpc { reply, is_acknowledged: false, deadlines });
-        participant.enqueue_data(&mut context.io, true, &message);
+        participant.enqueue_data(&mut context.io, &mut self.connections, true, &message);
     }
 }
 

@@ -10,8 +10,9 @@ use str0m::media::{MediaKind, Mid, Rid};
 use str0m::rtp::rtcp::NackEntry;
 use str0m::rtp::{RtpPacket, UserExtensionValues};
 
-use crate::ids::{SessionId, TrackId};
-use crate::net::peer_connection::{Io, forwarded_extensions};
+use crate::ids::{SessionId, SignalTarget, TrackId};
+use crate::net::connections::Connections;
+use crate::net::peer_connection::{Io, PeerConnection, forwarded_extensions};
 use crate::session::participant::Participant;
 use crate::session::room::{Context, Room};
 use crate::session::subscriptions::Subscription;
@@ -40,8 +41,9 @@ impl Room {
     ) {
         let now = context.io.now;
         let Some(publisher) = self.participants.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get(publisher.uplink()) else { return };
         let Some(track) = publisher.tracks.iter_mut().find(|track| track.mid == Some(mid)) else { return };
-        let Some(codec) = track.receiver.codec(&publisher.publisher, packet.header.payload_type) else { return };
+        let Some(codec) = track.receiver.codec(connection, packet.header.payload_type) else { return };
         if track.info.muted {
             return;
         }
@@ -62,7 +64,7 @@ impl Room {
         }
         let inbound = InboundPacket { rid, packet, codec, is_start, extensions, now };
         for participant in self.participants.values_mut().filter(|participant| participant.id != id) {
-            participant.forward_packet(&mut context.io, track_id, &layers, &inbound);
+            participant.forward_packet(&mut context.io, &mut self.connections, track_id, &layers, &inbound);
         }
     }
 
@@ -71,7 +73,7 @@ impl Room {
     pub(crate) fn request_keyframes(&mut self, context: &mut Context<'_>, id: SessionId) {
         let now = context.io.now;
         let is_connected = |participant: &&Participant| {
-            participant.subscriber.as_ref().unwrap_or(&participant.publisher).is_connected()
+            self.connections.get(participant.downlink()).is_some_and(PeerConnection::is_connected)
         };
         let Some(participant) = self.participants.get(&id).filter(is_connected) else { return };
         let is_video = |each: &&Subscription| {
@@ -98,7 +100,9 @@ impl Room {
             let Some(publisher) = self.participants.get_mut(&publisher).filter(|_| is_admitted) else { continue };
             if let Some(track) = publisher.tracks.iter_mut().find(|each| each.id == track) {
                 track.receiver.pli.note_sent(layer, now);
-                publisher.publisher.request_keyframe(&mut context.io, mid, layer);
+                if let Some(connection) = self.connections.get_mut(publisher.uplink()) {
+                    connection.request_keyframe(&mut context.io, mid, layer);
+                }
             }
         }
         self.prune_pli_budgets(id);
@@ -129,7 +133,7 @@ impl Room {
     /// Retransmits the packets of a section that a participant reports as lost.
     pub(crate) fn retransmit(&mut self, context: &mut Context<'_>, id: SessionId, mid: Mid, nack: &[NackEntry]) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        let Some(connection) = participant.subscriber.as_mut() else { return };
+        let Some(connection) = self.connections.get_mut((id, SignalTarget::Subscriber)) else { return };
         let subscription = participant.subscriptions.iter_mut().find(|each| each.mid == Some(mid) && each.is_ready);
         if let Some(subscription) = subscription {
             subscription.down_track.retransmit(&mut context.io, connection, mid, nack);
@@ -151,9 +155,10 @@ impl Room {
         };
         let due: Vec<_> = participant.subscriptions.iter().filter(is_due).filter_map(format).collect();
         let Some(participant) = self.participants.get_mut(&id).filter(|_| !due.is_empty()) else { return };
-        if participant.downlink().is_connected() {
+        let Some(connection) = self.connections.get_mut(participant.downlink()) else { return };
+        if connection.is_connected() {
             for (track, format) in due {
-                participant.send_filler(&mut context.io, track, format);
+                participant.send_filler(&mut context.io, connection, track, format);
             }
         }
     }
@@ -161,9 +166,15 @@ impl Room {
 
 impl Participant {
     /// Sends a packet of a track, if it is subscribed to it.
-    fn forward_packet(&mut self, io: &mut Io<'_>, track: TrackId, layers: &Layers, inbound: &InboundPacket<'_>) {
-        // Not by a method, which would take hold of the rest, too.
-        let connection = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
+    fn forward_packet(
+        &mut self,
+        io: &mut Io<'_>,
+        connections: &mut Connections,
+        track: TrackId,
+        layers: &Layers,
+        inbound: &InboundPacket<'_>,
+    ) {
+        let Some(connection) = connections.get_mut(self.downlink()) else { return };
         let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track && each.is_ready) else {
             return;
         };
@@ -175,8 +186,7 @@ impl Participant {
         }
     }
 
-    fn send_filler(&mut self, io: &mut Io<'_>, track: TrackId, format: FillerFormat) {
-        let connection = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
+    fn send_filler(&mut self, io: &mut Io<'_>, connection: &mut PeerConnection, track: TrackId, format: FillerFormat) {
         let Some(each) = self.subscriptions.iter_mut().find(|each| each.track == track) else { return };
         let Some(mid) = each.mid else { return };
         if !each.down_track.send_filler(io, connection, mid, format, &self.sif_trailer) {

@@ -198,6 +198,11 @@ impl Room {
         let configuration = request.client_info.as_ref().and_then(client_configuration::of);
         let reuse = request.client_info.as_ref().map(SectionReuse::of).unwrap_or_default();
         let setup = (candidate_filter, client_configuration::has_av1(configuration.as_ref()));
+        let targets = [SignalTarget::Publisher, SignalTarget::Subscriber];
+        for target in targets.into_iter().take(if is_single { 1 } else { 2 }) {
+            let connection = PeerConnection::new(id, target, &mut context.io, setup);
+            self.connections.insert((id, target), connection);
+        }
         let mut participant = Participant {
             id,
             info: joined.participant,
@@ -210,8 +215,7 @@ impl Room {
             announced: Announced::No,
             signal_lost_at: None,
             media_closed_at: None,
-            publisher: PeerConnection::new(id, SignalTarget::Publisher, &mut context.io, setup),
-            subscriber: (!is_single).then(|| PeerConnection::new(id, SignalTarget::Subscriber, &mut context.io, setup)),
+            is_single,
             is_subscriber_primary: offers,
             negotiation: Negotiation::new(reuse),
             tracks: Vec::new(),

@@ -14,7 +14,7 @@ use proto::signal_response::Message;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::{Direction, Mid};
 
-use crate::ids::SessionId;
+use crate::ids::{SessionId, SignalTarget};
 use crate::net::peer_connection::{PeerConnection, add_stream, remove_stream};
 use crate::net::sdp::{self, AnswerPlan, MAX_NEW_SECTIONS, MediaSection, SectionRole};
 use crate::session::participant::Participant;
@@ -30,7 +30,7 @@ const MAX_JOIN_SECTIONS: usize = 32;
 impl Participant {
     /// Drops those subscriptions that are no longer kept.
     pub(crate) fn drop_subscriptions(&mut self, is_dropped: impl Fn(&Subscription) -> bool) {
-        let is_single = self.subscriber.is_none();
+        let is_single = self.is_single;
         let negotiation = &mut self.negotiation;
         self.subscriptions.retain(|subscription| {
             let is_dropped = is_dropped(subscription);
@@ -82,14 +82,15 @@ impl Room {
 
     fn answer_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: &proto::SessionDescription) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        let reduced = participant.publisher.reduce(&offer.sdp).unwrap_or_default();
+        let Some(publisher) = self.connections.get_mut(participant.uplink()) else { return };
+        let reduced = publisher.reduce(&offer.sdp).unwrap_or_default();
         let sections = sdp::sections(&reduced);
         // With two connections it is sent nothing on this one.
-        let is_single = participant.subscriber.is_none();
+        let is_single = participant.is_single;
         let placed = if is_single { participant.assign_subscription_mids(&sections) } else { Vec::new() };
         let rejected = participant.negotiation.sections_to_reject(&sections);
         let answer = SdpOffer::from_sdp_string(&reduced).ok().and_then(|offer| {
-            let accepted = participant.publisher.mutate_and_drain(&mut context.io, |rtc| {
+            let accepted = publisher.mutate_and_drain(&mut context.io, |rtc| {
                 for mid in placed {
                     remove_stream(rtc, mid);
                 }
@@ -105,8 +106,8 @@ impl Room {
             self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             return;
         };
-        participant.publisher.remove_stale_streams(&mut context.io, &sections);
-        participant.assign_track_mids(&sections);
+        publisher.remove_stale_streams(&mut context.io, &sections);
+        participant.assign_track_mids(&sections, publisher.has_redundant_audio());
         let plan = participant.plan(&sections);
         let tracks = if is_single { participant.tracks_by_section() } else { HashMap::new() };
         participant.send(Message::Answer(proto::SessionDescription {
@@ -128,11 +129,12 @@ impl Room {
     /// Has the client learn what it is sent, if that has changed.
     pub(crate) fn negotiate(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        let fails = if participant.subscriber.is_some() {
-            !participant.offer(context)
-        } else {
+        let fails = if participant.is_single {
             participant.request_offer(context.io.now);
             false
+        } else {
+            let subscriber = self.connections.get_mut(participant.downlink());
+            subscriber.is_some_and(|subscriber| !participant.offer(context, subscriber))
         };
         if fails {
             self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
@@ -144,19 +146,16 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let is_due = answer.id == 0 || answer.id == participant.negotiation.offer_id;
         let Some(pending) = is_due.then(|| participant.negotiation.pending.take()).flatten() else { return };
-        let subscriber = participant.subscriber.as_mut();
-        let accepted = subscriber.and_then(|subscriber| {
-            let answer = SdpAnswer::from_sdp_string(&subscriber.reduce(&answer.sdp)?).ok()?;
-            Some((answer, subscriber))
-        });
-        let accepted = accepted.and_then(|(answer, subscriber)| {
+        let Some(subscriber) = self.connections.get_mut((id, SignalTarget::Subscriber)) else { return };
+        let answer = subscriber.reduce(&answer.sdp).and_then(|reduced| SdpAnswer::from_sdp_string(&reduced).ok());
+        let accepted = answer.and_then(|answer| {
             subscriber.mutate_and_drain(&mut context.io, |rtc| rtc.sdp_api().accept_answer(pending.offer, answer))?.ok()
         });
         if accepted.is_none() {
             self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             return;
         }
-        if let Some(subscriber) = participant.subscriber.as_ref().filter(|_| participant.negotiation.reuse.receives) {
+        if participant.negotiation.reuse.receives {
             // A section that the client has rejected cannot be used again.
             let is_open = |mid: Mid| subscriber.rtc().media(mid).is_some_and(|media| !media.disabled());
             let stopped = pending.stopped.into_iter().filter(|(mid, _)| is_open(*mid));
@@ -177,13 +176,13 @@ impl Room {
     /// Has the connection that we offer find new ways to the client, which has changed its own.
     pub(crate) fn restart_ice(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        if participant.subscriber.is_some() {
-            // Where nothing was offered, there is nothing to restart.
-            participant.negotiation.ice_restart = participant.negotiation.offer_id > 0;
-            participant.resend_offer(context.io.now);
-        } else {
+        if participant.is_single {
             participant.negotiation.section_request = None;
             participant.negotiation.forget_answer();
+        } else {
+            // Before the first offer, there is nothing to restart.
+            participant.negotiation.ice_restart = participant.negotiation.offer_id > 0;
+            participant.resend_offer(context.io.now);
         }
         self.negotiate(context, id);
     }
@@ -191,12 +190,11 @@ impl Room {
 
 impl Participant {
     /// Finds out which of the client's sections its tracks are sent on.
-    fn assign_track_mids(&mut self, sections: &[MediaSection]) {
+    fn assign_track_mids(&mut self, sections: &[MediaSection], has_redundant_audio: bool) {
         let taken: HashSet<Mid> = self.tracks.iter().filter_map(|track| track.mid).collect();
         let unplaced: Vec<usize> = (0..self.tracks.len()).filter(|index| self.tracks[*index].mid.is_none()).collect();
         let pending: Vec<_> = unplaced.iter().map(|index| self.tracks[*index].pending()).collect();
         let placed = sdp::assign(&pending, sections, |mid| taken.contains(&mid));
-        let has_redundant_audio = self.publisher.has_redundant_audio();
         for (index, mid) in unplaced.into_iter().zip(placed) {
             if let Some(mid) = mid {
                 let rids = sections.iter().find(|section| section.mid == mid).map_or(&[][..], |section| &section.rids);
@@ -223,7 +221,7 @@ impl Participant {
             sections.iter().filter(|section| section.is_placeholder()).map(|section| (section.mid, SectionRole::Idle));
         let sent = self.subscriptions.iter().filter_map(|each| Some((each.mid?, each.role())));
         let received = self.tracks.iter().filter_map(|track| Some((track.mid?, track.role())));
-        if self.subscriber.is_some() { received.collect() } else { idle.chain(sent).chain(received).collect() }
+        if self.is_single { idle.chain(sent).chain(received).collect() } else { received.collect() }
     }
 
     /// Asks the client to offer again, with more sections if they do not suffice.
@@ -240,9 +238,8 @@ impl Participant {
     }
 
     /// Offers what has changed on the second peer connection; whether that went well.
-    fn offer(&mut self, context: &mut Context<'_>) -> bool {
+    fn offer(&mut self, context: &mut Context<'_>, subscriber: &mut PeerConnection) -> bool {
         let negotiation = &mut self.negotiation;
-        let Some(subscriber) = self.subscriber.as_mut() else { return true };
         if negotiation.pending.is_some() || !negotiation.needs_offer(&self.subscriptions) {
             return true;
         }

@@ -89,7 +89,7 @@ async fn a_panic_while_a_participant_is_served_loses_it_alone() {
 async fn a_panic_within_a_connection_loses_its_participant_alone() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |room, context, id| {
-        let connection = room.participants.get_mut(&id).unwrap().peer_connection(SignalTarget::Publisher).unwrap();
+        let connection = room.connections.get_mut((id, SignalTarget::Publisher)).unwrap();
         assert_eq!(connection.mutate_and_drain(&mut context.io, |_| -> u8 { panic!("meant to be") }), None);
         assert_eq!(connection.mutate_and_drain(&mut context.io, |_| 1), None, "what has panicked is used no more");
     });

@@ -1,4 +1,4 @@
-//! A participant in a room: its connections, what it publishes, and what it is sent.
+//! A participant in a room: what it publishes, what it is sent, and its signalling connection.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use livekit_protocol as proto;
 use proto::signal_response::Message;
 
 use crate::ids::TrackId;
-use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
+use crate::ids::{PeerConnectionId, SessionId, SignalConnectionId, SignalTarget};
+use crate::net::connections::Connections;
 use crate::net::peer_connection::PeerConnection;
 use crate::session::client_configuration::Reception;
 use crate::session::data::DataChannelState;
@@ -42,8 +43,8 @@ pub(crate) struct Participant {
     pub(crate) signal_lost_at: Option<Instant>,
     /// Since when one of its connections is closed.
     pub(crate) media_closed_at: Option<Instant>,
-    pub(crate) publisher: PeerConnection,
-    pub(crate) subscriber: Option<PeerConnection>,
+    /// Whether it has one peer connection, which the client offers. With two, it is sent media on the second one.
+    pub(crate) is_single: bool,
     /// Whether its client connects the second connection first; else it may never connect that.
     pub(crate) is_subscriber_primary: bool,
     pub(crate) negotiation: Negotiation,
@@ -121,37 +122,35 @@ impl Participant {
         self.close_signal();
     }
 
-    pub(crate) fn peer_connection(&mut self, target: SignalTarget) -> Option<&mut PeerConnection> {
-        match target {
-            SignalTarget::Publisher => Some(&mut self.publisher),
-            SignalTarget::Subscriber => self.subscriber.as_mut(),
-        }
+    /// The connection that it publishes on.
+    pub(crate) fn uplink(&self) -> PeerConnectionId {
+        (self.id, SignalTarget::Publisher)
     }
 
     /// The connection that it is sent media on.
-    pub(crate) fn downlink(&mut self) -> &mut PeerConnection {
-        self.subscriber.as_mut().unwrap_or(&mut self.publisher)
+    pub(crate) fn downlink(&self) -> PeerConnectionId {
+        (self.id, if self.is_single { SignalTarget::Publisher } else { SignalTarget::Subscriber })
     }
 
-    /// The connection that it is sent messages on: that which is there from the beginning.
-    pub(crate) fn data_downlink(&mut self) -> &mut PeerConnection {
-        self.subscriber.as_mut().filter(|_| self.is_subscriber_primary).unwrap_or(&mut self.publisher)
+    /// The connection that it is sent messages on: the one that its client connects first.
+    pub(crate) fn data_downlink(&self) -> PeerConnectionId {
+        if self.is_subscriber_primary { self.downlink() } else { self.uplink() }
     }
 
-    pub(crate) fn peer_connections(&mut self) -> impl Iterator<Item = (SignalTarget, &mut PeerConnection)> {
-        let subscriber = self.subscriber.as_mut().map(|peer_connection| (SignalTarget::Subscriber, peer_connection));
-        std::iter::once((SignalTarget::Publisher, &mut self.publisher)).chain(subscriber)
+    /// Its connections.
+    fn all<'a>(&self, connections: &'a Connections) -> impl Iterator<Item = &'a PeerConnection> + use<'a> {
+        let second = (!self.is_single).then(|| self.downlink());
+        [Some(self.uplink()), second].into_iter().flatten().filter_map(|id| connections.get(id))
     }
 
-    /// Which side has to work for the client to count as connected: that which it waits for.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.subscriber.as_ref().map_or(self.publisher.is_connected(), PeerConnection::is_connected)
-            || self.publisher.is_connected()
+    /// Whether one of its connections is established.
+    pub(crate) fn is_connected(&self, connections: &Connections) -> bool {
+        self.all(connections).any(PeerConnection::is_connected)
     }
 
-    pub(crate) fn last_received_at(&self) -> Instant {
-        let subscriber = self.subscriber.as_ref().map(PeerConnection::last_received_at);
-        subscriber.into_iter().fold(self.publisher.last_received_at(), Instant::max)
+    /// When a datagram arrived last on any of its connections.
+    pub(crate) fn last_received_at(&self, connections: &Connections) -> Instant {
+        self.all(connections).map(PeerConnection::last_received_at).fold(self.joined, Instant::max)
     }
 
     pub(crate) fn permission(&self) -> &proto::ParticipantPermission {

@@ -95,9 +95,10 @@ impl Room {
     fn send_quality_updates(&mut self, now: Instant) {
         let mut changed: Vec<SessionId> = Vec::new();
         for participant in self.participants.values_mut().filter(|participant| participant.is_active()) {
-            let quality = participant
-                .quality
-                .evaluate(now.saturating_duration_since(participant.last_received_at()), participant.protocol);
+            let quality = participant.quality.evaluate(
+                now.saturating_duration_since(participant.last_received_at(&self.connections)),
+                participant.protocol,
+            );
             if participant.quality.last_sent.replace(quality) != Some(quality) {
                 changed.push(participant.id);
             }

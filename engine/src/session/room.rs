@@ -13,6 +13,7 @@ use proto::signal_response::Message;
 use crate::clock::Now;
 use crate::engine::Shared;
 use crate::ids::SessionId;
+use crate::net::connections::Connections;
 use crate::net::peer_connection::Io;
 use crate::session::participant::{Announced, Participant};
 use crate::session::signal_channel::SignalMessage;
@@ -42,6 +43,8 @@ pub(crate) struct Room {
     pub(crate) sid: String,
     /// In the order in which they came.
     pub(crate) participants: BTreeMap<SessionId, Participant>,
+    /// The peer connections of the participants.
+    pub(crate) connections: Connections,
     pub(crate) speakers: ActiveSpeakers<SessionId>,
     /// The identities of those who have asked to be connected over TCP from now on.
     pub(crate) tcp_only: HashSet<String>,
@@ -88,6 +91,7 @@ impl Room {
             name,
             sid,
             participants: BTreeMap::new(),
+            connections: Connections::default(),
             speakers: ActiveSpeakers::default(),
             tcp_only: HashSet::new(),
             disconnected: VecDeque::new(),
@@ -240,6 +244,7 @@ impl Room {
         }
         let Some(mut participant) = self.participants.remove(&id) else { return false };
         context.removed.push(id);
+        self.connections.remove_session(id);
         if let Some(action) = removal.action {
             participant.leave(removal.reason, action);
         }
@@ -275,7 +280,7 @@ impl Room {
     /// Connected: from now on it counts as there.
     pub(crate) fn on_connected(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        if !participant.is_active() && participant.is_connected() {
+        if !participant.is_active() && participant.is_connected(&self.connections) {
             participant.info.set_state(State::Active);
             self.broadcast_participant(context, id, true);
         }

@@ -11,6 +11,7 @@ use proto::signal_response::Message;
 use str0m::media::{MediaKind, Mid};
 
 use crate::ids::{SessionId, TrackId};
+use crate::net::peer_connection::PeerConnection;
 use crate::net::sdp::SectionRole;
 use crate::session::participant::Participant;
 use crate::session::publications::Track;
@@ -44,9 +45,8 @@ impl Subscription {
     /// A participant's subscription to a publisher's track.
     fn new(subscriber: &Participant, publisher: &Participant, track: &Track, settings: TrackSettings) -> Self {
         let is_red = track.info.mime_type.eq_ignore_ascii_case("audio/red");
-        let has_nack = track.kind == MediaKind::Audio
-            && subscriber.subscriber.is_some()
-            && !(is_red && subscriber.reception.reads_red);
+        let has_nack =
+            track.kind == MediaKind::Audio && !subscriber.is_single && !(is_red && subscriber.reception.reads_red);
         Self {
             track: track.id,
             track_sid: track.info.sid.clone(),
@@ -238,8 +238,9 @@ impl Room {
     /// Tells the publishers of the tracks that a participant is sent that somebody receives them now: some clients wait for
     /// that. A hidden participant is nobody.
     pub(crate) fn notify_track_subscribed(&mut self, id: SessionId) {
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        if participant.is_hidden() || !participant.downlink().is_connected() {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let is_connected = self.connections.get(participant.downlink()).is_some_and(PeerConnection::is_connected);
+        if participant.is_hidden() || !is_connected {
             return;
         }
         let ready = participant.subscriptions.iter().filter(|each| each.is_ready);

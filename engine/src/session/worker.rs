@@ -380,8 +380,8 @@ impl Worker {
             let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
             // A second panic must not stop what follows.
             let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, removal)));
-            let newly_unreconciled = room.participants.remove(&id);
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(newly_unreconciled)));
+            let left = (room.participants.remove(&id), room.connections.remove_session(id));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
         }
         // Had it not been in the room yet, that would not have let it go.
         leave_registry(&self.shared, &home.name, &home.identity, &home.sid);
@@ -574,31 +574,30 @@ impl Worker {
             return;
         }
         self.demux.accept(source, connection, now);
-        let (id, target) = connection;
+        let (id, _) = connection;
         if is_stun(&received.bytes) {
             self.network.authenticate(received, id);
         }
         self.with_participant(id, |room, context| {
-            if let Some(peer_connection) =
-                room.participants.get_mut(&id).and_then(|participant| participant.peer_connection(target))
-            {
+            if let Some(peer_connection) = room.connections.get_mut(connection) {
                 peer_connection.handle_datagram(&mut context.io, received);
             }
         });
     }
 
-    fn peer_connection(&mut self, (id, target): PeerConnectionId) -> Option<&mut PeerConnection> {
-        let room = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
-        room.and_then(|room| room.participants.get_mut(&id)).and_then(|participant| participant.peer_connection(target))
+    fn peer_connection(&mut self, id: PeerConnectionId) -> Option<&mut PeerConnection> {
+        let room = self.memberships.get(&id.0).and_then(|home| self.rooms.get_mut(&home.room));
+        room.and_then(|room| room.connections.get_mut(id))
     }
 
     /// Registers the ICE credentials of a participant's connections, after whatever may have changed them.
     fn register(&mut self, id: SessionId) {
-        let room = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
-        let Some(participant) = room.and_then(|room| room.participants.get_mut(&id)) else { return };
+        let Some(room) = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room)) else { return };
         let now = Instant::now();
-        for (target, peer_connection) in participant.peer_connections() {
-            self.demux.register((id, target), peer_connection.ufrag(), now);
+        for connection in [(id, SignalTarget::Publisher), (id, SignalTarget::Subscriber)] {
+            if let Some(peer_connection) = room.connections.get_mut(connection) {
+                self.demux.register(connection, peer_connection.ufrag(), now);
+            }
         }
     }
 
@@ -606,10 +605,8 @@ impl Worker {
     fn handle_timeouts(&mut self) {
         let now = Instant::now();
         while let Some((deadline, connection)) = self.timers.pop(now) {
-            let (id, target) = connection;
-            let room = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room));
-            let participant = room.and_then(|room| room.participants.get_mut(&id));
-            if let Some(peer_connection) = participant.and_then(|participant| participant.peer_connection(target)) {
+            let room = self.memberships.get(&connection.0).and_then(|home| self.rooms.get_mut(&home.room));
+            if let Some(peer_connection) = room.and_then(|room| room.connections.get_mut(connection)) {
                 let (network, events, timers) = (&mut self.network, &mut self.events, &mut self.timers);
                 peer_connection.handle_timeout(&mut Io { network, events, timers, now }, deadline);
             }
@@ -661,10 +658,12 @@ impl Worker {
     /// meanwhile.
     fn discount_stall(&mut self, stall: Duration, now: Instant) {
         let later = |then: Instant| (then + stall).min(now);
-        for participant in self.rooms.values_mut().flat_map(|room| room.participants.values_mut()) {
-            participant.signal_lost_at = participant.signal_lost_at.map(later);
-            participant.negotiation.discount_stall(later);
-            participant.peer_connections().for_each(|(_, peer_connection)| peer_connection.discount_stall(later));
+        for room in self.rooms.values_mut() {
+            for participant in room.participants.values_mut() {
+                participant.signal_lost_at = participant.signal_lost_at.map(later);
+                participant.negotiation.discount_stall(later);
+            }
+            room.connections.iter_mut().for_each(|peer_connection| peer_connection.discount_stall(later));
         }
     }
 
@@ -704,9 +703,7 @@ impl Worker {
         for room in self.rooms.values_mut() {
             let (network, events, timers) = (&mut self.network, &mut self.events, &mut self.timers);
             let mut io = Io { network, events, timers, now };
-            for (_, peer_connection) in
-                room.participants.values_mut().flat_map(crate::session::participant::Participant::peer_connections)
-            {
+            for peer_connection in room.connections.iter_mut() {
                 peer_connection.change_candidates(&mut io, &changes);
             }
         }
@@ -761,7 +758,7 @@ impl Room {
             TransportEvent::Connected => self.on_connected(context, id),
             TransportEvent::ChannelOpen | TransportEvent::ChannelLow => {
                 if let Some(participant) = self.participants.get_mut(&id) {
-                    participant.flush_data(&mut context.io);
+                    participant.flush_data(&mut context.io, &mut self.connections);
                 }
             }
             TransportEvent::Stats(stats) => {
@@ -785,7 +782,7 @@ impl Room {
         let now = context.io.now;
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let since = |then: Instant| now.saturating_duration_since(then);
-        let unheard = since(participant.last_received_at());
+        let unheard = since(participant.last_received_at(&self.connections));
         let timeout = DisconnectReason::ConnectionTimeout;
         if participant.media_closed_at.is_some_and(|closed| since(closed) >= CLOSE_GRACE) {
             self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
