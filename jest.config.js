@@ -30,6 +30,17 @@ const targets = { ...shared, displayName: 'targets', testMatch: ['<rootDir>/__te
 
 const isAskedFor = ({ displayName }) => process.argv.slice(2).some((argument) => argument.includes(displayName));
 
+const NAMES = new Set(['fast', 'server', 'conformance', 'examples', 'frameworks', 'clients', 'targets']);
+
+/** Jest takes a path that follows `--selectProjects` for a project's name, and then runs everything. @param {string[]} args */
+function checkSelected(args) {
+  const values = args.slice(args.indexOf('--selectProjects') + 1);
+  const end = values.findIndex((value) => value.startsWith('-'));
+  const unknown = values.slice(0, end < 0 ? values.length : end).filter((value) => !NAMES.has(value));
+  if (unknown.length > 0) throw new Error(`there is no project ${unknown.join(', ')}: leave --selectProjects out, or put paths before it`);
+}
+if (process.argv.includes('--selectProjects')) checkSelected(process.argv);
+
 /** Files right in __test__ need the addon alone; those in __test__/server start real servers. */
 module.exports = {
   maxWorkers: 2,
