@@ -1,23 +1,20 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::auth::token::Keys;
-use crate::budget::Budget;
 use crate::clock::Now;
-use crate::config::{Config, Limits, Port, StartError};
+use crate::config::{Config, Port, StartError};
 use crate::http;
 use crate::registry::rooms::Rooms;
-use crate::session::{MediaEngine, OutgoingBudget};
-use crate::work::{self, Work};
+use crate::services::Services;
+use crate::shared::Shared;
+use crate::work;
 
 /// How many connections get a turn before sockets and the media thread's messages are looked at again. With tokio's 61, few
 /// busy connections make all others wait for that many of their turns.
@@ -34,49 +31,6 @@ pub struct Engine {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the handle and the server's thread share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    rooms: Mutex<Rooms>,
-    pub(crate) media: MediaEngine,
-    /// The clients' signalling connections.
-    pub(crate) signalling: TaskTracker,
-    pub(crate) keys: Keys,
-    /// Whether one of the keys is known to everybody.
-    pub(crate) has_well_known_key: bool,
-    pub(crate) limits: Limits,
-    /// A permit for each byte of the large requests of callers, and one for each of strangers.
-    request_bytes: Arc<Semaphore>,
-    unauthenticated_bytes: Arc<Semaphore>,
-    /// The bytes of large answers that their clients have still to take.
-    pub(crate) response_bytes: Arc<AtomicUsize>,
-    /// Memory of clients' messages that are incomplete or not decoded yet.
-    pub(crate) incomplete: Arc<Budget>,
-    /// Memory of messages that wait for clients.
-    pub(crate) outgoing: Arc<OutgoingBudget>,
-    pub(crate) work: Work,
-}
-
-impl Shared {
-    /// Uses the rooms. No lock outlives the call.
-    pub(crate) fn rooms<T>(&self, work: impl FnOnce(&mut Rooms, Now) -> T) -> T {
-        // A panic in one room's step leaves the others as they were.
-        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = work(&mut rooms, Now::read());
-        if rooms.has_evicted() {
-            self.media.wake();
-        }
-        outcome
-    }
-
-    /// A part of the memory for large requests; `None` if there is not so much left. Whoever has shown no token that is good
-    /// for something takes nothing from those who have, nor they from them.
-    pub(crate) fn reserve(&self, bytes: usize, has_token: bool) -> Option<OwnedSemaphorePermit> {
-        let memory = if has_token { &self.request_bytes } else { &self.unauthenticated_bytes };
-        memory.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
-    }
-}
-
 impl Engine {
     /// Starts a server, which listens when this returns.
     ///
@@ -90,21 +44,11 @@ impl Engine {
         let address = listener.local_addr().map_err(StartError::Listen)?;
         listener.set_nonblocking(true).map_err(StartError::Listen)?;
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let media = MediaEngine::new(config.rtc.clone(), stop.clone()).map_err(StartError::Media)?;
-        let shared = Arc::new(Shared {
-            rooms: Mutex::new(Rooms::new(new_name())),
-            media,
-            signalling: TaskTracker::new(),
-            keys: Keys::new(config.keys.iter().copied()),
-            has_well_known_key: config.keys.contains(&http::WELL_KNOWN_PAIR),
-            limits: config.limits,
-            request_bytes: Arc::new(Semaphore::new(config.limits.request_bytes)),
-            unauthenticated_bytes: Arc::new(Semaphore::new(config.limits.request_bytes / 2)),
-            response_bytes: Arc::default(),
-            incomplete: Budget::new(config.limits.incomplete_bytes),
-            outgoing: OutgoingBudget::new(config.limits.outgoing_bytes),
-            work: Work::new(config.limits.decoded_bytes),
-        });
+        let rooms = Rooms::new(new_name());
+        let services = Arc::new(Services::new(rooms, Keys::new(config.keys.iter().copied()), config.limits));
+        let has_well_known_key = config.keys.contains(&http::WELL_KNOWN_PAIR);
+        let shared = Shared::new(services, config.rtc.clone(), has_well_known_key, stop.clone());
+        let shared = Arc::new(shared.map_err(StartError::Media)?);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .event_interval(TURNS_PER_POLL)

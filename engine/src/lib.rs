@@ -26,8 +26,10 @@ mod http;
 mod ids;
 mod net;
 mod registry;
+mod services;
 mod session;
 mod sfu;
+mod shared;
 mod signal;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]

@@ -12,8 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::response::{self, Response, TwirpError};
-use crate::engine::Shared;
 use crate::error::ApiError;
+use crate::shared::Shared;
 use crate::work::SHORT_BYTES;
 
 /// Maximum bytes of one body, as in later livekit-servers; past it the request is refused with 413.

@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 use super::json::ToProtoJson;
 use crate::auth::strict_json;
 use crate::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
-use crate::engine::Shared;
 use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_creation, check_metadata};
 use crate::registry::rooms::{Room, Settings, Snapshot};
+use crate::shared::Shared;
 use crate::work::{Kind, Memory};
 
 /// How a request's body is written, and so its answer's.

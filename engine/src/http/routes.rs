@@ -22,7 +22,7 @@ use super::socket::Progress;
 use super::upgrade;
 use super::validate::{self, Path};
 use crate::auth::token::{Claims, TokenError};
-use crate::engine::Shared;
+use crate::shared::Shared;
 use crate::work::Kind;
 
 const ROOM_SERVICE: &str = "/twirp/livekit.RoomService";
@@ -160,8 +160,8 @@ async fn claims(shared: &Arc<Shared>, headers: &HeaderMap, query: &Query<'_>) ->
     if token.is_empty() {
         return Ok(None);
     }
-    let (keys, length, token) = (shared.clone(), token.len(), token.to_owned());
-    let verified = shared.work.run(Kind::Unauthenticated, length, move || keys.keys.verify(&token)).await;
+    let (services, length, token) = (shared.services.clone(), token.len(), token.to_owned());
+    let verified = shared.work.run(Kind::Unauthenticated, length, move || services.keys.verify(&token)).await;
     verified.unwrap_or(Err(TokenError::Malformed)).map(Some).map_err(|fault| fault.to_string())
 }
 

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use super::response;
 use super::routes;
 use super::socket::{Progress, Socket};
-use crate::engine::Shared;
 use crate::registry::rooms::Rooms;
+use crate::shared::Shared;
 
 /// The most bytes of a request's head, as Go's servers have it.
 const MAX_HEAD_BYTES: usize = 1024 * 1024;

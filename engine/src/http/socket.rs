@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::body::SMALL_BYTES;
-use crate::engine::Shared;
+use crate::shared::Shared;
 
 /// The most bytes that are read at once. hyper would ask for more and more, and keep what it has asked for: so much for
 /// each connection, idle or not.

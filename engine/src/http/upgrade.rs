@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::response::{self, Response};
 use super::validate::{Admission, error_response};
-use crate::engine::Shared;
 use crate::session::{self, JoinParams};
+use crate::shared::Shared;
 use crate::signal::connection;
 
 /// Lets a client join, and its connection become a WebSocket.
@@ -28,7 +28,7 @@ pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
     session::augment(wished.client_info.get_or_insert_default(), user_agent);
     let (signal_sink, signal_stream) = session::signal_channel(&shared.outgoing);
     let params = JoinParams { claims, grants, is_single, request: wished, signal_sink };
-    let signal_id = match shared.media.join(shared, params, memory).await {
+    let signal_id = match shared.media.join(params, memory).await {
         Ok(signal_id) => signal_id,
         Err(error) => return response::validated(Err(error_response(&error))),
     };

@@ -18,10 +18,10 @@ use proto::wrapped_join_request::Compression;
 use super::query::Query;
 use crate::auth::token::Claims;
 use crate::decode_cost::{self, JOIN_REQUEST};
-use crate::engine::Shared;
 use crate::error::{ApiError, MAX_NAME_BYTES, check_creation};
 use crate::registry::rooms::TokenIssuedAt;
 use crate::session;
+use crate::shared::Shared;
 use crate::signal::connection::{MAX_TRACKS, is_small};
 use crate::work::{Kind, Memory, SHORT_BYTES};
 

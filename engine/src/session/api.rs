@@ -6,7 +6,7 @@ use proto::signal_response::Message;
 use tokio::sync::oneshot;
 
 use crate::error::{ApiError, RpcError};
-use crate::session::MediaEngine;
+use crate::session::media_engine::MediaEngine;
 use crate::session::requests::MetadataUpdate;
 
 /// What a participant's absence is called.
@@ -139,7 +139,7 @@ impl MediaEngine {
     pub(crate) async fn broadcast_room_update(&self, name: &str) {
         let name = name.to_owned();
         let told = self.run(move |worker, reply| {
-            worker.with_room(&name, |room, context| room.broadcast_room_update(context.shared));
+            worker.with_room(&name, |room, context| room.broadcast_room_update(context.services));
             let _ = reply.send(());
         });
         let _ = told.await;

@@ -13,12 +13,12 @@ use proto::signal_response::Message;
 
 use crate::auth::grants;
 use crate::auth::token::Claims;
-use crate::engine::Shared;
 use crate::error::ApiError;
 use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
 use crate::net::peer_connection::{CandidateFilter, PeerConnection};
 use crate::registry::revocation::TokenEpoch;
 use crate::registry::rooms::{Settings, TokenIssuedAt};
+use crate::services::Services;
 use crate::session::client_configuration;
 use crate::session::client_configuration::{Reception, SectionReuse};
 use crate::session::data::DataChannelState;
@@ -67,7 +67,7 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// A token that is good for ten minutes from now on, with what the participant is by now. `mark` says that the participant
     /// was in its room when the token was made.
-    fn refresh_token(&self, shared: &Shared, info: &proto::ParticipantInfo, epoch: TokenEpoch) -> Option<String> {
+    fn refresh_token(&self, services: &Services, info: &proto::ParticipantInfo, epoch: TokenEpoch) -> Option<String> {
         let mut claims = self.claims.clone();
         claims.name.clone_from(&info.name);
         claims.metadata.clone_from(&info.metadata);
@@ -78,7 +78,7 @@ impl Credentials {
         }
         claims.video = Some(grants);
         claims.epoch = Some(epoch);
-        shared.keys.sign(claims)
+        services.keys.sign(claims)
     }
 }
 
@@ -142,19 +142,19 @@ impl JoinParams {
     ///
     /// # Errors
     /// What [`crate::registry::rooms::Rooms::join`] refuses.
-    pub(crate) fn admit(&self, shared: &Shared) -> Result<crate::registry::rooms::JoinOutcome, ApiError> {
+    pub(crate) fn admit(&self, services: &Services) -> Result<crate::registry::rooms::JoinOutcome, ApiError> {
         let participant = participant(&self.claims, &self.grants, &self.request);
         let settings = settings(&self.claims);
-        shared.rooms(|rooms, now| rooms.join(&self.grants.room, &settings, participant, self.issued_at(), now))
+        services.rooms(|rooms, now| rooms.join(&self.grants.room, &settings, participant, self.issued_at(), now))
     }
 
     /// Whether it may come back.
     ///
     /// # Errors
     /// [`ApiError::Revoked`]
-    pub(crate) fn check(&self, shared: &Shared) -> Result<(), ApiError> {
+    pub(crate) fn check(&self, services: &Services) -> Result<(), ApiError> {
         let participant = participant(&self.claims, &self.grants, &self.request);
-        shared.rooms(|rooms, now| rooms.check(&self.grants.room, &participant, self.issued_at(), now))
+        services.rooms(|rooms, now| rooms.check(&self.grants.room, &participant, self.issued_at(), now))
     }
 }
 
@@ -267,7 +267,7 @@ impl Room {
         } else {
             self.update_info(context, id);
         }
-        self.broadcast_room_update(context.shared);
+        self.broadcast_room_update(context.services);
     }
 
     /// Goes on with a participant whose signalling comes by a new connection now.
@@ -283,7 +283,7 @@ impl Room {
         else {
             return;
         };
-        let room = self.to_proto(context.shared);
+        let room = self.to_proto(context.services);
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let breaks = participant.breaks_resume.take();
         participant.close_signal();
@@ -326,9 +326,9 @@ impl Room {
         participant.token.is_stale = false;
         // A room is deleted on another thread, and its participants go later. Marked with the deletions so far, a token that is
         // made meanwhile would be one from after the deletion.
-        let epoch = context.shared.rooms(|rooms, now| rooms.epoch_for(&self.name, &self.sid, &participant.info, now));
+        let epoch = context.services.rooms(|rooms, now| rooms.epoch_for(&self.name, &self.sid, &participant.info, now));
         if let Some(token) =
-            epoch.and_then(|epoch| participant.credentials.refresh_token(context.shared, &participant.info, epoch))
+            epoch.and_then(|epoch| participant.credentials.refresh_token(context.services, &participant.info, epoch))
         {
             participant.send(Message::RefreshToken(token));
         }

@@ -51,7 +51,7 @@ async fn while_serving(
     identity: &'static str,
     work: impl FnOnce(&mut Room, &mut Context<'_>, SessionId) + Send + 'static,
 ) -> Result<(), ApiError> {
-    let work = move |worker: &mut super::Worker, reply: oneshot::Sender<_>| {
+    let work = move |worker: &mut crate::session::worker::Worker, reply: oneshot::Sender<_>| {
         let outcome = worker.with_identity(ROOM, identity, |room, context, id| {
             work(room, context, id);
             Ok(())
@@ -137,7 +137,7 @@ async fn a_panic_while_somebody_joins_leaves_nothing_of_it() {
     assert_eq!(listed(&engine), ["ann", "ben"]);
     ben.leave().await;
     ann.leave().await;
-    let is_empty = |worker: &mut super::Worker, reply: oneshot::Sender<bool>| {
+    let is_empty = |worker: &mut crate::session::worker::Worker, reply: oneshot::Sender<bool>| {
         let _ = reply.send(worker.is_empty());
     };
     assert_eq!(engine.shared.media.run(is_empty).await, Some(true));
@@ -160,7 +160,7 @@ async fn a_panic_while_a_participant_is_out_of_its_room_leaves_nothing_of_it() {
 #[tokio::test]
 async fn a_panic_in_a_step_of_the_whole_room_loses_nobody() {
     let (engine, [ann, ben]) = party().await;
-    let work = |worker: &mut super::Worker, reply: oneshot::Sender<_>| {
+    let work = |worker: &mut crate::session::worker::Worker, reply: oneshot::Sender<_>| {
         worker.with_room(ROOM, |_, _| panic!("meant to be"));
         let _ = reply.send(());
     };

@@ -227,7 +227,7 @@ mod tests {
         let is_denial =
             |told: &Message| matches!(told, Message::SubscriptionPermissionUpdate(update) if !update.allowed);
         cas.until("is denied a track", |state| state.heard.iter().any(is_denial).then_some(())).await;
-        let work = |worker: &mut super::super::Worker, reply: tokio::sync::oneshot::Sender<_>| {
+        let work = |worker: &mut crate::session::worker::Worker, reply: tokio::sync::oneshot::Sender<_>| {
             let denied = worker.with_identity(ROOM, "ben", |room, context, ben| {
                 let cas = room.by_identity("cas").unwrap();
                 room.unreconciled.push(cas, Some(ben));
@@ -247,7 +247,7 @@ mod tests {
         let (ann, ben, cas) = (join("ann").await, join("ben").await, join("cas").await);
         let sid = ann.publish(MediaKind::Audio).await;
         tokio::join!(ben.sees(std::slice::from_ref(&sid)), cas.sees(std::slice::from_ref(&sid)));
-        let work = |worker: &mut super::super::Worker, reply: tokio::sync::oneshot::Sender<_>| {
+        let work = |worker: &mut crate::session::worker::Worker, reply: tokio::sync::oneshot::Sender<_>| {
             let sent = worker.with_identity(ROOM, "ann", |room, _, ann| {
                 room.revoke_subscriptions(ann, permission(vec![allowed("ben", "", &[])]));
                 let sent = |identity| room.participants[&room.by_identity(identity).unwrap()].subscriptions.len();

@@ -268,7 +268,7 @@ impl Room {
             for track_sid in removed {
                 participant.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
             }
-            let track = Track::new(request, context.shared.media.next_id(), participant.configuration.as_ref(), now);
+            let track = Track::new(request, context.services.next_id(), participant.configuration.as_ref(), now);
             let info = track.info.clone();
             participant.tracks.push(track);
             info

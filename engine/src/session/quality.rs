@@ -86,7 +86,7 @@ fn score(quality: ConnectionQuality) -> f32 {
 impl Room {
     /// What has to be said now and then.
     pub(crate) fn tick_room(&mut self, context: &mut Context<'_>) {
-        self.flush_room_update(context.shared);
+        self.flush_room_update(context.services);
         self.send_quality_updates(context.io.now);
         self.send_speaker_updates(context.io.now);
     }

@@ -11,10 +11,10 @@ use proto::participant_info::State;
 use proto::signal_response::Message;
 
 use crate::clock::Now;
-use crate::engine::Shared;
 use crate::ids::SessionId;
 use crate::net::connections::Connections;
 use crate::net::peer_connection::Io;
+use crate::services::Services;
 use crate::session::participant::{Announced, Participant};
 use crate::session::signal_channel::SignalMessage;
 use crate::session::subscriptions::ReconcileQueue;
@@ -30,7 +30,7 @@ const ANNOUNCE_DELAY: Duration = Duration::from_secs(3);
 /// What a step in a room needs of its surroundings.
 pub(crate) struct Context<'a> {
     pub(crate) io: Io<'a>,
-    pub(crate) shared: &'a Shared,
+    pub(crate) services: &'a Services,
     pub(crate) now: Now,
     /// Those who have gone for good in this step.
     pub(crate) removed: &'a mut Vec<SessionId>,
@@ -156,14 +156,14 @@ impl Room {
         let was_publisher = participant.info.is_publisher;
         participant.info.is_publisher = !participant.info.tracks.is_empty();
         let publisher_count_changed = participant.info.is_publisher != was_publisher;
-        context.shared.rooms(|rooms, now| rooms.update(&self.name, &participant.info, now));
+        context.services.rooms(|rooms, now| rooms.update(&self.name, &participant.info, now));
         self.publisher_count_changed |= publisher_count_changed;
     }
 
     /// Tells how many publish, if that has changed, whoever takes it.
-    pub(crate) fn flush_room_update(&mut self, shared: &Shared) {
+    pub(crate) fn flush_room_update(&mut self, services: &Services) {
         if std::mem::take(&mut self.publisher_count_changed) {
-            self.broadcast_room_update_to(shared, |participant| !participant.is_congested());
+            self.broadcast_room_update_to(services, |participant| !participant.is_congested());
         }
     }
 
@@ -186,12 +186,12 @@ impl Room {
     }
 
     /// Tells everybody the room's metadata and how many are in it.
-    pub(crate) fn broadcast_room_update(&mut self, shared: &Shared) {
-        self.broadcast_room_update_to(shared, |_| true);
+    pub(crate) fn broadcast_room_update(&mut self, services: &Services) {
+        self.broadcast_room_update_to(services, |_| true);
     }
 
-    fn broadcast_room_update_to(&mut self, shared: &Shared, is_told: impl Fn(&Participant) -> bool) {
-        let Some(room) = self.to_proto(shared) else { return };
+    fn broadcast_room_update_to(&mut self, services: &Services, is_told: impl Fn(&Participant) -> bool) {
+        let Some(room) = self.to_proto(services) else { return };
         let signal = SignalMessage::new(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }));
         self.participants
             .values_mut()
@@ -200,8 +200,8 @@ impl Room {
     }
 
     /// The room as the server API shows it; `None` if it is gone, though another one may have its name.
-    pub(crate) fn to_proto(&self, shared: &Shared) -> Option<proto::Room> {
-        let room = shared.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::registry::rooms::Room::snapshot));
+    pub(crate) fn to_proto(&self, services: &Services) -> Option<proto::Room> {
+        let room = services.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::registry::rooms::Room::snapshot));
         room.filter(|room| room.sid() == self.sid).map(crate::registry::rooms::Snapshot::to_proto)
     }
 
@@ -233,7 +233,7 @@ impl Room {
     pub(crate) fn remove(&mut self, context: &mut Context<'_>, id: SessionId, removal: Removal) {
         if self.detach(context, id, removal) {
             self.reconcile_all(context);
-            self.broadcast_room_update(context.shared);
+            self.broadcast_room_update(context.services);
         }
     }
 
@@ -248,7 +248,7 @@ impl Room {
         if let Some(action) = removal.action {
             participant.leave(removal.reason, action);
         }
-        leave_registry(context.shared, &self.name, &participant.info.identity, &participant.info.sid);
+        leave_registry(context.services, &self.name, &participant.info.identity, &participant.info.sid);
         self.speakers.remove(id);
         if removal.notify_others && participant.announced > Announced::No && !participant.is_hidden() {
             let mut info = std::mem::take(&mut participant.info);
@@ -290,8 +290,8 @@ impl Room {
 }
 
 /// Has a participant leave the rooms of the server API, unless another one of that identity has taken its place.
-pub(crate) fn leave_registry(shared: &Shared, room: &str, identity: &str, sid: &str) {
-    shared.rooms(|rooms, now| {
+pub(crate) fn leave_registry(services: &Services, room: &str, identity: &str, sid: &str) {
+    services.rooms(|rooms, now| {
         let known = rooms.get(room, now).and_then(|room| room.participant(identity));
         if known.is_some_and(|known| known.sid == sid) {
             // It is there: that was just looked at.

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Now;
-use crate::engine::Shared;
 use crate::error::ApiError;
 use crate::ids::PeerConnectionId;
 use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
@@ -26,13 +25,14 @@ use crate::net::sockets::Network;
 use crate::net::stun::is_stun;
 use crate::net::timers::Timers;
 use crate::registry::rooms::Evicted;
+use crate::services::Services;
 use crate::session::data;
 use crate::session::demux::Demux;
 use crate::session::fair_queue::FairQueue;
 use crate::session::join::{JoinParams, refuse_resume};
 use crate::session::room::{Context, Removal, Room, leave_registry};
 use crate::session::signal_channel;
-use crate::session::{ApiCall, Command};
+use crate::work::Memory;
 
 /// How often rooms are looked after while somebody is in one.
 const TICK: Duration = Duration::from_millis(200);
@@ -111,7 +111,7 @@ enum TickTarget {
 }
 
 pub(crate) struct Worker {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     network: Network,
     events: EventQueue,
     timers: Timers,
@@ -143,6 +143,19 @@ pub(crate) struct Worker {
     interfaces_read: Instant,
 }
 
+/// A call of the server API.
+pub(crate) type ApiCall = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// Work for the media thread.
+pub(crate) enum Command {
+    Join(Box<JoinParams>, oneshot::Sender<Result<SignalConnectionId, ApiError>>, Memory),
+    /// A request of a client, and the sender that is completed once it is handled.
+    Signal(SignalConnectionId, Box<proto::SignalRequest>, oneshot::Sender<()>, Memory),
+    /// The signalling connection has ended. All of its requests were handled.
+    SignalClosed(SignalConnectionId),
+    Run(ApiCall),
+}
+
 /// Where work comes from.
 pub(crate) struct Receivers {
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -151,16 +164,15 @@ pub(crate) struct Receivers {
 
 /// Carries participants until `stop`. Says so once it can; without sockets it ends at once.
 pub(crate) async fn run(
-    shared: Arc<Shared>,
+    services: Arc<Services>,
+    network: Network,
     mut receivers: Receivers,
-    wake: &Notify,
     stop: &CancellationToken,
     opened: oneshot::Sender<()>,
 ) {
-    let Ok(network) = shared.media.open_network() else { return };
-    // Whoever waits for it may have gone.
+    // The join that waits for it may be cancelled.
     let _ = opened.send(());
-    let mut worker = Worker::new(shared, network);
+    let mut worker = Worker::new(services.clone(), network);
     loop {
         let now = Instant::now();
         let next = worker.next_at(now);
@@ -172,7 +184,7 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            () = wake.notified() => worker.evict(),
+            () = services.evicted() => worker.evict(),
             command = receivers.commands.recv() => match command {
                 Some(command) => worker.enqueue(command),
                 None => break,
@@ -202,7 +214,7 @@ macro_rules! context {
                 timers: &mut $worker.timers,
                 now: Instant::now(),
             },
-            shared: &$worker.shared,
+            services: &$worker.services,
             now: Now::read(),
             removed: &mut $worker.removed,
             unreconciled: &mut $worker.newly_unreconciled,
@@ -211,10 +223,10 @@ macro_rules! context {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, network: Network) -> Self {
+    fn new(services: Arc<Services>, network: Network) -> Self {
         let now = Instant::now();
         Self {
-            shared,
+            services,
             network,
             events: EventQueue::new(),
             timers: Timers::default(),
@@ -384,7 +396,7 @@ impl Worker {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
         }
         // Had it not been in the room yet, that would not have let it go.
-        leave_registry(&self.shared, &home.name, &home.identity, &home.sid);
+        leave_registry(&self.services, &home.name, &home.identity, &home.sid);
         self.removed.push(id);
     }
 
@@ -422,7 +434,7 @@ impl Worker {
 
     /// The live room of that name, if anybody is in it.
     fn room(&mut self, name: &str) -> Option<&mut Room> {
-        let sid = self.shared.rooms(|rooms, now| rooms.get(name, now).map(|room| room.info().sid.clone()))?;
+        let sid = self.services.rooms(|rooms, now| rooms.get(name, now).map(|room| room.info().sid.clone()))?;
         self.rooms.get_mut(&sid)
     }
 
@@ -447,19 +459,19 @@ impl Worker {
     }
 
     fn join(&mut self, params: JoinParams) -> Result<SignalConnectionId, ApiError> {
-        let signal_id = self.shared.media.next_id();
+        let signal_id = self.services.next_id();
         if params.request.reconnect {
-            params.check(&self.shared)?;
+            params.check(&self.services)?;
             self.resume(signal_id, params);
             return Ok(signal_id);
         }
-        if self.memberships.len() >= self.shared.limits.participants && !self.replaces(&params) {
+        if self.memberships.len() >= self.services.limits.participants && !self.replaces(&params) {
             return Err(ApiError::Overloaded);
         }
         self.read_interfaces(MIN_INTERFACE_INTERVAL);
-        let joined = params.admit(&self.shared)?;
+        let joined = params.admit(&self.services)?;
         let (name, sid) = (params.grants.room.clone(), joined.room.sid().to_owned());
-        let id = self.shared.media.next_id();
+        let id = self.services.next_id();
         let home = Membership {
             room: sid.clone(),
             name: name.clone(),
@@ -511,7 +523,7 @@ impl Worker {
 
     /// Lets those go whom the rooms have let go.
     fn evict(&mut self) {
-        self.evicted.extend(self.shared.rooms(|rooms, _| rooms.take_evicted()));
+        self.evicted.extend(self.services.rooms(|rooms, _| rooms.take_evicted()));
     }
 
     /// Removes them, for a slice of time at once: a room of a thousand may be deleted.
@@ -539,7 +551,7 @@ impl Worker {
                 // Whoever panics in it is lost alone.
                 let _ = catch_unwind(AssertUnwindSafe(|| {
                     room.reconcile_all(&mut context);
-                    room.broadcast_room_update(context.shared);
+                    room.broadcast_room_update(context.services);
                 }));
             }
         }

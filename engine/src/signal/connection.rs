@@ -17,9 +17,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::auth::strict_json;
 use crate::decode_cost::{self, SIGNAL_REQUEST};
-use crate::engine::Shared;
 use crate::ids::SignalConnectionId;
 use crate::session::{self, QueuedMessage, SignalStream};
+use crate::shared::Shared;
 use crate::signal::websocket::{Message, ReadError, Received, WebSocket};
 use crate::work::Kind;
 
