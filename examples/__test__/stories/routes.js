@@ -97,7 +97,7 @@ function describeRoutes(browsers, name) {
       expect({ huddle, status: (await ann.posts(`/api/huddles/${huddle}/join`)).status }).toEqual({ huddle, status: 200 });
     }
     const page = await ann.gets('/huddles/Caps');
-    expect({ status: page.status, text: await page.text() }).toEqual({ status: 400, text: expect.stringContaining('small letters, digits and dashes') });
+    expect({ status: page.status, text: await page.text() }).toEqual({ status: 400, text: expect.stringContaining('lowercase letters, digits and dashes') });
     const nowhere = await ann.gets('/nowhere');
     expect(nowhere.status).toBe(404);
     expect(await nowhere.text()).toMatch(/<h1[^>]*>Not Found<\/h1>/);

@@ -10,10 +10,11 @@ export interface Huddle {
 }
 
 export const SWITCHED_OFF = 'Calls are switched off';
-export const BAD_NAME = 'A huddle is named with 1 to 40 small letters, digits and dashes';
+export const BAD_NAME = 'The name of a huddle has 1 to 40 lowercase letters, digits and dashes';
 export const settings: MediaRoomInfoSettings = { maxParticipants: 12, emptyTimeoutSecs: 60 };
 
 const PREFIX = 'huddle:';
+/** Interval at which the media server is polled for the list of huddles. */
 const POLL_MS = 1_000;
 /** Timeout of the calls that a page waits for. Past it the page is rendered without the list of huddles. */
 const ROSTER_TIMEOUT_MS = 2_000;
