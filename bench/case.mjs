@@ -1,4 +1,4 @@
-// One case by one peer, in a process of its own: `node case.mjs <case> <peer>`, the server in BENCH_SERVER. Prints JSON.
+// Runs one case with one peer in a process of its own: `node case.mjs <case> <peer>`, with the server in BENCH_SERVER. Prints JSON.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { ROOMS } from './measure.mjs';
 import { peers } from './peers.mjs';
@@ -7,43 +7,43 @@ const PARTICIPANT = { identity: 'user-4711', name: 'Ann', canPublish: true, canS
 const ROOM = 'huddle:design-team';
 
 const cases = {
-  /** µs a token, one at a time. */
+  /** µs per token, one at a time. */
   async tokenAlone(peer) {
     const each = (count) => repeat(count, () => peer.token(ROOM, PARTICIPANT));
     await each(20_000);
     return { value: (await timed(() => each(50_000))) / 50 };
   },
 
-  /** µs a token, 500 in flight. */
+  /** µs per token, 500 in flight. */
   async tokenTogether(peer) {
     const rounds = (count) => repeat(count, () => Promise.all(Array.from({ length: 500 }, () => peer.token(ROOM, PARTICIPANT))));
     await rounds(40);
     return { value: (await timed(() => rounds(100))) / 50 };
   },
 
-  /** µs to create a room in this process: a new one, and one that is live; medians of 100 rounds of 2,000. */
+  /** µs per `createRoom` in this process, for a new and for a live room; medians of 100 rounds of 2,000. */
   async create(peer) {
     const names = Array.from({ length: 2000 }, (_, i) => `huddle:${i}`);
     const each = (work) => timed(async () => {
       for (const name of names) await work(name);
     });
-    const [made, found] = [[], []];
+    const [fresh, live] = [[], []];
     await repeat(100, async () => {
-      made.push((await each(peer.create)) / 2);
-      found.push((await each(peer.create)) / 2);
+      fresh.push((await each(peer.create)) / 2);
+      live.push((await each(peer.create)) / 2);
       await each(peer.remove);
     });
-    return { value: median(made), again: median(found) };
+    return { value: median(fresh), again: median(live) };
   },
 
-  /** ms for a pair of create and delete, one at a time. */
+  /** ms per pair of create and delete, one at a time. */
   async pairAlone(peer) {
     const pairs = (count) => repeat(count, () => pair(peer, 'bench-alone'));
     await pairs(100);
     return { value: (await timed(() => pairs(400))) / 400 };
   },
 
-  /** Pairs a second, and ms of this process's CPU a pair, 32 in flight. */
+  /** Pairs per second, and CPU time of this process per pair in ms, 32 in flight. */
   async pairTogether(peer) {
     const lanes = (count) => Promise.all(Array.from({ length: 32 }, (_, lane) => repeat(count, () => pair(peer, `bench-${lane}`))));
     await lanes(10);
@@ -54,29 +54,29 @@ const cases = {
     return { value: (count / ms) * 1000, cpu: (user + system) / 1000 / count };
   },
 
-  /** ms to list the rooms there are, and the longest that the event loop stood still: medians of 7 after 7. */
+  /** ms to list all rooms, and the longest event-loop delay; medians of 7 calls after 7 warm-up calls. */
   async list(peer) {
-    // An engine of this process begins without rooms.
+    // An engine in this process starts without rooms.
     if ((await peer.list()).length === 0) await repeat(ROOMS, (i) => peer.create(`huddle:${i}`));
     await repeat(7, () => peer.list());
-    const [took, stood] = [[], []];
+    const [durations, delays] = [[], []];
     let rooms;
     await repeat(7, async () => {
       const delay = monitorEventLoopDelay({ resolution: 1 });
       delay.enable();
-      took.push(
+      durations.push(
         await timed(async () => {
           rooms = await peer.list();
         }),
       );
       await new Promise((resolve) => setTimeout(resolve, 20));
       delay.disable();
-      stood.push(delay.max / 1e6);
+      delays.push(delay.max / 1e6);
     });
-    return { value: median(took), delay: median(stood), rooms: rooms.length };
+    return { value: median(durations), delay: median(delays), rooms: rooms.length };
   },
 
-  /** 1,000 joins at once: create the huddle, mint a token. */
+  /** 1,000 concurrent joins: each creates the room and mints a token. */
   async joins(peer) {
     const join = async (_, i) => {
       await peer.create('huddle:joins');
@@ -87,7 +87,7 @@ const cases = {
     return { value };
   },
 
-  /** Resident MB of a Node process that does nothing. */
+  /** Resident MB of an idle Node.js process. */
   async bare() {
     return { bare: process.memoryUsage.rss() / 1024 / 1024 };
   },

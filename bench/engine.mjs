@@ -1,14 +1,14 @@
-// The embedded engine beside livekit-server, in one run.
+// Compares the embedded engine with livekit-server in one run.
 import { readFileSync } from 'node:fs';
 import { startEngine } from '../test-support/engine.mjs';
 import { LIVEKIT_VERSION } from '../test-support/livekit-server.js';
 import { ROOMS, Table, contest, mb, ms, rate, times, us } from './measure.mjs';
 import { peers } from './peers.mjs';
 
-/** The columns. */
+/** Columns of the table. */
 export const SERVERS = ['Work', 'embedded engine', `livekit-server ${LIVEKIT_VERSION}`, 'ratio'];
 
-/** @param {object} livekit A server with {@link ROOMS} rooms, for the listing. */
+/** @param {object} livekit A server that has {@link ROOMS} rooms. */
 export async function engineTable(livekit) {
   const table = new Table(SERVERS);
   const both = { engine: { peer: 'embedded' }, livekit: { peer: 'ours', server: livekit } };
@@ -38,11 +38,11 @@ export async function engineTable(livekit) {
   return table;
 }
 
-/** Resident MB of each server: at rest, and for {@link ROOMS} rooms more. */
+/** Adds rows with the resident memory of each server, at rest and for {@link ROOMS} rooms. */
 export async function memoryRow(table, startLiveKit) {
   const engine = await memoryOf(startEngine);
   const livekit = await memoryOf(startLiveKit);
-  // A Node process that does nothing, so that only the engine is counted.
+  // The memory of an idle Node.js process is subtracted.
   const { bare } = (await contest('case.mjs', { bare: { peer: 'none' } }, { args: ['bare'] })).bare;
   table.row('resident memory at rest, without Node.js itself', mb(engine.rest - bare), mb(livekit.rest), times(engine.rest - bare, livekit.rest), '');
   table.row('resident memory for 10,000 rooms', mb(engine.rooms), mb(livekit.rooms), times(engine.rooms, livekit.rooms), '');

@@ -1,4 +1,4 @@
-// From nothing to the first room: `node first-room.mjs embedded|livekit`. Prints the ms.
+// Time in ms from the start of a server to the first room: `node first-room.mjs embedded|livekit`.
 import { createRequire } from 'node:module';
 import livekit from '../test-support/livekit-server.js';
 

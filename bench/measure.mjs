@@ -1,4 +1,4 @@
-// Rounds, medians and how figures are written.
+// Rounds, medians and formatting.
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,13 +8,13 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const run = promisify(execFile);
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
 
-/** How many rooms are listed. */
+/** Number of rooms that `listRooms` lists. */
 export const ROOMS = 10_000;
 
 /**
- * One case by each of the contenders, in turns, each in a process of its own; gives each one's medians.
+ * Runs a script for each contender in turn, each time in a new process. Returns the medians of each contender's results.
  * @param {string} script
- * @param {Record<string, { peer: string, server?: object }>} contenders By name; which hand does the work, and on which server.
+ * @param {Record<string, { peer: string, server?: object }>} contenders By name: the implementation, and the server it calls.
  */
 export async function contest(script, contenders, { rounds = ROUNDS, args = [] } = {}) {
   const results = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
@@ -28,12 +28,12 @@ export async function contest(script, contenders, { rounds = ROUNDS, args = [] }
   return Object.fromEntries(Object.entries(results).map(([name, all]) => [name, medians(all)]));
 }
 
-/** One case by each of the peers, on one server. */
+/** Runs a script for each peer on the same server. */
 export function measure(script, peers, server, options) {
   return contest(script, Object.fromEntries(peers.map((peer) => [peer, { peer, server }])), options);
 }
 
-/** Of each of their figures. @param {Record<string, number>[]} results @returns {Record<string, number>} */
+/** The median of each figure. @param {Record<string, number>[]} results @returns {Record<string, number>} */
 export function medians(results) {
   const median = (key) => results.map((result) => result[key]).sort((a, b) => a - b)[Math.floor(results.length / 2)];
   return Object.fromEntries(Object.keys(results[0]).map((key) => [key, median(key)]));

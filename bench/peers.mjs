@@ -1,4 +1,4 @@
-// The same work by three hands: this package, LiveKit's own server SDK, and what one would write by hand.
+// The same operations by this package, by LiveKit's server SDK, and by hand-written code.
 import { createHmac } from 'node:crypto';
 import http from 'node:http';
 import net from 'node:net';
@@ -6,11 +6,11 @@ import net from 'node:net';
 const SIX_HOURS = 21_600;
 const SETTINGS = { maxParticipants: 12, emptyTimeoutSecs: 300 };
 
-/** `{ token, create, remove, list }` over that server; each is loaded only when it is asked for. */
+/** Each returns `{ token, create, remove, list }` for a server. Implementations are imported on demand. */
 export const peers = {
   ours: ({ url, apiKey, apiSecret }) => platform({ url, apiKey, apiSecret }),
 
-  /** The same, on an engine in this process. */
+  /** This package, with an embedded engine. */
   embedded: () => platform({ provider: 'embedded' }),
 
   none: async () => ({}),
@@ -41,11 +41,11 @@ export const peers = {
     };
   },
 
-  /** The lightest client there is, to measure a server by. */
+  /** A client with minimal overhead, to measure the server. */
   sockets: async ({ apiUrl, apiKey, apiSecret }) => roomCalls(socketTwirp(apiUrl, adminToken(apiKey, apiSecret))),
 };
 
-/** The room calls over `post`, with bodies that are encoded once. */
+/** Room calls through `post`. Bodies are encoded once. */
 function roomCalls(post) {
   const [creations, removals] = [new Map(), new Map()];
   const ready = (bodies, room, encode) => bodies.get(room) ?? bodies.set(room, encode(room)).get(room);
@@ -88,7 +88,7 @@ function createBody(room) {
   return Buffer.concat([field(1, room), Buffer.from([2 << 3, 0xac, 0x02, 3 << 3, 12, 10 << 3, 0xac, 0x02])]);
 }
 
-/** Requests as ready bytes on kept sockets: next to nothing is the client's own time. */
+/** Writes prepared requests to open sockets, so that the client takes almost no time. */
 function socketTwirp(apiUrl, token) {
   const { hostname, port } = new URL(apiUrl);
   const idle = [];
@@ -98,23 +98,23 @@ function socketTwirp(apiUrl, token) {
   return (method, body) =>
     new Promise((resolve, reject) => {
       const socket = idle.pop() ?? net.connect({ host: hostname, port, noDelay: true });
-      let answer = '';
+      let response = '';
       const read = (part) => {
-        answer += part.toString('latin1');
-        const end = answer.indexOf('\r\n\r\n');
-        const length = Number(/content-length: (\d+)/i.exec(answer)?.[1]);
-        if (end < 0 || answer.length < end + 4 + length) return;
+        response += part.toString('latin1');
+        const end = response.indexOf('\r\n\r\n');
+        const length = Number(/content-length: (\d+)/i.exec(response)?.[1]);
+        if (end < 0 || response.length < end + 4 + length) return;
         socket.off('data', read).off('error', reject);
         idle.push(socket);
-        if (answer.startsWith('HTTP/1.1 200')) resolve();
-        else reject(new Error(`${method} answered ${answer.slice(0, 12)}`));
+        if (response.startsWith('HTTP/1.1 200')) resolve();
+        else reject(new Error(`${method} answered ${response.slice(0, 12)}`));
       };
       socket.on('data', read).on('error', reject);
       socket.write(Buffer.concat([Buffer.from(head(method, body)), body]));
     });
 }
 
-/** One keep-alive request with a body and token that are ready: the floor for any client in Node. */
+/** A keep-alive request with prepared body and token: the minimum for any client in Node.js. */
 function rawTwirp(apiUrl, token) {
   const agent = new http.Agent({ keepAlive: true });
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/protobuf' };

@@ -1,5 +1,5 @@
-// npm run bench: this package beside livekit-server-sdk and hand-written code, in one run. Each figure is the median of
-// several rounds, in which the peers take turns. `--write` writes the tables into docs/benchmarks.md; `--only media` measures only the media rows.
+// npm run bench: compares this package with livekit-server-sdk and hand-written code. Each figure is the median of several rounds, in which the
+// peers take turns. `--write` writes the tables into docs/benchmarks.md; `--only media` measures only the media rows.
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import os from 'node:os';
@@ -14,15 +14,15 @@ import { mediaRows } from './media/rows.mjs';
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..');
 
-/** Counts the requests that go to the server. */
+/** Returns the number of requests that `work` sends to the server. */
 async function counted(server, work) {
   let requests = 0;
   const proxy = http.createServer((request, response) => {
     requests += 1;
     const options = { method: request.method, headers: request.headers };
-    const upstream = http.request(server.apiUrl + request.url, options, (answer) => {
-      response.writeHead(answer.statusCode, answer.headers);
-      answer.pipe(response);
+    const upstream = http.request(server.apiUrl + request.url, options, (reply) => {
+      response.writeHead(reply.statusCode, reply.headers);
+      reply.pipe(response);
     });
     request.pipe(upstream);
   });
@@ -46,7 +46,7 @@ const size = (folder, except) =>
     .filter((entry) => entry.isFile() && entry.name !== except)
     .reduce((sum, entry) => sum + statSync(path.join(entry.parentPath, entry.name)).size, 0);
 
-/** What a user's node_modules holds of this package on one platform: the main package and the addon's. */
+/** Bytes of this package in a user's node_modules on one platform: the main package and the addon's. */
 function installedBytes() {
   const { files } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   const of = (name) => {
@@ -58,7 +58,7 @@ function installedBytes() {
   return [...files, 'README.md', 'package.json', addon].map(of).reduce((a, b) => a + b) + beside;
 }
 
-/** @param {{ url: string, apiUrl: string, apiKey: string, apiSecret: string }} at A server; it is left with {@link ROOMS} rooms. */
+/** @param {{ url: string, apiUrl: string, apiKey: string, apiSecret: string }} at A server. {@link ROOMS} rooms are created on it, and stay. */
 async function packageTable(at) {
   const table = new Table(['Work', 'this package', 'livekit-server-sdk', 'hand-written', 'ratio']);
   const row = table.row.bind(table);
@@ -80,7 +80,7 @@ async function packageTable(at) {
   row('create + delete, 32 in flight: CPU time per pair', ms(together.ours.cpu), ms(together.sdk.cpu), '', times(together.ours.cpu, together.sdk.cpu), 'at most 0.25x');
   const joins = {};
   for (const peer of two) joins[peer] = await counted(at, (through) => measure('case.mjs', [peer], through, { rounds: 1, args: ['joins'] }));
-  // One of the requests is the deletion at the end.
+  // One request is the deletion at the end.
   row('1,000 concurrent joins of one room: requests', joins.ours - 1, joins.sdk - 1, '', '', '1');
   const memory = (await measure('case.mjs', ['ours'], at, { rounds: 1, args: ['memory'] })).ours;
   const mb = `${memory.warm.toFixed(0)} MB, then ${memory.tokens.toFixed(0)}, then ${memory.calls.toFixed(0)} MB`;

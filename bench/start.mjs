@@ -1,4 +1,4 @@
-// From a new process to the first token: `node start.mjs <peer>`. Prints the ms of the import alone, and of all.
+// Time in ms of the import alone, and of import and first token, in a new process: `node start.mjs <peer>`.
 const server = { url: 'ws://127.0.0.1:7880', apiUrl: 'http://127.0.0.1:7880', apiKey: 'key', apiSecret: 'secret' };
 const [name] = process.argv.slice(2);
 
@@ -8,7 +8,7 @@ async function timed(work) {
   return { ms: performance.now() - start, result };
 }
 
-// Not counted: Node's own loader, which the first CommonJS module pays for, and what only the bench loads.
+// Excludes Node.js's loader, which the first CommonJS import starts, and the modules of the bench itself.
 await import('./warm.cjs');
 const imported = await timed(() => (name === 'ours' ? import('../index.js') : import('livekit-server-sdk')));
 const { peers } = await import('./peers.mjs');

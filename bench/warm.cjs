@@ -1,7 +1,6 @@
 'use strict';
 
-// A module as CommonJS packages have them: the first one that a process imports pays for starting Node's loader and its
-// lexer, whichever package it is of.
+// A small CommonJS module. The first one that a process imports also starts Node.js's loader and lexer.
 class Warm extends Error {
   constructor(message) {
     super(message);

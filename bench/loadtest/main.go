@@ -1,5 +1,5 @@
-// A load of media on a server: some publish sound and pictures, all are sent those of the others, and what arrives is
-// counted. Prints a line of JSON when everything flows, and one with the counts after so many seconds.
+// A media load for a server: publishers send audio and video, all participants receive the tracks of the others, and received
+// packets are counted. Prints a line of JSON once all tracks flow, and one with the counts at the end.
 package main
 
 import (
@@ -18,10 +18,12 @@ import (
 
 const (
 	connectTimeout = 20 * time.Second
-	// How long it may take until all tracks flow, and how long they do so before anything is counted.
+	// Past it, the load fails.
 	flowTimeout = 60 * time.Second
-	settling    = 3 * time.Second
-	between     = 500 * time.Millisecond
+	// Time between the first packets of all tracks and the measurement.
+	warmUp = 3 * time.Second
+	// Time between the publications of a participant.
+	publishInterval = 500 * time.Millisecond
 )
 
 type load struct {
@@ -37,15 +39,15 @@ type load struct {
 
 func main() {
 	l := load{stop: make(chan struct{})}
-	flag.StringVar(&l.url, "url", "", "of the server")
-	flag.StringVar(&l.key, "key", "", "its API key")
-	flag.StringVar(&l.secret, "secret", "", "its API secret")
-	flag.StringVar(&l.room, "room", "load", "which is joined")
-	flag.IntVar(&l.publishers, "publishers", 2, "who are sent what the others publish")
-	flag.IntVar(&l.viewers, "viewers", 0, "who publish nothing")
-	flag.IntVar(&l.seconds, "seconds", 10, "that are counted")
+	flag.StringVar(&l.url, "url", "", "URL of the server")
+	flag.StringVar(&l.key, "key", "", "API key")
+	flag.StringVar(&l.secret, "secret", "", "API secret")
+	flag.StringVar(&l.room, "room", "load", "room to join")
+	flag.IntVar(&l.publishers, "publishers", 2, "participants that publish and subscribe")
+	flag.IntVar(&l.viewers, "viewers", 0, "participants that only subscribe")
+	flag.IntVar(&l.seconds, "seconds", 10, "duration of the measurement")
 	flag.Parse()
-	// What goes wrong shows in the counts.
+	// Failures show in the counts.
 	lksdk.SetLogger(protoLogger.LogRLogger(logr.Discard()))
 	err := l.run()
 	close(l.stop)
@@ -69,7 +71,7 @@ func (l *load) run() error {
 			return fmt.Errorf("%s cannot publish: %w", room.LocalParticipant.Identity(), err)
 		}
 	}
-	// Each track goes to all but its publisher.
+	// Each track is sent to all participants except its publisher.
 	streams := 2 * l.publishers * (l.publishers + l.viewers - 1)
 	deadline := time.Now().Add(flowTimeout)
 	for l.sinks.count().flowing < int64(streams) {
@@ -78,23 +80,23 @@ func (l *load) run() error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	time.Sleep(settling)
+	time.Sleep(warmUp)
 	before, sentBefore := l.sinks.count(), l.sent()
 	begun := time.Now()
-	tell(map[string]any{"event": "begin", "streams": streams})
+	printLine(map[string]any{"event": "begin", "streams": streams})
 	time.Sleep(time.Duration(l.seconds) * time.Second)
 	after, sent := l.sinks.count(), l.sent()-sentBefore
 	after.add(before, -1)
-	tell(map[string]any{
-		"event":    "end",
-		"streams":  streams,
-		"seconds":  time.Since(begun).Seconds(),
-		"expected": sent * int64(l.publishers+l.viewers-1),
-		"received": after.media,
-		"again":    after.again,
-		"padding":  after.padding,
-		"lost":     after.lost,
-		"bytes":    after.bytes,
+	printLine(map[string]any{
+		"event":      "end",
+		"streams":    streams,
+		"seconds":    time.Since(begun).Seconds(),
+		"expected":   sent * int64(l.publishers+l.viewers-1),
+		"received":   after.media,
+		"duplicates": after.duplicates,
+		"padding":    after.padding,
+		"lost":       after.lost,
+		"bytes":      after.bytes,
 	})
 	return nil
 }
@@ -104,16 +106,16 @@ func (l *load) join(index int) error {
 	callback.OnTrackSubscribed = func(track *webrtc.TrackRemote, _ *lksdk.RemoteTrackPublication, _ *lksdk.RemoteParticipant) {
 		go l.sinks.read(track)
 	}
-	who := lksdk.ConnectInfo{
+	info := lksdk.ConnectInfo{
 		APIKey:              l.key,
 		APISecret:           l.secret,
 		RoomName:            l.room,
 		ParticipantIdentity: fmt.Sprintf("load-%d", index),
 	}
-	// Two peer connections, as this SDK has them unless told otherwise: with a single one its 2.19.0 cannot take an answer
-	// that comes within a millisecond of the join response.
+	// Two peer connections, the SDK's default: with a single one, version 2.19.0 fails if the answer arrives within a millisecond
+	// of the join response.
 	room, err := lksdk.ConnectToRoom(
-		l.url, who, callback,
+		l.url, info, callback,
 		lksdk.WithDisableRegionDiscovery(),
 		lksdk.WithConnectTimeout(connectTimeout),
 	)
@@ -125,14 +127,14 @@ func (l *load) join(index int) error {
 }
 
 func (l *load) publish(room *lksdk.Room) error {
-	pictures, err := newPictures()
-	sound, err2 := newSound()
+	video, err := newVideo()
+	audio, err2 := newAudio()
 	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
-	for _, each := range []*source{pictures, sound} {
+	for _, each := range []*source{video, audio} {
 		options := &lksdk.TrackPublicationOptions{}
-		if each == pictures {
+		if each == video {
 			options.VideoWidth, options.VideoHeight = width, height
 		}
 		if _, err := room.LocalParticipant.PublishTrack(each.track, options); err != nil {
@@ -140,8 +142,8 @@ func (l *load) publish(room *lksdk.Room) error {
 		}
 		l.sources = append(l.sources, each)
 		go each.run(l.stop)
-		// So that everybody is told of one track at a time.
-		time.Sleep(between)
+		// Participants are notified of one track at a time.
+		time.Sleep(publishInterval)
 	}
 	return nil
 }
@@ -154,7 +156,7 @@ func (l *load) sent() int64 {
 	return sent
 }
 
-func tell(line map[string]any) {
-	// A map of numbers and names has no way to fail.
+func printLine(line map[string]any) {
+	// Encoding a map of numbers and strings cannot fail.
 	_ = json.NewEncoder(os.Stdout).Encode(line)
 }

@@ -16,24 +16,24 @@ import (
 const (
 	mtu = 1200
 
-	// 30 pictures a second of 2,500 bytes are 600 kbit/s, in 90 packets.
-	pictureEvery = time.Second / 30
-	pictureBytes = 2500
-	keyBytes     = 3 * pictureBytes
-	width        = 640
-	height       = 360
+	// 30 frames per second of 2,500 bytes are 600 kbit/s, in 90 packets.
+	frameInterval = time.Second / 30
+	frameBytes    = 2500
+	keyFrameBytes = 3 * frameBytes
+	width         = 640
+	height        = 360
 
-	soundEvery = 20 * time.Millisecond
-	soundBytes = 80
-	// How loud it is, in decibels below the loudest.
-	soundLevel = 30
+	audioInterval = 20 * time.Millisecond
+	audioBytes    = 80
+	// Audio level in -dBov (RFC 6464).
+	audioLevel = 30
 )
 
-// source is a published track and what it is made of. Servers look no further than at the beginning of a picture, and
-// nobody decodes it, so the rest is noise.
+// source generates the packets of a published track. Servers read only the header of a frame, and no client decodes it, so the rest is
+// noise.
 type source struct {
 	track      *lksdk.LocalTrack
-	every      time.Duration
+	interval   time.Duration
 	samples    uint32
 	packetizer rtp.Packetizer
 	frame      func() []byte
@@ -41,14 +41,14 @@ type source struct {
 	sent       atomic.Int64
 }
 
-func newPictures() (*source, error) {
-	// The first picture is whole, and each one after a subscriber's wish.
-	wanted := &atomic.Bool{}
-	wanted.Store(true)
-	heard := lksdk.WithRTCPHandler(func(packet rtcp.Packet) {
+func newVideo() (*source, error) {
+	// The first frame is a key frame, and the one after each PLI or FIR.
+	keyFrameRequested := &atomic.Bool{}
+	keyFrameRequested.Store(true)
+	onRTCP := lksdk.WithRTCPHandler(func(packet rtcp.Packet) {
 		switch packet.(type) {
 		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-			wanted.Store(true)
+			keyFrameRequested.Store(true)
 		}
 	})
 	capability := webrtc.RTPCodecCapability{
@@ -56,43 +56,43 @@ func newPictures() (*source, error) {
 		ClockRate:    90_000,
 		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}},
 	}
-	track, err := lksdk.NewLocalTrack(capability, heard)
+	track, err := lksdk.NewLocalTrack(capability, onRTCP)
 	if err != nil {
 		return nil, err
 	}
-	key, delta := vp8Frame(keyBytes, true), vp8Frame(pictureBytes, false)
+	key, delta := vp8Frame(keyFrameBytes, true), vp8Frame(frameBytes, false)
 	frame := func() []byte {
-		if wanted.Swap(false) {
+		if keyFrameRequested.Swap(false) {
 			return key
 		}
 		return delta
 	}
 	payloader := &codecs.VP8Payloader{EnablePictureID: true}
 	packetizer := rtp.NewPacketizer(mtu, 0, 0, payloader, rtp.NewRandomSequencer(), capability.ClockRate)
-	return &source{track: track, every: pictureEvery, samples: 3000, packetizer: packetizer, frame: frame}, nil
+	return &source{track: track, interval: frameInterval, samples: 3000, packetizer: packetizer, frame: frame}, nil
 }
 
-func newSound() (*source, error) {
+func newAudio() (*source, error) {
 	capability := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48_000, Channels: 2}
 	track, err := lksdk.NewLocalTrack(capability)
 	if err != nil {
 		return nil, err
 	}
-	bytes := noise(soundBytes)
-	// One frame of 20 ms in one packet, as browsers send it.
+	bytes := noise(audioBytes)
+	// TOC byte: one frame of 20 ms per packet, as browsers send it.
 	bytes[0] = 0x78
 	packetizer := rtp.NewPacketizer(mtu, 0, 0, &codecs.OpusPayloader{}, rtp.NewRandomSequencer(), capability.ClockRate)
-	level := uint8(soundLevel)
+	level := uint8(audioLevel)
 	options := &lksdk.SampleWriteOptions{AudioLevel: &level}
 	frame := func() []byte { return bytes }
-	return &source{track: track, every: soundEvery, samples: 960, packetizer: packetizer, frame: frame, options: options}, nil
+	return &source{track: track, interval: audioInterval, samples: 960, packetizer: packetizer, frame: frame, options: options}, nil
 }
 
-// run sends until it is told to stop.
+// run sends frames until stop is closed.
 func (s *source) run(stop <-chan struct{}) {
-	// Not everybody's pictures come at the same moment.
-	time.Sleep(rand.N(s.every))
-	ticker := time.NewTicker(s.every)
+	// Sources do not send at the same time.
+	time.Sleep(rand.N(s.interval))
+	ticker := time.NewTicker(s.interval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -108,10 +108,10 @@ func (s *source) run(stop <-chan struct{}) {
 	}
 }
 
-// vp8Frame is a frame by its header (RFC 6386, section 9.1).
+// vp8Frame returns a frame with a valid header (RFC 6386, section 9.1).
 func vp8Frame(length int, isKey bool) []byte {
 	frame := noise(length)
-	// Shown, and of version 0; the lowest bit says that it is no key frame.
+	// show_frame is set, and the version is 0. The lowest bit is set for inter frames.
 	tag := uint32(length-10)<<5 | 1<<4
 	if !isKey {
 		tag |= 1

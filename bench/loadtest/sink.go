@@ -7,33 +7,33 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// What comes later than that many packets is taken for lost.
+// Packets that are reordered by more than this count as lost.
 const window = 1024
 
-// sinks are all tracks that anybody is sent.
+// sinks are the received tracks of all participants.
 type sinks struct {
 	mutex sync.Mutex
 	all   []*sink
 }
 
-// sink counts the packets of one.
+// sink counts the packets of one received track.
 type sink struct {
 	mutex sync.Mutex
 	count count
-	// The newest number, and those that have come lately, each at its place in the window.
+	// The newest sequence number, and which of the last window numbers have arrived, by number modulo window.
 	newest uint16
 	seen   [window]bool
 }
 
-// count is what has come: media once each, whatever else a server sends of it to fill the line, and numbers without a packet.
+// count has the received packets: media, duplicates and padding, and the sequence numbers that have not arrived.
 type count struct {
-	flowing, media, again, padding, bytes, lost int64
+	flowing, media, duplicates, padding, bytes, lost int64
 }
 
 func (s *sinks) read(track *webrtc.TrackRemote) {
-	mine := &sink{}
+	received := &sink{}
 	s.mutex.Lock()
-	s.all = append(s.all, mine)
+	s.all = append(s.all, received)
 	s.mutex.Unlock()
 	buffer := make([]byte, 1500)
 	var header rtp.Header
@@ -50,11 +50,11 @@ func (s *sinks) read(track *webrtc.TrackRemote) {
 		if header.Padding {
 			payload -= int(buffer[length-1])
 		}
-		mine.note(header.SequenceNumber, payload)
+		received.add(header.SequenceNumber, payload)
 	}
 }
 
-func (s *sink) note(number uint16, payload int) {
+func (s *sink) add(number uint16, payload int) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.count.flowing == 0 {
@@ -64,10 +64,10 @@ func (s *sink) note(number uint16, payload int) {
 	s.count.bytes += int64(payload)
 	ahead := int16(number - s.newest)
 	if ahead <= -window {
-		s.count.again++
+		s.count.duplicates++
 		return
 	}
-	// Numbers that are passed over are lost until they come.
+	// Skipped numbers count as lost until they arrive.
 	for ; ahead > 0; ahead-- {
 		s.newest++
 		s.seen[s.newest%window] = false
@@ -75,7 +75,7 @@ func (s *sink) note(number uint16, payload int) {
 	}
 	switch seen := &s.seen[number%window]; {
 	case *seen:
-		s.count.again++
+		s.count.duplicates++
 		return
 	default:
 		*seen = true
@@ -103,7 +103,7 @@ func (s *sinks) count() count {
 func (c *count) add(other count, times int64) {
 	c.flowing += times * other.flowing
 	c.media += times * other.media
-	c.again += times * other.again
+	c.duplicates += times * other.duplicates
 	c.padding += times * other.padding
 	c.bytes += times * other.bytes
 	c.lost += times * other.lost

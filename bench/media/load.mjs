@@ -1,24 +1,24 @@
-// What a server's process costs while it forwards media: the load of `loadtest`, and what the kernel counted meanwhile.
+// CPU time and memory of a server's process while it forwards the media of `loadtest`, read from /proc.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { loadClient } from '../../test-support/go.mjs';
 
-/** So that nothing hangs: joining, settling, counting and leaving take less. */
-const MOST_MS = 120_000;
-/** The kernel counts a process's time in hundredths of a second. */
-const TICKS = 100;
+/** Timeout of the load client, in ms. Past it, it is killed. */
+const LOAD_TIMEOUT_MS = 120_000;
+/** Clock ticks per second in /proc/PID/stat. */
+const TICKS_PER_SECOND = 100;
 
 /**
  * @typedef {object} Cost
- * @property {number} cpu CPU seconds of the server for each second of a stream, which is a track that somebody is sent.
+ * @property {number} cpu CPU seconds of the server per stream and second. A stream is a track that is sent to one subscriber.
  * @property {number} memory Resident MB.
- * @property {number} busy Of one core, what the server and the client had together.
+ * @property {number} busy CPU seconds per second of server and client together.
  * @property {number} streams
- * @property {number} received Packets, by all subscribers together.
- * @property {number} expected How many were sent to the server, times how many were to get them.
- * @property {number} lost Packets that are missing in the numbers that subscribers saw.
+ * @property {number} received Packets that all subscribers together received.
+ * @property {number} expected Packets that publishers sent, times their subscribers.
+ * @property {number} lost Gaps in the sequence numbers that subscribers received.
  */
 
 /**
@@ -31,7 +31,7 @@ export async function costOf(server, load) {
   const options = { url, key: apiKey, secret: apiSecret, ...load };
   const client = spawn(loadClient, Object.entries(options).flatMap(([name, value]) => [`-${name}`, String(value)]), {
     stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: MOST_MS,
+    timeout: LOAD_TIMEOUT_MS,
     killSignal: 'SIGKILL',
   });
   const kill = () => client.kill('SIGKILL');
@@ -41,13 +41,13 @@ export async function costOf(server, load) {
   let before;
   let cost;
   for await (const line of createInterface({ input: client.stdout })) {
-    const { event, ...told } = JSON.parse(line);
+    const { event, ...counts } = JSON.parse(line);
     if (event === 'begin') {
       before = cpu();
     } else {
       const [used, clients] = cpu().map((after, i) => after - before[i]);
-      const { streams, seconds } = told;
-      cost = { cpu: used / streams / seconds, memory: residentMb(child.pid), busy: (used + clients) / seconds, ...told };
+      const { streams, seconds } = counts;
+      cost = { cpu: used / streams / seconds, memory: residentMb(child.pid), busy: (used + clients) / seconds, ...counts };
     }
   }
   const [code, signal] = await ended;
@@ -56,11 +56,11 @@ export async function costOf(server, load) {
   return cost;
 }
 
-/** Of all its threads, and of the children that have ended. */
+/** CPU seconds of all threads of a process, and of its children that have ended. */
 function cpuSeconds(pid) {
-  // The name, in brackets, may hold anything; utime, stime, cutime and cstime are the 14th field and the next ones.
+  // The command's name, in parentheses, may contain spaces. Fields 14 to 17 are utime, stime, cutime and cstime.
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
-  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / TICKS;
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / TICKS_PER_SECOND;
 }
 
 function residentMb(pid) {

@@ -1,26 +1,25 @@
 'use strict';
 
-// One call in a browser, of participants who are all on this page and so share a clock; what is measured is in ms. It stands
-// on the page of the conformance tests.
+// Measures a call in ms. All participants are in one page, so they share a clock. Runs in the page of the conformance tests.
 
 (() => {
   const { LivekitClient: client, media } = window;
   const PINGS = 30;
   const PAUSE_MS = 30;
-  const PICTURE = { width: 320, height: 180, fps: 30 };
+  const VIDEO = { width: 320, height: 180, fps: 30 };
   const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
   const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 
-  /** When the first message of the newest signalling connection came. */
-  const signalling = { told: 0 };
+  /** When the first message of the latest signalling connection arrived. */
+  const signalling = { firstMessageAt: 0 };
   window.WebSocket = class extends WebSocket {
     constructor(...args) {
       super(...args);
-      this.addEventListener('message', () => (signalling.told = performance.now()), { once: true });
+      this.addEventListener('message', () => (signalling.firstMessageAt = performance.now()), { once: true });
     }
   };
 
-  /** Joins. `frame` comes to be when the first picture of anybody is shown. */
+  /** Connects a participant. `frame` resolves with the time at which the first video frame of another participant is shown. */
   async function join(url, token) {
     const room = new client.Room({ adaptiveStream: false, dynacast: false });
     const frame = new Promise((resolve) => {
@@ -33,32 +32,32 @@
     const begun = performance.now();
     await room.connect(url, token);
     const connected = performance.now();
-    return { room, begun, frame, connected: connected - signalling.told };
+    return { room, begun, frame, connected: connected - signalling.firstMessageAt };
   }
 
-  /** ms for a packet to somebody and back, one at a time. */
+  /** Median round-trip time of data messages in ms, one at a time. */
   async function roundTrip(near, far) {
     const send = (room, bytes) => room.localParticipant.publishData(bytes, { reliable: true });
     far.on(client.RoomEvent.DataReceived, (bytes) => send(far, bytes));
-    const took = [];
+    const durations = [];
     for (let i = 0; i < PINGS; i += 1) {
       const back = new Promise((resolve) => {
         near.once(client.RoomEvent.DataReceived, () => resolve(performance.now()));
       });
       const begun = performance.now();
       await send(near, new Uint8Array(16));
-      took.push((await back) - begun);
+      durations.push((await back) - begun);
       await pause();
     }
-    return median(took);
+    return median(durations);
   }
 
-  /** @param {string} url @param {string[]} tokens Of three participants. */
+  /** @param {string} url @param {string[]} tokens For three participants. */
   window.call = async (url, tokens) => {
     const ann = await join(url, tokens[0]);
     const ben = await join(url, tokens[1]);
-    // Made before, as a camera is that shows its owner already.
-    const track = media.paint('green', PICTURE);
+    // Created before the measurement, as with a camera that is already on.
+    const track = media.paint('green', VIDEO);
     await pause();
     const begun = performance.now();
     await ann.room.localParticipant.publishTrack(track, { simulcast: false });

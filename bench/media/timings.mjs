@@ -1,4 +1,4 @@
-// How long participants wait: for a bare WebSocket to be told of its room, and in calls in Chromium; by turns on each server.
+// Latency of joins over a bare WebSocket, and of calls in Chromium. The servers take turns.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,16 +10,18 @@ import { medians } from '../measure.mjs';
 
 const script = fileURLToPath(new URL('page.js', import.meta.url));
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 11);
-const MOST_MS = 60_000;
+/** Timeout of a call in ms. */
+const CALL_TIMEOUT_MS = 60_000;
+/** Joins per server that are measured. */
 const JOINS = 200;
 const PAUSE_MS = 5;
 
 /**
- * Medians, in ms, of joins by signalling alone: until the WebSocket is there, and from then to the join response. In a browser
- * its own share would be most of it.
+ * Median durations in ms of joins without a browser, whose own time would dominate: until the WebSocket is open, and from then to the
+ * `JoinResponse`.
  * @template {string} Name
  * @param {Record<Name, { url: string, apiKey: string, apiSecret: string }>} servers
- * @returns {Promise<Record<Name, Record<'asked' | 'joined', number>>>}
+ * @returns {Promise<Record<Name, Record<'opened' | 'joined', number>>>}
  */
 export async function joins(servers) {
   const results = Object.fromEntries(Object.keys(servers).map((name) => [name, []]));
@@ -37,19 +39,19 @@ async function join(server) {
   const token = tokens.mint(server, { video: { roomJoin: true, room: `bench-${randomUUID()}` }, claims: { sub: 'ann' } });
   const begun = performance.now();
   const socket = new WebSocket(signalling.addressOf(server.url, { token }));
-  // Both may come in one piece.
+  // Both events may be emitted for one chunk.
   let opened;
   socket.once('upgrade', () => (opened = performance.now()));
-  const told = await new Promise((resolve, reject) => {
+  const joined = await new Promise((resolve, reject) => {
     socket.once('message', () => resolve(performance.now()));
     socket.once('error', reject);
   });
   socket.close();
-  return { asked: opened - begun, joined: told - opened };
+  return { opened: opened - begun, joined: joined - opened };
 }
 
 /**
- * Medians, in ms, of what {@link file://./page.js} measures.
+ * Medians of the latencies that {@link file://./page.js} measures, in ms.
  * @template {string} Name
  * @param {Record<Name, { url: string, apiKey: string, apiSecret: string }>} servers
  * @returns {Promise<Record<Name, Record<'connected' | 'published' | 'late' | 'data', number>>>}
@@ -58,7 +60,7 @@ export async function timings(servers) {
   const [page, browser] = [await browsers.servePage(), await browsers.launch('chromium')];
   try {
     const results = Object.fromEntries(Object.keys(servers).map((name) => [name, []]));
-    // The first round wakes everything up and is not counted.
+    // The first round is a warm-up.
     for (let round = 0; round <= ROUNDS; round += 1) {
       for (const [name, server] of Object.entries(servers)) {
         const result = await call(browser, page.url, server);
@@ -72,25 +74,25 @@ export async function timings(servers) {
   }
 }
 
-/** Each call has a window of its own, so that nothing is left of the last one. */
+/** Each call has a browser context of its own, so that calls do not affect each other. */
 async function call(browser, address, server) {
   const context = await browser.createBrowserContext();
   try {
     const page = await context.newPage();
-    page.setDefaultTimeout(MOST_MS);
+    page.setDefaultTimeout(CALL_TIMEOUT_MS);
     await page.goto(address);
     await page.addScriptTag({ path: script });
     const room = `bench-${randomUUID()}`;
     const token = (sub) => tokens.mint(server, { video: { roomJoin: true, room }, claims: { sub } });
     const called = page.evaluate((url, all) => window.call(url, all), server.url, ['ann', 'ben', 'cleo'].map(token));
-    return await Promise.race([called, tooLong()]);
+    return await Promise.race([called, rejectAtTimeout()]);
   } finally {
     await context.close();
   }
 }
 
-function tooLong() {
+function rejectAtTimeout() {
   return new Promise((_, reject) => {
-    setTimeout(() => reject(new Error(`a call in Chromium took more than ${MOST_MS / 1000} s`)), MOST_MS).unref();
+    setTimeout(() => reject(new Error(`a call in Chromium took more than ${CALL_TIMEOUT_MS / 1000} s`)), CALL_TIMEOUT_MS).unref();
   });
 }
