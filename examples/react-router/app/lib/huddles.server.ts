@@ -11,8 +11,10 @@ export interface Huddle {
 
 export const SWITCHED_OFF = 'Calls are switched off';
 export const BAD_NAME = 'The name of a huddle has 1 to 40 lowercase letters, digits and dashes';
+/** Settings of every huddle's room. Pass them to `createRoom`, and to `generateToken` as `roomSettings`. */
 export const settings: MediaRoomInfoSettings = { maxParticipants: 12, emptyTimeoutSecs: 60 };
 
+/** Prefix of the huddles' room names. */
 const PREFIX = 'huddle:';
 /** Interval at which the media server is polled for the list of huddles. */
 const POLL_MS = 1_000;
@@ -23,7 +25,7 @@ const KEEP_ALIVE_MS = 15_000;
 /** Maximum events that a client may leave unread; past it its stream is closed, and the browser reconnects. */
 const MAX_UNREAD_EVENTS = 50;
 
-/** An error response whose text is shown to the user. */
+/** Makes an error response whose text is shown to the user. */
 export const errorResponse = (status: number, error: string) => Response.json({ error }, { status });
 
 export const isGroupId = (text: string) => /^[a-z0-9][a-z0-9-]{0,39}$/.test(text);

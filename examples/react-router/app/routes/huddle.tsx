@@ -22,6 +22,7 @@ export default function Page({ loaderData: { groupId, listens } }: Route.Compone
   return <Huddle key={`${groupId} ${listens}`} groupId={groupId} listens={listens} />;
 }
 
+/** Joins when it is mounted, and leaves when it is unmounted. */
 function Huddle({ groupId, listens }: { groupId: string; listens: boolean }) {
   const [call] = useState(() => new Call(groupId, listens));
   const state = useSyncExternalStore(call.subscribe, call.getState, () => INITIAL_STATE);
