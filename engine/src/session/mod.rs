@@ -3,10 +3,10 @@
 
 mod api;
 #[cfg(test)]
-#[path = "../../tests/support/caller.rs"]
+#[path = "../../tests/support/client.rs"]
 #[expect(clippy::allow_attributes, reason = "each suite uses another part")]
 #[allow(dead_code, reason = "each suite uses another part")]
-mod caller;
+mod client;
 mod client_configuration;
 mod data;
 mod demux;

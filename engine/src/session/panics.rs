@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::error::ApiError;
 use crate::ids::{SessionId, SignalTarget};
-use crate::session::caller::{Call, Caller};
+use crate::session::client::{ConnectOptions, TestClient};
 use crate::session::room::{Context, Room};
 use crate::support;
 use crate::{Engine, Limits};
@@ -33,15 +33,15 @@ fn listed(engine: &Engine) -> Vec<String> {
 }
 
 /// Two who publish and see each other.
-async fn party() -> (Engine, [(Caller, [String; 1]); 2]) {
+async fn party() -> (Engine, [(TestClient, [String; 1]); 2]) {
     let engine = support::start();
     let join = async |identity| {
-        let caller = Caller::join(engine.address(), ROOM, identity).await;
+        let caller = TestClient::join(engine.address(), ROOM, identity).await;
         let sid = caller.publish(MediaKind::Video).await;
         (caller, [sid])
     };
     let (ann, ben) = (join("ann").await, join("ben").await);
-    tokio::join!(ann.0.sees(&ben.1), ben.0.sees(&ann.1));
+    tokio::join!(ann.0.wait_for_packets(&ben.1), ben.0.wait_for_packets(&ann.1));
     (engine, [ann, ben])
 }
 
@@ -62,7 +62,7 @@ async fn while_serving(
 }
 
 /// The one who is left is told, and a newcomer sees it.
-async fn goes_on(engine: &Engine, (caller, sid): &(Caller, [String; 1]), lost: &str) {
+async fn goes_on(engine: &Engine, (caller, sid): &(TestClient, [String; 1]), lost: &str) {
     let is_told = |told: &Told| match told {
         Told::Update(update) => update
             .participants
@@ -70,10 +70,10 @@ async fn goes_on(engine: &Engine, (caller, sid): &(Caller, [String; 1]), lost: &
             .any(|other| other.identity == lost && other.state() == proto::participant_info::State::Disconnected),
         _ => false,
     };
-    caller.until("is told who has gone", |state| state.heard.iter().any(is_told).then_some(())).await;
-    let again = Caller::join(engine.address(), ROOM, lost).await;
-    again.sees(sid).await;
-    assert!(!caller.act(|state| state.is_closed));
+    caller.wait_until("is told who has gone", |state| state.responses.iter().any(is_told).then_some(())).await;
+    let again = TestClient::join(engine.address(), ROOM, lost).await;
+    again.wait_for_packets(sid).await;
+    assert!(!caller.with_state(|state| state.is_closed));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_panic_while_a_participant_is_served_loses_it_alone() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |_, _, _| panic!("meant to be")).await;
     assert!(matches!(outcome, Err(ApiError::NoParticipant)));
-    ben.0.is_gone().await;
+    ben.0.wait_until_closed().await;
     goes_on(&engine, &ann, "ben").await;
 }
 
@@ -94,7 +94,7 @@ async fn a_panic_within_a_connection_loses_its_participant_alone() {
         assert_eq!(connection.mutate_and_drain(&mut context.io, |_| 1), None, "what has panicked is used no more");
     });
     assert!(outcome.await.is_ok());
-    ben.0.is_gone().await;
+    ben.0.wait_until_closed().await;
     goes_on(&engine, &ann, "ben").await;
 }
 
@@ -106,7 +106,7 @@ async fn a_panic_while_a_participant_is_reconciled_loses_it_though_another_was_s
         room.reconcile_all(context);
     });
     assert!(outcome.await.is_ok());
-    ben.0.is_gone().await;
+    ben.0.wait_until_closed().await;
     goes_on(&engine, &ann, "ben").await;
 }
 
@@ -118,22 +118,22 @@ async fn a_panic_while_a_participant_is_reconciled_leaves_nothing_of_it() {
         room.reconcile(context, id);
     });
     assert!(matches!(outcome.await, Err(ApiError::NoParticipant)));
-    ben.0.is_gone().await;
+    ben.0.wait_until_closed().await;
     goes_on(&engine, &ann, "ben").await;
 }
 
 #[tokio::test]
 async fn a_panic_while_somebody_joins_leaves_nothing_of_it() {
     let engine = support::start_with(Limits { participants: 2, ..Limits::default() });
-    let ann = Caller::join(engine.address(), ROOM, "ann").await;
+    let ann = TestClient::join(engine.address(), ROOM, "ann").await;
     for _ in 0..2 {
-        if let Some(unlucky) = Caller::call(engine.address(), Call::new(ROOM, UNLUCKY)).await {
-            unlucky.is_gone().await;
+        if let Some(unlucky) = TestClient::connect(engine.address(), ConnectOptions::new(ROOM, UNLUCKY)).await {
+            unlucky.wait_until_closed().await;
         }
         assert_eq!(listed(&engine), ["ann"]);
     }
     // There is still a place for another one.
-    let ben = Caller::join(engine.address(), ROOM, "ben").await;
+    let ben = TestClient::join(engine.address(), ROOM, "ben").await;
     assert_eq!(listed(&engine), ["ann", "ben"]);
     ben.leave().await;
     ann.leave().await;
@@ -151,10 +151,10 @@ async fn a_panic_while_a_participant_is_out_of_its_room_leaves_nothing_of_it() {
         panic!("meant to be");
     });
     assert!(matches!(outcome.await, Err(ApiError::NoParticipant)));
-    ben.0.is_gone().await;
+    ben.0.wait_until_closed().await;
     assert_eq!(listed(&engine), ["ann"]);
-    let again = Caller::join(engine.address(), ROOM, "ben").await;
-    again.sees(&ann.1).await;
+    let again = TestClient::join(engine.address(), ROOM, "ben").await;
+    again.wait_for_packets(&ann.1).await;
 }
 
 #[tokio::test]
@@ -165,6 +165,6 @@ async fn a_panic_in_a_step_of_the_whole_room_loses_nobody() {
         let _ = reply.send(());
     };
     assert_eq!(engine.shared.media.run(work).await, Some(()));
-    tokio::join!(ann.0.sees(&ben.1), ben.0.sees(&ann.1));
+    tokio::join!(ann.0.wait_for_packets(&ben.1), ben.0.wait_for_packets(&ann.1));
     assert_eq!(listed(&engine), ["ann", "ben"]);
 }

@@ -166,7 +166,7 @@ mod tests {
     use str0m::media::MediaKind;
 
     use super::*;
-    use crate::session::caller::Caller;
+    use crate::session::client::TestClient;
     use crate::session::room::Removal;
     use crate::support;
 
@@ -220,13 +220,13 @@ mod tests {
     #[tokio::test]
     async fn a_denial_remains_when_another_publisher_leaves_before_its_reconciliation() {
         let engine = support::start();
-        let join = async |identity| Caller::join(engine.address(), ROOM, identity).await;
+        let join = async |identity| TestClient::join(engine.address(), ROOM, identity).await;
         let (ann, ben, cas) = (join("ann").await, join("ben").await, join("cas").await);
         tokio::join!(ann.publish(MediaKind::Video), ben.publish(MediaKind::Video));
-        ann.say(Ask::SubscriptionPermission(proto::SubscriptionPermission::default()));
+        ann.send_request(Ask::SubscriptionPermission(proto::SubscriptionPermission::default()));
         let is_denial =
             |told: &Message| matches!(told, Message::SubscriptionPermissionUpdate(update) if !update.allowed);
-        cas.until("is denied a track", |state| state.heard.iter().any(is_denial).then_some(())).await;
+        cas.wait_until("is denied a track", |state| state.responses.iter().any(is_denial).then_some(())).await;
         let work = |worker: &mut crate::session::worker::Worker, reply: tokio::sync::oneshot::Sender<_>| {
             let denied = worker.with_identity(ROOM, "ben", |room, context, ben| {
                 let cas = room.by_identity("cas").unwrap();
@@ -243,10 +243,13 @@ mod tests {
     #[tokio::test]
     async fn media_of_a_withdrawn_track_stops_before_any_client_is_told() {
         let engine = support::start();
-        let join = async |identity| Caller::join(engine.address(), ROOM, identity).await;
+        let join = async |identity| TestClient::join(engine.address(), ROOM, identity).await;
         let (ann, ben, cas) = (join("ann").await, join("ben").await, join("cas").await);
         let sid = ann.publish(MediaKind::Audio).await;
-        tokio::join!(ben.sees(std::slice::from_ref(&sid)), cas.sees(std::slice::from_ref(&sid)));
+        tokio::join!(
+            ben.wait_for_packets(std::slice::from_ref(&sid)),
+            cas.wait_for_packets(std::slice::from_ref(&sid))
+        );
         let work = |worker: &mut crate::session::worker::Worker, reply: tokio::sync::oneshot::Sender<_>| {
             let sent = worker.with_identity(ROOM, "ann", |room, _, ann| {
                 room.revoke_subscriptions(ann, permission(vec![allowed("ben", "", &[])]));

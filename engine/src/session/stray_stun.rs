@@ -7,7 +7,7 @@ use str0m::net::Protocol;
 
 use crate::Engine;
 use crate::net::datagram::ReceivedDatagram;
-use crate::session::caller::{dial, packed, ticket};
+use crate::session::client::{connect_signalling, encode_join_request, participant_token};
 use crate::support;
 
 /// A binding request with a user name that nobody here has.
@@ -51,8 +51,8 @@ async fn stray_stun_costs_the_same_whatever_number_of_participants_there_is() {
     let mut costs = Vec::new();
     for total in [1, 150] {
         while sockets.len() < total {
-            let token = ticket(&format!("room {}", sockets.len()), "ann", "standard");
-            sockets.push(dial(engine.address(), &token, &packed(&request)).await.unwrap());
+            let token = participant_token(&format!("room {}", sockets.len()), "ann", "standard");
+            sockets.push(connect_signalling(engine.address(), &token, &encode_join_request(&request)).await.unwrap());
         }
         costs.push(cost(&engine).await);
     }

@@ -1,33 +1,33 @@
-//! Bodies that are too large, too many, or nothing that can be read.
+//! Request bodies that are too large, too many at once, or malformed.
 
 use std::io::Write as _;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use livekit_protocol as proto;
 use maravilla_engine::Limits;
 use prost::Message as _;
 use serde_json::json;
 
-use crate::Watched;
-use crate::support::{Answer, Client, PATIENCE, admin, call, call_head, token};
+use crate::GuardedEngine;
+use crate::support::{HttpClient, HttpResponse, TIMEOUT, admin_token, gzip, token, twirp_head, twirp_request};
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/protobuf";
-const MOST: usize = 10 * 1024 * 1024;
+/// Maximum length of a request body.
+const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// A request for no room, of so many bytes.
-fn of_bytes(bytes: usize) -> Vec<u8> {
+/// A `ListRooms` body of `bytes` bytes that names a room that does not exist.
+fn body_of(bytes: usize) -> Vec<u8> {
     let frame = r#"{"names":["none"],"x":""}"#;
     let filler = "x".repeat(bytes - frame.len());
     frame.replace(r#""x":"""#, &format!(r#""x":"{filler}""#)).into_bytes()
 }
 
-fn in_chunks(body: &[u8], bytes: usize) -> Vec<u8> {
-    let mut chunks = call_head("ListRooms", &admin(), JSON, "transfer-encoding: chunked").into_bytes();
+/// Encodes a `ListRooms` request with a chunked body.
+fn chunked(body: &[u8], bytes: usize) -> Vec<u8> {
+    let mut chunks = twirp_head("ListRooms", &admin_token(), JSON, "transfer-encoding: chunked").into_bytes();
     for part in body.chunks(bytes) {
         write!(chunks, "{:x}\r\n", part.len()).unwrap();
         chunks.extend_from_slice(part);
@@ -38,151 +38,172 @@ fn in_chunks(body: &[u8], bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn ten_megabytes_are_read_and_one_byte_more_is_refused() {
-    let engine = Watched::start();
-    for (body, status) in [(of_bytes(MOST), 200), (of_bytes(MOST + 1), 413), (of_bytes(MOST + 3_000_000), 413)] {
-        for request in [call("ListRooms", &admin(), JSON, &body), in_chunks(&body, 50_000)] {
-            let mut client = Client::connect(engine.address());
-            // All of it is said before the answer is heard.
-            client.say(request).unwrap();
-            assert_eq!(client.hear().unwrap().status, status, "{}", body.len());
-            // Either it can still be used or it is closed, but nothing of the body is taken for a request.
-            let again = client.say("GET / HTTP/1.1\r\nhost: t\r\n\r\n").ok().and_then(|()| client.hear());
-            assert!(again.map_or(status == 413, |answer| answer.text() == "OK"));
+fn accepts_a_body_of_10_mib_and_rejects_one_byte_more() {
+    let engine = GuardedEngine::start();
+    for (body, status) in
+        [(body_of(MAX_BODY_BYTES), 200), (body_of(MAX_BODY_BYTES + 1), 413), (body_of(MAX_BODY_BYTES + 3_000_000), 413)]
+    {
+        for request in [twirp_request("ListRooms", &admin_token(), JSON, &body), chunked(&body, 50_000)] {
+            let mut client = HttpClient::connect(engine.address());
+            // The whole body is sent before the response is read.
+            client.send(request).unwrap();
+            assert_eq!(client.receive().unwrap().status, status, "{}", body.len());
+            // Afterwards the connection is either usable or closed. No part of the body is parsed as a request.
+            let again = client.send("GET / HTTP/1.1\r\nhost: t\r\n\r\n").ok().and_then(|()| client.receive());
+            assert!(again.map_or(status == 413, |response| response.text() == "OK"));
         }
     }
-    let endless = call_head("ListRooms", &admin(), JSON, &format!("content-length: {}", u64::MAX / 2));
-    assert_eq!(Client::connect(engine.address()).ask(endless).status, 413);
+    let huge = twirp_head("ListRooms", &admin_token(), JSON, &format!("content-length: {}", u64::MAX / 2));
+    assert_eq!(HttpClient::connect(engine.address()).request(huge).status, 413);
 }
 
 #[test]
-fn a_body_in_very_small_chunks_is_read() {
-    let engine = Watched::start();
-    assert_eq!(Client::connect(engine.address()).ask(in_chunks(&of_bytes(200_000), 1)).status, 200);
+fn reads_a_body_in_one_byte_chunks() {
+    let engine = GuardedEngine::start();
+    assert_eq!(HttpClient::connect(engine.address()).request(chunked(&body_of(200_000), 1)).status, 200);
 }
 
 #[test]
-fn who_may_call_nothing_may_not_send_much() {
-    let engine = Watched::start();
+fn limits_the_body_of_a_call_without_grants() {
+    let engine = GuardedEngine::start();
     let join = token(&json!({ "roomJoin": true, "room": "r" }));
     for token in [String::new(), join] {
-        for (bytes, status) in [(64 * 1024, 401), (MOST, 401), (MOST + 1, 413)] {
-            let answer = Client::connect(engine.address()).ask(call("ListRooms", &token, JSON, &of_bytes(bytes)));
-            assert_eq!(answer.status, status, "{bytes}");
+        for (bytes, status) in [(64 * 1024, 401), (MAX_BODY_BYTES, 401), (MAX_BODY_BYTES + 1, 413)] {
+            let response = HttpClient::connect(engine.address()).request(twirp_request(
+                "ListRooms",
+                &token,
+                JSON,
+                &body_of(bytes),
+            ));
+            assert_eq!(response.status, status, "{bytes}");
         }
-        // What is wrong with it is told as long as it is short.
+        // Parse errors are reported only for bodies of up to 64 KiB.
         for (bytes, status, code) in [(64 * 1024, 400, "malformed"), (64 * 1024 + 1, 401, "unauthenticated")] {
-            let mut broken = of_bytes(bytes + 1);
-            broken.pop();
-            let answer = Client::connect(engine.address()).ask(call("ListRooms", &token, JSON, &broken));
-            assert_eq!((answer.status, answer.json()["code"].as_str()), (status, Some(code)));
+            let mut malformed = body_of(bytes + 1);
+            malformed.pop();
+            let response =
+                HttpClient::connect(engine.address()).request(twirp_request("ListRooms", &token, JSON, &malformed));
+            assert_eq!((response.status, response.json()["code"].as_str()), (status, Some(code)));
         }
     }
 }
 
 #[test]
-fn large_bodies_share_one_memory_and_small_ones_get_through() {
-    let engine = Watched::start_with(Limits { request_bytes: 3 * 1024 * 1024, ..Limits::default() });
-    let (large, small) = (of_bytes(2 * 1024 * 1024), of_bytes(60 * 1024));
-    let (most, rest) = large.split_at(large.len() - 1);
-    let list = |body: &[u8]| Client::connect(engine.address()).ask(call("ListRooms", &admin(), JSON, body));
-    let end = Instant::now() + PATIENCE;
+fn large_bodies_share_a_budget_and_small_ones_do_not_need_it() {
+    let engine = GuardedEngine::start_with(Limits { request_bytes: 3 * 1024 * 1024, ..Limits::default() });
+    let (large, small) = (body_of(2 * 1024 * 1024), body_of(60 * 1024));
+    let (first, rest) = large.split_at(large.len() - 1);
+    let list = |body: &[u8]| {
+        HttpClient::connect(engine.address()).request(twirp_request("ListRooms", &admin_token(), JSON, body))
+    };
+    let end = Instant::now() + TIMEOUT;
     loop {
-        let mut held = Client::connect(engine.address());
-        held.say(call_head("ListRooms", &admin(), JSON, &format!("content-length: {}", large.len()))).unwrap();
-        held.say(most).unwrap();
-        let answer = list(&large);
+        let mut held = HttpClient::connect(engine.address());
+        held.send(twirp_head("ListRooms", &admin_token(), JSON, &format!("content-length: {}", large.len()))).unwrap();
+        held.send(first).unwrap();
+        let response = list(&large);
         assert_eq!(list(&small).status, 200);
-        let _ = held.say(rest);
-        // Else the server had read too little of what is held, or refused that instead.
-        if answer.status == 429 && held.hear().unwrap().status == 200 {
-            assert_eq!(answer.json()["code"], "resource_exhausted");
+        let _ = held.send(rest);
+        // Otherwise the engine had not yet read the held body, or has rejected it instead; try again.
+        if response.status == 429 && held.receive().unwrap().status == 200 {
+            assert_eq!(response.json()["code"], "resource_exhausted");
             break;
         }
-        assert!(Instant::now() < end);
+        assert!(Instant::now() < end, "timeout");
     }
     assert_eq!(list(&large).status, 200);
 }
 
 #[test]
-fn who_may_call_nothing_is_answered_whatever_the_others_send() {
-    let engine = Watched::start_with(Limits { request_bytes: 3 * 1024 * 1024, ..Limits::default() });
-    let (large, useless) = (of_bytes(2 * 1024 * 1024), of_bytes(1024 * 1024));
-    let (most, rest) = large.split_at(large.len() - 1);
-    let mut held = Client::connect(engine.address());
-    held.say(call_head("ListRooms", &admin(), JSON, &format!("content-length: {}", large.len()))).unwrap();
-    held.say(most).unwrap();
-    for body in [b"{}".as_slice(), &useless] {
-        assert_eq!(Client::connect(engine.address()).ask(call("ListRooms", "", JSON, body)).status, 401);
+fn answers_a_call_without_grants_while_the_budget_is_used_up() {
+    let engine = GuardedEngine::start_with(Limits { request_bytes: 3 * 1024 * 1024, ..Limits::default() });
+    let (large, unauthorized) = (body_of(2 * 1024 * 1024), body_of(1024 * 1024));
+    let (first, rest) = large.split_at(large.len() - 1);
+    let mut held = HttpClient::connect(engine.address());
+    held.send(twirp_head("ListRooms", &admin_token(), JSON, &format!("content-length: {}", large.len()))).unwrap();
+    held.send(first).unwrap();
+    for body in [b"{}".as_slice(), &unauthorized] {
+        assert_eq!(
+            HttpClient::connect(engine.address()).request(twirp_request("ListRooms", "", JSON, body)).status,
+            401
+        );
     }
-    held.say(rest).unwrap();
-    assert_eq!(held.hear().unwrap().status, 200);
+    held.send(rest).unwrap();
+    assert_eq!(held.receive().unwrap().status, 200);
 }
 
 #[test]
-fn who_may_call_nothing_takes_no_memory_from_the_others() {
-    let engine = Watched::start_with(Limits { request_bytes: 4 * 1024 * 1024, ..Limits::default() });
-    let body = of_bytes(1024 * 1024);
+fn calls_without_grants_have_a_separate_budget() {
+    let engine = GuardedEngine::start_with(Limits { request_bytes: 4 * 1024 * 1024, ..Limits::default() });
+    let body = body_of(1024 * 1024);
     let head = format!("GET / HTTP/1.1\r\nhost: t\r\nx: {}", "y".repeat(900_000));
-    let mut strangers: Vec<Client> = (0..12).map(|_| Client::connect(engine.address())).collect();
-    for (number, stranger) in strangers.iter_mut().enumerate() {
-        // Some are refused while they speak.
+    let mut unauthenticated: Vec<HttpClient> = (0..12).map(|_| HttpClient::connect(engine.address())).collect();
+    for (number, client) in unauthenticated.iter_mut().enumerate() {
+        // The engine rejects some before the whole request is sent.
         let _ = if number % 2 == 0 {
-            stranger.say(&head)
+            client.send(&head)
         } else {
-            let post = call_head("ListRooms", "", JSON, &format!("content-length: {}", body.len()));
-            stranger.say(post).and_then(|()| stranger.say(&body[..body.len() - 1]))
+            let post = twirp_head("ListRooms", "", JSON, &format!("content-length: {}", body.len()));
+            client.send(post).and_then(|()| client.send(&body[..body.len() - 1]))
         };
     }
     for _ in 0..5 {
-        let large = of_bytes(2 * 1024 * 1024);
-        assert_eq!(Client::connect(engine.address()).ask(call("ListRooms", &admin(), JSON, &large)).status, 200);
+        let large = body_of(2 * 1024 * 1024);
+        assert_eq!(
+            HttpClient::connect(engine.address())
+                .request(twirp_request("ListRooms", &admin_token(), JSON, &large))
+                .status,
+            200
+        );
     }
 }
 
 #[test]
-fn no_more_than_64_megabytes_of_bodies_are_held() {
-    let engine = Watched::start();
-    let body = of_bytes(MOST);
-    let head = call_head("ListRooms", &admin(), JSON, &format!("content-length: {MOST}"));
-    let mut clients: Vec<Client> = (0..7).map(|_| Client::connect(engine.address())).collect();
+fn rejects_the_seventh_body_of_10_mib_at_once() {
+    let engine = GuardedEngine::start();
+    let body = body_of(MAX_BODY_BYTES);
+    let head = twirp_head("ListRooms", &admin_token(), JSON, &format!("content-length: {MAX_BODY_BYTES}"));
+    let mut clients: Vec<HttpClient> = (0..7).map(|_| HttpClient::connect(engine.address())).collect();
     for client in &mut clients {
-        client.say(&head).unwrap();
-        client.say(&body[..MOST - 1]).unwrap();
+        client.send(&head).unwrap();
+        client.send(&body[..MAX_BODY_BYTES - 1]).unwrap();
     }
     for client in &mut clients {
-        client.say(&body[MOST - 1..]).unwrap();
+        client.send(&body[MAX_BODY_BYTES - 1..]).unwrap();
     }
-    let answers: Vec<u16> = clients.iter_mut().map(|client| client.hear().unwrap().status).collect();
-    assert_eq!(answers.iter().filter(|status| **status == 429).count(), 1, "{answers:?}");
-    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 6, "{answers:?}");
+    let responses: Vec<u16> = clients.iter_mut().map(|client| client.receive().unwrap().status).collect();
+    assert_eq!(responses.iter().filter(|status| **status == 429).count(), 1, "{responses:?}");
+    assert_eq!(responses.iter().filter(|status| **status == 200).count(), 6, "{responses:?}");
 }
 
 #[test]
-fn a_client_that_vanishes_gives_its_memory_back() {
-    let engine = Watched::start_with(Limits { request_bytes: 3 * 1024 * 1024, ..Limits::default() });
-    let body = of_bytes(2 * 1024 * 1024);
+fn releases_the_budget_when_a_client_disconnects() {
+    let engine = GuardedEngine::start_with(Limits { request_bytes: 3 * 1024 * 1024, ..Limits::default() });
+    let body = body_of(2 * 1024 * 1024);
     for _ in 0..20 {
-        let mut client = Client::connect(engine.address());
-        client.say(call_head("ListRooms", &admin(), JSON, &format!("content-length: {}", body.len()))).unwrap();
-        client.say(&body[..body.len() - 1]).unwrap();
+        let mut client = HttpClient::connect(engine.address());
+        client.send(twirp_head("ListRooms", &admin_token(), JSON, &format!("content-length: {}", body.len()))).unwrap();
+        client.send(&body[..body.len() - 1]).unwrap();
     }
-    let end = Instant::now() + PATIENCE;
-    while Client::connect(engine.address()).ask(call("ListRooms", &admin(), JSON, &body)).status != 200 {
-        assert!(Instant::now() < end);
+    let end = Instant::now() + TIMEOUT;
+    while HttpClient::connect(engine.address()).request(twirp_request("ListRooms", &admin_token(), JSON, &body)).status
+        != 200
+    {
+        assert!(Instant::now() < end, "timeout");
     }
 }
 
 #[track_caller]
-fn assert_malformed(engine: &Watched, method: &str, kind: &str, body: &[u8]) {
-    let answer = Client::connect(engine.address()).ask(call(method, &admin(), kind, body));
-    let said = String::from_utf8_lossy(&body[..body.len().min(100)]).into_owned();
-    assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("malformed")), "{method}: {said}");
+fn assert_malformed(engine: &GuardedEngine, method: &str, content_type: &str, body: &[u8]) {
+    let response =
+        HttpClient::connect(engine.address()).request(twirp_request(method, &admin_token(), content_type, body));
+    let excerpt = String::from_utf8_lossy(&body[..body.len().min(100)]).into_owned();
+    assert_eq!((response.status, response.json()["code"].as_str()), (400, Some("malformed")), "{method}: {excerpt}");
 }
 
 #[test]
-fn json_that_is_none_is_malformed() {
-    let engine = Watched::start();
+fn rejects_malformed_json() {
+    let engine = GuardedEngine::start();
     let deep = |depth: usize| [b"{\"x\":".as_slice(), &b"[".repeat(depth), &b"]".repeat(depth), b"}"].concat();
     let objects = [b"{\"x\":".repeat(100_000), b"1".to_vec(), b"}".repeat(100_000)].concat();
     let many = format!("{{{}}}", (0..100_000).map(|_| "\"name\":\"a\"").collect::<Vec<_>>().join(","));
@@ -213,13 +234,14 @@ fn json_that_is_none_is_malformed() {
     for body in bodies {
         assert_malformed(&engine, "CreateRoom", JSON, body);
     }
-    assert_malformed(&engine, "CreateRoom", JSON, &b"[".repeat(MOST));
-    assert_malformed(&engine, "CreateRoom", JSON, &b"{\"a\":".repeat(MOST / 5));
-    let answer = Client::connect(engine.address()).ask(call("ListRooms", &admin(), JSON, &deep(100)));
-    assert_eq!(answer.status, 200);
+    assert_malformed(&engine, "CreateRoom", JSON, &b"[".repeat(MAX_BODY_BYTES));
+    assert_malformed(&engine, "CreateRoom", JSON, &b"{\"a\":".repeat(MAX_BODY_BYTES / 5));
+    let response =
+        HttpClient::connect(engine.address()).request(twirp_request("ListRooms", &admin_token(), JSON, &deep(100)));
+    assert_eq!(response.status, 200);
 }
 
-/// A length, or a key of protobuf.
+/// Encodes a protobuf varint.
 fn varint(mut value: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value > 0x7f {
@@ -231,8 +253,8 @@ fn varint(mut value: usize) -> Vec<u8> {
 }
 
 #[test]
-fn protobuf_that_is_none_is_malformed() {
-    let engine = Watched::start();
+fn rejects_malformed_protobuf() {
+    let engine = GuardedEngine::start();
     let groups = [0x9b, 0x06].repeat(200_000);
     let mut nested = Vec::new();
     for _ in 0..3000 {
@@ -259,40 +281,37 @@ fn protobuf_that_is_none_is_malformed() {
         assert_malformed(&engine, "CreateRoom", PROTOBUF, body);
     }
     for method in ["CreateRoom", "UpdateParticipant", "SendData", "UpdateSubscriptions"] {
-        // Somewhere within it is no message any more, but bytes that nobody looks into.
-        let answer = Client::connect(engine.address()).ask(call(method, &admin(), PROTOBUF, &nested));
-        assert!(matches!(answer.status, 200 | 400 | 401 | 501), "{method}: {answer:?}");
+        // At some depth the field is not a message, and its bytes are not parsed.
+        let response =
+            HttpClient::connect(engine.address()).request(twirp_request(method, &admin_token(), PROTOBUF, &nested));
+        assert!(matches!(response.status, 200 | 400 | 401 | 501), "{method}: {response:?}");
     }
 }
 
 #[test]
-fn a_join_request_is_not_unpacked_beyond_its_limit() {
-    let engine = Watched::start();
+fn rejects_a_compressed_join_request_over_1_mib() {
+    let engine = GuardedEngine::start();
     let join = token(&json!({ "roomJoin": true, "room": "r", "canUpdateOwnMetadata": true }));
-    let asked = |join_request: Vec<u8>, compression: i32| -> Answer {
+    let validate = |join_request: Vec<u8>, compression: i32| -> HttpResponse {
         let wrapped = proto::WrappedJoinRequest { compression, join_request }.encode_to_vec();
         let value: String = form_urlencoded::byte_serialize(URL_SAFE.encode(wrapped).as_bytes()).collect();
         let path = format!("/rtc/v1/validate?join_request={value}");
-        Client::connect(engine.address())
-            .ask(format!("GET {path} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {join}\r\n\r\n"))
+        HttpClient::connect(engine.address())
+            .request(format!("GET {path} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {join}\r\n\r\n"))
     };
-    let packed = |bytes: usize| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&vec![0; bytes]).unwrap();
-        encoder.finish().unwrap()
-    };
-    let gzip = proto::wrapped_join_request::Compression::Gzip as i32;
-    let bomb = asked(packed(40_000_000), gzip);
-    assert_eq!((bomb.status, bomb.text().as_str()), (400, "join request too large"));
-    let most = asked(packed(1024 * 1024), gzip);
-    assert_eq!((most.status, most.text().as_str()), (400, "cannot unmarshal join request"));
-    let mut cut = packed(1000);
-    cut.truncate(cut.len() - 9);
-    assert_eq!(asked(cut, gzip).text(), "cannot read decompressed join request");
+    let compress = |bytes: usize| gzip(&vec![0; bytes]);
+    let compression = proto::wrapped_join_request::Compression::Gzip as i32;
+    let too_large = validate(compress(40_000_000), compression);
+    assert_eq!((too_large.status, too_large.text().as_str()), (400, "join request too large"));
+    let at_limit = validate(compress(1024 * 1024), compression);
+    assert_eq!((at_limit.status, at_limit.text().as_str()), (400, "cannot unmarshal join request"));
+    let mut truncated = compress(1000);
+    truncated.truncate(truncated.len() - 9);
+    assert_eq!(validate(truncated, compression).text(), "cannot read decompressed join request");
     let metadata = "m".repeat(40_000);
-    let good = proto::JoinRequest { metadata, ..proto::JoinRequest::default() }.encode_to_vec();
-    assert_eq!(asked(good, 0).text(), "success");
-    // More than a URL can hold.
-    let long = asked(vec![b'x'; 100_000], 0);
-    assert_eq!(long.status, 414);
+    let valid = proto::JoinRequest { metadata, ..proto::JoinRequest::default() }.encode_to_vec();
+    assert_eq!(validate(valid, 0).text(), "success");
+    // Exceeds the limit of a URL.
+    let too_long = validate(vec![b'x'; 100_000], 0);
+    assert_eq!(too_long.status, 414);
 }

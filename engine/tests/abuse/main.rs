@@ -1,47 +1,43 @@
-//! What broken, slow, greedy and random clients can do: nothing. No answer panics, and the rooms of others are undisturbed.
+//! Malformed, slow, greedy and random requests. The engine never panics, and existing rooms don't change.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
+#[path = "../support/signal_socket.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
+mod signal_socket;
 #[path = "../support/mod.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
 mod support;
-#[path = "../isolation/wire.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
-mod wire;
 
 mod bodies;
 mod crowd;
-mod generated;
+mod fuzzing;
+#[path = "../support/generators.rs"]
 mod generators;
 mod http;
 mod origins;
+#[path = "../support/panics.rs"]
+mod panics;
 mod slow;
 mod websockets;
 
 use std::ops::Deref;
-use std::panic;
-use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use maravilla_engine::{Engine, Limits};
 use serde_json::{Value, json};
 
-use support::{Client, admin};
+use support::{HttpClient, admin_token};
 
-/// Panics of engines; those of failing tests are not counted.
-static PANICS: AtomicUsize = AtomicUsize::new(0);
-static WATCH: Once = Once::new();
-
-/// An engine with some rooms. When it goes, nothing may have panicked and the rooms must be as they were.
-struct Watched {
+/// An engine with some rooms. On drop, asserts that no engine has panicked and that the rooms are unchanged.
+struct GuardedEngine {
     engine: Engine,
     rooms: Value,
 }
 
-impl Watched {
+impl GuardedEngine {
     fn start() -> Self {
         Self::start_with(Limits::default())
     }
@@ -51,33 +47,26 @@ impl Watched {
     }
 
     fn start_with_keys(limits: Limits, keys: &[(&str, &str)]) -> Self {
-        WATCH.call_once(|| {
-            let report = panic::take_hook();
-            panic::set_hook(Box::new(move |info| {
-                let by_engine = thread::current().name().is_some_and(|name| name.starts_with("maravilla-"));
-                PANICS.fetch_add(usize::from(by_engine), Ordering::Relaxed);
-                report(info);
-            }));
-        });
+        panics::start_counting();
         let engine = support::start_with_keys(limits, keys);
-        let mut client = Client::connect(engine.address());
-        for name in KEPT {
+        let mut client = HttpClient::connect(engine.address());
+        for name in KEPT_ROOMS {
             let room = json!({ "name": name, "emptyTimeout": 1000, "maxParticipants": 7, "metadata": "kept" });
-            assert_eq!(client.call("CreateRoom", &admin(), &room).status, 200);
+            assert_eq!(client.call("CreateRoom", &admin_token(), &room).status, 200);
         }
-        let rooms = kept(&engine);
-        assert_eq!(rooms["rooms"].as_array().unwrap().len(), KEPT.len());
+        let rooms = list_kept_rooms(&engine);
+        assert_eq!(rooms["rooms"].as_array().unwrap().len(), KEPT_ROOMS.len());
         Self { engine, rooms }
     }
 
-    /// Answers a newcomer, and has its rooms.
+    /// Asserts that the engine answers on a new connection, has its rooms, and has not panicked.
     fn check(&self) {
-        assert_eq!(kept(&self.engine), self.rooms);
-        assert_eq!(PANICS.load(Ordering::Relaxed), 0, "an engine has panicked");
+        assert_eq!(list_kept_rooms(&self.engine), self.rooms);
+        panics::assert_none();
     }
 }
 
-impl Drop for Watched {
+impl Drop for GuardedEngine {
     fn drop(&mut self) {
         if !thread::panicking() {
             self.check();
@@ -85,7 +74,7 @@ impl Drop for Watched {
     }
 }
 
-impl Deref for Watched {
+impl Deref for GuardedEngine {
     type Target = Engine;
 
     fn deref(&self) -> &Engine {
@@ -93,9 +82,9 @@ impl Deref for Watched {
     }
 }
 
-/// Names that no other test uses, and no generator makes.
-const KEPT: [&str; 3] = ["kept: first", "kept: second", "kept: \u{1f980}"];
+/// Names that no test or generator uses.
+const KEPT_ROOMS: [&str; 3] = ["kept: first", "kept: second", "kept: \u{1f980}"];
 
-fn kept(engine: &Engine) -> Value {
-    Client::connect(engine.address()).call("ListRooms", &admin(), &json!({ "names": KEPT })).json()
+fn list_kept_rooms(engine: &Engine) -> Value {
+    HttpClient::connect(engine.address()).call("ListRooms", &admin_token(), &json!({ "names": KEPT_ROOMS })).json()
 }

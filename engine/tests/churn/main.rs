@@ -1,207 +1,216 @@
-//! Joins and leaves by the dozen, and what is left of them: nothing. One test after the other: the whole process is measured.
+//! Resources after many joins and leaves: threads, sockets, memory and CPU time. The tests run one by one, because they
+//! measure the whole process.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![cfg(target_os = "linux")]
 
-#[path = "../support/caller.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
-mod caller;
+#[path = "../support/client.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
+mod client;
 #[path = "../support/mod.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
 mod support;
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use caller::{Caller, State};
-use livekit_protocol::signal_request::Message as Ask;
-use livekit_protocol::signal_response::Message as Told;
+use client::{State, TestClient};
+use livekit_protocol::signal_request::Message as Request;
+use livekit_protocol::signal_response::Message as Response;
 use livekit_protocol::simulate_scenario::Scenario;
 use livekit_protocol::{CandidateProtocol, DisconnectReason, SimulateScenario};
 use maravilla_engine::Engine;
 use peak_alloc::PeakAlloc;
 use str0m::media::MediaKind;
-use support::{PATIENCE, start};
+use support::{TIMEOUT, start};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
-static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Engines' threads, and the process's sockets but those of Unix: they come and go with the tests' own runtimes, as other files do.
-fn held() -> (usize, usize) {
+/// Number of engine threads, and of sockets. Excludes Unix sockets, which belong to the runtimes of the tests.
+fn open_resources() -> (usize, usize) {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
-    // A thread may end while it is looked at.
+    // A thread may exit between the two reads.
     let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
     let threads = stats.filter(|stat| stat.contains("(maravilla-") && !is_exiting(stat)).count();
     let unix = fs::read_to_string("/proc/self/net/unix").unwrap();
     let unix: Vec<_> = unix.lines().filter_map(|line| line.split_whitespace().nth(6)).collect();
     let files = fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-    let is_held = |file: &PathBuf| {
+    let is_counted = |file: &PathBuf| {
         let name = file.to_string_lossy();
         name.strip_prefix("socket:[").is_some_and(|inode| !unix.contains(&inode.trim_end_matches(']')))
     };
-    (threads, files.filter(is_held).count())
+    (threads, files.filter(is_counted).count())
 }
 
-/// Whether a thread has done all it does: the system shows it for a moment after it has been joined.
+/// Returns whether a thread is exiting. Linux lists a thread for a moment after it has been joined.
 fn is_exiting(stat: &str) -> bool {
-    /// `PF_EXITING` of Linux's flags, the ninth field (`proc_pid_stat(5)`).
-    const EXITING: u32 = 4;
+    /// Bit of `flags`, the ninth field of `stat` (`proc_pid_stat(5)`).
+    const PF_EXITING: u32 = 4;
     let (_, fields) = stat.rsplit_once(") ").unwrap();
-    fields.split(' ').nth(6).unwrap().parse::<u32>().unwrap() & EXITING != 0
+    fields.split(' ').nth(6).unwrap().parse::<u32>().unwrap() & PF_EXITING != 0
 }
 
-/// What cannot be awaited: others do it, and tell nobody.
-async fn until(what: impl Fn() -> String, done: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "{}", what());
+/// Polls until `is_done`, for conditions that no event reports. `failure` is the panic message.
+async fn poll_until(failure: impl Fn() -> String, is_done: impl Fn() -> bool) {
+    let end = Instant::now() + TIMEOUT;
+    while !is_done() {
+        assert!(Instant::now() < end, "{}", failure());
         sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// The processor time that the process has used, in ticks of 10 ms.
-fn ticks() -> u64 {
+/// CPU time of the process, in ticks of 10 ms.
+fn cpu_ticks() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     fields.split(' ').skip(11).take(2).map(|time| time.parse::<u64>().unwrap()).sum()
 }
 
-/// Two come, see each other and talk, and go.
-async fn visit(engine: &Engine, number: usize) {
-    let name = |which| format!("visitor {number}{which}");
+/// Two participants join, exchange media and data, and leave.
+async fn run_call(engine: &Engine, number: usize) {
+    let name = |which| format!("participant {number}{which}");
     let (ann, ben) = (name("a"), name("b"));
-    let (ann, ben) = tokio::join!(Caller::join(engine.address(), "r", &ann), Caller::join(engine.address(), "r", &ben));
-    tokio::join!(ann.has_channels(), ben.has_channels());
-    let (voice, view) = tokio::join!(ann.publish(MediaKind::Audio), ben.publish(MediaKind::Video));
-    let (voice, view) = ([voice], [view]);
-    ann.send("hello", true);
-    tokio::join!(ann.sees(&view), ben.sees(&voice), ben.receives("hello"));
+    let (ann, ben) =
+        tokio::join!(TestClient::join(engine.address(), "r", &ann), TestClient::join(engine.address(), "r", &ben));
+    tokio::join!(ann.wait_for_data_channels(), ben.wait_for_data_channels());
+    let (audio, video) = tokio::join!(ann.publish(MediaKind::Audio), ben.publish(MediaKind::Video));
+    let (audio, video) = ([audio], [video]);
+    ann.send_data("hello", true);
+    tokio::join!(ann.wait_for_packets(&video), ben.wait_for_packets(&audio), ben.wait_for_data("hello"));
     if number.is_multiple_of(2) {
         tokio::join!(ann.leave(), ben.leave());
     } else {
-        // One of the two just vanishes, and is put out so that nobody has to wait for it.
+        // `ann` stops without a leave request. Removing it avoids the wait for its timeout.
         engine.rooms(|rooms, now| rooms.remove("r", &ann.identity, now)).unwrap();
         drop(ann);
         ben.leave().await;
     }
 }
 
-/// Waits until nobody is there.
-async fn empties(engine: &Engine) {
+/// Waits until all rooms are empty.
+async fn wait_until_empty(engine: &Engine) {
     let is_empty =
         |engine: &Engine| engine.rooms(|rooms, now| rooms.iter(now).all(|room| room.participants().count() == 0));
-    until(|| "somebody is left".to_owned(), || is_empty(engine)).await;
+    poll_until(|| "a participant is left".to_owned(), || is_empty(engine)).await;
 }
 
-async fn turn() -> MutexGuard<'static, ()> {
-    let turn = TURN.lock().await;
-    until(|| format!("{:?} are left of the test before", held()), || held().0 == 0).await;
-    turn
+/// Waits for the previous test and for the end of its engine threads.
+async fn lock_serial() -> MutexGuard<'static, ()> {
+    static SERIAL: Mutex<()> = Mutex::const_new(());
+    let serial = SERIAL.lock().await;
+    poll_until(|| format!("{:?} are left by the previous test", open_resources()), || open_resources().0 == 0).await;
+    serial
 }
 
 #[tokio::test]
-async fn fifty_joins_and_leaves_give_everything_back() {
+async fn fifty_joins_and_leaves_leak_no_threads_sockets_or_memory() {
     const KIB: usize = 1024;
-    let _turn = turn().await;
-    let before = held();
+    let _serial = lock_serial().await;
+    let before = open_resources();
     let engine = start();
     for number in 0..4 {
-        visit(&engine, number).await;
+        run_call(&engine, number).await;
     }
-    empties(&engine).await;
-    // The engine, its media, and what both listen on.
-    until(|| format!("{:?}", held()), || held().0 == 2).await;
-    let (full, memory) = (held(), MEMORY.current_usage());
+    wait_until_empty(&engine).await;
+    // The engine thread and the media thread.
+    poll_until(|| format!("{:?} are open", open_resources()), || open_resources().0 == 2).await;
+    let (full, memory) = (open_resources(), MEMORY.current_usage());
     for number in 0..25 {
-        visit(&engine, number).await;
+        run_call(&engine, number).await;
     }
-    empties(&engine).await;
-    until(|| format!("{:?}, and no more than {full:?}", held()), || held().1 <= full.1).await;
+    wait_until_empty(&engine).await;
+    poll_until(|| format!("{:?} are open, more than {full:?}", open_resources()), || open_resources().1 <= full.1)
+        .await;
     let grown = || MEMORY.current_usage().saturating_sub(memory);
-    until(|| format!("{} bytes are left", grown()), || grown() < 64 * KIB).await;
-    println!("25 visits by two have left {} bytes", grown());
+    poll_until(|| format!("{} bytes are not freed", grown()), || grown() < 64 * KIB).await;
+    println!("25 calls of two participants: {} bytes are not freed", grown());
     engine.close().await;
-    until(|| format!("{:?}, and not {before:?}", held()), || held() == before).await;
+    poll_until(|| format!("{:?} are open, instead of {before:?}", open_resources()), || open_resources() == before)
+        .await;
 }
 
 #[tokio::test]
-async fn an_engine_that_all_have_left_rests() {
-    let _turn = turn().await;
+async fn an_engine_without_participants_uses_no_cpu_time() {
+    let _serial = lock_serial().await;
     let engine = start();
-    visit(&engine, 0).await;
-    empties(&engine).await;
-    // Connections that are closed are heard out for a moment.
+    run_call(&engine, 0).await;
+    wait_until_empty(&engine).await;
+    // Closed connections linger for a moment, which no event reports.
     sleep(Duration::from_millis(300)).await;
-    let before = ticks();
+    let before = cpu_ticks();
     sleep(Duration::from_secs(1)).await;
-    let used = ticks() - before;
-    println!("an engine that all have left takes {used} ticks a second");
+    let used = cpu_ticks() - before;
+    println!("an engine without participants: {used} ticks a second");
     assert!(used <= 2, "{used} ticks");
     engine.close().await;
 }
 
 #[tokio::test]
-async fn an_engine_that_ends_in_the_middle_of_a_call_leaves_nothing() {
-    let _turn = turn().await;
-    let before = held();
+async fn closing_or_dropping_an_engine_during_a_call_sends_leave_and_leaks_nothing() {
+    let _serial = lock_serial().await;
+    let before = open_resources();
     for number in 0..6 {
         let engine = start();
-        let (ann, ben) =
-            tokio::join!(Caller::join(engine.address(), "r", "ann"), Caller::join(engine.address(), "r", "ben"));
+        let (ann, ben) = tokio::join!(
+            TestClient::join(engine.address(), "r", "ann"),
+            TestClient::join(engine.address(), "r", "ben")
+        );
         let track = ann.publish(MediaKind::Video).await;
-        ben.sees(&[track]).await;
+        ben.wait_for_packets(&[track]).await;
         if number % 2 == 0 {
             engine.close().await;
-            assert_eq!(held().0, 0, "a thread is left when all is closed");
+            assert_eq!(open_resources().0, 0, "an engine thread is left after close");
         } else {
             drop(engine);
         }
-        tokio::join!(ann.is_gone(), ben.is_gone());
-        let is_told = |state: &mut State| state.heard.iter().any(|told| matches!(told, Told::Leave(_)));
-        assert!(ann.act(is_told) && ben.act(is_told), "they are told that it is over");
+        tokio::join!(ann.wait_until_closed(), ben.wait_until_closed());
+        let has_leave =
+            |state: &mut State| state.responses.iter().any(|response| matches!(response, Response::Leave(_)));
+        assert!(ann.with_state(has_leave) && ben.with_state(has_leave), "no leave request was received");
         drop((ann, ben));
-        until(|| format!("{:?}, and not {before:?}", held()), || held() == before).await;
+        poll_until(|| format!("{:?} are open, instead of {before:?}", open_resources()), || open_resources() == before)
+            .await;
     }
 }
 
-/// Why somebody was told to go.
-fn farewell(state: &mut State) -> Option<DisconnectReason> {
-    state.heard.iter().find_map(|told| match told {
-        Told::Leave(leave) => Some(leave.reason()),
+/// The reason in the leave request from the engine.
+fn leave_reason(state: &mut State) -> Option<DisconnectReason> {
+    state.responses.iter().find_map(|response| match response {
+        Response::Leave(leave) => Some(leave.reason()),
         _ => None,
     })
 }
 
-/// At least so long somebody has who has closed its media.
-const MOMENT: Duration = Duration::from_secs(1);
+/// Minimum time from the close of the media connection to the removal of the participant.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn whoever_closes_media_first_has_a_moment_to_say_what_for() {
-    let _turn = turn().await;
+async fn a_client_that_closes_media_first_has_one_second_for_a_request() {
+    let _serial = lock_serial().await;
     let engine = start();
-    for says in [true, false] {
-        let ann = Caller::join(engine.address(), "r", "ann").await;
-        ann.has_channels().await;
-        let begun = Instant::now();
-        ann.act(|state| state.rtc.close()).unwrap();
-        if says {
-            // Signalling may be slower than the last packet of media.
-            let early = timeout(Duration::from_millis(100), ann.is_gone()).await;
-            assert!(early.is_err(), "it is let go before it could say anything");
+    for sends_request in [true, false] {
+        let ann = TestClient::join(engine.address(), "r", "ann").await;
+        ann.wait_for_data_channels().await;
+        let closed_at = Instant::now();
+        ann.with_state(|state| state.rtc.close()).unwrap();
+        if sends_request {
+            // The request may arrive later than the last media packet.
+            let early = timeout(Duration::from_millis(100), ann.wait_until_closed()).await;
+            assert!(early.is_err(), "the participant was removed before its request");
             let scenario = Some(Scenario::SwitchCandidateProtocol(CandidateProtocol::Tcp.into()));
-            ann.say(Ask::Simulate(SimulateScenario { scenario }));
+            ann.send_request(Request::Simulate(SimulateScenario { scenario }));
         }
-        let reason = ann.until("is told why", farewell).await;
-        let expected = if says { DisconnectReason::Migration } else { DisconnectReason::StateMismatch };
+        let reason = ann.wait_until("receives a leave request", leave_reason).await;
+        let expected = if sends_request { DisconnectReason::Migration } else { DisconnectReason::StateMismatch };
         assert_eq!(reason, expected);
-        ann.is_gone().await;
-        assert!(says || begun.elapsed() >= MOMENT, "it is let go before it could say anything");
+        ann.wait_until_closed().await;
+        assert!(sends_request || closed_at.elapsed() >= CLOSE_GRACE, "the participant was removed too early");
     }
     engine.close().await;
 }

@@ -1,4 +1,4 @@
-//! Keyframes are requested until a subscriber has one, and not more often than a publisher can bear.
+//! Keyframe requests: repeated until the subscriber has a keyframe, but rate-limited for the publisher.
 
 use std::time::{Duration, Instant};
 
@@ -6,95 +6,97 @@ use maravilla_engine::Engine;
 use str0m::media::{MediaKind, Mid};
 
 use crate::ROOM;
-use crate::caller::{Call, Caller};
+use crate::client::{ConnectOptions, State, TestClient};
 use crate::support::start;
 
-/// How often the engine requests a keyframe of one layer at most.
+/// The engine's minimum time between PLIs for one layer.
 const PLI_INTERVAL: Duration = Duration::from_millis(500);
 
-fn requests(caller: &Caller) -> usize {
-    caller.act(|state| state.keyframe_requests.values().sum())
+/// Number of keyframe requests that a publisher has received.
+fn request_count(client: &TestClient) -> usize {
+    client.with_state(|state| state.keyframe_requests.values().sum())
 }
 
-async fn is_asked(caller: &Caller, more_than: usize) {
-    let asked = |state: &mut crate::caller::State| state.keyframe_requests.values().sum::<usize>() > more_than;
-    caller.until("is asked for a keyframe", |state| asked(state).then_some(())).await;
+/// Waits until a publisher has received more than `count` keyframe requests.
+async fn wait_for_more_requests(client: &TestClient, count: usize) {
+    let has_more = |state: &mut State| state.keyframe_requests.values().sum::<usize>() > count;
+    client.wait_until("receives a keyframe request", |state| has_more(state).then_some(())).await;
 }
 
-/// The section that a track arrives by, once a packet of it has.
-async fn section(caller: &Caller, sid: &str) -> Mid {
-    let arrives = |state: &mut crate::caller::State| state.section(sid).filter(|mid| state.packets.contains_key(mid));
-    caller.until("receives the track", arrives).await
+/// Waits for a packet of a track. Returns its section.
+async fn wait_for_track(client: &TestClient, sid: &str) -> Mid {
+    let mid = |state: &mut State| state.mid_of(sid).filter(|mid| state.packets.contains_key(mid));
+    client.wait_until("receives the track", mid).await
 }
 
-/// An engine, a publisher of video, a subscriber that receives it, and the track's `sid`.
-async fn call() -> (Engine, Caller, Caller, String) {
+/// Starts an engine, a publisher of video, and a subscriber that receives it. Returns them with the track's `sid`.
+async fn start_forwarding() -> (Engine, TestClient, TestClient, String) {
     let engine = start();
     let (ann, ben) =
-        (Caller::join(engine.address(), ROOM, "ann").await, Caller::join(engine.address(), ROOM, "ben").await);
+        (TestClient::join(engine.address(), ROOM, "ann").await, TestClient::join(engine.address(), ROOM, "ben").await);
     let sid = ann.publish(MediaKind::Video).await;
-    section(&ben, &sid).await;
+    wait_for_track(&ben, &sid).await;
     (engine, ann, ben, sid)
 }
 
 #[tokio::test]
-async fn a_late_subscriber_has_a_still_source_asked_for_a_keyframe_until_it_sends_one() {
+async fn requests_a_keyframe_of_a_paused_source_until_it_sends_one_to_a_late_subscriber() {
     let engine = start();
-    let ann = Caller::join(engine.address(), ROOM, "ann").await;
+    let ann = TestClient::join(engine.address(), ROOM, "ann").await;
     let sid = ann.publish(MediaKind::Video).await;
-    ann.act(|state| state.is_talking = false);
-    // Longer than a layer counts as live without a packet.
+    ann.with_state(|state| state.sends_media = false);
+    // Longer than the engine's timeout for a layer without packets, which no event reports.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let ben = Caller::join(engine.address(), ROOM, "ben").await;
-    is_asked(&ann, 0).await;
-    is_asked(&ann, 1).await;
-    ann.act(|state| state.send_packet(0));
-    section(&ben, &sid).await;
-    let before = requests(&ann);
+    let ben = TestClient::join(engine.address(), ROOM, "ben").await;
+    wait_for_more_requests(&ann, 0).await;
+    wait_for_more_requests(&ann, 1).await;
+    ann.with_state(|state| state.send_packet(0));
+    wait_for_track(&ben, &sid).await;
+    let before = request_count(&ann);
     tokio::time::sleep(3 * PLI_INTERVAL).await;
-    assert_eq!(requests(&ann), before, "the subscriber has its keyframe");
+    assert_eq!(request_count(&ann), before, "a keyframe was requested although the subscriber has one");
 }
 
 #[tokio::test]
-async fn no_keyframe_is_requested_for_a_subscriber_without_a_connection() {
-    let (engine, ann, _ben, sid) = call().await;
-    let before = requests(&ann);
-    let mut call = Call::new(ROOM, "cas");
-    call.wishes = Box::new(|request| {
+async fn requests_no_keyframe_for_a_subscriber_without_a_media_connection() {
+    let (engine, ann, _ben, sid) = start_forwarding().await;
+    let before = request_count(&ann);
+    let mut options = ConnectOptions::new(ROOM, "cas");
+    options.edit_join_request = Box::new(|request| {
         let offer = request.publisher_offer.as_mut().unwrap();
         offer.sdp = offer.sdp.replace("a=ice-ufrag:", "a=ice-ufrag:other");
     });
-    let cas = Caller::call(engine.address(), call).await.unwrap();
-    cas.until("is answered", |state| state.section(&sid)).await;
+    let cas = TestClient::connect(engine.address(), options).await.unwrap();
+    cas.wait_until("receives an answer", |state| state.mid_of(&sid)).await;
     tokio::time::sleep(2 * PLI_INTERVAL).await;
-    assert_eq!(requests(&ann), before);
-    assert!(!cas.act(|state| state.is_connected));
+    assert_eq!(request_count(&ann), before);
+    assert!(!cas.with_state(|state| state.is_connected));
 }
 
 #[tokio::test]
-async fn a_request_that_comes_too_soon_after_another_is_made_later() {
-    let (_engine, ann, ben, sid) = call().await;
-    let mid = section(&ben, &sid).await;
-    ann.act(|state| state.is_talking = false);
+async fn forwards_a_keyframe_request_later_if_it_follows_another_too_soon() {
+    let (_engine, ann, ben, sid) = start_forwarding().await;
+    let mid = wait_for_track(&ben, &sid).await;
+    ann.with_state(|state| state.sends_media = false);
     for _ in 0..2 {
-        let before = requests(&ann);
-        ben.act(|state| state.request_keyframe(mid));
-        is_asked(&ann, before).await;
-        // The second request of the loop follows at once.
+        let before = request_count(&ann);
+        ben.with_state(|state| state.request_keyframe(mid));
+        wait_for_more_requests(&ann, before).await;
+        // The second iteration sends its request at once, inside the interval.
     }
-    assert!(requests(&ann) >= 2);
+    assert!(request_count(&ann) >= 2);
 }
 
 #[tokio::test]
-async fn a_subscriber_that_asks_all_the_time_does_not_have_all_others_sent_keyframes_only() {
-    let (_engine, ann, ben, sid) = call().await;
-    let mid = section(&ben, &sid).await;
-    let (before, begun) = (requests(&ann), Instant::now());
+async fn limits_the_keyframe_requests_of_a_subscriber_that_repeats_them() {
+    let (_engine, ann, ben, sid) = start_forwarding().await;
+    let mid = wait_for_track(&ben, &sid).await;
+    let (before, started) = (request_count(&ann), Instant::now());
     let time = Duration::from_secs(10);
-    while begun.elapsed() < time {
-        ben.act(|state| state.request_keyframe(mid));
+    while started.elapsed() < time {
+        ben.with_state(|state| state.request_keyframe(mid));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let asked = requests(&ann) - before;
-    assert!((4..=11).contains(&asked), "{asked} in {time:?}");
+    let forwarded = request_count(&ann) - before;
+    assert!((4..=11).contains(&forwarded), "{forwarded} requests in {time:?}");
 }

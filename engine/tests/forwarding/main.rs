@@ -1,14 +1,14 @@
-//! What subscribers are sent of what is published.
+//! Forwarding of published tracks to subscribers.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
-#[path = "../support/caller.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
-mod caller;
+#[path = "../support/client.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
+mod client;
 #[path = "../support/mod.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
 mod support;
 
 mod first_packets;

@@ -1,32 +1,31 @@
-//! Participants learn that the connection of another is lost, and that it is back.
+//! Connection quality updates when a participant loses and regains its connection.
 
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use proto::ConnectionQuality;
-use proto::signal_response::Message as Told;
+use proto::signal_response::Message as Response;
 use str0m::media::MediaKind;
 
 use crate::ROOM;
-use crate::caller::{Caller, State};
+use crate::client::{State, TestClient};
 use crate::support::start;
 
-/// The longest time from the last packet of a participant until the others know.
+/// Maximum time from the last packet of a participant to the update `LOST`.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// The `sid` of a participant.
-fn sid(caller: &Caller) -> String {
-    let join = |told: &Told| match told {
-        Told::Join(join) => join.participant.as_ref().map(|participant| participant.sid.clone()),
+fn participant_sid(client: &TestClient) -> String {
+    let join = |response: &Response| match response {
+        Response::Join(join) => join.participant.as_ref().map(|participant| participant.sid.clone()),
         _ => None,
     };
-    caller.act(|state| state.heard.iter().find_map(join)).unwrap()
+    client.with_state(|state| state.responses.iter().find_map(join)).unwrap()
 }
 
-/// All that was told of the quality of a participant.
-fn told(state: &State, sid: &str) -> Vec<ConnectionQuality> {
-    let updates = state.heard.iter().filter_map(|told| match told {
-        Told::ConnectionQuality(update) => Some(&update.updates),
+/// All quality updates of a participant.
+fn qualities(state: &State, sid: &str) -> Vec<ConnectionQuality> {
+    let updates = state.responses.iter().filter_map(|response| match response {
+        Response::ConnectionQuality(update) => Some(&update.updates),
         _ => None,
     });
     let infos = updates.flatten().filter(|info| info.participant_sid == sid);
@@ -34,27 +33,27 @@ fn told(state: &State, sid: &str) -> Vec<ConnectionQuality> {
 }
 
 #[tokio::test]
-async fn a_connection_is_lost_within_ten_seconds_of_its_last_packet_and_good_again_once_it_is_back() {
+async fn reports_a_connection_as_lost_within_10_s_of_its_last_packet_and_as_good_after_recovery() {
     let engine = start();
     let (ann, ben) =
-        tokio::join!(Caller::join(engine.address(), ROOM, "ann"), Caller::join(engine.address(), ROOM, "ben"));
-    let (of_ann, of_ben) = (sid(&ann), sid(&ben));
+        tokio::join!(TestClient::join(engine.address(), ROOM, "ann"), TestClient::join(engine.address(), ROOM, "ben"));
+    let (ann_sid, ben_sid) = (participant_sid(&ann), participant_sid(&ben));
     let track = ann.publish(MediaKind::Audio).await;
-    ben.sees(std::slice::from_ref(&track)).await;
-    let last = |state: &mut State, quality: &[ConnectionQuality]| {
-        told(state, &of_ann).last().filter(|last| quality.contains(last)).map(|_| ())
+    ben.wait_for_packets(std::slice::from_ref(&track)).await;
+    let has_quality = |state: &mut State, expected: &[ConnectionQuality]| {
+        qualities(state, &ann_sid).last().filter(|last| expected.contains(last)).map(|_| ())
     };
-    ben.until("knows that the connection is good", |state| last(state, &[ConnectionQuality::Excellent])).await;
-    let cut = Instant::now();
-    ann.act(|state| state.tamper = Some(Box::new(|_| Vec::new())));
-    ben.until("knows that the connection is lost", |state| last(state, &[ConnectionQuality::Lost])).await;
-    let delay = cut.elapsed();
+    ben.wait_until("receives an excellent quality", |state| has_quality(state, &[ConnectionQuality::Excellent])).await;
+    let last_packet_at = Instant::now();
+    ann.with_state(|state| state.tamper = Some(Box::new(|_| Vec::new())));
+    ben.wait_until("receives the quality LOST", |state| has_quality(state, &[ConnectionQuality::Lost])).await;
+    let delay = last_packet_at.elapsed();
     assert!(delay <= MAX_DELAY, "{delay:?}");
-    ann.act(|state| state.tamper = None);
+    ann.with_state(|state| state.tamper = None);
     let good = [ConnectionQuality::Good, ConnectionQuality::Excellent];
-    ben.until("knows that the connection is back", |state| last(state, &good)).await;
-    ben.sees(std::slice::from_ref(&track)).await;
-    // Who sends no media all the while is not lost.
-    let own = ben.act(|state| told(state, &of_ben));
+    ben.wait_until("receives a good quality again", |state| has_quality(state, &good)).await;
+    ben.wait_for_packets(std::slice::from_ref(&track)).await;
+    // A participant that publishes nothing is not reported as lost.
+    let own = ben.with_state(|state| qualities(state, &ben_sid));
     assert!(!own.is_empty() && !own.contains(&ConnectionQuality::Lost), "{own:?}");
 }

@@ -1,4 +1,4 @@
-//! Sections of session descriptions are used again: tracks may come and go for ever.
+//! Reuse of media sections: publishing and subscribing repeatedly does not grow the session descriptions.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,95 +6,99 @@ use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use maravilla_engine::Engine;
-use proto::signal_request::Message as Ask;
+use proto::signal_request::Message as Request;
 use str0m::media::MediaKind;
 
 use crate::ROOM;
-use crate::caller::{Caller, State};
+use crate::client::{State, TestClient};
 use crate::support::start;
 
-/// The sections of a client's offer: what it begins with, and one that it publishes on.
+/// Sections of a client's offer: three of each kind to receive on, and one to publish on.
 const SECTIONS: usize = 3 + 3 + 1;
-/// Rounds of the short tests.
 const ROUNDS: usize = 40;
-/// Rounds of the long test.
-const MANY_ROUNDS: usize = 2000;
-/// Rounds that the last ones are compared with.
-const FIRST_ROUNDS: usize = 50;
-/// Time from one round to the next: longer than the engine holds back clients that offer all the time.
-const ROUND: Duration = Duration::from_millis(150);
+const LONG_TEST_ROUNDS: usize = 2000;
+/// Rounds at the start and at the end of the long test that are compared.
+const COMPARED_ROUNDS: usize = 50;
+/// Time between two rounds; long enough that the engine does not throttle the offers.
+const ROUND_INTERVAL: Duration = Duration::from_millis(150);
 
-fn sections(caller: &Caller) -> usize {
-    caller.act(|state| state.answer.matches("m=audio").count() + state.answer.matches("m=video").count())
+/// Number of media sections in the last answer.
+fn section_count(client: &TestClient) -> usize {
+    client
+        .with_state(|state| state.last_answer.matches("m=audio").count() + state.last_answer.matches("m=video").count())
 }
 
-/// Publishes a track until it arrives at another participant, and then no longer. Returns how long that participant has waited.
-async fn talk(ann: &Caller, ben: &Caller, kind: MediaKind) -> Duration {
-    let begun = Instant::now();
-    let sid = ann.publish(kind).await;
-    ben.sees(std::slice::from_ref(&sid)).await;
-    let waited = begun.elapsed();
-    ann.unpublish(&sid).await;
-    ben.loses(&sid).await;
-    for caller in [ann, ben] {
-        caller.act(|state| state.heard.clear());
+/// Publishes a track until the subscriber receives it, then unpublishes it. Returns the time until it was received.
+async fn publish_and_unpublish(publisher: &TestClient, subscriber: &TestClient, kind: MediaKind) -> Duration {
+    let started = Instant::now();
+    let sid = publisher.publish(kind).await;
+    subscriber.wait_for_packets(std::slice::from_ref(&sid)).await;
+    let waited = started.elapsed();
+    publisher.unpublish(&sid).await;
+    subscriber.wait_until_unsubscribed(&sid).await;
+    for client in [publisher, subscriber] {
+        client.with_state(|state| state.responses.clear());
     }
     waited
 }
 
 #[tokio::test]
-async fn a_track_that_is_published_again_and_again_grows_no_offer() {
+async fn repeated_publishing_does_not_grow_the_offer() {
     for kind in [MediaKind::Audio, MediaKind::Video] {
         let engine = start();
         let (ann, ben) = join_two(&engine).await;
         for _ in 0..ROUNDS {
-            talk(&ann, &ben, kind).await;
+            publish_and_unpublish(&ann, &ben, kind).await;
         }
-        assert_eq!((sections(&ann), sections(&ben)), (SECTIONS, SECTIONS - 1), "{kind:?}");
+        assert_eq!((section_count(&ann), section_count(&ben)), (SECTIONS, SECTIONS - 1), "{kind:?}");
     }
 }
 
-async fn join_two(engine: &Engine) -> (Caller, Caller) {
-    tokio::join!(Caller::join(engine.address(), ROOM, "ann"), Caller::join(engine.address(), ROOM, "ben"))
+async fn join_two(engine: &Engine) -> (TestClient, TestClient) {
+    tokio::join!(TestClient::join(engine.address(), ROOM, "ann"), TestClient::join(engine.address(), ROOM, "ben"))
 }
 
 #[tokio::test]
-async fn participants_that_come_and_go_grow_no_offer() {
+async fn joins_and_leaves_of_publishers_do_not_grow_the_offer() {
     let engine = start();
-    let ben = Caller::join(engine.address(), ROOM, "ben").await;
+    let ben = TestClient::join(engine.address(), ROOM, "ben").await;
     for number in 0..ROUNDS {
-        let guest = Caller::join(engine.address(), ROOM, &format!("guest {number}")).await;
+        let guest = TestClient::join(engine.address(), ROOM, &format!("guest {number}")).await;
         let tracks = [guest.publish(MediaKind::Audio).await, guest.publish(MediaKind::Video).await];
-        ben.sees(&tracks).await;
+        ben.wait_for_packets(&tracks).await;
         guest.leave().await;
         for sid in &tracks {
-            ben.loses(sid).await;
+            ben.wait_until_unsubscribed(sid).await;
         }
     }
-    assert_eq!(sections(&ben), SECTIONS - 1);
+    assert_eq!(section_count(&ben), SECTIONS - 1);
 }
 
 #[tokio::test]
-async fn a_subscriber_that_changes_its_mind_grows_no_offer() {
+async fn repeated_subscription_changes_do_not_grow_the_offer() {
     let engine = start();
     let (ann, ben) = join_two(&engine).await;
     let tracks = [ann.publish(MediaKind::Audio).await, ann.publish(MediaKind::Video).await];
     for _ in 0..ROUNDS {
-        ben.sees(&tracks).await;
+        ben.wait_for_packets(&tracks).await;
         for subscribe in [false, true] {
             let track_sids = tracks.to_vec();
-            ben.say(Ask::Subscription(proto::UpdateSubscription { track_sids, subscribe, ..Default::default() }));
+            ben.send_request(Request::Subscription(proto::UpdateSubscription {
+                track_sids,
+                subscribe,
+                ..Default::default()
+            }));
             if !subscribe {
-                ben.loses(&tracks[0]).await;
-                ben.loses(&tracks[1]).await;
+                ben.wait_until_unsubscribed(&tracks[0]).await;
+                ben.wait_until_unsubscribed(&tracks[1]).await;
             }
         }
     }
-    assert_eq!(sections(&ben), SECTIONS - 1);
+    assert_eq!(section_count(&ben), SECTIONS - 1);
 }
 
-/// The direction and the first source of each section of a description.
-fn outline(sdp: &str) -> HashMap<String, (bool, Option<String>)> {
+/// For each `mid` of a description, whether it is `sendonly`, and its first SSRC.
+fn sections_by_mid(sdp: &str) -> HashMap<String, (bool, Option<String>)> {
     let section = |part: &str| {
         let value = |name: &str| part.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         let source = value("a=ssrc:").and_then(|source| source.split(' ').next().map(str::to_owned));
@@ -104,39 +108,39 @@ fn outline(sdp: &str) -> HashMap<String, (bool, Option<String>)> {
 }
 
 #[tokio::test]
-async fn a_section_is_inactive_between_two_tracks_which_have_different_sources() {
+async fn a_reused_section_is_inactive_between_two_tracks_and_has_a_new_ssrc() {
     let engine = start();
     let (ann, ben) = join_two(&engine).await;
-    ben.act(|state| state.answers = Some(Vec::new()));
+    ben.with_state(|state| state.recorded_answers = Some(Vec::new()));
     for _ in 0..6 {
-        talk(&ann, &ben, MediaKind::Audio).await;
+        publish_and_unpublish(&ann, &ben, MediaKind::Audio).await;
     }
-    let answers = ben.act(|state| state.answers.take()).unwrap();
+    let answers = ben.with_state(|state| state.recorded_answers.take()).unwrap();
     let mut last: HashMap<String, (String, String)> = HashMap::new();
     let (mut ended, mut reused) = (HashMap::new(), 0);
     for answer in answers {
-        for (mid, (is_sent, source)) in outline(&answer.sdp) {
+        for (mid, (is_sent, source)) in sections_by_mid(&answer.sdp) {
             let Some(track) = answer.mid_to_track_id.get(&mid) else {
-                assert!(!is_sent, "{mid} sends nothing");
+                assert!(!is_sent, "section {mid} is sendonly without a track");
                 ended.insert(mid, true);
                 continue;
             };
-            assert!(is_sent, "{mid} sends {track}");
+            assert!(is_sent, "section {mid} is not sendonly for {track}");
             let source = source.unwrap();
             if let Some((track_before, source_before)) = last.insert(mid.clone(), (track.clone(), source.clone()))
                 && track_before != *track
             {
-                assert!(ended.remove(&mid) == Some(true), "{mid} was inactive before {track}");
-                assert_ne!(source, source_before, "{mid}");
+                assert!(ended.remove(&mid) == Some(true), "section {mid} was not inactive before {track}");
+                assert_ne!(source, source_before, "section {mid} has the SSRC of the earlier track");
                 reused += 1;
             }
         }
     }
-    assert!(reused >= 1, "no section is used twice");
+    assert!(reused >= 1, "no section was reused");
 }
 
-/// The processor time that the engine's threads have used.
-fn engine_time() -> Duration {
+/// CPU time of the engine's threads.
+fn engine_cpu_time() -> Duration {
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
     let of_engine = tasks
         .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("maravilla-")));
@@ -148,17 +152,17 @@ fn engine_time() -> Duration {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes, and measures the time of processors"]
-async fn push_to_talk_costs_the_same_after_thousands_of_rounds() {
+#[ignore = "takes minutes and measures CPU time"]
+async fn push_to_talk_costs_the_same_after_2000_rounds() {
     let engine = start();
     let (ann, ben) = join_two(&engine).await;
-    let mut tick = tokio::time::interval(ROUND);
+    let mut tick = tokio::time::interval(ROUND_INTERVAL);
     let (mut waits, mut times) = (Vec::new(), Vec::new());
-    let mut before = engine_time();
-    for _ in 0..MANY_ROUNDS {
+    let mut before = engine_cpu_time();
+    for _ in 0..LONG_TEST_ROUNDS {
         tick.tick().await;
-        waits.push(talk(&ann, &ben, MediaKind::Audio).await);
-        let now = engine_time();
+        waits.push(publish_and_unpublish(&ann, &ben, MediaKind::Audio).await);
+        let now = engine_cpu_time();
         times.push(now.saturating_sub(std::mem::replace(&mut before, now)));
     }
     let median = |slice: &[Duration]| {
@@ -166,11 +170,11 @@ async fn push_to_talk_costs_the_same_after_thousands_of_rounds() {
         sorted.sort_unstable();
         sorted[sorted.len() / 2]
     };
-    for (what, all) in [("time to subscribe", &waits), ("engine time", &times)] {
-        let (first, last) = (median(&all[..FIRST_ROUNDS]), median(&all[MANY_ROUNDS - FIRST_ROUNDS..]));
-        println!("{what}: {first:?} at first, {last:?} at last");
-        assert!(last <= first * 12 / 10, "{what} grows from {first:?} to {last:?}");
+    for (what, all) in [("time to subscribe", &waits), ("engine CPU time", &times)] {
+        let (first, last) = (median(&all[..COMPARED_ROUNDS]), median(&all[LONG_TEST_ROUNDS - COMPARED_ROUNDS..]));
+        println!("{what}: {first:?} in the first rounds, {last:?} in the last");
+        assert!(last <= first * 12 / 10, "{what} grew from {first:?} to {last:?}");
     }
-    assert_eq!((sections(&ann), sections(&ben)), (SECTIONS, SECTIONS - 1));
-    assert!(ben.act(|state: &mut State| state.is_connected));
+    assert_eq!((section_count(&ann), section_count(&ben)), (SECTIONS, SECTIONS - 1));
+    assert!(ben.with_state(|state: &mut State| state.is_connected));
 }

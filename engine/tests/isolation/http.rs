@@ -1,4 +1,4 @@
-//! Attackers that speak HTTP, most of them without a token: nobody else waits for what they send.
+//! Floods of HTTP requests, with and without a token.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 
 use maravilla_engine::rooms::Settings;
 
-use crate::attack::{self, Stream, ordinary_token, repeat};
-use crate::caller::packed;
-use crate::support::{KEY, admin, base64, call, now, sign};
-use crate::{MIB, Party, wire};
+use crate::attackers::{self, Stream, ordinary_token, send_repeatedly};
+use crate::client::encode_join_request;
+use crate::support::{KEY, admin_token, base64, now, sign, twirp_request};
+use crate::{Fixture, MIB, signal_socket};
 
-/// How long the response to one request is waited for.
+/// Maximum time to wait for one response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends a request again and again on new connections, and reads what it is answered.
+/// Sends a request repeatedly, on a new connection each time, and reads the responses.
 async fn flood(engine: SocketAddr, attackers: usize, request: Vec<u8>) {
     let stream = Stream::of(request);
-    attack::run(attackers, move |_, end| {
+    attackers::run(attackers, move |_, end| {
         while Instant::now() < end {
             let Ok(mut socket) = TcpStream::connect(engine) else { continue };
             socket.set_read_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
-            // Refused before all is sent, or closed: it tries again.
+            // Fails if the engine has rejected the request before the end or closed the connection.
             let _ = socket.write_all(&stream.unit);
             let _ = socket.shutdown(Shutdown::Write);
             let _ = socket.read_to_end(&mut Vec::new());
@@ -38,80 +38,90 @@ fn with_token(token: &str) -> Vec<u8> {
     get("/rtc/validate", &format!("authorization: Bearer {token}"))
 }
 
-/// A token of nearly the greatest length, with a signature that is wrong.
-fn forged() -> String {
+/// A token of almost the maximum length, with an invalid signature.
+fn forged_token() -> String {
     let claims = format!("{{\"iss\":\"{KEY}\",\"exp\":{},\"x\":[{}0]}}", now() + 600, "[],".repeat(240_000));
     sign(r#"{"alg":"HS256"}"#, &claims, "another secret that is longer than 32 bytes")
 }
 
 #[tokio::test]
-async fn requests_without_a_token_cost_the_others_nothing() {
-    let party = Party::start().await;
+async fn requests_without_a_valid_token_do_not_delay_others() {
+    let fixture = Fixture::start().await;
     let headers = format!("x: {}\r\n", "y".repeat(900)).repeat(1000);
     let parameters = "a&".repeat(30_000);
     let body = format!("{{\"names\":[{}\"\"]}}", "\"\",".repeat(300_000));
-    let not_json = format!("{}.{}.{}", base64("{\"alg\":\"HS256\"}"), base64("[".repeat(700_000)), base64("x"));
-    let list = |kind| call("ListRooms", "", kind, body.as_bytes());
+    let malformed = format!("{}.{}.{}", base64("{\"alg\":\"HS256\"}"), base64("[".repeat(700_000)), base64("x"));
+    let list = |content_type| twirp_request("ListRooms", "", content_type, body.as_bytes());
     for (attack, request) in [
         ("a long header", get("/", &format!("x: {}", "y".repeat(1_000_000)))),
         ("many headers", get("/", &headers)),
         ("many parameters", get(&format!("/rtc?{parameters}"), "x: y")),
-        ("a forged token", with_token(&forged())),
-        ("a token that is none", with_token(&not_json)),
+        ("a forged token", with_token(&forged_token())),
+        ("a malformed token", with_token(&malformed)),
         ("a long method", [b"X".repeat(900_000), get("/twirp/livekit.RoomService/ListRooms", "x: y")].concat()),
-        ("a long type", list(&"y".repeat(900_000))),
+        ("a long content type", list(&"y".repeat(900_000))),
         ("a body", list("application/json")),
     ] {
-        party.withstands(attack, 96 * MIB, async || flood(party.address(), 32, request.clone()).await).await;
+        fixture.assert_withstands(attack, 96 * MIB, async || flood(fixture.address(), 32, request.clone()).await).await;
     }
-    party.check().await;
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn large_requests_with_a_token_cost_the_others_nothing() {
-    let party = Party::start().await;
+async fn large_requests_with_a_token_do_not_delay_others() {
+    let fixture = Fixture::start().await;
     for number in 0..10_000 {
         let settings = Settings { metadata: "twenty bytes of text", ..Settings::default() };
         let name = format!("room number {number}");
-        party.engine.rooms(|rooms, now| rooms.create(&name, &settings, now).map(drop)).unwrap();
+        fixture.engine.rooms(|rooms, now| rooms.create(&name, &settings, now).map(drop)).unwrap();
     }
     let names = |count| format!("{{\"names\":[{}\"\"]}}", "\"abcdefgh\",".repeat(count));
-    let text = format!("{{\"x\":\"{}\"}}", "[{,".repeat(3_000_000));
+    let long_string = format!("{{\"x\":\"{}\"}}", "[{,".repeat(3_000_000));
     for (attack, request, budget) in [
-        ("a list of all rooms", call("ListRooms", &admin(), "application/json", b"{}"), 128),
-        ("a long list of names", call("ListRooms", &admin(), "application/json", names(250_000).as_bytes()), 160),
-        ("a list of too many names", call("ListRooms", &admin(), "application/json", names(800_000).as_bytes()), 160),
-        ("a long text", call("ListRooms", &admin(), "application/json", text.as_bytes()), 160),
+        ("a list of all rooms", twirp_request("ListRooms", &admin_token(), "application/json", b"{}"), 128),
+        (
+            "a long list of names",
+            twirp_request("ListRooms", &admin_token(), "application/json", names(250_000).as_bytes()),
+            160,
+        ),
+        (
+            "a list of too many names",
+            twirp_request("ListRooms", &admin_token(), "application/json", names(800_000).as_bytes()),
+            160,
+        ),
+        ("a long string", twirp_request("ListRooms", &admin_token(), "application/json", long_string.as_bytes()), 160),
     ] {
-        party.withstands(attack, budget * MIB, async || flood(party.address(), 4, request.clone()).await).await;
+        fixture
+            .assert_withstands(attack, budget * MIB, async || flood(fixture.address(), 4, request.clone()).await)
+            .await;
     }
-    party.check().await;
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn packed_join_requests_cost_the_others_nothing() {
-    let party = Party::start().await;
+async fn repeated_join_requests_do_not_delay_others() {
+    let fixture = Fixture::start().await;
     let request = livekit_protocol::JoinRequest { metadata: "m".repeat(40_000), ..Default::default() };
     let token = ordinary_token("attacker");
     for path in ["/rtc/validate", "/rtc/v1/validate", "/rtc/v1"] {
-        let request = wire::join_request(path, &token, &packed(&request));
-        party.withstands(path, 32 * MIB, async || flood(party.address(), 16, request.clone()).await).await;
+        let request = signal_socket::join_request(path, &token, &encode_join_request(&request));
+        fixture.assert_withstands(path, 32 * MIB, async || flood(fixture.address(), 16, request.clone()).await).await;
     }
-    party.check().await;
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn a_stream_of_requests_costs_the_others_nothing() {
-    let party = Party::start().await;
-    let engine = party.address();
+async fn pipelined_requests_do_not_delay_others() {
+    let fixture = Fixture::start().await;
+    let engine = fixture.address();
     let pipelined = get("/rtc/validate?access_token=x", "x: y").repeat(1000);
     let attacker = move |_, end| {
         let Ok(mut socket) = TcpStream::connect(engine) else { return };
         let mut reader = socket.try_clone().unwrap();
         std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
-        let _ = repeat(&mut socket, &Stream::of(pipelined.clone()), end);
+        let _ = send_repeatedly(&mut socket, &Stream::of(pipelined.clone()), end);
         let _ = socket.shutdown(Shutdown::Both);
     };
-    party.withstands("pipelined requests", 8 * MIB, async || attack::run(4, attacker.clone()).await).await;
-    party.check().await;
+    fixture.assert_withstands("pipelined requests", 8 * MIB, async || attackers::run(4, attacker.clone()).await).await;
+    fixture.check().await;
 }

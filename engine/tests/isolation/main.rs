@@ -1,175 +1,174 @@
-//! What a hostile participant can do to others in its room: nothing. It loses only itself.
+//! Attacks by participants and by unauthenticated clients. The other participants keep media, data and signalling, and the
+//! latency in another room stays within its bound.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
-#[path = "../support/caller.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
-mod caller;
-#[path = "../abuse/generators.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
+#[path = "../support/client.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
+mod client;
+#[path = "../support/generators.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
 mod generators;
 #[path = "../support/mod.rs"]
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
 mod support;
 
-mod attack;
+mod attackers;
+mod corrupted_packets;
+mod corrupting_crypto;
 mod data;
-mod excess;
-mod harm;
+mod floods;
 mod http;
-mod inside;
 mod offers;
 mod packets;
+#[path = "../support/panics.rs"]
+mod panics;
+mod probe;
 mod requests;
-mod resubscribing;
+mod resubscription;
+#[path = "../support/signal_socket.rs"]
+#[expect(clippy::allow_attributes, reason = "each suite uses a different part")]
+#[allow(dead_code, reason = "each suite uses a different part")]
+mod signal_socket;
 mod signals;
-mod stalled;
-mod strangers;
-#[expect(clippy::allow_attributes, reason = "each suite uses another part")]
-#[allow(dead_code, reason = "each suite uses another part")]
-mod wire;
-mod witness;
+mod stalled_clients;
+mod unauthenticated;
 
 use std::net::SocketAddr;
-use std::panic;
-use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use arbitrary::{Result, Unstructured};
 use livekit_protocol::Ping;
-use livekit_protocol::signal_request::Message as Ask;
-use livekit_protocol::signal_response::Message as Told;
+use livekit_protocol::signal_request::Message as Request;
+use livekit_protocol::signal_response::Message as Response;
 use maravilla_engine::Engine;
 use peak_alloc::PeakAlloc;
 use str0m::media::MediaKind;
 use tokio::sync::{Mutex, MutexGuard};
 
-use caller::{Call, Caller};
+use client::{ConnectOptions, TestClient};
 use generators::seed;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 const MIB: usize = 1024 * 1024;
 
-/// Panics of engines; those of failing tests are not counted.
-static PANICS: AtomicUsize = AtomicUsize::new(0);
-static WATCH: Once = Once::new();
+const ROOM: &str = "room";
 
-const ROOM: &str = "party";
-
-/// Two in a room who see and hear each other, whatever a third does.
-struct Party {
+/// An engine with two participants that receive each other's media and data during an attack.
+struct Fixture {
     engine: Engine,
-    ann: Caller,
-    ben: Caller,
-    /// What each of them publishes.
+    ann: TestClient,
+    ben: TestClient,
+    /// The tracks of `ann` and of `ben`.
     tracks: [Vec<String>; 2],
     checks: AtomicUsize,
-    enemies: AtomicUsize,
-    /// One party at a time: they count the process's memory and panics.
-    _turn: MutexGuard<'static, ()>,
+    attackers: AtomicUsize,
+    /// Held because the memory and the panics of the whole process are counted.
+    _serial: MutexGuard<'static, ()>,
 }
 
-impl Party {
+impl Fixture {
     async fn start() -> Self {
-        static TURN: Mutex<()> = Mutex::const_new(());
-        let turn = TURN.lock().await;
-        watch();
+        static SERIAL: Mutex<()> = Mutex::const_new(());
+        let serial = SERIAL.lock().await;
+        panics::start_counting();
         let engine = support::start();
         let address = engine.address();
-        let (ann, ben) = tokio::join!(Caller::join(address, ROOM, "ann"), Caller::join(address, ROOM, "ben"));
-        tokio::join!(ann.has_channels(), ben.has_channels());
-        let publishes = async |caller: &Caller| {
-            vec![caller.publish(MediaKind::Audio).await, caller.publish(MediaKind::Video).await]
+        let (ann, ben) = tokio::join!(TestClient::join(address, ROOM, "ann"), TestClient::join(address, ROOM, "ben"));
+        tokio::join!(ann.wait_for_data_channels(), ben.wait_for_data_channels());
+        let publish = async |client: &TestClient| {
+            vec![client.publish(MediaKind::Audio).await, client.publish(MediaKind::Video).await]
         };
-        let (first, second) = tokio::join!(publishes(&ann), publishes(&ben));
-        let party = Self {
+        let (first, second) = tokio::join!(publish(&ann), publish(&ben));
+        let fixture = Self {
             engine,
             ann,
             ben,
             tracks: [first, second],
             checks: AtomicUsize::new(0),
-            enemies: AtomicUsize::new(0),
-            _turn: turn,
+            attackers: AtomicUsize::new(0),
+            _serial: serial,
         };
-        party.check().await;
-        party
+        fixture.check().await;
+        fixture
     }
 
     fn address(&self) -> SocketAddr {
         self.engine.address()
     }
 
-    /// Where the engine takes media.
-    fn media(&self) -> SocketAddr {
-        self.ann.act(|state| state.media).unwrap()
+    /// The engine's media address.
+    fn media_address(&self) -> SocketAddr {
+        self.ann.with_state(|state| state.media_address).unwrap()
     }
 
-    /// Somebody who means no good; `None` where it is not let in.
-    async fn enemy(&self, change: impl FnOnce(&mut Call)) -> Option<Caller> {
-        let mut call = Call::new(ROOM, "enemy");
-        change(&mut call);
-        Caller::call(self.address(), call).await
+    /// Connects an attacker; `None` if the engine rejects it.
+    async fn attacker(&self, edit: impl FnOnce(&mut ConnectOptions)) -> Option<TestClient> {
+        let mut options = ConnectOptions::new(ROOM, "attacker");
+        edit(&mut options);
+        TestClient::connect(self.address(), options).await
     }
 
-    /// An enemy that is connected, each time another one: what one has done to itself is not the next one's.
-    async fn connected_enemy(&self) -> Caller {
-        let number = self.enemies.fetch_add(1, Ordering::Relaxed);
-        let enemy = Caller::join(self.address(), ROOM, &format!("enemy {number}")).await;
-        enemy.has_channels().await;
-        enemy
+    /// Connects an attacker with data channels. Each one has a new identity, so that it inherits no state.
+    async fn connected_attacker(&self) -> TestClient {
+        let number = self.attackers.fetch_add(1, Ordering::Relaxed);
+        let attacker = TestClient::join(self.address(), ROOM, &format!("attacker {number}")).await;
+        attacker.wait_for_data_channels().await;
+        attacker
     }
 
-    /// The two still see, hear and read each other, and a third can join and see them.
+    /// Asserts that `ann` and `ben` still receive each other's media and data, that another participant can join and receive
+    /// media, and that the engine has not panicked.
     async fn check(&self) {
         let number = self.checks.fetch_add(1, Ordering::Relaxed);
         let [first, second] = &self.tracks;
         let (question, answer) = (format!("question {number}"), format!("answer {number}"));
-        self.ann.send(&question, true);
-        self.ben.send(&answer, true);
+        self.ann.send_data(&question, true);
+        self.ben.send_data(&answer, true);
         let newcomer = async {
-            let newcomer = Caller::join(self.address(), ROOM, "newcomer").await;
-            newcomer.sees(first).await;
+            let newcomer = TestClient::join(self.address(), ROOM, "newcomer").await;
+            newcomer.wait_for_packets(first).await;
             newcomer.leave().await;
         };
         let (ann, ben) = (&self.ann, &self.ben);
-        tokio::join!(ann.sees(second), ben.sees(first), ann.receives(&answer), ben.receives(&question), newcomer);
-        assert!(!ann.act(|state| state.is_closed) && !ben.act(|state| state.is_closed), "somebody had to go");
-        assert_eq!(PANICS.load(Ordering::Relaxed), 0, "an engine has panicked");
-        for caller in [ann, ben] {
-            caller.act(|state| {
-                state.mail.clear();
-                state.heard.clear();
+        tokio::join!(
+            ann.wait_for_packets(second),
+            ben.wait_for_packets(first),
+            ann.wait_for_data(&answer),
+            ben.wait_for_data(&question),
+            newcomer
+        );
+        assert!(
+            !ann.with_state(|state| state.is_closed) && !ben.with_state(|state| state.is_closed),
+            "a participant was disconnected"
+        );
+        panics::assert_none();
+        for client in [ann, ben] {
+            client.with_state(|state| {
+                state.data_packets.clear();
+                state.responses.clear();
             });
         }
     }
 }
 
-/// Counts what panics in engines.
-fn watch() {
-    WATCH.call_once(|| {
-        let report = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            let by_engine = thread::current().name().is_some_and(|name| name.starts_with("maravilla-"));
-            PANICS.fetch_add(usize::from(by_engine), Ordering::Relaxed);
-            report(info);
-        }));
-    });
+/// Waits until the engine has processed all earlier requests of the client, or has closed its connection. `number` identifies
+/// the ping.
+async fn wait_until_processed(client: &TestClient, number: usize) {
+    let timestamp = i64::try_from(number).unwrap() + 1_000_000;
+    client.send_request(Request::PingReq(Ping { timestamp, ..Ping::default() }));
+    let is_pong =
+        |response: &Response| matches!(response, Response::PongResp(pong) if pong.last_ping_timestamp == timestamp);
+    client
+        .wait_until("receives a pong", |state| (state.is_closed || state.responses.iter().any(is_pong)).then_some(()))
+        .await;
 }
 
-/// Waits until the engine has dealt with all that somebody has said, or has let it go.
-async fn is_dealt_with(caller: &Caller, number: usize) {
-    let stamp = i64::try_from(number).unwrap() + 1_000_000;
-    caller.say(Ask::PingReq(Ping { timestamp: stamp, ..Ping::default() }));
-    let is_it = |told: &Told| matches!(told, Told::PongResp(pong) if pong.last_ping_timestamp == stamp);
-    caller.until("is answered", |state| (state.is_closed || state.heard.iter().any(is_it)).then_some(())).await;
-}
-
-/// What a case of that number is made of; what there is of it may run out, which ends the case.
-fn made<T>(number: usize, make: impl FnOnce(&mut Unstructured<'_>) -> Result<T>) -> Option<T> {
-    make(&mut Unstructured::new(&seed(u64::try_from(number).unwrap()))).ok()
+/// Generates a case from its number; `None` if its random bytes run out.
+fn generate<T>(number: usize, generator: impl FnOnce(&mut Unstructured<'_>) -> Result<T>) -> Option<T> {
+    generator(&mut Unstructured::new(&seed(u64::try_from(number).unwrap()))).ok()
 }

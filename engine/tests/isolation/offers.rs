@@ -1,17 +1,18 @@
-//! Offers that no browser makes: recorded ones with lines lost, doubled, moved, cut and joined, and ones that never end.
+//! Offers that no browser creates: recorded ones with lines removed, duplicated, moved, truncated and merged, and very long
+//! ones.
 
 use std::time::Instant;
 
 use arbitrary::{Result, Unstructured};
 use livekit_protocol::SessionDescription;
-use livekit_protocol::signal_request::Message as Ask;
+use livekit_protocol::signal_request::Message as Request;
 use prost::Message as _;
 
-use crate::attack::{self, BUDGET, Stream, ordinary_token};
-use crate::caller::{dial, packed, ticket};
-use crate::requests::zipped;
-use crate::wire::{self, signal};
-use crate::{MIB, Party, ROOM, is_dealt_with, made};
+use crate::attackers::{self, BUDGET, Stream, ordinary_token};
+use crate::client::{connect_signalling, encode_join_request, participant_token};
+use crate::signal_socket::{self, signal};
+use crate::support::compress_join_request;
+use crate::{Fixture, MIB, ROOM, generate, wait_until_processed};
 
 const RECORDED: [&str; 5] = [
     include_str!("../offers/chromium/1-join.offer.sdp"),
@@ -21,7 +22,7 @@ const RECORDED: [&str; 5] = [
     include_str!("../offers/chromium/publisher-vp9.offer.sdp"),
 ];
 
-/// What is allowed in a section beside its other lines.
+/// Candidates that fit into one section below the limit on its lines.
 const CANDIDATES_PER_SECTION: usize = 370;
 
 fn offer(sdp: String) -> SessionDescription {
@@ -53,62 +54,66 @@ fn damaged(source: &mut Unstructured<'_>) -> Result<String> {
 }
 
 #[tokio::test]
-async fn whatever_an_enemy_offers_the_others_go_on() {
-    let party = Party::start().await;
-    let mut answered = 0;
+async fn damaged_offers_do_not_affect_others() {
+    let fixture = Fixture::start().await;
+    let mut accepted = 0;
     for batch in 0..4 {
         for number in 0..60 {
             let case = batch * 60 + number;
-            let Some(sdp) = made(case, damaged) else { continue };
-            // Half of them on top of what was agreed before.
+            let Some(sdp) = generate(case, damaged) else { continue };
+            // Half of the offers are part of a join request. The others follow a completed negotiation.
             if case % 2 == 0 {
-                let join = packed(&livekit_protocol::JoinRequest {
+                let join = encode_join_request(&livekit_protocol::JoinRequest {
                     publisher_offer: Some(offer(sdp)),
                     ..livekit_protocol::JoinRequest::default()
                 });
-                answered +=
-                    usize::from(dial(party.address(), &ticket(ROOM, "enemy", "standard"), &join).await.is_some());
-            } else if let Some(enemy) = party.enemy(|_| ()).await {
-                enemy.say(Ask::Offer(offer(sdp)));
-                is_dealt_with(&enemy, case).await;
+                accepted += usize::from(
+                    connect_signalling(fixture.address(), &participant_token(ROOM, "attacker", "standard"), &join)
+                        .await
+                        .is_some(),
+                );
+            } else if let Some(attacker) = fixture.attacker(|_| ()).await {
+                attacker.send_request(Request::Offer(offer(sdp)));
+                wait_until_processed(&attacker, case).await;
             }
         }
-        party.check().await;
+        fixture.check().await;
     }
-    assert!(answered > 60, "{answered}");
+    assert!(accepted > 60, "only {accepted} offers were accepted");
 }
 
-/// A recorded offer with so many more candidates.
+/// A recorded offer with additional candidates.
 fn offer_of_candidates(candidates: usize) -> String {
     let candidate = |number: usize| {
         let [_, high, middle, low] = u32::try_from(number).unwrap().to_be_bytes();
         format!("a=candidate:{number} 1 udp 1 127.{high}.{middle}.{low} 9 typ host\r\n")
     };
-    // Spread over sections, because the lines of each are counted.
-    let start = start();
-    let (_, rest) = start.split_once("m=audio").unwrap();
+    // Spread over sections because the lines of each are limited.
+    let base = base_offer();
+    let (_, rest) = base.split_once("m=audio").unwrap();
     let (audio, _) = rest.split_once("m=").unwrap();
     let more = (0..candidates.div_ceil(CANDIDATES_PER_SECTION)).map(|index| {
         let first = index * CANDIDATES_PER_SECTION;
         let candidates = (first..candidates.min(first + CANDIDATES_PER_SECTION)).map(candidate).collect::<String>();
         format!("m=audio{}{candidates}", audio.replace("a=mid:0", &format!("a=mid:x{index}")))
     });
-    start.clone() + &more.collect::<String>()
+    base.clone() + &more.collect::<String>()
 }
 
-fn start() -> String {
+/// A recorded offer with the line ends of SDP.
+fn base_offer() -> String {
     RECORDED[0].replace('\n', "\r\n")
 }
 
-/// One more section of video.
+/// An additional video section, as recorded.
 fn section(number: usize) -> String {
-    let start = start();
-    let (_, rest) = start.split_once("m=video").unwrap();
+    let base = base_offer();
+    let (_, rest) = base.split_once("m=video").unwrap();
     let (section, _) = rest.split_once("m=").unwrap();
     format!("m=video{}", section.replace("a=mid:3", &format!("a=mid:x{number}")))
 }
 
-/// As many of them as are allowed fit into a join request.
+/// A minimal section, so that the maximum number of them fits into a join request.
 fn small_section(number: usize) -> String {
     format!(
         "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:x{number}\r\na=recvonly\r\na=rtcp-mux\r\n\
@@ -116,64 +121,65 @@ fn small_section(number: usize) -> String {
     )
 }
 
-/// Offers that the others would wait for while the engine looks at them.
-fn endless_offers() -> Vec<(&'static str, String)> {
+/// Offers that could block the media thread if they were parsed in full.
+fn long_offers() -> Vec<(&'static str, String)> {
     let source = |ssrc: u32| format!("a=ssrc:{ssrc} cname:x\r\n");
     vec![
         ("390 candidates", offer_of_candidates(390)),
         ("5,850 candidates", offer_of_candidates(5850)),
         ("23,400 candidates", offer_of_candidates(23_400)),
         ("78,000 candidates", offer_of_candidates(78_000)),
-        ("sections", start() + &(0..990).map(section).collect::<String>()),
-        ("more sections", start() + &(0..1100).map(section).collect::<String>()),
-        ("extensions", start() + &"a=extmap:1 urn:x\r\n".repeat(100_000)),
-        ("sources", start() + &(0..50_000).map(source).collect::<String>()),
-        ("one line", format!("{}a=fmtp:96 {}\r\n", start(), "x=1;".repeat(500_000))),
+        ("990 sections", base_offer() + &(0..990).map(section).collect::<String>()),
+        ("1,100 sections", base_offer() + &(0..1100).map(section).collect::<String>()),
+        ("extensions", base_offer() + &"a=extmap:1 urn:x\r\n".repeat(100_000)),
+        ("sources", base_offer() + &(0..50_000).map(source).collect::<String>()),
+        ("one line", format!("{}a=fmtp:96 {}\r\n", base_offer(), "x=1;".repeat(500_000))),
     ]
 }
 
 #[tokio::test]
-async fn an_offer_without_end_holds_nobody_up() {
-    let party = Party::start().await;
-    for (number, (what, sdp)) in endless_offers().into_iter().enumerate() {
+async fn a_long_offer_does_not_delay_others() {
+    let fixture = Fixture::start().await;
+    for (number, (what, sdp)) in long_offers().into_iter().enumerate() {
         let attack = async || {
-            let enemy = party.enemy(|_| ()).await.unwrap();
-            enemy.say(Ask::Offer(offer(sdp.clone())));
-            is_dealt_with(&enemy, number).await;
+            let attacker = fixture.attacker(|_| ()).await.unwrap();
+            attacker.send_request(Request::Offer(offer(sdp.clone())));
+            wait_until_processed(&attacker, number).await;
         };
-        party.withstands(&format!("an offer of {what}"), 2 * BUDGET, attack).await;
+        fixture.assert_withstands(&format!("an offer of {what}"), 2 * BUDGET, attack).await;
     }
-    party.check().await;
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn offers_without_end_one_after_another_hold_nobody_up() {
-    let party = Party::start().await;
-    for (what, sdp) in endless_offers().into_iter().filter(|(_, sdp)| sdp.len() < 3 * MIB) {
-        let stream = Stream::of(signal(Ask::Offer(offer(sdp))));
-        let attack = async || party.flood(2, ordinary_token, Vec::new(), stream.clone()).await;
-        party.withstands(&format!("offers of {what}"), 2 * BUDGET, attack).await;
+async fn repeated_long_offers_do_not_delay_others() {
+    let fixture = Fixture::start().await;
+    for (what, sdp) in long_offers().into_iter().filter(|(_, sdp)| sdp.len() < 3 * MIB) {
+        let stream = Stream::of(signal(Request::Offer(offer(sdp))));
+        let attack = async || fixture.flood(2, ordinary_token, Vec::new(), stream.clone()).await;
+        fixture.assert_withstands(&format!("offers of {what}"), 2 * BUDGET, attack).await;
     }
-    party.check().await;
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn join_requests_with_offers_without_end_hold_nobody_up() {
-    let party = Party::start().await;
-    let engine = party.address();
-    let sections = start() + &(0..990).map(small_section).collect::<String>();
+async fn join_requests_with_long_offers_do_not_delay_others() {
+    let fixture = Fixture::start().await;
+    let engine = fixture.address();
+    let sections = base_offer() + &(0..990).map(small_section).collect::<String>();
     for (what, sdp) in [("5,850 candidates", offer_of_candidates(5850)), ("990 sections", sections)] {
         let request = livekit_protocol::JoinRequest { publisher_offer: Some(offer(sdp)), ..Default::default() };
-        let packed = zipped(&request.encode_to_vec());
-        println!("{what}: {} bytes", packed.len());
+        let join_request = compress_join_request(&request.encode_to_vec());
+        println!("{what}: {} bytes", join_request.len());
         let attacker = move |number, end| {
-            let join = wire::join_request("/rtc/v1", &ordinary_token(&format!("attacker {number}")), &packed);
+            let join =
+                signal_socket::join_request("/rtc/v1", &ordinary_token(&format!("attacker {number}")), &join_request);
             while Instant::now() < end {
-                attack::request(engine, &join);
+                attackers::request_status(engine, &join);
             }
         };
-        let attack = async || attack::run(4, attacker.clone()).await;
-        party.withstands(&format!("joins with {what}"), 2 * BUDGET, attack).await;
+        let attack = async || attackers::run(4, attacker.clone()).await;
+        fixture.assert_withstands(&format!("joins with {what}"), 2 * BUDGET, attack).await;
     }
-    party.check().await;
+    fixture.check().await;
 }

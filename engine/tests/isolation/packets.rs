@@ -1,4 +1,4 @@
-//! What comes to the media's sockets from strangers, and from a participant whose datagrams are damaged on the way.
+//! Unauthenticated datagrams and TCP frames on the media ports, spoofed source addresses, and a damaging network.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,26 +12,26 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::caller::{Call, Caller, Tamper};
+use crate::client::{ConnectOptions, Tamper, TestClient};
 use crate::generators::damage;
-use crate::support::PATIENCE;
-use crate::{Party, ROOM, made};
+use crate::support::TIMEOUT;
+use crate::{Fixture, ROOM, generate};
 
-/// The head of a STUN binding request (RFC 5389) without its length.
-const STUN: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+/// The header of a STUN binding request (RFC 5389) with a length of zero.
+const STUN_HEADER: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
-/// Something that looks like a datagram of WebRTC, or not.
+/// Generates a datagram that resembles STUN, DTLS, RTP or RTCP.
 fn datagram(source: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let mut bytes = match source.int_in_range(0..=5)? {
         0 => Vec::new(),
-        1 | 2 => STUN.to_vec(),
-        // DTLS, RTP and RTCP, by their first bytes.
+        1 | 2 => STUN_HEADER.to_vec(),
+        // The first bytes of DTLS, RTP and RTCP.
         3 => vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 40, 1],
         4 => vec![0x90, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0xbe, 0xde, 0, 1],
         _ => vec![0x81, 200, 0, 6, 0, 0, 0, 1],
     };
     while bytes.first().is_some_and(|first| *first == 0) && bytes.len() < 1400 && source.ratio(3, 4)? {
-        // An attribute, some of known kinds.
+        // A STUN attribute, usually of a known type.
         let kind: u16 = *source.choose(&[0x0006, 0x0008, 0x0020, 0x0024, 0x0025, 0x8028, 0x802a, 0x0009, 0x4242])?;
         let value: Vec<u8> = (0..source.int_in_range(0..=40)?).map(|_| source.arbitrary()).collect::<Result<_>>()?;
         bytes.extend_from_slice(&kind.to_be_bytes());
@@ -47,128 +47,128 @@ fn datagram(source: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn whoever_comes_to_the_address_of_one_who_is_gone_is_connected() {
-    let party = Party::start().await;
-    let lost = party.connected_enemy().await;
-    let address = lost.act(|state| state.address);
-    // Nothing is said: for a while it may still come back.
+async fn a_participant_connects_from_the_address_of_a_vanished_one() {
+    let fixture = Fixture::start().await;
+    let lost = fixture.connected_attacker().await;
+    let address = lost.with_state(|state| state.address);
+    // The engine keeps the participant for a while because no leave request was sent.
     drop(lost);
     while UdpSocket::bind(address).await.is_err() {
         yield_now().await;
     }
-    let heir = party.enemy(|call| call.address = address).await.unwrap();
-    heir.has_channels().await;
-    heir.sees(&party.tracks[0]).await;
-    party.check().await;
+    let successor = fixture.attacker(|options| options.media_address = address).await.unwrap();
+    successor.wait_for_data_channels().await;
+    successor.wait_for_packets(&fixture.tracks[0]).await;
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn an_address_that_somebody_has_left_is_free_though_they_are_there() {
-    let party = Party::start().await;
-    let (enemy, request) = enemy_and_request(&party).await;
-    let left = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = left.local_addr().unwrap();
-    left.send_to(&request, party.media()).await.unwrap();
-    let answer = timeout(PATIENCE, left.recv(&mut [0; 1500])).await;
-    assert!(answer.unwrap().is_ok(), "the enemy is known there, too");
-    drop(left);
-    let heir = Call { address, ..Call::new(ROOM, "heir") };
-    let heir = Caller::call(party.address(), heir).await.unwrap();
-    heir.has_channels().await;
-    assert!(!enemy.act(|state| state.is_closed));
-    party.check().await;
+async fn a_participant_connects_from_a_former_address_of_a_connected_one() {
+    let fixture = Fixture::start().await;
+    let (attacker, request) = attacker_and_request(&fixture).await;
+    let former = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = former.local_addr().unwrap();
+    former.send_to(&request, fixture.media_address()).await.unwrap();
+    let response = timeout(TIMEOUT, former.recv(&mut [0; 1500])).await;
+    assert!(response.unwrap().is_ok(), "no response at the second address");
+    drop(former);
+    let options = ConnectOptions { media_address: address, ..ConnectOptions::new(ROOM, "successor") };
+    let successor = TestClient::connect(fixture.address(), options).await.unwrap();
+    successor.wait_for_data_channels().await;
+    assert!(!attacker.with_state(|state| state.is_closed));
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn nobody_gets_the_address_of_one_who_is_there() {
-    let party = Party::start().await;
-    let (_enemy, request) = enemy_and_request(&party).await;
-    // As if the enemy could write from that address, after all that is written from there.
-    party.ann.act(|state| {
+async fn an_attacker_cannot_take_over_the_address_of_a_participant() {
+    let fixture = Fixture::start().await;
+    let (_attacker, request) = attacker_and_request(&fixture).await;
+    // Sends the attacker's request from ann's address after each of her datagrams.
+    fixture.ann.with_state(|state| {
         state.tamper = Some(Box::new(move |bytes| vec![bytes.to_vec(), request.clone()]));
     });
-    party.check().await;
-    party.ben.sees(&party.tracks[0]).await;
-    party.check().await;
+    fixture.check().await;
+    fixture.ben.wait_for_packets(&fixture.tracks[0]).await;
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn a_participant_that_writes_from_many_addresses_gets_few_of_them_and_others_connect() {
-    let party = Party::start().await;
-    let (enemy, request) = enemy_and_request(&party).await;
-    let media = party.media();
+async fn accepts_few_of_300_addresses_of_one_participant_and_others_can_connect() {
+    let fixture = Fixture::start().await;
+    let (attacker, request) = attacker_and_request(&fixture).await;
+    let media = fixture.media_address();
     let mut sockets = Vec::new();
     for _ in 0..300 {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.send_to(&request, media).await.unwrap();
         sockets.push(socket);
     }
-    party.check().await;
-    // All of them are handled by now, since the others were served after them.
-    let answered = sockets.iter().filter(|socket| socket.try_recv(&mut [0; 1500]).is_ok()).count();
-    assert!((1..150).contains(&answered), "{answered} of 300 addresses are accepted");
-    // The client moves to another address later: it is let through again, if not with the first request.
+    fixture.check().await;
+    // The engine has processed all requests, because it has served the others after them.
+    let accepted = sockets.iter().filter(|socket| socket.try_recv(&mut [0; 1500]).is_ok()).count();
+    assert!((1..150).contains(&accepted), "{accepted} of 300 addresses are accepted");
+    // Later the client moves to another address; the engine accepts it after some requests.
     let moved = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let answer = timeout(PATIENCE, async {
-        let mut answer = [0; 1500];
+    let accepted = timeout(TIMEOUT, async {
+        let mut response = [0; 1500];
         loop {
             moved.send_to(&request, media).await.unwrap();
-            if timeout(Duration::from_millis(100), moved.recv(&mut answer)).await.is_ok() {
+            if timeout(Duration::from_millis(100), moved.recv(&mut response)).await.is_ok() {
                 return;
             }
         }
     });
-    assert!(answer.await.is_ok(), "an address is accepted again after a while");
-    assert!(!enemy.act(|state| state.is_closed));
+    assert!(accepted.await.is_ok(), "the engine accepts no other address again");
+    assert!(!attacker.with_state(|state| state.is_closed));
 }
 
-/// An enemy that is connected, and a good request of its: STUN with its credentials.
-pub async fn enemy_and_request(party: &Party) -> (Caller, Vec<u8>) {
-    let enemy = party.enemy(|_| ()).await.unwrap();
+/// A connected attacker, and a STUN request with its credentials.
+pub async fn attacker_and_request(fixture: &Fixture) -> (TestClient, Vec<u8>) {
+    let attacker = fixture.attacker(|_| ()).await.unwrap();
     let first = Arc::new(Mutex::new(None));
-    let sent = first.clone();
-    enemy.act(|state| {
+    let captured = first.clone();
+    attacker.with_state(|state| {
         state.tamper = Some(Box::new(move |bytes| {
-            sent.lock().unwrap().get_or_insert_with(|| bytes.to_vec());
+            captured.lock().unwrap().get_or_insert_with(|| bytes.to_vec());
             vec![bytes.to_vec()]
         }));
     });
-    enemy.has_channels().await;
+    attacker.wait_for_data_channels().await;
     let request: Vec<u8> = first.lock().unwrap().clone().unwrap();
-    assert_eq!(request[..2], STUN[..2]);
-    (enemy, request)
+    assert_eq!(request[..2], STUN_HEADER[..2]);
+    (attacker, request)
 }
 
 #[tokio::test]
-async fn whatever_strangers_send_to_the_media_ports_the_others_go_on() {
-    let party = Party::start().await;
-    let media = party.media();
+async fn arbitrary_datagrams_and_tcp_frames_do_not_affect_others() {
+    let fixture = Fixture::start().await;
+    let media = fixture.media_address();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for batch in 0..3 {
         for number in 0..1000 {
-            let Some(bytes) = made(batch * 1000 + number, datagram) else { continue };
-            // What the system has no room for is lost.
+            let Some(bytes) = generate(batch * 1000 + number, datagram) else { continue };
+            // Fails if the socket buffer is full.
             let _ = socket.try_send_to(&bytes, media);
         }
         let mut streams = Vec::new();
         for number in 0..40 {
             let mut stream = TcpStream::connect(media).await.unwrap();
-            let Some(bytes) = made(batch * 40 + number, frames) else { continue };
-            // It may be closed before all is said.
+            let Some(bytes) = generate(batch * 40 + number, frames) else { continue };
+            // Fails if the engine closes the connection before all bytes are sent.
             let _ = timeout(Duration::from_millis(200), stream.write_all(&bytes)).await;
             streams.push(stream);
         }
-        party.check().await;
+        fixture.check().await;
     }
 }
 
-/// Frames of RFC 4571, whose length is what it says or not.
+/// Generates RFC 4571 frames; one in six length prefixes is random.
 fn frames(source: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for _ in 0..source.int_in_range(1..=6)? {
         let frame = match source.int_in_range(0..=4)? {
             0 => vec![0; source.int_in_range(0..=65_535)?],
-            1 => [STUN.to_vec(), vec![0; source.int_in_range(0..=3000)?]].concat(),
+            1 => [STUN_HEADER.to_vec(), vec![0; source.int_in_range(0..=3000)?]].concat(),
             _ => datagram(source)?,
         };
         let length = if source.ratio(5, 6)? { frame.len() } else { source.int_in_range(0..=65_535)? };
@@ -178,10 +178,10 @@ fn frames(source: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Damages some datagrams, doubles some, and holds some back.
-fn bad_way(seed: u64) -> Tamper {
+/// Damages, duplicates, truncates and delays some datagrams.
+fn damaging_network(seed: u64) -> Tamper {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut kept = Vec::new();
+    let mut delayed = Vec::new();
     Box::new(move |bytes| {
         let mut damaged = bytes.to_vec();
         for _ in 0..random.random_range(1..4) {
@@ -193,25 +193,25 @@ fn bad_way(seed: u64) -> Tamper {
             1 => vec![damaged, bytes.to_vec()],
             2 => vec![bytes.to_vec(); 3],
             3 => vec![bytes[..random.random_range(0..bytes.len())].to_vec(), bytes.to_vec()],
-            4 => std::mem::replace(&mut kept, vec![bytes.to_vec()]),
+            4 => std::mem::replace(&mut delayed, vec![bytes.to_vec()]),
             _ => vec![bytes.to_vec()],
         }
     })
 }
 
 #[tokio::test]
-async fn a_participant_behind_a_bad_network_disturbs_nobody() {
-    let party = Party::start().await;
+async fn a_participant_on_a_damaging_network_does_not_affect_others() {
+    let fixture = Fixture::start().await;
     for seed in 0..3 {
-        let enemy = party.enemy(|_| ()).await.unwrap();
-        // A handshake that is damaged fails, as it should.
-        enemy.until("is connected", |state| state.is_connected.then_some(())).await;
-        enemy.act(|state| state.tamper = Some(bad_way(seed)));
-        enemy.publish(MediaKind::Audio).await;
-        enemy.publish(MediaKind::Video).await;
+        let attacker = fixture.attacker(|_| ()).await.unwrap();
+        // The damage starts after the handshake, which it would break.
+        attacker.wait_until_connected().await;
+        attacker.with_state(|state| state.tamper = Some(damaging_network(seed)));
+        attacker.publish(MediaKind::Audio).await;
+        attacker.publish(MediaKind::Video).await;
         for number in 0..50 {
-            enemy.send(&format!("message {number} {}", "x".repeat(number * 100)), number % 2 == 0);
+            attacker.send_data(&format!("message {number} {}", "x".repeat(number * 100)), number % 2 == 0);
         }
-        party.check().await;
+        fixture.check().await;
     }
 }

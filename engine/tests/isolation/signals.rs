@@ -1,99 +1,99 @@
-//! What an enemy says: join requests and signals that are made up, and good ones that are damaged.
+//! Generated join requests and signals, valid and damaged.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 
 use arbitrary::{Result, Unstructured};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
-use proto::signal_request::Message as Ask;
-use proto::signal_response::Message as Told;
+use proto::signal_request::Message as Request;
+use proto::signal_response::Message as Response;
 use proto::simulate_scenario::Scenario;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::caller::{State, dial, ticket};
+use crate::client::{State, connect_signalling, participant_token};
 use crate::generators::{damage, text};
-use crate::{Party, ROOM, is_dealt_with, made};
+use crate::support::gzip;
+use crate::{Fixture, ROOM, generate, wait_until_processed};
 
 #[tokio::test]
-async fn whatever_an_enemy_says_the_others_go_on() {
-    let party = Party::start().await;
-    let known: Vec<String> = party.tracks.iter().flatten().cloned().collect();
-    let mut said = 0;
+async fn arbitrary_signals_do_not_affect_others() {
+    let fixture = Fixture::start().await;
+    let known_sids: Vec<String> = fixture.tracks.iter().flatten().cloned().collect();
+    let mut sent = 0;
     for batch in 0..6 {
-        let mut enemy = party.connected_enemy().await;
+        let mut attacker = fixture.connected_attacker().await;
         for number in 0..150 {
             let case = batch * 150 + number;
-            let Some(message) = made(case, |source| message(source, &known)) else { continue };
-            enemy.act(|state| state.say_raw(message));
-            said += 1;
+            let Some(message) = generate(case, |source| message(source, &known_sids)) else { continue };
+            attacker.with_state(|state| state.send_message(message));
+            sent += 1;
             if case % 10 == 0 {
-                is_dealt_with(&enemy, case).await;
-                if enemy.act(|state| state.is_closed) {
-                    enemy = party.connected_enemy().await;
+                wait_until_processed(&attacker, case).await;
+                if attacker.with_state(|state| state.is_closed) {
+                    attacker = fixture.connected_attacker().await;
                 }
             }
         }
-        is_dealt_with(&enemy, batch).await;
-        party.check().await;
+        wait_until_processed(&attacker, batch).await;
+        fixture.check().await;
     }
-    assert!(said > 600, "{said}");
+    assert!(sent > 600, "only {sent} signals were sent");
 }
 
 #[tokio::test]
-async fn whatever_an_enemy_joins_with_the_others_go_on() {
-    let party = Party::start().await;
-    let (mut admitted, mut refused) = (0, 0);
+async fn arbitrary_join_requests_do_not_affect_others() {
+    let fixture = Fixture::start().await;
+    let (mut accepted, mut rejected) = (0, 0);
     for case in 0..300 {
-        let Some(packed) = made(case, join_request) else { continue };
-        match dial(party.address(), &ticket(ROOM, "enemy", "standard"), &packed).await {
-            Some(_) => admitted += 1,
-            None => refused += 1,
+        let Some(join_request) = generate(case, join_request) else { continue };
+        match connect_signalling(fixture.address(), &participant_token(ROOM, "attacker", "standard"), &join_request)
+            .await
+        {
+            Some(_) => accepted += 1,
+            None => rejected += 1,
         }
         if case % 100 == 99 {
-            party.check().await;
+            fixture.check().await;
         }
     }
-    assert!(admitted > 20 && refused > 20, "{admitted} admitted, {refused} refused");
+    assert!(accepted > 20 && rejected > 20, "{accepted} accepted, {rejected} rejected");
 }
 
 #[tokio::test]
-async fn nobody_resumes_the_session_of_another() {
-    let party = Party::start().await;
-    let witness = party.connected_enemy().await;
-    let sids = witness.until("has joined", sids_of_others).await;
+async fn rejects_a_resume_with_the_sid_of_another_participant() {
+    let fixture = Fixture::start().await;
+    let observer = fixture.connected_attacker().await;
+    let sids = observer.wait_until("has joined", sids_of_others).await;
     assert_eq!(sids.len(), 2);
     for sid in sids.into_iter().chain(["PA_none".to_owned(), String::new()]) {
         let resume = move |request: &mut proto::JoinRequest| {
             (request.reconnect, request.participant_sid) = (true, sid);
         };
-        let thief = party.enemy(|call| call.wishes = Box::new(resume)).await.unwrap();
-        let farewell = thief.until("is told", |state| state.heard.first().cloned()).await;
-        let Told::Leave(leave) = farewell else { panic!("{farewell:?}") };
+        let attacker = fixture.attacker(|options| options.edit_join_request = Box::new(resume)).await.unwrap();
+        let first = attacker.wait_until("receives a response", |state| state.responses.first().cloned()).await;
+        let Response::Leave(leave) = first else { panic!("{first:?}") };
         assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
-        thief.is_gone().await;
+        attacker.wait_until_closed().await;
     }
-    party.check().await;
+    fixture.check().await;
 }
 
 fn sids_of_others(state: &mut State) -> Option<Vec<String>> {
-    state.heard.iter().find_map(|told| match told {
-        Told::Join(join) => Some(join.other_participants.iter().map(|other| other.sid.clone()).collect()),
+    state.responses.iter().find_map(|response| match response {
+        Response::Join(join) => Some(join.other_participants.iter().map(|other| other.sid.clone()).collect()),
         _ => None,
     })
 }
 
-/// A frame of a connection: mostly a signal, some of it damaged.
+/// Generates a WebSocket message, usually a signal, which may be damaged.
 fn message(source: &mut Unstructured<'_>, known: &[String]) -> Result<Message> {
-    let signal = proto::SignalRequest { message: Some(ask(source, known)?) };
+    let signal = proto::SignalRequest { message: Some(request(source, known)?) };
     Ok(if source.ratio(1, 4)? {
-        // What no enumeration has cannot be written so.
+        // A value outside an enumeration can't be encoded in JSON.
         let mut text = serde_json::to_vec(&signal).unwrap_or_default();
         damage(source, &mut text)?;
         Message::text(String::from_utf8_lossy(&text).into_owned())
@@ -104,16 +104,16 @@ fn message(source: &mut Unstructured<'_>, known: &[String]) -> Result<Message> {
     })
 }
 
-#[expect(deprecated, reason = "an enemy says what nobody says any more, too")]
-fn ask(source: &mut Unstructured<'_>, known: &[String]) -> Result<Ask> {
+#[expect(deprecated, reason = "the engine still accepts deprecated requests")]
+fn request(source: &mut Unstructured<'_>, known: &[String]) -> Result<Request> {
     Ok(match source.int_in_range(0..=16)? {
-        0 => Ask::Offer(description(source)?),
-        1 => Ask::Answer(description(source)?),
-        2 => Ask::Trickle(proto::TrickleRequest { candidate_init: text(source)?, target: 7, r#final: true }),
-        3 | 4 => Ask::AddTrack(track(source)?),
-        5 => Ask::Mute(proto::MuteTrackRequest { sid: sid(source, known)?, muted: source.arbitrary()? }),
-        6 => Ask::Subscription(subscription(source, known)?),
-        7 => Ask::TrackSetting(proto::UpdateTrackSettings {
+        0 => Request::Offer(description(source)?),
+        1 => Request::Answer(description(source)?),
+        2 => Request::Trickle(proto::TrickleRequest { candidate_init: text(source)?, target: 7, r#final: true }),
+        3 | 4 => Request::AddTrack(track(source)?),
+        5 => Request::Mute(proto::MuteTrackRequest { sid: sid(source, known)?, muted: source.arbitrary()? }),
+        6 => Request::Subscription(subscription(source, known)?),
+        7 => Request::TrackSetting(proto::UpdateTrackSettings {
             track_sids: sids(source, known)?,
             disabled: source.arbitrary()?,
             quality: number(source)?,
@@ -122,41 +122,45 @@ fn ask(source: &mut Unstructured<'_>, known: &[String]) -> Result<Ask> {
             fps: source.arbitrary()?,
             priority: source.arbitrary()?,
         }),
-        8 => Ask::UpdateLayers(proto::UpdateVideoLayers { track_sid: sid(source, known)?, layers: layers(source)? }),
-        9 => Ask::SubscriptionPermission(proto::SubscriptionPermission {
+        8 => {
+            Request::UpdateLayers(proto::UpdateVideoLayers { track_sid: sid(source, known)?, layers: layers(source)? })
+        }
+        9 => Request::SubscriptionPermission(proto::SubscriptionPermission {
             all_participants: source.arbitrary()?,
             track_permissions: list(source, |source| {
                 Ok(proto::TrackPermission {
                     participant_sid: sid(source, known)?,
                     all_tracks: source.arbitrary()?,
                     track_sids: sids(source, known)?,
-                    participant_identity: (*source.choose(&["ann", "ben", "enemy", ""])?).to_owned(),
+                    participant_identity: (*source.choose(&["ann", "ben", "attacker", ""])?).to_owned(),
                 })
             })?,
         }),
-        10 => Ask::SyncState(proto::SyncState {
+        10 => Request::SyncState(proto::SyncState {
             offer: Some(description(source)?),
             answer: Some(description(source)?),
             subscription: Some(subscription(source, known)?),
             track_sids_disabled: sids(source, known)?,
             ..Default::default()
         }),
-        11 => Ask::Simulate(proto::SimulateScenario { scenario: Some(scenario(source)?) }),
-        12 => Ask::Ping(source.arbitrary()?),
-        13 => Ask::UpdateMetadata(proto::UpdateParticipantMetadata {
+        11 => Request::Simulate(proto::SimulateScenario { scenario: Some(scenario(source)?) }),
+        12 => Request::Ping(source.arbitrary()?),
+        13 => Request::UpdateMetadata(proto::UpdateParticipantMetadata {
             metadata: text(source)?,
             name: text(source)?,
             attributes: attributes(source)?,
             request_id: source.arbitrary()?,
         }),
-        14 => Ask::PingReq(proto::Ping { timestamp: source.arbitrary()?, rtt: source.arbitrary()? }),
-        15 => Ask::UpdateAudioTrack(proto::UpdateLocalAudioTrack {
+        14 => Request::PingReq(proto::Ping { timestamp: source.arbitrary()?, rtt: source.arbitrary()? }),
+        15 => Request::UpdateAudioTrack(proto::UpdateLocalAudioTrack {
             track_sid: sid(source, known)?,
             features: list(source, number)?,
         }),
-        _ => {
-            Ask::UpdateVideoTrack(proto::UpdateLocalVideoTrack { track_sid: sid(source, known)?, width: 1, height: 0 })
-        }
+        _ => Request::UpdateVideoTrack(proto::UpdateLocalVideoTrack {
+            track_sid: sid(source, known)?,
+            width: 1,
+            height: 0,
+        }),
     })
 }
 
@@ -201,19 +205,17 @@ fn join_request(source: &mut Unstructured<'_>) -> Result<String> {
     };
     let mut inner = request.encode_to_vec();
     damage(source, &mut inner)?;
-    let is_zipped = source.arbitrary()?;
-    if is_zipped {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(&inner).unwrap();
-        inner = encoder.finish().unwrap();
+    let is_compressed = source.arbitrary()?;
+    if is_compressed {
+        inner = gzip(&inner);
         damage(source, &mut inner)?;
     }
-    let wrapped = proto::WrappedJoinRequest { compression: i32::from(is_zipped), join_request: inner };
-    let mut packed = URL_SAFE.encode(wrapped.encode_to_vec());
+    let wrapped = proto::WrappedJoinRequest { compression: i32::from(is_compressed), join_request: inner };
+    let mut encoded = URL_SAFE.encode(wrapped.encode_to_vec());
     if source.ratio(1, 10)? {
-        packed.truncate(source.choose_index(packed.len())?);
+        encoded.truncate(source.choose_index(encoded.len())?);
     }
-    Ok(packed)
+    Ok(encoded)
 }
 
 fn description(source: &mut Unstructured<'_>) -> Result<proto::SessionDescription> {
@@ -226,7 +228,7 @@ fn description(source: &mut Unstructured<'_>) -> Result<proto::SessionDescriptio
     Ok(proto::SessionDescription { r#type: text(source)?, sdp, id, mid_to_track_id: attributes(source)? })
 }
 
-#[expect(deprecated, reason = "clients still say whether they send in stereo so")]
+#[expect(deprecated, reason = "clients still set the deprecated stereo flag")]
 fn track(source: &mut Unstructured<'_>) -> Result<proto::AddTrackRequest> {
     Ok(proto::AddTrackRequest {
         cid: text(source)?,
@@ -279,7 +281,7 @@ fn subscription(source: &mut Unstructured<'_>, known: &[String]) -> Result<proto
     })
 }
 
-/// A number of an enumeration, or of none.
+/// An enumeration value, usually a known one.
 fn number(source: &mut Unstructured<'_>) -> Result<i32> {
     if source.ratio(4, 5)? { source.int_in_range(0..=5) } else { source.arbitrary() }
 }

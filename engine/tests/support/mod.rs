@@ -1,13 +1,17 @@
-//! What the suites share: an engine, a client that speaks HTTP byte by byte, and tokens made by hand.
+//! Shared by all suites: an engine, a raw HTTP/1.1 client, and hand-made tokens.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use livekit_protocol as proto;
 use maravilla_engine::{Config, Engine, Limits, Port, RtcConfig, StartError};
+use prost::Message as _;
 use serde_json::{Value, json};
 
 pub const KEY: &str = "APIfirst";
@@ -15,11 +19,11 @@ pub const SECRET: &str = "the-first-secret-is-longer-than-32-bytes";
 pub const OTHER_KEY: &str = "APIother";
 pub const OTHER_SECRET: &str = "the-other-secret-is-longer-than-32-bytes";
 
-/// The keys of an engine that is started without others.
+/// The default keys of a test engine.
 pub const KEYS: &[(&str, &str)] = &[(KEY, SECRET), (OTHER_KEY, OTHER_SECRET)];
 
-/// Far longer than anything takes: a test that waits for it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Time after which a wait fails the test; far longer than any step takes.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub fn start() -> Engine {
     start_with(Limits::default())
@@ -42,15 +46,15 @@ pub fn close(engine: &Engine) {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(engine.close());
 }
 
-/// One answer, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     pub status: u16,
+    /// The header lines as received.
     pub headers: String,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -60,26 +64,24 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        let named = |line: &&str| line.split(':').next().is_some_and(|found| found.eq_ignore_ascii_case(name));
-        self.headers.lines().find(named).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim())
+        let has_name = |line: &&str| line.split(':').next().is_some_and(|found| found.eq_ignore_ascii_case(name));
+        self.headers.lines().find(has_name).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim())
     }
 
-    /// No answer may tell a secret.
-    fn check(self) -> Self {
+    fn assert_contains_no_secret(&self) {
         let whole = self.headers.clone() + &self.text();
-        assert!(!whole.contains(SECRET) && !whole.contains(OTHER_SECRET), "a secret is told: {whole}");
-        self
+        assert!(!whole.contains(SECRET) && !whole.contains(OTHER_SECRET), "response contains a secret: {whole}");
     }
 }
 
-/// One connection.
-pub struct Client(BufReader<TcpStream>);
+/// One HTTP/1.1 connection.
+pub struct HttpClient(BufReader<TcpStream>);
 
-impl Client {
+impl HttpClient {
     pub fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+        socket.set_write_timeout(Some(TIMEOUT)).unwrap();
         socket.set_nodelay(true).unwrap();
         Self(BufReader::new(socket))
     }
@@ -88,90 +90,107 @@ impl Client {
         self.0.get_ref()
     }
 
-    /// Fails if the server has closed, which it may do before all is said.
-    pub fn say(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    /// Writes `bytes`. Fails if the server has closed the connection, which it may do in the middle of a request.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.0.get_mut().write_all(bytes.as_ref())
     }
 
-    /// The next answer; `None` once the connection is closed.
-    pub fn hear(&mut self) -> Option<Answer> {
+    /// Reads the next response; `None` if the connection is closed.
+    pub fn receive(&mut self) -> Option<HttpResponse> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             match self.0.read_line(&mut head) {
                 Ok(0) if head.is_empty() => return None,
-                Ok(0) => panic!("an answer ends in its head: {head}"),
+                Ok(0) => panic!("response head is incomplete: {head}"),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
                 read => assert_ne!(read.unwrap(), 0),
             }
         }
         let (line, headers) = head.split_once("\r\n").unwrap();
         let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
-        let answer = Answer { status, headers: headers.to_owned(), body: Vec::new() };
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        Some(Answer { body, ..answer }.check())
+        let mut response = HttpResponse { status, headers: headers.to_owned(), body: Vec::new() };
+        let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
+        response.body = vec![0; length];
+        self.0.read_exact(&mut response.body).unwrap();
+        response.assert_contains_no_secret();
+        Some(response)
     }
 
-    /// Whether the server closes without another word.
+    /// Reads to the end of the stream. Returns whether the server closed the connection and sent nothing before.
     pub fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
-        let ended = match self.0.read_to_end(&mut rest) {
+        let has_ended = match self.0.read_to_end(&mut rest) {
             Ok(_) => true,
             Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
         };
-        ended && rest.is_empty()
+        has_ended && rest.is_empty()
     }
 
-    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
-        // What is said may be refused before all of it is said.
-        let _ = self.say(request);
-        self.hear().unwrap()
+    /// Sends a request and reads the response.
+    pub fn request(&mut self, request: impl AsRef<[u8]>) -> HttpResponse {
+        // A write error is expected: the server may reject the request before it has read all of it.
+        let _ = self.send(request);
+        self.receive().unwrap()
     }
 
-    /// Calls a method of the room service in JSON.
-    pub fn call(&mut self, method: &str, token: &str, body: &Value) -> Answer {
-        self.ask(call(method, token, "application/json", body.to_string().as_bytes()))
+    /// Calls a `RoomService` method with a JSON body.
+    pub fn call(&mut self, method: &str, token: &str, body: &Value) -> HttpResponse {
+        self.request(twirp_request(method, token, "application/json", body.to_string().as_bytes()))
     }
 }
 
-/// The bytes of a call of the room service.
-pub fn call(method: &str, token: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let mut request = call_head(method, token, kind, &format!("content-length: {}", body.len())).into_bytes();
+/// Encodes a `RoomService` request.
+pub fn twirp_request(method: &str, token: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = format!("content-length: {}", body.len());
+    let mut request = twirp_head(method, token, content_type, &length).into_bytes();
     request.extend_from_slice(body);
     request
 }
 
-/// Its head, with one more header.
-pub fn call_head(method: &str, token: &str, kind: &str, more: &str) -> String {
+/// Encodes the head of a `RoomService` request, with `more_headers` as further lines.
+pub fn twirp_head(method: &str, token: &str, content_type: &str, more_headers: &str) -> String {
     let bearer = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
     let path = format!("/twirp/livekit.RoomService/{method}");
-    format!("POST {path} HTTP/1.1\r\nhost: test\r\n{bearer}content-type: {kind}\r\n{more}\r\n\r\n")
+    format!("POST {path} HTTP/1.1\r\nhost: test\r\n{bearer}content-type: {content_type}\r\n{more_headers}\r\n\r\n")
 }
 
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Encodes the bytes of a join request for the `join_request` query parameter, compressed with gzip.
+pub fn compress_join_request(request: &[u8]) -> String {
+    let compression = proto::wrapped_join_request::Compression::Gzip.into();
+    let wrapped = proto::WrappedJoinRequest { compression, join_request: gzip(request) };
+    URL_SAFE.encode(wrapped.encode_to_vec())
+}
+
+/// Unix time in seconds.
 pub fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
-/// A token of the first key that allows all that `video` says.
+/// A token of [`KEY`] with the grants in `video`.
 pub fn token(video: &Value) -> String {
     let claims = json!({ "iss": KEY, "sub": "ann", "exp": now() + 600, "video": video });
     sign(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), SECRET)
 }
 
-/// A token of the first key with which that participant may join a room.
+/// A token of [`KEY`] to join `room` as `identity`.
 pub fn join_token(room: &str, identity: &str) -> String {
     let video = json!({ "roomJoin": true, "room": room, "canUpdateOwnMetadata": true });
     let claims = json!({ "iss": KEY, "sub": identity, "exp": now() + 600, "video": video });
     sign(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), SECRET)
 }
 
-/// A token that may make, list and delete rooms.
-pub fn admin() -> String {
+/// A token that may create, list and delete rooms.
+pub fn admin_token() -> String {
     token(&json!({ "roomCreate": true, "roomList": true, "roomAdmin": true, "room": "admin" }))
 }
 
-/// Whatever header and payload say, in the shape of a token, with the signature of HS256.
+/// Signs any header and payload with HS256, whatever the header says.
 pub fn sign(header: &str, payload: &str, secret: &str) -> String {
     let message = format!("{}.{}", base64(header), base64(payload));
     let key = EncodingKey::from_secret(secret.as_bytes());

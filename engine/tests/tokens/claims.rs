@@ -1,15 +1,15 @@
-//! What a token says.
+//! The claims of a token.
 
 use maravilla_engine::token::Keys;
 use serde_json::json;
 
 use crate::support::{KEY, OTHER_KEY, OTHER_SECRET, SECRET, now, sign, start};
-use crate::{HS256, assert_refused, assert_taken, claims, in_header, signed, with, with_raw};
+use crate::{HS256, assert_accepted, assert_rejected, claims, in_header, signed, with, with_raw};
 
 #[test]
-fn a_token_without_an_end_is_refused() {
+fn rejects_a_token_without_a_valid_exp() {
     let engine = start();
-    let ends = ["null", "true", "[]", "{}", "\"soon\"", "\"\"", "[9999999999]", "{\"exp\":9999999999}"];
+    let non_numbers = ["null", "true", "[]", "{}", "\"soon\"", "\"\"", "[9999999999]", "{\"exp\":9999999999}"];
     let numbers = [
         "-1",
         "-9999999999",
@@ -22,44 +22,44 @@ fn a_token_without_an_end_is_refused() {
         "0x7fffffff",
         "99999999999999999999999",
     ];
-    let nothing = with_raw("\"x\":1");
-    assert_refused(&engine, &signed(&nothing));
-    assert_refused(&engine, &signed(&nothing.replace("\"x\"", "\"EXP\"").replace(":1", ":9999999999")));
-    for end in ends.into_iter().chain(numbers) {
-        assert_refused(&engine, &signed(&with_raw(&format!("\"exp\":{end}"))));
+    let without_exp = with_raw("\"x\":1");
+    assert_rejected(&engine, &signed(&without_exp));
+    assert_rejected(&engine, &signed(&without_exp.replace("\"x\"", "\"EXP\"").replace(":1", ":9999999999")));
+    for exp in non_numbers.into_iter().chain(numbers) {
+        assert_rejected(&engine, &signed(&with_raw(&format!("\"exp\":{exp}"))));
     }
     let text = format!("\"exp\":\"{}\"", now() + 600);
-    assert_refused(&engine, &signed(&with_raw(&text)));
-    for end in ["253402300799", "253402300799.5", "2.5e11"] {
-        assert_taken(&engine, &signed(&with_raw(&format!("\"exp\":{end}"))));
+    assert_rejected(&engine, &signed(&with_raw(&text)));
+    for exp in ["253402300799", "253402300799.5", "2.5e11"] {
+        assert_accepted(&engine, &signed(&with_raw(&format!("\"exp\":{exp}"))));
     }
 }
 
 #[test]
-fn a_token_is_good_from_a_minute_before_to_a_minute_after_its_time() {
+fn exp_and_nbf_have_a_leeway_of_one_minute() {
     let engine = start();
-    for refused in
+    for rejected in
         [json!({ "exp": now() - 90 }), json!({ "nbf": now() + 120 }), json!({ "exp": 0 }), json!({ "exp": 1.5 })]
     {
-        assert_refused(&engine, &signed(&with(&refused)));
+        assert_rejected(&engine, &signed(&with(&rejected)));
     }
-    for taken in [
+    for accepted in [
         json!({ "exp": now() - 30 }),
         json!({ "nbf": now() + 30 }),
         json!({ "nbf": 0 }),
         json!({ "iat": now() + 9999 }),
     ] {
-        assert_taken(&engine, &signed(&with(&taken)));
+        assert_accepted(&engine, &signed(&with(&accepted)));
     }
-    for junk in [json!({ "nbf": "now" }), json!({ "nbf": -1 }), json!({ "nbf": [] }), json!({ "nbf": 1e300 })] {
-        assert_refused(&engine, &signed(&with(&junk)));
+    for invalid in [json!({ "nbf": "now" }), json!({ "nbf": -1 }), json!({ "nbf": [] }), json!({ "nbf": 1e300 })] {
+        assert_rejected(&engine, &signed(&with(&invalid)));
     }
 }
 
 #[test]
-fn a_claim_that_comes_twice_is_refused_however_it_is_spelled() {
+fn rejects_a_duplicate_claim_even_if_one_is_escaped() {
     let engine = start();
-    let twice = [
+    let duplicates = [
         format!("\"iss\":\"{KEY}\""),
         format!("\"iss\":\"{OTHER_KEY}\""),
         format!("\"\\u0069ss\":\"{KEY}\""),
@@ -69,13 +69,13 @@ fn a_claim_that_comes_twice_is_refused_however_it_is_spelled() {
         "\"vide\\u006f\":{\"roomAdmin\":true}".into(),
         "\"video\":null".into(),
     ];
-    for claim in twice {
+    for claim in duplicates {
         let exp = format!("{claim},\"exp\":{}", now() + 600);
-        assert_refused(&engine, &signed(&with_raw(&exp)));
+        assert_rejected(&engine, &signed(&with_raw(&exp)));
     }
     for (first, second) in [("exp", "exp"), ("exp", "\\u0065xp"), ("ex\\u0070", "exp"), ("nbf", "n\\u0062f")] {
         let times = format!("\"{first}\":{},\"{second}\":1,\"x\":0", now() + 600);
-        assert_refused(&engine, &signed(&with_raw(&times)));
+        assert_rejected(&engine, &signed(&with_raw(&times)));
     }
     for grants in [
         r#"{"room":"a","room":"b"}"#,
@@ -84,12 +84,12 @@ fn a_claim_that_comes_twice_is_refused_however_it_is_spelled() {
         r#"{"roomList":false,"room\u004cist":true}"#,
     ] {
         let payload = with(&json!({ "video": "HERE" })).replace("\"HERE\"", grants);
-        assert_refused(&engine, &signed(&payload));
+        assert_rejected(&engine, &signed(&payload));
     }
 }
 
 #[test]
-fn whose_token_it_is_must_be_said() {
+fn rejects_a_token_without_a_known_issuer() {
     let engine = start();
     for issuer in
         [json!(""), json!(null), json!(7), json!([KEY]), json!({ "iss": KEY }), json!("APInobody"), json!(" APIfirst")]
@@ -97,16 +97,16 @@ fn whose_token_it_is_must_be_said() {
             .chain([json!("APIfirst\0"), json!("apifirst"), json!("APIfirst "), json!("ＡPIfirst"), json!("__proto__")])
     {
         for secret in [SECRET, OTHER_SECRET, ""] {
-            assert_refused(&engine, &sign(HS256, &with(&json!({ "iss": issuer })), secret));
+            assert_rejected(&engine, &sign(HS256, &with(&json!({ "iss": issuer })), secret));
         }
     }
-    let mut none = claims();
-    none.as_object_mut().unwrap().remove("iss");
-    assert_refused(&engine, &signed(&none.to_string()));
+    let mut without_issuer = claims();
+    without_issuer.as_object_mut().unwrap().remove("iss");
+    assert_rejected(&engine, &signed(&without_issuer.to_string()));
 }
 
 #[test]
-fn every_grant_and_claim_of_livekits_is_read_or_passed_over() {
+fn reads_livekits_grants_and_claims_and_ignores_unknown_ones() {
     let keys = Keys::new([(KEY, SECRET)]);
     let payload = with(&json!({
         "name": "Ann", "kind": "agent", "metadata": "{}", "sha256": "x", "roomPreset": "p", "jti": "j", "aud": ["x"],
@@ -115,7 +115,7 @@ fn every_grant_and_claim_of_livekits_is_read_or_passed_over() {
         "video": {
             "roomCreate": true, "roomList": true, "roomRecord": true, "roomAdmin": true, "roomJoin": true, "room": "r",
             "destinationRoom": "d", "canPublish": false, "canSubscribe": false, "canPublishData": true,
-            "canPublishSources": ["camera", "screen_share", "what there may be one day"], "canUpdateOwnMetadata": true,
+            "canPublishSources": ["camera", "screen_share", "a future source"], "canUpdateOwnMetadata": true,
             "ingressAdmin": true, "hidden": true, "recorder": true, "agent": true, "canSubscribeMetrics": true,
             "canManageAgentSession": true, "unknown": { "deep": [[[]]] },
         },
@@ -142,7 +142,7 @@ fn every_grant_and_claim_of_livekits_is_read_or_passed_over() {
 }
 
 #[test]
-fn claims_of_another_type_are_refused() {
+fn rejects_claims_of_the_wrong_type() {
     let engine = start();
     for claim in [
         json!({ "video": "all" }),
@@ -161,12 +161,12 @@ fn claims_of_another_type_are_refused() {
         json!({ "maravilla": "now" }),
         json!({ "sub": 7 }),
     ] {
-        assert_refused(&engine, &signed(&with(&claim)));
+        assert_rejected(&engine, &signed(&with(&claim)));
     }
 }
 
 #[test]
-fn a_token_gives_nothing_that_it_does_not_name() {
+fn rejects_a_call_that_the_grants_do_not_allow() {
     let engine = start();
     for video in [
         json!({}),
@@ -175,20 +175,20 @@ fn a_token_gives_nothing_that_it_does_not_name() {
         json!({ "roomCreate": true }),
         json!({ "roomAdmin": true }),
     ] {
-        let answer = in_header(&engine, &signed(&with(&json!({ "video": video }))));
-        assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("unauthenticated")), "{video}");
+        let response = in_header(&engine, &signed(&with(&json!({ "video": video }))));
+        assert_eq!((response.status, response.json()["code"].as_str()), (401, Some("unauthenticated")), "{video}");
     }
-    let answer = in_header(&engine, "");
-    assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("unauthenticated")));
+    let response = in_header(&engine, "");
+    assert_eq!((response.status, response.json()["code"].as_str()), (401, Some("unauthenticated")));
 }
 
 #[test]
-fn a_claim_that_is_null_is_absent() {
+fn treats_a_null_claim_as_absent() {
     let engine = start();
     let nulls = json!({
         "sub": null, "jti": null, "nbf": null, "name": null, "kind": null, "metadata": null, "attributes": null,
         "roomConfig": null, "video": { "roomList": true, "roomCreate": null, "room": null, "canPublishSources": null },
     });
-    assert_taken(&engine, &signed(&with(&nulls)));
-    assert_refused(&engine, &signed(&with(&json!({ "exp": null }))));
+    assert_accepted(&engine, &signed(&with(&nulls)));
+    assert_rejected(&engine, &signed(&with(&json!({ "exp": null }))));
 }

@@ -1,13 +1,15 @@
-//! Algorithms, keys and signatures.
+//! The header and the signature of a token.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use maravilla_engine::token::Keys;
 
 use crate::support::{KEY, OTHER_KEY, OTHER_SECRET, SECRET, base64, sign, start};
-use crate::{assert_refused, assert_taken, claims, signed};
+use crate::{assert_accepted, assert_rejected, claims, signed};
+
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFk=\n-----END PUBLIC KEY-----\n";
 
 #[test]
-fn no_algorithm_but_hs256_is_taken() {
+fn rejects_every_algorithm_except_hs256() {
     let engine = start();
     let payload = base64(claims().to_string());
     for alg in
@@ -16,19 +18,19 @@ fn no_algorithm_but_hs256_is_taken() {
             .chain(["EdDSA", "HS384", "HS512", "HS\\u0032560", "HS256\\u0000"])
     {
         let header = format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#);
-        assert_refused(&engine, &sign(&header, &claims().to_string(), SECRET));
-        assert_refused(&engine, &sign(&header, &claims().to_string(), ""));
-        assert_refused(&engine, &format!("{}.{payload}.", base64(&header)));
-        assert_refused(&engine, &format!("{}.{payload}", base64(&header)));
+        assert_rejected(&engine, &sign(&header, &claims().to_string(), SECRET));
+        assert_rejected(&engine, &sign(&header, &claims().to_string(), ""));
+        assert_rejected(&engine, &format!("{}.{payload}.", base64(&header)));
+        assert_rejected(&engine, &format!("{}.{payload}", base64(&header)));
     }
     for alg in [Algorithm::HS384, Algorithm::HS512] {
         let key = EncodingKey::from_secret(SECRET.as_bytes());
-        assert_refused(&engine, &encode(&Header::new(alg), &claims(), &key).unwrap());
+        assert_rejected(&engine, &encode(&Header::new(alg), &claims(), &key).unwrap());
     }
 }
 
 #[test]
-fn a_header_that_is_none_is_refused() {
+fn rejects_an_invalid_header() {
     let engine = start();
     let headers = [
         "{}",
@@ -44,65 +46,65 @@ fn a_header_that_is_none_is_refused() {
         r#"{"alg":"HS256","alg":"none"}"#,
         r#"{"alg":"none","alg":"HS256"}"#,
         r#"{"alg":"none","\u0061lg":"HS256"}"#,
-        // Who does not understand what is critical must refuse it (RFC 7515, section 4.1.11).
+        // An unsupported critical extension must be rejected (RFC 7515, section 4.1.11).
         r#"{"alg":"HS256","crit":["exp"]}"#,
         r#"{"alg":"HS256","crit":[]}"#,
-        // Unencoded payloads (RFC 7797), encryption and compression are no part of this.
+        // Unencoded payloads (RFC 7797) and encryption are not supported.
         r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#,
         r#"{"alg":"HS256"}x"#,
         r#"{"alg":"dir","enc":"A256GCM"}"#,
     ];
     for header in headers {
-        assert_refused(&engine, &sign(header, &claims().to_string(), SECRET));
+        assert_rejected(&engine, &sign(header, &claims().to_string(), SECRET));
     }
     let nested = format!(r#"{{"alg":"HS256","x":{}1{}}}"#, "[".repeat(5000), "]".repeat(5000));
-    assert_refused(&engine, &sign(&nested, &claims().to_string(), SECRET));
+    assert_rejected(&engine, &sign(&nested, &claims().to_string(), SECRET));
 }
 
 #[test]
-fn a_header_cannot_point_to_another_key() {
+fn ignores_keys_that_the_header_names_or_contains() {
     let engine = start();
-    let attacker = "the attacker's own secret";
+    let own_secret = "the attacker's own secret";
     let pointers = [
         format!(r#""kid":"{OTHER_KEY}""#),
         r#""kid":"../../dev/null""#.into(),
         r#""kid":"' UNION SELECT 'x""#.into(),
-        format!(r#""jwk":{{"kty":"oct","alg":"HS256","k":"{}"}}"#, base64(attacker)),
+        format!(r#""jwk":{{"kty":"oct","alg":"HS256","k":"{}"}}"#, base64(own_secret)),
         r#""jku":"http://127.0.0.1:1/jwks.json""#.into(),
         r#""x5u":"http://127.0.0.1:1/cert.pem""#.into(),
-        format!(r#""x5c":["{}"]"#, base64(attacker)),
+        format!(r#""x5c":["{}"]"#, base64(own_secret)),
     ];
     for pointer in pointers {
         let header = format!(r#"{{"alg":"HS256",{pointer}}}"#);
-        for secret in [attacker, OTHER_SECRET, ""] {
-            assert_refused(&engine, &sign(&header, &claims().to_string(), secret));
+        for secret in [own_secret, OTHER_SECRET, ""] {
+            assert_rejected(&engine, &sign(&header, &claims().to_string(), secret));
         }
-        assert_taken(&engine, &sign(&header, &claims().to_string(), SECRET));
+        assert_accepted(&engine, &sign(&header, &claims().to_string(), SECRET));
     }
 }
 
 #[test]
-fn a_public_key_is_no_secret() {
+fn rejects_an_asymmetric_algorithm_signed_with_hmac() {
     let engine = start();
     for header in [r#"{"alg":"RS256"}"#, r#"{"alg":"ES256"}"#, r#"{"alg":"PS512"}"#, r#"{"alg":"EdDSA"}"#] {
-        for key in [SECRET, OTHER_SECRET, "-----BEGIN PUBLIC KEY-----\nMFk=\n-----END PUBLIC KEY-----\n"] {
-            assert_refused(&engine, &sign(header, &claims().to_string(), key));
+        for key in [SECRET, OTHER_SECRET, PUBLIC_KEY] {
+            assert_rejected(&engine, &sign(header, &claims().to_string(), key));
         }
     }
 }
 
 #[test]
-fn a_signature_is_whole_and_written_one_way_only() {
+fn rejects_a_truncated_extended_or_non_canonical_signature() {
     let engine = start();
     let good = signed(&claims().to_string());
     let (message, signature) = good.rsplit_once('.').unwrap();
     let (header, payload) = message.split_once('.').unwrap();
-    // 32 bytes are 43 digits, the last of which has two bits to spare.
+    // The last of the 43 base64 digits of 32 bytes has two unused bits.
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let last = digits.iter().position(|digit| *digit == *signature.as_bytes().last().unwrap()).unwrap();
-    for spare in 1..4 {
-        let other = char::from(digits[last ^ spare]);
-        assert_refused(&engine, &format!("{message}.{}{other}", &signature[..signature.len() - 1]));
+    for unused_bits in 1..4 {
+        let other = char::from(digits[last ^ unused_bits]);
+        assert_rejected(&engine, &format!("{message}.{}{other}", &signature[..signature.len() - 1]));
     }
     for wrong in [
         format!("{message}."),
@@ -125,12 +127,12 @@ fn a_signature_is_whole_and_written_one_way_only() {
         format!("{message}.{}", signature.to_lowercase().to_uppercase()),
         good.to_uppercase(),
     ] {
-        assert_refused(&engine, &wrong);
+        assert_rejected(&engine, &wrong);
     }
 }
 
 #[test]
-fn each_single_bit_of_a_token_counts() {
+fn rejects_a_token_with_any_single_bit_flipped() {
     let keys = Keys::new([(KEY, SECRET)]);
     let good = signed(&claims().to_string());
     assert!(keys.verify(&good).is_ok());

@@ -1,29 +1,29 @@
-//! What a token or a join request may say about the participant and its room.
+//! Limits on the participant and the room that a token or a join request describes.
 
 use livekit_protocol as proto;
 use maravilla_engine::Engine;
+use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::caller::packed;
 use crate::revocation::token;
-use crate::support::{Client, start};
+use crate::support::{HttpClient, compress_join_request, start};
 
 const MAX_NAME_BYTES: usize = 256;
 const MAX_METADATA_BYTES: usize = 512 * 1024;
 const MAX_ATTRIBUTES_BYTES: usize = 64 * 1024;
 
-/// The status and the reason with which a join is refused or admitted, which is the same for `validate` and the upgrade.
+/// Joins, and asserts that `validate` and the upgrade agree. Returns the status and the body of `validate`.
 fn join(engine: &Engine, claims: &Value, request: &proto::JoinRequest) -> (u16, String) {
     let token = token("r", "ann", claims);
-    let query = format!("join_request={}", packed(request).replace('=', "%3D"));
-    let ask = |path: &str, more: &str| {
+    let query = format!("join_request={}", compress_join_request(&request.encode_to_vec()).replace('=', "%3D"));
+    let get = |path: &str, more: &str| {
         let head = format!("GET {path}?{query} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {token}\r\n{more}\r\n");
-        let answer = Client::connect(engine.address()).ask(head);
-        (answer.status, answer.text())
+        let response = HttpClient::connect(engine.address()).request(head);
+        (response.status, response.text())
     };
-    let validated = ask("/rtc/v1/validate", "");
+    let validated = get("/rtc/v1/validate", "");
     let upgrade = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
-    let (status, text) = ask("/rtc/v1", upgrade);
+    let (status, text) = get("/rtc/v1", upgrade);
     match validated.0 {
         200 => assert_eq!(status, 101),
         _ => assert_eq!((status, text), validated),
@@ -37,7 +37,7 @@ fn request() -> proto::JoinRequest {
 }
 
 #[test]
-fn refuses_a_participant_with_more_than_an_update_could_give_it() {
+fn rejects_a_token_with_a_name_metadata_or_attributes_over_the_limit() {
     let engine = start();
     let long = |bytes: usize| "m".repeat(bytes);
     let attributes = |bytes: usize| json!({ "k": long(bytes - 1) });
@@ -59,18 +59,17 @@ fn refuses_a_participant_with_more_than_an_update_could_give_it() {
             "metadata size",
         ),
     ];
-    for (fits, does_not, what) in cases {
-        assert_eq!(join(&engine, &fits, &request()).0, 200, "{what}");
-        let (status, text) = join(&engine, &does_not, &request());
+    for (at_limit, over_limit, what) in cases {
+        assert_eq!(join(&engine, &at_limit, &request()).0, 200, "{what}");
+        let (status, text) = join(&engine, &over_limit, &request());
         assert_eq!(status, 403, "{what}");
         assert!(text.starts_with(&format!("{what} exceeds limits ")), "{text}");
     }
 }
 
 #[test]
-fn refuses_a_join_request_that_brings_a_participant_past_a_limit() {
+fn rejects_a_join_request_whose_attributes_exceed_the_limit_with_those_of_the_token() {
     let engine = start();
-    // Of one byte each, so that it fits into the address once it is packed.
     let attributes = |count: usize| (0..count).map(|number| (format!("{number:07}"), "v".into())).collect();
     let with = |participant_attributes| proto::JoinRequest { participant_attributes, ..request() };
     let claims = json!({ "attributes": { "k": "m".repeat(MAX_ATTRIBUTES_BYTES - 8_001) } });
@@ -79,7 +78,7 @@ fn refuses_a_join_request_that_brings_a_participant_past_a_limit() {
 }
 
 #[test]
-fn a_client_sets_its_attributes_by_joining_but_deletes_none_of_its_token() {
+fn a_join_request_adds_and_changes_attributes_but_deletes_none_of_the_token() {
     let engine = start();
     let own = [("kept", ""), ("changed", "new"), ("added", "a"), ("empty", "")];
     let participant_attributes = own.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
@@ -93,7 +92,7 @@ fn a_client_sets_its_attributes_by_joining_but_deletes_none_of_its_token() {
 }
 
 #[test]
-fn refuses_a_token_whose_room_has_what_the_engine_does_not_support() {
+fn rejects_a_room_configuration_with_an_unsupported_feature() {
     let engine = start();
     for (room_config, feature) in [
         (json!({ "agents": [{ "agentName": "a" }] }), "agents"),
@@ -103,8 +102,8 @@ fn refuses_a_token_whose_room_has_what_the_engine_does_not_support() {
         (json!({ "maxPlayoutDelay": 1 }), "a playout delay"),
         (json!({ "syncStreams": true }), "synchronized streams"),
     ] {
-        let refused = (403, format!("{feature}: not supported by this server"));
-        assert_eq!(join(&engine, &json!({ "roomConfig": room_config }), &request()), refused);
+        let rejected = (403, format!("{feature}: not supported by this server"));
+        assert_eq!(join(&engine, &json!({ "roomConfig": room_config }), &request()), rejected);
     }
     for room_config in [json!({ "agents": [], "egress": {}, "tags": { "a": "b" }, "emptyTimeout": 5 }), json!({})] {
         assert_eq!(join(&engine, &json!({ "roomConfig": room_config }), &request()).0, 200);
@@ -112,11 +111,11 @@ fn refuses_a_token_whose_room_has_what_the_engine_does_not_support() {
 }
 
 #[test]
-fn refuses_an_unknown_room_preset_unless_the_room_is_live() {
+fn rejects_an_unknown_room_preset_unless_the_room_exists() {
     let engine = start();
     let claims = json!({ "roomPreset": "none" });
-    let refused = (403, "unknown room configuration in create room request".to_owned());
-    assert_eq!(join(&engine, &claims, &request()), refused);
+    let rejected = (403, "unknown room configuration in create room request".to_owned());
+    assert_eq!(join(&engine, &claims, &request()), rejected);
     assert_eq!(join(&engine, &json!({ "roomPreset": "" }), &request()).0, 200);
     assert_eq!(join(&engine, &claims, &request()).0, 200);
 }

@@ -1,7 +1,7 @@
-//! Deletes rooms while participants join, resume and update their metadata: no token from before the deletion opens the room
-//! again, the tokens that the engine hands out meanwhile included.
+//! Token revocation by room deletion. Rooms are deleted while participants join, resume and update their metadata. No token
+//! minted before the deletion admits a participant again, including the refresh tokens that the engine mints meanwhile.
 //!
-//! `REVOCATION_TRIES` sets the number of rooms; the default keeps the test within some seconds.
+//! `REVOCATION_TRIES` sets the number of rooms; with the default the test takes a few seconds.
 
 use std::env;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +11,8 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use livekit_protocol as proto;
 use maravilla_engine::Engine;
 use prost::Message as _;
-use proto::signal_request::Message as Ask;
-use proto::signal_response::Message as Told;
+use proto::signal_request::Message as Request;
+use proto::signal_response::Message as Response;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -20,18 +20,19 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::HS256;
-use crate::caller::{dial, packed};
-use crate::support::{Answer, Client, KEY, SECRET, admin, now, sign, start};
+use crate::client::{connect_signalling, encode_join_request};
+use crate::support::{HttpClient, HttpResponse, KEY, SECRET, admin_token, now, sign, start};
 
 const DEFAULT_TRIES: usize = 40;
-/// Participants that update their metadata, resume and join again in each room.
+/// Participants of each room that update their metadata, that resume, and that join again.
 const UPDATERS: usize = 4;
 const RESUMERS: usize = 2;
 const JOINERS: usize = 3;
-/// Attempts of one participant to get in after the deletion; one that succeeds fails the test.
+/// Connection attempts of one participant after the deletion. One success fails the test.
 const ATTEMPTS_AFTER_DELETION: usize = 3;
 
-/// A token to join with. `mark` is the engine's private claim, `None` for a token of a foreign library.
+/// A token to join `room`, with `more` claims. Without the private `maravilla` claim, it looks like a token of
+/// another library.
 pub fn token(room: &str, identity: &str, more: &Value) -> String {
     let video = json!({ "roomJoin": true, "room": room, "canUpdateOwnMetadata": true });
     let mut claims = json!({ "iss": KEY, "sub": identity, "exp": now() + 600, "video": video });
@@ -39,10 +40,10 @@ pub fn token(room: &str, identity: &str, more: &Value) -> String {
     sign(HS256, &claims.to_string(), SECRET)
 }
 
-/// A token that the engine's owner mints now.
-fn minted(engine: &Engine, room: &str, identity: &str) -> String {
-    let mark = engine.rooms(|rooms, _| rooms.epoch());
-    token(room, identity, &json!({ "nbf": now(), "maravilla": serde_json::to_value(mark).unwrap() }))
+/// A token that the engine's own library would mint now.
+fn mint(engine: &Engine, room: &str, identity: &str) -> String {
+    let epoch = engine.rooms(|rooms, _| rooms.epoch());
+    token(room, identity, &json!({ "nbf": now(), "maravilla": serde_json::to_value(epoch).unwrap() }))
 }
 
 fn join_request() -> proto::JoinRequest {
@@ -50,18 +51,17 @@ fn join_request() -> proto::JoinRequest {
     proto::JoinRequest { client_info, ..Default::default() }
 }
 
-/// The answer to whether that token joins.
-fn validate(engine: &Engine, token: &str) -> Answer {
-    let request = packed(&join_request()).replace('=', "%3D");
+fn validate(engine: &Engine, token: &str) -> HttpResponse {
+    let request = encode_join_request(&join_request()).replace('=', "%3D");
     let path = format!("/rtc/v1/validate?access_token={token}&join_request={request}");
-    Client::connect(engine.address()).ask(format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n"))
+    HttpClient::connect(engine.address()).request(format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n"))
 }
 
 fn status(engine: &Engine, token: &str) -> u16 {
     validate(engine, token).status
 }
 
-/// One participant's signalling, without media, and every token that it was given.
+/// A participant with signalling only, and every token that it has received.
 struct Participant<'a> {
     engine: &'a Engine,
     sid: String,
@@ -71,13 +71,13 @@ struct Participant<'a> {
 
 impl<'a> Participant<'a> {
     fn new(engine: &'a Engine, room: &str, identity: &str) -> Self {
-        Self { engine, sid: String::new(), tokens: vec![minted(engine, room, identity)], socket: None }
+        Self { engine, sid: String::new(), tokens: vec![mint(engine, room, identity)], socket: None }
     }
 
-    /// Connects with the newest token. Whether that was admitted.
+    /// Connects with the newest token. Returns whether the engine accepted it.
     async fn connect(&mut self, request: &proto::JoinRequest) -> bool {
         let token = self.tokens.last().unwrap();
-        self.socket = dial(self.engine.address(), token, &packed(request)).await;
+        self.socket = connect_signalling(self.engine.address(), token, &encode_join_request(request)).await;
         self.socket.is_some()
     }
 
@@ -92,21 +92,21 @@ impl<'a> Participant<'a> {
 
     async fn update_name(&mut self, name: String) {
         let update = proto::UpdateParticipantMetadata { name, ..Default::default() };
-        let request = proto::SignalRequest { message: Some(Ask::UpdateMetadata(update)) };
+        let request = proto::SignalRequest { message: Some(Request::UpdateMetadata(update)) };
         if let Some(socket) = &mut self.socket {
-            // The engine may have closed the connection.
+            // Fails if the engine has closed the connection.
             let _ = socket.send(Message::binary(request.encode_to_vec())).await;
         }
     }
 
-    /// Reads until the engine has sent one more token; `false` if it has closed the connection instead.
-    async fn reads_a_token(&mut self) -> bool {
+    /// Reads up to the next refresh token. Returns `false` if the engine closes the connection before.
+    async fn read_token(&mut self) -> bool {
         let Some(socket) = &mut self.socket else { return false };
         while let Some(Ok(message)) = socket.next().await {
             let Message::Binary(bytes) = message else { continue };
             match proto::SignalResponse::decode(bytes).unwrap().message {
-                Some(Told::Join(join)) => self.sid = join.participant.unwrap().sid,
-                Some(Told::RefreshToken(token)) => {
+                Some(Response::Join(join)) => self.sid = join.participant.unwrap().sid,
+                Some(Response::RefreshToken(token)) => {
                     self.tokens.push(token);
                     return true;
                 }
@@ -116,12 +116,12 @@ impl<'a> Participant<'a> {
         false
     }
 
-    async fn reads_to_the_end(&mut self) {
-        while self.reads_a_token().await {}
+    async fn read_to_end(&mut self) {
+        while self.read_token().await {}
     }
 }
 
-/// How far a try is.
+/// How many participants have joined a room, and whether it was deleted.
 #[derive(Default)]
 struct Progress {
     joined: AtomicUsize,
@@ -133,58 +133,58 @@ impl Progress {
         self.deleted.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether to connect once more, and counts those attempts that come after the deletion.
-    fn goes_on(&self, attempts: &mut usize) -> bool {
+    /// Returns whether to connect once more. Counts the attempts after the deletion.
+    fn may_continue(&self, attempts: &mut usize) -> bool {
         *attempts += usize::from(self.is_deleted());
         *attempts <= ATTEMPTS_AFTER_DELETION
     }
 }
 
-async fn updates(mut participant: Participant<'_>, progress: &Progress, number: usize) -> Vec<String> {
-    assert!(participant.join().await && participant.reads_a_token().await);
+async fn run_updater(mut participant: Participant<'_>, progress: &Progress, number: usize) -> Vec<String> {
+    assert!(participant.join().await && participant.read_token().await);
     progress.joined.fetch_add(1, Ordering::SeqCst);
-    // Spread around the deletion, which comes within the same time.
+    // The deletion is delayed by the same random range, so that the updates come before, during and after it.
     sleep(Duration::from_micros(rand::random_range(0..3000))).await;
     for update in 0..5 {
         participant.update_name(format!("{number} {update}")).await;
     }
-    participant.reads_to_the_end().await;
+    participant.read_to_end().await;
     participant.tokens
 }
 
-async fn resumes(mut participant: Participant<'_>, progress: &Progress) -> Vec<String> {
-    assert!(participant.join().await && participant.reads_a_token().await);
+async fn run_resumer(mut participant: Participant<'_>, progress: &Progress) -> Vec<String> {
+    assert!(participant.join().await && participant.read_token().await);
     progress.joined.fetch_add(1, Ordering::SeqCst);
     let mut attempts = 0;
-    while progress.goes_on(&mut attempts) {
+    while progress.may_continue(&mut attempts) {
         if participant.resume().await {
-            participant.reads_a_token().await;
+            participant.read_token().await;
         }
     }
     participant.tokens
 }
 
-async fn joins(mut participant: Participant<'_>, progress: &Progress) -> Vec<String> {
-    assert!(participant.join().await && participant.reads_a_token().await);
+async fn run_joiner(mut participant: Participant<'_>, progress: &Progress) -> Vec<String> {
+    assert!(participant.join().await && participant.read_token().await);
     progress.joined.fetch_add(1, Ordering::SeqCst);
     let mut attempts = 0;
-    while progress.goes_on(&mut attempts) {
+    while progress.may_continue(&mut attempts) {
         if participant.join().await {
-            participant.reads_a_token().await;
+            participant.read_token().await;
         }
     }
     participant.tokens
 }
 
-/// Deletes one room under load. Gives the number of tokens that its participants hold and of those that still open it.
+/// Deletes one room under load. Returns the number of tokens that its participants hold, and how many are still accepted.
 async fn delete_under_load(engine: &Engine, number: usize) -> (usize, usize) {
     let room = format!("room {number}");
     let progress = Progress::default();
     let participant = |identity: String| Participant::new(engine, &room, &identity);
-    let updaters = (0..UPDATERS).map(|index| updates(participant(format!("updater {index}")), &progress, index));
-    let resumers = (0..RESUMERS).map(|index| resumes(participant(format!("resumer {index}")), &progress));
-    let joiners = (0..JOINERS).map(|index| joins(participant(format!("joiner {index}")), &progress));
-    let deletes = async {
+    let updaters = (0..UPDATERS).map(|index| run_updater(participant(format!("updater {index}")), &progress, index));
+    let resumers = (0..RESUMERS).map(|index| run_resumer(participant(format!("resumer {index}")), &progress));
+    let joiners = (0..JOINERS).map(|index| run_joiner(participant(format!("joiner {index}")), &progress));
+    let delete = async {
         while progress.joined.load(Ordering::SeqCst) < UPDATERS + RESUMERS + JOINERS {
             tokio::task::yield_now().await;
         }
@@ -197,29 +197,29 @@ async fn delete_under_load(engine: &Engine, number: usize) -> (usize, usize) {
         futures_util::future::join_all(updaters),
         futures_util::future::join_all(resumers),
         futures_util::future::join_all(joiners),
-        deletes
+        delete
     );
     let tokens = [all(updaters), all(resumers), all(joiners)].concat();
     let statuses: Vec<u16> = tokens.iter().map(|token| status(engine, token)).collect();
     assert!(statuses.iter().all(|status| matches!(status, 200 | 401)), "{statuses:?}");
-    let still_good = statuses.iter().filter(|status| **status == 200).count();
+    let still_accepted = statuses.iter().filter(|status| **status == 200).count();
     let is_live = engine.rooms(|rooms, now| rooms.get(&room, now).is_some());
-    assert!(still_good > 0 || !is_live, "{room} is open, though nobody has a token for it");
-    assert_eq!(status(engine, &minted(engine, &room, "ann")), 200, "a token from after the deletion is refused");
-    (tokens.len(), still_good)
+    assert!(still_accepted > 0 || !is_live, "{room} exists though no token for it is accepted");
+    assert_eq!(status(engine, &mint(engine, &room, "ann")), 200, "a token minted after the deletion is rejected");
+    (tokens.len(), still_accepted)
 }
 
-/// LiveKit's clients delete a room and join it again with the token they have.
+/// Apps that use LiveKit delete a room and join it again with the same token.
 #[tokio::test]
-async fn a_token_joins_again_at_once_after_a_deletion_by_the_server_api() {
+async fn accepts_the_same_token_after_a_deletion_by_the_server_api() {
     let engine = start();
-    let undated = [json!({}), json!({ "nbf": 0 }), json!({ "nbf": now() - 30 })];
-    let foreign = undated.iter().map(|more| token("r", "ann", more));
-    for token in foreign.chain([minted(&engine, "r", "ann")]) {
+    let claims = [json!({}), json!({ "nbf": 0 }), json!({ "nbf": now() - 30 })];
+    let foreign = claims.iter().map(|more| token("r", "ann", more));
+    for token in foreign.chain([mint(&engine, "r", "ann")]) {
         let mut participant = Participant { tokens: vec![token], ..Participant::new(&engine, "r", "ann") };
-        assert!(participant.join().await && participant.reads_a_token().await);
+        assert!(participant.join().await && participant.read_token().await);
         let delete = json!({ "room": "r" });
-        assert_eq!(Client::connect(engine.address()).call("DeleteRoom", &admin(), &delete).status, 200);
+        assert_eq!(HttpClient::connect(engine.address()).call("DeleteRoom", &admin_token(), &delete).status, 200);
         for token in participant.tokens.clone() {
             participant.tokens.push(token);
             assert!(participant.join().await, "{:?}", participant.tokens.last());
@@ -228,31 +228,31 @@ async fn a_token_joins_again_at_once_after_a_deletion_by_the_server_api() {
 }
 
 #[test]
-fn a_foreign_token_without_a_usable_nbf_is_refused_once_its_room_was_deleted_and_says_why() {
+fn rejects_a_foreign_token_without_a_later_nbf_after_a_revoking_deletion_and_states_the_reason() {
     let engine = start();
     let tokens = [json!({}), json!({ "nbf": 0 }), json!({ "nbf": now() })].map(|more| token("r", "ann", &more));
     assert!(tokens.iter().all(|token| status(&engine, token) == 200));
     engine.rooms(|rooms, now| rooms.delete_and_revoke("r", now));
     for token in &tokens {
-        let answer = validate(&engine, token);
+        let response = validate(&engine, token);
         let reason =
             "invalid authorization token: it was minted before its room was deleted, or has no nbf from after that";
-        assert_eq!((answer.status, answer.text().as_str()), (401, reason));
+        assert_eq!((response.status, response.text().as_str()), (401, reason));
     }
     assert_eq!(status(&engine, &token("other", "ann", &json!({ "nbf": 0 }))), 200);
     assert_eq!(status(&engine, &token("r", "ann", &json!({ "nbf": now() + 2 }))), 200);
 }
 
 #[tokio::test]
-async fn no_token_survives_a_deletion_while_participants_join_resume_and_update() {
+async fn rejects_every_earlier_token_when_a_room_is_deleted_under_load() {
     let tries = env::var("REVOCATION_TRIES").map_or(DEFAULT_TRIES, |tries| tries.parse().unwrap());
     let engine = start();
     let (mut tokens, mut reopened) = (0, 0);
     for number in 0..tries {
-        let (held, still_good) = delete_under_load(&engine, number).await;
+        let (held, still_accepted) = delete_under_load(&engine, number).await;
         tokens += held;
-        reopened += usize::from(still_good > 0);
+        reopened += usize::from(still_accepted > 0);
     }
-    println!("{tries} rooms deleted, {tokens} tokens held, {reopened} rooms open to an older token");
+    println!("{tries} rooms deleted, {tokens} tokens held, {reopened} rooms accept an earlier token");
     assert_eq!(reopened, 0);
 }

@@ -1,4 +1,4 @@
-//! What costs little to send to the media's ports and the server's, mostly without a token.
+//! Cheap floods of the media ports and the HTTP port, most of them without a token.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 use livekit_protocol as proto;
 use serde_json::json;
 
-use crate::attack::{self, ATTACK_TIME, BUDGET, plain_join, token};
-use crate::caller::Caller;
-use crate::packets::enemy_and_request;
-use crate::support::{Client, PATIENCE, admin, call, call_head};
-use crate::wire::{self, Wire};
-use crate::{MIB, Party};
+use crate::attackers::{self, ATTACK_TIME, BUDGET, plain_join, token};
+use crate::client::TestClient;
+use crate::packets::attacker_and_request;
+use crate::signal_socket::{self, SignalSocket};
+use crate::support::{HttpClient, TIMEOUT, admin_token, twirp_head, twirp_request};
+use crate::{Fixture, MIB};
 
-/// More than the engine has TCP connections for media.
+/// Exceeds the engine's limit on TCP connections for media.
 const TCP_CONNECTIONS: usize = 600;
 
-/// Sends so many packets a second until the end, each as `act` does with its number.
-fn pace(per_second: u32, end: Instant, mut act: impl FnMut(u32)) -> u32 {
-    let begun = Instant::now();
+/// Calls `send_packet` `per_second` times a second until `end`, with the number of the call. Returns the number of calls.
+fn pace(per_second: u32, end: Instant, mut send_packet: impl FnMut(u32)) -> u32 {
+    let started = Instant::now();
     let mut sent = 0;
     while Instant::now() < end {
-        let due = begun.elapsed().as_secs_f64() * f64::from(per_second);
+        let due = started.elapsed().as_secs_f64() * f64::from(per_second);
         while f64::from(sent) < due {
-            act(sent);
+            send_packet(sent);
             sent += 1;
         }
         thread::sleep(Duration::from_millis(1));
@@ -33,54 +33,54 @@ fn pace(per_second: u32, end: Instant, mut act: impl FnMut(u32)) -> u32 {
     sent
 }
 
-/// The address of one of many on this machine, by its number.
-fn own_address(number: u32) -> SocketAddr {
+/// One of many loopback addresses, by its number.
+fn loopback_address(number: u32) -> SocketAddr {
     let [_, high, middle, low] = (number + 256).to_be_bytes();
     (Ipv4Addr::new(127, high + 1, middle, low), 0).into()
 }
 
 #[tokio::test]
-async fn a_participant_that_writes_from_everywhere_keeps_nobody_out() {
-    let party = Party::start().await;
+async fn participants_can_join_while_one_sends_from_thousands_of_addresses() {
+    let fixture = Fixture::start().await;
     for per_second in [3100, 12_000] {
-        let (enemy, request) = enemy_and_request(&party).await;
-        let media = party.media();
-        let watch = party.watch();
+        let (attacker, request) = attacker_and_request(&fixture).await;
+        let media = fixture.media_address();
+        let probe = fixture.start_probe();
         let sent = tokio::task::spawn_blocking(move || {
-            // Enough for the 16,384 addresses that are remembered.
+            // Long enough to exceed the 16,384 addresses that the engine remembers.
             let time = if per_second > 10_000 { ATTACK_TIME } else { 2 * ATTACK_TIME };
             pace(per_second, Instant::now() + time, |number| {
-                let socket = UdpSocket::bind(own_address(number)).unwrap();
+                let socket = UdpSocket::bind(loopback_address(number)).unwrap();
                 let _ = socket.send_to(&request, media);
             })
         })
         .await
         .unwrap();
-        let report = watch.stop().await;
+        let report = probe.stop().await;
         println!("{sent} addresses");
-        // One in another room, and one in the enemy's.
-        Caller::join(party.address(), "another room", "newcomer").await.leave().await;
-        party.check().await;
-        report.assert_undisturbed(&format!("STUN from {per_second} addresses a second"), BUDGET);
-        drop(enemy);
+        // Joins in another room; `check` joins in the attacker's room.
+        TestClient::join(fixture.address(), "another room", "newcomer").await.leave().await;
+        fixture.check().await;
+        report.assert_within_bounds(&format!("STUN from {per_second} addresses a second"), BUDGET);
+        drop(attacker);
     }
 }
 
 #[tokio::test]
-async fn idle_tcp_connections_for_media_keep_nobody_out() {
-    let party = Party::start().await;
-    let (_enemy, request) = enemy_and_request(&party).await;
-    let media = party.media();
-    let watch = party.watch();
+async fn a_new_tcp_connection_for_media_is_served_beside_600_idle_ones() {
+    let fixture = Fixture::start().await;
+    let (_attacker, request) = attacker_and_request(&fixture).await;
+    let media = fixture.media_address();
+    let probe = fixture.start_probe();
     let answered = tokio::task::spawn_blocking(move || {
         let open = || {
             let mut stream = TcpStream::connect(media).unwrap();
-            // An empty frame.
+            // A frame of length 0.
             let _ = stream.write_all(&[0, 0]);
             stream
         };
         let mut held: Vec<TcpStream> = (0..TCP_CONNECTIONS).map(|_| open()).collect();
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         let mut is_answered = false;
         while !is_answered && Instant::now() < end {
             for stream in &mut held {
@@ -94,12 +94,12 @@ async fn idle_tcp_connections_for_media_keep_nobody_out() {
     })
     .await
     .unwrap();
-    watch.stop().await.assert_undisturbed("idle TCP connections", BUDGET);
-    assert!(answered, "nobody else is served over TCP");
-    party.check().await;
+    probe.stop().await.assert_within_bounds("idle TCP connections", BUDGET);
+    assert!(answered, "no new TCP connection is served");
+    fixture.check().await;
 }
 
-/// Whether a good STUN request is answered on a TCP connection of its own.
+/// Returns whether the engine answers a valid STUN request on a new TCP connection.
 fn is_answered_over_tcp(media: SocketAddr, request: &[u8]) -> bool {
     let Ok(mut stream) = TcpStream::connect(media) else { return false };
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -109,19 +109,19 @@ fn is_answered_over_tcp(media: SocketAddr, request: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn stray_stun_among_many_participants_disturbs_nobody() {
+async fn stray_stun_with_900_participants_does_not_delay_others() {
     const PARTICIPANTS: usize = 900;
-    let party = Party::start().await;
-    let engine = party.address();
-    let members: Vec<Wire> = (0..PARTICIPANTS)
+    let fixture = Fixture::start().await;
+    let engine = fixture.address();
+    let members: Vec<SignalSocket> = (0..PARTICIPANTS)
         .map(|number| {
             let room = format!("room {number}");
             let token = token("member", &json!({ "roomJoin": true, "room": room }));
-            Wire::open(engine, &plain_join(&token)).unwrap()
+            SignalSocket::open(engine, &plain_join(&token)).unwrap()
         })
         .collect();
-    let media = party.media();
-    let stray = stun("abcd:efgh");
+    let media = fixture.media_address();
+    let stray = stray_stun("abcd:efgh");
     for per_second in [2900, 20_000] {
         let attack = async || {
             let stray = stray.clone();
@@ -133,14 +133,14 @@ async fn stray_stun_among_many_participants_disturbs_nobody() {
             });
             println!("{} stray packets", sent.await.unwrap());
         };
-        party.withstands(&format!("{per_second} stray packets a second"), BUDGET, attack).await;
+        fixture.assert_withstands(&format!("{per_second} stray packets a second"), BUDGET, attack).await;
     }
     drop(members);
-    party.check().await;
+    fixture.check().await;
 }
 
-/// A binding request of nobody's: it names a user, and its signature is nonsense.
-fn stun(user: &str) -> Vec<u8> {
+/// A STUN binding request with an unknown user and an invalid signature.
+fn stray_stun(user: &str) -> Vec<u8> {
     let attribute = |kind: u16, value: &[u8]| {
         let mut bytes = kind.to_be_bytes().to_vec();
         bytes.extend_from_slice(&u16::try_from(value.len()).unwrap().to_be_bytes());
@@ -158,37 +158,38 @@ fn stun(user: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn connections_without_a_token_end_no_upload() {
-    let party = Party::start().await;
-    let engine = party.address();
-    let watch = party.watch();
+async fn idle_unauthenticated_connections_do_not_abort_an_upload() {
+    let fixture = Fixture::start().await;
+    let engine = fixture.address();
+    let probe = fixture.start_probe();
     let status = tokio::task::spawn_blocking(move || {
         let body = json!({ "room": "none", "data": "x".repeat(MIB) }).to_string();
-        let head = call_head("SendData", &admin(), "application/json", &format!("content-length: {}", body.len()));
-        let mut upload = Client::connect(engine);
-        upload.say(head).unwrap();
+        let head =
+            twirp_head("SendData", &admin_token(), "application/json", &format!("content-length: {}", body.len()));
+        let mut upload = HttpClient::connect(engine);
+        upload.send(head).unwrap();
         let (first, rest) = body.as_bytes().split_at(body.len() / 2);
-        upload.say(first).unwrap();
+        upload.send(first).unwrap();
         let idle: Vec<TcpStream> = (0..1100).map(|_| TcpStream::connect(engine).unwrap()).collect();
-        // The engine has seen them all once the last one is answered.
-        let mut last = Client::connect(engine);
-        assert_eq!(last.ask(call("ListRooms", &admin(), "application/json", b"{}")).status, 200);
-        let _ = upload.say(rest);
-        let status = upload.hear().map(|answer| answer.status);
+        // The engine has accepted all connections once it answers on the last one.
+        let mut last = HttpClient::connect(engine);
+        assert_eq!(last.request(twirp_request("ListRooms", &admin_token(), "application/json", b"{}")).status, 200);
+        let _ = upload.send(rest);
+        let status = upload.receive().map(|response| response.status);
         drop(idle);
         status
     })
     .await
     .unwrap();
-    watch.stop().await.assert_undisturbed("idle connections", 2 * BUDGET);
-    // The token is for another room, but there is an answer.
+    probe.stop().await.assert_within_bounds("idle connections", 2 * BUDGET);
+    // The token is for another room; the point is that the engine answers.
     assert_eq!(status, Some(401));
-    party.check().await;
+    fixture.check().await;
 }
 
 #[tokio::test]
-async fn metadata_past_its_limit_is_no_way_in() {
-    let party = Party::start().await;
+async fn rejects_a_join_request_with_metadata_or_attributes_over_the_limit() {
+    let fixture = Fixture::start().await;
     let metadata = "m".repeat(700_000);
     let attributes = std::collections::HashMap::from([("a".to_owned(), "b".repeat(700_000))]);
     let requests = [
@@ -196,11 +197,11 @@ async fn metadata_past_its_limit_is_no_way_in() {
         proto::JoinRequest { participant_attributes: attributes, ..Default::default() },
     ];
     for request in requests {
-        let packed = crate::requests::zipped(&prost::Message::encode_to_vec(&request));
-        let join = wire::join_request("/rtc/v1", &attack::token_to_update("attacker"), &packed);
-        let status = attack::request(party.address(), &join);
-        // Browsers show the reason of a failed join only with 401 and 403.
+        let encoded = crate::support::compress_join_request(&prost::Message::encode_to_vec(&request));
+        let join = signal_socket::join_request("/rtc/v1", &attackers::metadata_token("attacker"), &encoded);
+        let status = attackers::request_status(fixture.address(), &join);
+        // Clients show the reason of a failed join only for 401 and 403.
         assert_eq!(status, Some(403));
     }
-    party.check().await;
+    fixture.check().await;
 }

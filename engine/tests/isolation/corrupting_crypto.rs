@@ -1,5 +1,5 @@
-//! A client's cryptography that damages what it is given before it is made safe: what the engine takes from its innermost
-//! layer is nonsense, though every signature is right.
+//! A crypto provider that corrupts plaintext before it encrypts it. The engine authenticates and decrypts these packets, but
+//! their contents are invalid.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,22 +15,22 @@ use str0m::crypto::{
     SupportedAes128CmSha1_80,
 };
 
-/// How many packets of each kind were damaged.
-pub static MEDIA: AtomicUsize = AtomicUsize::new(0);
-pub static MESSAGES: AtomicUsize = AtomicUsize::new(0);
+/// Number of corrupted packets.
+pub static MEDIA_PACKETS: AtomicUsize = AtomicUsize::new(0);
+pub static DATA_PACKETS: AtomicUsize = AtomicUsize::new(0);
 
-/// How harm is done: the random numbers, and one in so many packets.
-static HARM: Mutex<Option<(StdRng, u32)>> = Mutex::new(None);
+/// The random generator and `one_in`; `None` corrupts no packets.
+static CORRUPTION: Mutex<Option<(StdRng, u32)>> = Mutex::new(None);
 
-/// From now on one in so many packets is damaged; 0: none.
-pub fn begin(seed: u64, one_in: u32) {
-    *HARM.lock().unwrap() = (one_in > 0).then(|| (StdRng::seed_from_u64(seed), one_in));
+/// Corrupts one in `one_in` packets from now on; 0 corrupts none.
+pub fn start(seed: u64, one_in: u32) {
+    *CORRUPTION.lock().unwrap() = (one_in > 0).then(|| (StdRng::seed_from_u64(seed), one_in));
 }
 
-/// Damages a packet, if it is its turn, from some byte on.
-fn damage(bytes: &mut [u8], from: usize, count: &AtomicUsize) -> bool {
-    let mut harm = HARM.lock().unwrap();
-    let Some((random, one_in)) = harm.as_mut().filter(|_| bytes.len() > from) else { return false };
+/// Corrupts up to four bytes at or after `from`, in one of `one_in` packets. Returns whether it did.
+fn corrupt(bytes: &mut [u8], from: usize, count: &AtomicUsize) -> bool {
+    let mut corruption = CORRUPTION.lock().unwrap();
+    let Some((random, one_in)) = corruption.as_mut().filter(|_| bytes.len() > from) else { return false };
     if !random.random_ratio(1, *one_in) {
         return false;
     }
@@ -48,13 +48,17 @@ fn damage(bytes: &mut [u8], from: usize, count: &AtomicUsize) -> bool {
 }
 
 pub fn provider() -> CryptoProvider {
-    CryptoProvider { srtp_provider: &Harmful, dtls_provider: &Harmful, ..str0m::crypto::from_feature_flags() }
+    CryptoProvider {
+        srtp_provider: &CorruptingProvider,
+        dtls_provider: &CorruptingProvider,
+        ..str0m::crypto::from_feature_flags()
+    }
 }
 
 #[derive(Debug)]
-struct Harmful;
+struct CorruptingProvider;
 
-impl SrtpProvider for Harmful {
+impl SrtpProvider for CorruptingProvider {
     fn aes_128_cm_sha1_80(&self) -> &'static dyn SupportedAes128CmSha1_80 {
         inner().aes_128_cm_sha1_80()
     }
@@ -64,7 +68,7 @@ impl SrtpProvider for Harmful {
     }
 
     fn aead_aes_256_gcm(&self) -> &'static dyn SupportedAeadAes256Gcm {
-        &Harmful
+        &CorruptingProvider
     }
 
     fn srtp_aes_128_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
@@ -80,20 +84,20 @@ fn inner() -> &'static dyn SrtpProvider {
     str0m::crypto::from_feature_flags().srtp_provider
 }
 
-impl SupportedAeadAes256Gcm for Harmful {
+impl SupportedAeadAes256Gcm for CorruptingProvider {
     fn create_cipher(&self, key: [u8; 32], encrypt: bool) -> Box<dyn AeadAes256GcmCipher> {
-        Box::new(Cipher(inner().aead_aes_256_gcm().create_cipher(key, encrypt)))
+        Box::new(CorruptingCipher(inner().aead_aes_256_gcm().create_cipher(key, encrypt)))
     }
 }
 
-/// Encrypts the bodies of RTP and RTCP packets, damaged.
+/// Corrupts and encrypts the payloads of RTP and RTCP packets.
 #[derive(Debug)]
-struct Cipher(Box<dyn AeadAes256GcmCipher>);
+struct CorruptingCipher(Box<dyn AeadAes256GcmCipher>);
 
-impl AeadAes256GcmCipher for Cipher {
+impl AeadAes256GcmCipher for CorruptingCipher {
     fn encrypt(&mut self, iv: &[u8; 12], aad: &[u8], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         let mut input = input.to_vec();
-        damage(&mut input, 0, &MEDIA);
+        corrupt(&mut input, 0, &MEDIA_PACKETS);
         self.0.encrypt(iv, aad, &input, output)
     }
 
@@ -108,7 +112,7 @@ impl AeadAes256GcmCipher for Cipher {
     }
 }
 
-impl DtlsProvider for Harmful {
+impl DtlsProvider for CorruptingProvider {
     fn generate_certificate(&self) -> Option<DtlsCert> {
         str0m::crypto::from_feature_flags().dtls_provider.generate_certificate()
     }
@@ -121,15 +125,15 @@ impl DtlsProvider for Harmful {
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let dtls = str0m::crypto::from_feature_flags().dtls_provider.new_dtls(cert, now, version, mtu)?;
-        Ok(Box::new(Dtls(dtls)))
+        Ok(Box::new(CorruptingDtls(dtls)))
     }
 }
 
-/// Carries SCTP packets, damaged behind their checksum.
+/// Corrupts SCTP packets after their common header and recomputes the checksum.
 #[derive(Debug)]
-struct Dtls(Box<dyn DtlsInstance>);
+struct CorruptingDtls(Box<dyn DtlsInstance>);
 
-impl DtlsInstance for Dtls {
+impl DtlsInstance for CorruptingDtls {
     fn set_active(&mut self, active: bool) {
         self.0.set_active(active);
     }
@@ -148,8 +152,8 @@ impl DtlsInstance for Dtls {
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
         let mut packet = data.to_vec();
-        // The ports, the tag and the checksum come first.
-        if damage(&mut packet, 12, &MESSAGES) {
+        // The common header is 12 bytes: the ports, the verification tag, and the checksum.
+        if corrupt(&mut packet, 12, &DATA_PACKETS) {
             packet[8..12].fill(0);
             let sum = crc32c(&packet);
             packet[8..12].copy_from_slice(&sum.to_le_bytes());
@@ -178,13 +182,13 @@ impl DtlsInstance for Dtls {
     }
 }
 
-/// SCTP's checksum (RFC 9260, appendix A).
+/// The checksum of SCTP (RFC 9260, appendix A).
 fn crc32c(bytes: &[u8]) -> u32 {
     let shift = |sum: u32, _| if sum & 1 == 1 { (sum >> 1) ^ 0x82f6_3b78 } else { sum >> 1 };
     !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), shift))
 }
 
 #[test]
-fn the_checksum_is_as_in_the_standard() {
+fn crc32c_matches_the_standard_check_value() {
     assert_eq!(crc32c(b"123456789"), 0xe306_9283);
 }

@@ -1,4 +1,4 @@
-//! Makes requests out of random bytes: some good, most broken somewhere.
+//! Generates requests from random bytes. Some are valid; most are damaged somewhere.
 
 use arbitrary::{Result, Unstructured};
 use rand::rngs::StdRng;
@@ -6,7 +6,7 @@ use rand::{RngCore as _, SeedableRng as _};
 
 use Kind::{Bytes, Flag, Map, Message, Number, Text, Texts};
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Clone, Copy)]
 pub enum Kind {
     Text,
@@ -20,7 +20,7 @@ pub enum Kind {
 
 type Fields = &'static [(&'static str, Kind)];
 
-/// Every method with what it asks for.
+/// Every `RoomService` method with the fields of its request.
 pub const METHODS: [(&str, Fields); 14] = [
     (
         "CreateRoom",
@@ -93,7 +93,7 @@ pub const METHODS: [(&str, Fields); 14] = [
     ),
 ];
 
-/// Of messages within messages.
+/// Fields of nested messages.
 const INNER: Fields = &[
     ("agentName", Text),
     ("metadata", Text),
@@ -110,10 +110,10 @@ const INNER: Fields = &[
     ("kind", Text),
 ];
 
-/// Names that mean something, and some that are hard to take.
+/// Valid values, and values that are hard to handle.
 pub const NAMES: [&str; 9] = ["a", "b", "", "\0", "\u{1f980}\u{202e}", "__proto__", "../..", "LOSSY", "CAMERA"];
 
-/// What case of that number is made of: always the same.
+/// The random bytes of a case; the same case always has the same bytes.
 pub fn seed(case: u64) -> Vec<u8> {
     let mut random = StdRng::seed_from_u64(case);
     let mut bytes = vec![0; 16 + usize::try_from(random.next_u32() % 2000).unwrap_or_default()];
@@ -129,7 +129,7 @@ pub fn text(source: &mut Unstructured<'_>) -> Result<String> {
     })
 }
 
-/// A request in JSON, as it is sent.
+/// A request body in JSON, damaged in one of three cases.
 pub fn json(source: &mut Unstructured<'_>, fields: Fields) -> Result<Vec<u8>> {
     let mut body = object(source, fields, 4)?.into_bytes();
     damage(source, &mut body)?;
@@ -147,8 +147,8 @@ fn object(source: &mut Unstructured<'_>, fields: Fields, depth: u8) -> Result<St
         members.push(format!("{}:{}", quoted(&text(source)?), value(source, Message, depth)?));
     }
     if source.ratio(1, 20)? {
-        let again = members.first().cloned();
-        members.extend(again);
+        let duplicate = members.first().cloned();
+        members.extend(duplicate);
     }
     Ok(format!("{{{}}}", members.join(",")))
 }
@@ -201,7 +201,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A request in protobuf: fields of small numbers, as all messages have them.
+/// A request body in protobuf: fields with small numbers, which all messages have.
 pub fn protobuf(source: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     fields(source, &mut body, 4)?;
@@ -242,7 +242,7 @@ fn varint(mut value: u64, into: &mut Vec<u8>) {
     into.push(value.to_le_bytes()[0]);
 }
 
-/// Now and then something is changed, cut off or said twice.
+/// In one of three cases, changes or inserts a byte, truncates the bytes, or repeats the end.
 pub fn damage(source: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<()> {
     if bytes.is_empty() || source.ratio(2, 3)? {
         return Ok(());
