@@ -2,147 +2,132 @@
 
 // Where the embedded engine deviates from livekit-server 1.13.11 on purpose. All other responses must be equal.
 
-const { denied, empty, gives, invalid, invalidToken, malformedJson, malformedProtobuf, noParticipant, noRoom, refuses, room, text } = require('./support/answers.js');
+const { denied, empty, invalid, invalidToken, malformedJson, malformedProtobuf, noParticipant, noRoom, ok, room, text, twirpError } = require('./support/responses.js');
 
 /**
- * @typedef {import('./support/answers.js').Answer} Answer
- * @typedef {{ livekit: Answer, engine: Answer }} Both
+ * @typedef {import('./support/responses.js').Response} Response
+ * @typedef {'engine' | 'livekit'} Kind
+ * @typedef {{ livekit: Response, engine: Response }} Both
  * @typedef {{ deviation: string, which: string }} Deviating
  */
 
-/** How soon the engine answers where livekit-server waits three seconds for an answer that cannot come. */
+/** Maximum time the engine takes where livekit-server waits 3 s for other nodes. */
 const AT_ONCE_MS = 1500;
-const silence = refuses(503, 'unavailable', 'no response from servers');
+const noResponse = twirpError(503, 'unavailable', 'no response from servers');
 
-const noRooms = gives({ rooms: [] });
-const unreadable = text(401, 'invalid authorization token: token is malformed: could not JSON decode claim');
+const noRooms = ok({ rooms: [] });
+const unreadableClaims = text(401, 'invalid authorization token: token is malformed: could not JSON decode claim');
 const malformed = text(401, 'invalid authorization token');
+const notFound = text(404, '404 page not found\n');
+const validated = text(200, 'success');
+const unimplemented = twirpError(501, 'unimplemented', /^\/twirp\/livekit\.\w+\/\w+: not supported by this server$/);
+/** @param {string} feature */
+const createdWith = (feature) => ({ livekit: ok(room({})), engine: twirpError(501, 'unimplemented', `${feature}: not supported by this server`) });
+/** @param {string} feature */
+const joinedWith = (feature) => ({ livekit: validated, engine: text(403, `${feature}: not supported by this server`) });
 
-/** @type {Record<string, { why: string, cases: Record<string, Both> }>} */
+/** Deviations in responses to single requests. @type {Record<string, { why: string, cases: Record<string, Both> }>} */
 const deviations = {
-  'a token that is refused': {
-    why: 'The status is the same. The text is for people: it names the first fault and the decoder\'s reason.',
+  'rejected token': {
+    why: 'The status is the same. The text is for people: it names the first error and the reason of the decoder.',
     cases: {
-      'for its algorithm': {
+      algorithm: {
         livekit: text(401, /^invalid authorization token: token signature is invalid: signing method \w+ is invalid$/),
         engine: malformed,
       },
-      'for its claims': {
+      claims: {
         livekit: text(401, /^invalid authorization token: token is malformed: could not JSON decode claim: .+$/),
-        engine: unreadable,
+        engine: unreadableClaims,
       },
-      'for its padding': { livekit: malformed, engine: unreadable },
-      'for a beginning that is none': { livekit: malformed, engine: unreadable },
+      padding: { livekit: malformed, engine: unreadableClaims },
+      nbf: { livekit: malformed, engine: unreadableClaims },
     },
   },
-  'a token whose header must be understood': {
-    why: 'Who does not know a header that is called critical must refuse the token (RFC 7515, section 4.1.11).',
-    cases: { 'is refused': { livekit: noRooms, engine: malformed } },
+  'token with a crit header': {
+    why: 'A recipient that does not know a critical header must reject the token (RFC 7515, section 4.1.11).',
+    cases: { rejected: { livekit: noRooms, engine: malformed } },
   },
-  'a token whose end is text': {
-    why: 'RFC 7519, section 2, defines it as a number, and every LiveKit SDK writes one.',
-    cases: { 'is refused': { livekit: noRooms, engine: invalidToken.noExpiry } },
+  'token with exp as a string': {
+    why: 'RFC 7519, section 2, defines it as a number, and every LiveKit SDK writes a number.',
+    cases: { rejected: { livekit: noRooms, engine: invalidToken.noExpiry } },
   },
-  'a token that can be read in two ways': {
-    why: 'Two readers must not see two tokens in one (RFC 7519, section 4, lets a server refuse): names are as documented, and come once.',
+  'ambiguous token': {
+    why: 'Two parsers could read different claims from one token. RFC 7519, section 4, lets a server reject duplicate claims; misspelt ones are ignored.',
     cases: {
-      'by its issuers': { livekit: noRooms, engine: malformed },
-      'by its ends': { livekit: noRooms, engine: unreadable },
-      'by its grants': { livekit: noRooms, engine: unreadable },
-      'by the case of a grant': { livekit: noRooms, engine: refuses(401, 'unauthenticated', 'permissions denied') },
+      iss: { livekit: noRooms, engine: malformed },
+      exp: { livekit: noRooms, engine: unreadableClaims },
+      video: { livekit: noRooms, engine: unreadableClaims },
+      'grant in capitals': { livekit: noRooms, engine: denied },
     },
   },
-  'a participant who is not there': {
-    why: 'livekit-server asks all nodes and hears nothing. The engine is the only node: it knows.',
-    cases: { 'is answered for at once': { livekit: silence, engine: { ...noParticipant, withinMs: AT_ONCE_MS } } },
+  'unknown participant': {
+    why: 'livekit-server sends the request to all nodes and waits for a response. The engine is the only node.',
+    cases: { 'responds at once': { livekit: noResponse, engine: { ...noParticipant, withinMs: AT_ONCE_MS } } },
   },
-  'a room that is not there': {
-    why: 'As for a participant: the engine need not ask whether some node has the room.',
-    cases: { 'is answered for at once': { livekit: silence, engine: { ...noRoom, withinMs: AT_ONCE_MS } } },
+  'unknown room': {
+    why: 'As for a participant: the engine is the only node.',
+    cases: { 'responds at once': { livekit: noResponse, engine: { ...noRoom, withinMs: AT_ONCE_MS } } },
   },
-  'the TURN password of a room': {
-    why: 'It is a secret that livekit-server tells everyone who may list rooms. The engine has no TURN server, and so no password for one.',
-    cases: { 'is told': { livekit: gives(room({ turn_password: /^[0-9A-Za-z]{40,}$/ })), engine: gives(room({ turn_password: '' })) } },
+  'TURN password of a room': {
+    why: 'livekit-server sends it to every caller that may list rooms. The engine has no TURN server, and so no password.',
+    cases: { 'in the response': { livekit: ok(room({ turn_password: /^[0-9A-Za-z]{40,}$/ })), engine: ok(room({ turn_password: '' })) } },
   },
-  'a message nested deeper than 128 levels': {
-    why: 'livekit-server goes down to 10,000. No message has more than 5, and whoever sends more means no good.',
-    cases: { 'is not read': { livekit: gives(room({})), engine: malformedJson } },
+  'message nested deeper than 128 levels': {
+    why: 'livekit-server accepts 10,000 levels. No message of the protocol has more than 5.',
+    cases: { rejected: { livekit: ok(room({})), engine: malformedJson } },
   },
-  'a field of another type than it has': {
-    why: 'livekit-server takes it for an unknown field. No encoder writes one: it is damage, and the engine says so.',
-    cases: { 'is not read': { livekit: gives({ participants: [] }), engine: malformedProtobuf } },
+  'protobuf field of the wrong type': {
+    why: 'livekit-server treats it as an unknown field. No encoder writes one, so the engine treats the message as damaged.',
+    cases: { rejected: { livekit: ok({ participants: [] }), engine: malformedProtobuf } },
   },
-  'an enum value that nobody knows': {
-    why: 'livekit-server drops it: a list of sources that hold nothing but typing errors is then empty, and so allows all. The engine says so.',
-    cases: { 'is not read': { livekit: gives({}), engine: malformedJson } },
+  'unknown enum value': {
+    why: 'livekit-server drops it: a list of sources with only misspelt names becomes empty, which allows all sources. The engine rejects it.',
+    cases: { rejected: { livekit: ok({}), engine: malformedJson } },
   },
-  'a path that is not clean': {
-    why: 'livekit-server redirects, as Go does; a POST that is redirected often arrives as a GET.',
+  'path that is not clean': {
+    why: 'livekit-server redirects, as Go does. Many clients repeat a redirected POST as a GET.',
     cases: {
-      'is not found, where a slash is missing': {
-        livekit: empty(307, { location: '/twirp/livekit.RoomService/' }),
-        engine: text(404, '404 page not found\n'),
-      },
-      'is not found, where one is too many': {
-        livekit: empty(307, { location: '/twirp/livekit.RoomService/ListRooms' }),
-        engine: text(404, '404 page not found\n'),
-      },
+      'missing slash': { livekit: empty(307, { location: '/twirp/livekit.RoomService/' }), engine: notFound },
+      'double slash': { livekit: empty(307, { location: '/twirp/livekit.RoomService/ListRooms' }), engine: notFound },
     },
   },
-  'a service that the engine does not have': {
+  'unsupported service': {
     why: 'Recording, ingress, telephony and agents need servers or workers of their own. The engine rejects these calls at once, with any token.',
     cases: {
-      'is not implemented': {
-        livekit: refuses(401, 'unauthenticated', 'permissions denied'),
-        engine: refuses(501, 'unimplemented', /^\/twirp\/livekit\.\w+\/\w+: not supported by this server$/),
-      },
-      'is not implemented, if livekit-server has none of that name either': {
-        livekit: text(404, '404 page not found\n'),
-        engine: refuses(501, 'unimplemented', /^\/twirp\/livekit\.\w+\/\w+: not supported by this server$/),
-      },
+      'known to livekit-server': { livekit: denied, engine: unimplemented },
+      'unknown to livekit-server': { livekit: notFound, engine: unimplemented },
     },
   },
-  'a room with what the engine does not have': {
+  'room with an unsupported feature': {
     why: 'livekit-server accepts agents without a worker, and a playout delay; egress fails there without a recorder. The engine supports none of them, and rejects the request instead of creating a room without them.',
     cases: {
-      'is not made, with agents': { livekit: gives(room({})), engine: refuses(501, 'unimplemented', 'agents: not supported by this server') },
-      'is not made, with a playout delay': {
-        livekit: gives(room({})),
-        engine: refuses(501, 'unimplemented', 'a playout delay: not supported by this server'),
-      },
-      'is not made, with synchronized streams': {
-        livekit: gives(room({})),
-        engine: refuses(501, 'unimplemented', 'synchronized streams: not supported by this server'),
-      },
-      'is not joined, with agents': { livekit: text(200, 'success'), engine: text(403, 'agents: not supported by this server') },
-      'is not joined, with a playout delay': { livekit: text(200, 'success'), engine: text(403, 'a playout delay: not supported by this server') },
+      'created with agents': createdWith('agents'),
+      'created with a playout delay': createdWith('a playout delay'),
+      'created with synchronized streams': createdWith('synchronized streams'),
+      'joined with agents': joinedWith('agents'),
+      'joined with a playout delay': joinedWith('a playout delay'),
     },
   },
-  'a join that livekit-server refuses later': {
-    why: 'livekit-server answers "success", and then ends the connection without a reason. The engine checks first, so that the user sees the reason.',
+  'join that livekit-server rejects later': {
+    why: 'livekit-server responds "success", and then closes the connection without a reason. The engine checks first, so that the user sees the reason.',
     cases: {
-      'is refused, for its preset': { livekit: text(200, 'success'), engine: text(403, 'unknown room configuration in create room request') },
-      'is refused, for its metadata': { livekit: text(200, 'success'), engine: text(403, 'metadata size exceeds limits 524288') },
-      'is refused, for its attributes': { livekit: text(200, 'success'), engine: text(403, 'attribute size exceeds limits 65536') },
+      preset: { livekit: validated, engine: text(403, 'unknown room configuration in create room request') },
+      metadata: { livekit: validated, engine: text(403, 'metadata size exceeds limits 524288') },
+      attributes: { livekit: validated, engine: text(403, 'attribute size exceeds limits 65536') },
     },
   },
-  'a long body without a permission': {
-    why: 'livekit-server reads and decodes long bodies without a token, too. The engine stops at 64 KiB, because its memory is the application\'s.',
-    cases: {
-      'is not read': {
-        livekit: invalid('metadata size exceeds limits', '524288'),
-        engine: denied,
-      },
-    },
+  'large body without a permission': {
+    why: 'livekit-server reads and decodes large bodies without a token, too. The engine stops at 64 KiB, because its memory is the application\'s.',
+    cases: { 'rejected before it is read': { livekit: invalid('metadata size exceeds limits', '524288'), engine: denied } },
   },
-  'a long name in a token': {
+  'long participant name in a token': {
     why: 'livekit-server limits the name to 256 bytes in an update, but not in a token. The engine limits both, because every participant of the room receives it.',
-    cases: { 'is refused': { livekit: text(200, 'success'), engine: text(403, 'name length exceeds limits 256') } },
+    cases: { rejected: { livekit: validated, engine: text(403, 'name length exceeds limits 256') } },
   },
-  'who answers': {
-    why: 'The engine says who it is, so that nobody takes it for the server that it stands in for.',
+  'Server header': {
+    why: 'The engine names itself, so that it is not mistaken for livekit-server.',
     cases: {
-      'is told': {
+      'in the response': {
         livekit: text(200, 'OK', { server: undefined }),
         engine: text(200, 'OK', { server: /^maravilla-media\/\d+\.\d+\.\d+/ }),
       },
@@ -151,21 +136,21 @@ const deviations = {
 };
 
 /**
- * What participants find otherwise: values of any kind, which the tests of the sessions name.
+ * Deviations that participants see: values of any type, which the tests in sessions/ and browsers/ name.
  * @type {Record<string, { why: string, cases: Record<string, { livekit: any, engine: any }> }>}
  */
-const experiences = {
-  'the version of the server': {
+const sessionDeviations = {
+  'server version': {
     why: 'Clients rely on the version: after 1.13.6 they send VP9 and AV1 as simulcast, and from protocol 18 they use data channels with fixed ids.',
     cases: {
-      'is reported': { livekit: { version: '1.13.11', protocol: 18 }, engine: { version: '1.13.5', protocol: 17 } },
+      reported: { livekit: { version: '1.13.11', protocol: 18 }, engine: { version: '1.13.5', protocol: 17 } },
     },
   },
-  'a full room': {
-    why: 'livekit-server lets the token pass, and then ends the connection without a reason. Nobody can show that to a user.',
+  'full room': {
+    why: 'livekit-server accepts the token, and then closes the connection without a reason that a client could show.',
     cases: {
-      'refuses by its name': {
-        livekit: { upgrade: text(500, 'connection closed by media'), validate: text(200, 'success') },
+      rejection: {
+        livekit: { upgrade: text(500, 'connection closed by media'), validate: validated },
         engine: {
           upgrade: text(403, 'room has exceeded its max participants'),
           validate: text(403, 'room has exceeded its max participants'),
@@ -173,39 +158,40 @@ const experiences = {
       },
     },
   },
-  'a participant who goes while it is called': {
-    why: 'livekit-server tells this or that, as it happens to notice first. The engine says that the participant has gone.',
-    cases: { 'is given up': { livekit: [404, 408, 503], engine: [503] } },
+  'participant that leaves during an RPC': {
+    why: 'The status of livekit-server depends on what it notices first. The engine always reports the participant as gone.',
+    cases: { 'possible statuses': { livekit: [404, 408, 503], engine: [503] } },
   },
-  'who leaves while another resumes': {
-    why: 'livekit-server tells whoever resumes of those who are there: who has left just then may stay on its list. The engine tells of those, too.',
+  'participant that leaves while another one resumes': {
+    why: 'livekit-server sends a resumed participant only those in the room. The engine also sends those that left meanwhile, because that update may be lost.',
     cases: {
-      'is told to have left': { livekit: [undefined, 3], engine: [3] },
-      'is there for it': { livekit: [true, false], engine: [false] },
+      'possible states in the update': { livekit: [undefined, 3], engine: [3] },
+      // On livekit-server it depends on timing, so there is nothing to assert.
+      'still listed': { livekit: undefined, engine: false },
     },
   },
-  'who comes back hidden': {
-    why: 'livekit-server tells nobody that the one of that identity whom all could see has gone. The engine does.',
-    cases: { 'is there for the others': { livekit: true, engine: false } },
+  'participant that rejoins hidden': {
+    why: 'livekit-server sends no update for the visible participant of that identity that has left. The engine does.',
+    cases: { 'still listed': { livekit: true, engine: false } },
   },
-  'a client that publishes again and again': {
-    why: 'A browser adds a section for each track that it publishes. The engine rejects sections that are no longer used, so that browsers recycle them.',
-    cases: { 'has sections': { livekit: 70, engine: 20 } },
+  'repeated publishing': {
+    why: 'A browser adds a media section for each track that it publishes. The engine rejects sections that are no longer used, so that browsers recycle them.',
+    cases: { 'maximum sections': { livekit: 70, engine: 20 } },
   },
-  'a connection that nothing comes from': {
+  'connection without packets': {
     why: 'livekit-server checks every five seconds, and reports a track as lost after two intervals without packets. The engine checks five times a second.',
-    cases: { 'is reported within': { livekit: 24_000, engine: 11_000 } },
+    cases: { 'reported within ms': { livekit: 24_000, engine: 11_000 } },
   },
-  'the number of participants': {
-    why: 'livekit-server counts every few seconds. The engine counts whoever comes and goes.',
-    cases: { 'is told within': { livekit: 12_000, engine: 2_000 } },
+  'participant count': {
+    why: 'livekit-server counts every few seconds. The engine counts on each join and leave.',
+    cases: { 'updated within ms': { livekit: 12_000, engine: 2_000 } },
   },
 };
 
-/** What participants find on a server of that kind. @param {string} experience @param {string} which @param {'engine' | 'livekit'} kind */
-function experienceOf(experience, which, kind) {
-  const found = experiences[experience]?.cases[which];
-  if (found === undefined) throw new Error(`no experience is called ${experience}: ${which}`);
+/** @param {string} deviation @param {string} which @param {Kind} kind */
+function expectedInSession(deviation, which, kind) {
+  const found = sessionDeviations[deviation]?.cases[which];
+  if (found === undefined) throw new Error(`no session deviation is called ${deviation}: ${which}`);
   return found[kind];
 }
 
@@ -215,7 +201,7 @@ function deviates(deviation, which) {
   return { deviation, which };
 }
 
-/** What a server of that kind is expected to answer. @param {Answer | Deviating} expected @param {'engine' | 'livekit'} kind @returns {Answer} */
+/** The response expected from a server of that kind. @param {Response | Deviating} expected @param {Kind} kind @returns {Response} */
 const expectedOf = (expected, kind) => ('deviation' in expected ? deviations[expected.deviation].cases[expected.which][kind] : expected);
 
-module.exports = { deviates, deviations, expectedOf, experienceOf, experiences };
+module.exports = { deviates, deviations, expectedInSession, expectedOf, sessionDeviations };

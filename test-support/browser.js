@@ -1,6 +1,6 @@
 'use strict';
 
-// Chromium and Firefox without a window, with fake devices, on a page that has livekit-client.
+// Launches headless Chromium and Firefox with fake devices, and serves a page with livekit-client.
 
 const { existsSync, readFileSync } = require('node:fs');
 const http = require('node:http');
@@ -49,12 +49,12 @@ const CHROMIUM = [
   '--use-fake-device-for-media-stream=fps=15',
   '--use-fake-ui-for-media-stream',
   '--autoplay-policy=no-user-gesture-required',
-  // Nothing is in front, so nothing may be slower for being behind.
+  // Several pages run at once, and none is in front: background pages must not be throttled.
   '--disable-background-timer-throttling',
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
   '--disable-gpu',
-  // Each page has a window, and each window would make its address bar's lists ready, for most of a second of a processor.
+  // Otherwise each window fills the suggestion lists of its address bar, which takes most of a second of CPU.
   '--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess',
 ];
 
@@ -63,7 +63,7 @@ const FIREFOX = {
   'media.navigator.permission.disabled': true,
   'media.autoplay.default': 0,
   'media.autoplay.blocking_policy': 0,
-  // Pages that are behind others must not be slower.
+  // Background pages must not be throttled.
   'dom.min_background_timeout_value': 4,
   'dom.timeout.enable_budget_timer_throttling': false,
   'media.suspend-background-video.enabled': false,
@@ -80,12 +80,12 @@ function programOf(kind) {
   throw new Error(`none of ${PROGRAMS[kind].join(', ')} is on the PATH`);
 }
 
-/** @param {Kind} kind @param {string[]} [more] Further arguments. @returns {Promise<import('puppeteer-core').Browser>} */
+/** @param {Kind} kind @param {string[]} [more] Additional arguments. @returns {Promise<import('puppeteer-core').Browser>} */
 async function launch(kind, more = []) {
   const browser = kind === 'chromium' ? 'chrome' : 'firefox';
   const program = programOf(kind);
   const options = { browser, headless: true, args: [...(kind === 'chromium' ? CHROMIUM : []), ...more], extraPrefsFirefox: FIREFOX };
-  // Where Linux can do it, the kernel ends the browser also when this process is killed.
+  // On Linux the kernel then kills the browser when this process dies.
   const setpriv = '/usr/bin/setpriv';
   if (!existsSync(setpriv)) return puppeteer.launch({ ...options, executablePath: program });
   const args = ['--pdeathsig', 'KILL', program, ...puppeteer.defaultArgs(options)];

@@ -2,20 +2,20 @@
 
 const WAIT_MS = 15_000;
 const POLL_MS = 100;
-/** Of what was there last, in characters: the difference alone does not tell why. */
-const MOST_SHOWN = 1_000;
+/** Maximum characters of the last state in an error: jest's difference alone often does not show the cause. */
+const MAX_STATE_CHARS = 1_000;
 
 /** @param {number} ms */
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
- * Looks again and again until the check no longer throws. If that takes too long, the last error tells what was there.
+ * Polls until the check no longer throws. After the timeout it throws the last error, with the last state.
  * @template State
- * @param {string} what In the words of the test.
+ * @param {string} what The condition, for the error.
  * @param {() => Promise<State>} look
  * @param {(state: State) => unknown} check
  * @param {{ within?: number, every?: number }} [time] Milliseconds.
- * @returns {Promise<State>} What there was when the check passed.
+ * @returns {Promise<State>} The state that passed the check.
  */
 async function eventually(what, look, check, { within = WAIT_MS, every = POLL_MS } = {}) {
   const deadline = Date.now() + within;
@@ -26,7 +26,7 @@ async function eventually(what, look, check, { within = WAIT_MS, every = POLL_MS
       return state;
     } catch (error) {
       if (Date.now() > deadline) {
-        const last = JSON.stringify(state)?.slice(0, MOST_SHOWN);
+        const last = JSON.stringify(state)?.slice(0, MAX_STATE_CHARS);
         error.message = `${what}: not within ${within / 1000} s\n${error.message}\nlast: ${last}`;
         throw error;
       }

@@ -1,14 +1,14 @@
 'use strict';
 
-// The embedded engine in a container: signalling and one port for media are published, and browsers are outside.
+// The embedded engine in a container that publishes one port for signalling and one for media. The browsers are outside.
 
 const { readFileSync } = require('node:fs');
 const path = require('node:path');
 const { parseEnv } = require('node:util');
-const { setStage } = require('../../conformance/support/stage.js');
+const { useBrowsers } = require('../../conformance/support/use-browsers.js');
 const { startContainer } = require('./support/container.js');
 
-/** An address of the container's host that the container does not have, so that its own candidates lead nowhere. */
+/** An address of the host that the container doesn't have, so that the container's own candidates are unreachable. */
 const HOST = '127.0.53.1';
 const PORT = 7880;
 const RTC_PORT = 50_000;
@@ -36,7 +36,7 @@ test('docs/containers.md shows this configuration', () => {
 
 describe.each([
   ['UDP and TCP', /** @type {const} */ (['udp', 'tcp']), 'udp'],
-  ['TCP alone', /** @type {const} */ (['tcp']), 'tcp'],
+  ['TCP only', /** @type {const} */ (['tcp']), 'tcp'],
 ])('with %s of one port published for media', (_, protocols, used) => {
   /** @type {Awaited<ReturnType<typeof startContainer>> | undefined} */
   let container;
@@ -45,20 +45,20 @@ describe.each([
     container = await startContainer({ env: ENVIRONMENT, host: HOST, publish: [signalling, ...media] });
   }, MEDIA_MS);
   const server = { url: `ws://${HOST}:${PORT}`, ...PAIR };
-  const { join, newRoom } = setStage(server);
+  const { join, newRoom } = useBrowsers(server);
   afterAll(() => container?.stop());
 
-  test('the app hands out the URL of the published port', async () => {
+  test('generateToken responds with the URL of the published port', async () => {
     expect(await container?.mint(newRoom(), 'ann')).toMatchObject({ url: server.url, token: expect.any(String) });
   });
 
   test(
-    `browsers outside see and hear each other, over ${used}`,
+    `browsers outside receive each other over ${used}`,
     async () => {
       const room = newRoom();
       const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
       const ben = await join({ room, identity: 'ben', publish: ['camera', 'microphone'] });
-      await Promise.all([ann.seesAndHears('ben'), ben.seesAndHears('ann')]);
+      await Promise.all([ann.receivesMediaOf('ben'), ben.receivesMediaOf('ann')]);
       for (const participant of [ann, ben]) expect(await participant.run((here) => here.path())).toEqual({ protocol: used });
     },
     MEDIA_MS,

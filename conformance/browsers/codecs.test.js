@@ -1,142 +1,142 @@
 'use strict';
 
-// What pictures and sound are coded in: each codec that the browsers have arrives, and in the way that was asked for.
+// Codecs: each one that the browsers support is received, with the options of its publisher.
 
 const { eventually } = require('../../test-support/eventually.js');
-const { camera, inThreeSizes, sound } = require('../support/participant.js');
-const { setStage } = require('../support/stage.js');
+const { camera, inThreeLayers, sound } = require('../support/participant.js');
+const { useBrowsers } = require('../support/use-browsers.js');
 
-const { join, newRoom } = setStage();
+const { join, newRoom } = useBrowsers();
 const CODECS_MS = 60_000;
-/** AV1 is a heavy load for two cores. */
+/** Encoding AV1 takes almost two CPU cores. */
 const SLOW = { within: 30_000 };
 
 test.each(['vp8', 'h264', 'vp9', 'av1'])(
-  'Chromium sees what Chromium publishes in %s, also if it comes later',
+  'Chromium receives %s from Chromium, also if it joins later',
   async (videoCodec) => {
     const room = newRoom();
     const ben = await join({ room, identity: 'ben' });
     await join({ room, identity: 'ann', publish: [camera({ videoCodec, backupCodec: false })] });
     const like = { codec: `video/${videoCodec.toUpperCase()}` };
-    await ben.seesVideoOf('ann', 'camera', { like, ...SLOW });
+    await ben.receivesVideoOf('ann', 'camera', { like, ...SLOW });
     const cas = await join({ room, identity: 'cas', options: { singlePeerConnection: false } });
-    await cas.seesVideoOf('ann', 'camera', { like, ...SLOW });
+    await cas.receivesVideoOf('ann', 'camera', { like, ...SLOW });
   },
   CODECS_MS,
 );
 
 test(
-  'H264 comes in several sizes, too',
+  'H264 is received in each simulcast layer',
   async () => {
     const room = newRoom();
-    await join({ room, identity: 'ann', publish: [inThreeSizes({ videoCodec: 'h264' })] });
+    await join({ room, identity: 'ann', publish: [inThreeLayers({ videoCodec: 'h264' })] });
     const ben = await join({ room, identity: 'ben' });
     for (const [quality, width] of [
       [0, 320],
       [2, 960],
       [1, 640],
     ]) {
-      await ben.run((here, quality) => here.of('ann', 'camera').setVideoQuality(quality), quality);
-      await ben.seesVideoOf('ann', 'camera', { like: { codec: 'video/H264', width, shown: width }, ...SLOW });
+      await ben.run((here, quality) => here.publication('ann', 'camera').setVideoQuality(quality), quality);
+      await ben.receivesVideoOf('ann', 'camera', { like: { codec: 'video/H264', width, shown: width }, ...SLOW });
     }
   },
   CODECS_MS,
 );
 
 test(
-  'Firefox sees what Chromium publishes in VP9',
+  'Firefox receives VP9 from Chromium',
   async () => {
     const room = newRoom();
     await join({ room, identity: 'ann', publish: [camera({ videoCodec: 'vp9', backupCodec: false })] });
     const ben = await join({ room, identity: 'ben', browser: 'firefox' });
-    await ben.seesVideoOf('ann', 'camera', { like: { codec: 'video/VP9' }, ...SLOW });
+    await ben.receivesVideoOf('ann', 'camera', { like: { codec: 'video/VP9' }, ...SLOW });
   },
   CODECS_MS,
 );
 
 test(
-  'sound comes with what came before once more, unless that is not wanted, and is heard in Chromium and Firefox',
+  'Chromium and Firefox receive audio with RED and without it',
   async () => {
     const room = newRoom();
     const publish = [sound({ name: 'redundant', red: true, dtx: false }), sound({ name: 'plain', red: false, dtx: false })];
     await join({ room, identity: 'ann', publish });
     const ben = await join({ room, identity: 'ben' });
     const cas = await join({ room, identity: 'cas', browser: 'firefox' });
-    await ben.knowsOf('ann', { tracks: { redundant: { mimeType: 'audio/red' }, plain: { mimeType: 'audio/opus' } } });
-    for (const name of ['redundant', 'plain']) await cas.hears('ann', name);
+    await ben.seesStateOf('ann', { tracks: { redundant: { mimeType: 'audio/red' }, plain: { mimeType: 'audio/opus' } } });
+    for (const name of ['redundant', 'plain']) await cas.receivesAudioOf('ann', name);
     const sizes = async () => {
-      const [redundant, plain] = [await ben.hears('ann', 'redundant'), await ben.hears('ann', 'plain')];
+      const [redundant, plain] = [await ben.receivesAudioOf('ann', 'redundant'), await ben.receivesAudioOf('ann', 'plain')];
       return { redundant: redundant.bytes / redundant.packets, plain: plain.bytes / plain.packets };
     };
-    // Firefox has no such thing.
-    await cas.publishes(sound({ red: true }));
-    await ben.knowsOf('cas', { tracks: { sound: { mimeType: 'audio/opus' } } });
+    // Firefox doesn't send RED.
+    await cas.publish(sound({ red: true }));
+    await ben.seesStateOf('cas', { tracks: { sound: { mimeType: 'audio/opus' } } });
     await eventually('packets are larger', sizes, ({ redundant, plain }) => expect(redundant).toBeGreaterThan(plain * 1.5));
   },
   CODECS_MS,
 );
 
-/** Whether a session description has NACK for Opus. @param {string} sdp */
+/** Whether a session description offers NACK for Opus. @param {string} sdp */
 function hasNack(sdp) {
   const [, opus] = /^a=rtpmap:(\d+) opus\//m.exec(sdp) ?? [];
   return sdp.split(/\r?\n/).includes(`a=rtcp-fb:${opus} nack`);
 }
 
-test.each(/** @type {const} */ (['chromium', 'firefox']))('over two peer connections, sound without redundancy has NACK in %s', async (browser) => {
+test.each(/** @type {const} */ (['chromium', 'firefox']))('over two peer connections, audio without RED has NACK in %s', async (browser) => {
   const room = newRoom();
   const ann = await join({ room, identity: 'ann', publish: [sound({ name: 'plain', red: false })] });
   const ben = await join({ room, identity: 'ben', browser, options: { singlePeerConnection: false } });
-  await ben.hears('ann', 'plain');
+  await ben.receivesAudioOf('ann', 'plain');
   const { offer, answer } = await ben.run((here) => {
     const { remoteDescription, localDescription } = here.room.engine.pcManager.subscriber.pc;
     return { offer: remoteDescription.sdp, answer: localDescription.sdp };
   });
   expect({ offer: hasNack(offer), answer: hasNack(answer) }).toEqual({ offer: true, answer: true });
-  await ann.publishes(sound({ name: 'redundant', red: true }));
-  await Promise.all(['plain', 'redundant'].map((name) => ben.hears('ann', name)));
-  await ann.unpublishes('plain');
-  await ben.missesTracksOf('ann', ['plain']);
-  await ann.publishes(sound({ name: 'again', red: true }));
-  await Promise.all(['redundant', 'again'].map((name) => ben.hears('ann', name)));
+  await ann.publish(sound({ name: 'redundant', red: true }));
+  await Promise.all(['plain', 'redundant'].map((name) => ben.receivesAudioOf('ann', name)));
+  await ann.unpublish('plain');
+  await ben.hasLostTracksOf('ann', ['plain']);
+  await ann.publish(sound({ name: 'again', red: true }));
+  await Promise.all(['redundant', 'again'].map((name) => ben.receivesAudioOf('ann', name)));
 });
 
-test('over two peer connections, sound with redundancy has no NACK', async () => {
+test('over two peer connections, audio with RED has no NACK', async () => {
   const room = newRoom();
   await join({ room, identity: 'ann', publish: [sound({ red: true })] });
   const ben = await join({ room, identity: 'ben', options: { singlePeerConnection: false } });
-  await ben.hears('ann', 'sound');
+  await ben.receivesAudioOf('ann', 'sound');
   expect(hasNack(await ben.run((here) => here.room.engine.pcManager.subscriber.pc.remoteDescription.sdp))).toBe(false);
 });
 
-test('with DTX silence takes next to no packets, without it as many as sound', async () => {
+test('with DTX, silence takes less than a quarter of the packets that it takes without', async () => {
   const room = newRoom();
   const ann = await join({ room, identity: 'ann' });
   const silence = { loudness: 0 };
-  await ann.publishes(sound({ name: 'sparing', dtx: true, red: false }, silence), sound({ name: 'steady', dtx: false, red: false }, silence));
+  await ann.publish(sound({ name: 'dtx', dtx: true, red: false }, silence), sound({ name: 'steady', dtx: false, red: false }, silence));
   const ben = await join({ room, identity: 'ben' });
   const count = async () => {
-    const [sparing, steady] = [await ben.watch('ann', 'sparing'), await ben.watch('ann', 'steady')];
-    return [sparing.packets, steady.packets];
+    const [dtx, steady] = [await ben.watch('ann', 'dtx'), await ben.watch('ann', 'steady')];
+    return [dtx.packets, steady.packets];
   };
-  // Whoever falls silent is still sent in full for a while.
+  // Opus starts DTX only after some silent frames, so later intervals are compared.
   let before = await count();
   const look = async () => {
     const now = await count();
-    const [sparing, steady] = now.map((packets, index) => packets - before[index]);
+    const [dtx, steady] = now.map((packets, index) => packets - before[index]);
     before = now;
-    return { sparing, steady };
+    return { dtx, steady };
   };
-  const check = ({ sparing, steady }) => {
+  const check = ({ dtx, steady }) => {
     expect(steady).toBeGreaterThan(30);
-    expect(sparing).toBeLessThan(steady / 4);
+    expect(dtx).toBeLessThan(steady / 4);
   };
-  await eventually('silence is sent sparingly', look, check, { every: 1500 });
+  await eventually('silence takes few packets', look, check, { every: 1500 });
 });
 
-test('a tone on the left is heard on the left alone, if the track is stereo', async () => {
+test('a tone on the left channel of a stereo track is received on the left channel only', async () => {
   const room = newRoom();
   await join({ room, identity: 'ann', publish: [sound({ forceStereo: true }, { channels: 2 })] });
   const ben = await join({ room, identity: 'ben' });
-  const look = () => ben.run((here) => here.sides('ann', 'sound'));
-  await eventually('it is heard', look, (heard) => expect(heard).toEqual([expect.atLeast(0.02), expect.atMost(0.005)]));
+  const look = () => ben.run((here) => here.levels('ann', 'sound'));
+  await eventually('the tone is received', look, (levels) => expect(levels).toEqual([expect.atLeast(0.02), expect.atMost(0.005)]));
 });

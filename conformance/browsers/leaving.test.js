@@ -1,23 +1,23 @@
 'use strict';
 
-// Those who have to go, and those who vanish.
+// Participants that leave, are removed, or lose their page.
 
-const { setStage } = require('../support/stage.js');
+const { useBrowsers } = require('../support/use-browsers.js');
 
-const { ask, join, newRoom, tryToJoin } = setStage();
+const { callApi, join, newRoom, tryToJoin } = useBrowsers();
 const LEAVE_MS = 60_000;
 
 test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
-  'who opens a second tab goes on in that, and the first one ends, with %j',
+  'a second tab with the same identity replaces the first one, with %j',
   async (options) => {
     const room = newRoom();
     const ben = await join({ room, identity: 'ben', options, publish: ['camera'] });
     const first = await join({ room, identity: 'ann', options, publish: ['camera', 'microphone'] });
-    await ben.seesVideoOf('ann');
+    await ben.receivesVideoOf('ann');
     const second = await join({ room, identity: 'ann', options, publish: ['camera', 'microphone'] });
-    await first.lives(['disconnected DUPLICATE_IDENTITY']);
-    await ben.seesAndHears('ann');
-    await second.seesVideoOf('ben');
+    await first.hasEvents(['disconnected DUPLICATE_IDENTITY']);
+    await ben.receivesMediaOf('ann');
+    await second.receivesVideoOf('ben');
     expect(await first.state()).toMatchObject({ state: 'disconnected' });
     expect(Object.keys((await ben.state()).others)).toEqual(['ann']);
   },
@@ -25,49 +25,49 @@ test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
 );
 
 test(
-  'whose tab dies is gone for the others in half a minute',
+  'a participant whose page crashes leaves the room within 35 seconds',
   async () => {
     const room = newRoom();
     const ann = await join({ room, identity: 'ann', publish: ['camera'] });
     const ben = await join({ room, identity: 'ben' });
-    await ben.seesVideoOf('ann');
+    await ben.receivesVideoOf('ann');
     await ann.crash();
-    await ben.missesNobodyBut('ann', { within: 35_000 });
+    await ben.hasLost('ann', { within: 35_000 });
     expect(await ben.events()).toContain('participantDisconnected ann');
   },
   LEAVE_MS,
 );
 
-test('who is removed is out, and the others see it go', async () => {
+test('RemoveParticipant disconnects the participant, and the others receive its departure', async () => {
   const room = newRoom();
   const ann = await join({ room, identity: 'ann', publish: ['camera'] });
   const ben = await join({ room, identity: 'ben' });
-  await ben.seesVideoOf('ann');
-  await ask('RemoveParticipant', { room, identity: 'ann' });
-  await ann.lives(['disconnected PARTICIPANT_REMOVED']);
-  await ben.missesNobodyBut('ann');
+  await ben.receivesVideoOf('ann');
+  await callApi('RemoveParticipant', { room, identity: 'ann' });
+  await ann.hasEvents(['disconnected PARTICIPANT_REMOVED']);
+  await ben.hasLost('ann');
   expect(await ben.events()).toContain('participantDisconnected ann');
 });
 
-test('a room that is deleted ends for all who are in it', async () => {
+test('DeleteRoom disconnects all participants', async () => {
   const room = newRoom();
   const ann = await join({ room, identity: 'ann', publish: ['camera'] });
   const ben = await join({ room, identity: 'ben' });
-  await ben.seesVideoOf('ann');
-  await ask('DeleteRoom', { room });
-  for (const who of [ann, ben]) await who.lives(['disconnected ROOM_DELETED']);
+  await ben.receivesVideoOf('ann');
+  await callApi('DeleteRoom', { room });
+  for (const participant of [ann, ben]) await participant.hasEvents(['disconnected ROOM_DELETED']);
 });
 
-test('a room that is full lets nobody in, until somebody leaves', async () => {
+test('a full room rejects a participant until another one leaves', async () => {
   const room = newRoom();
-  await ask('CreateRoom', { name: room, max_participants: 2 });
+  await callApi('CreateRoom', { name: room, max_participants: 2 });
   const ann = await join({ room, identity: 'ann', publish: ['camera'] });
   const ben = await join({ room, identity: 'ben' });
   const { error } = await tryToJoin({ room, identity: 'cas' });
   expect(error).toMatchObject({ name: 'ConnectionError' });
-  await ben.seesVideoOf('ann');
-  await ben.leaves();
-  await ann.missesNobodyBut('ben');
+  await ben.receivesVideoOf('ann');
+  await ben.leave();
+  await ann.hasLost('ben');
   const dan = await join({ room, identity: 'dan' });
-  await dan.seesVideoOf('ann');
+  await dan.receivesVideoOf('ann');
 });

@@ -1,114 +1,114 @@
 'use strict';
 
-// What participants may do changes while they are in a call; who speaks, and how well they are connected.
+// Permissions that change during a call, active speakers and connection quality.
 
 const { eventually } = require('../../test-support/eventually.js');
 const { sound } = require('../support/participant.js');
-const { setStage } = require('../support/stage.js');
+const { useBrowsers } = require('../support/use-browsers.js');
 
-const { ask, join, newRoom } = setStage();
+const { callApi, join, newRoom } = useBrowsers();
 const PERMISSIONS_MS = 60_000;
 const all = { can_publish: true, can_subscribe: true, can_publish_data: true };
 
-/** @param {string} room @param {string} identity @param {object} permission */
-const permits = (room, identity, permission) => ask('UpdateParticipant', { room, identity, permission: { ...all, ...permission } });
+/** Sets permissions; those not given are true. @param {string} room @param {string} identity @param {object} permission */
+const setPermission = (room, identity, permission) => callApi('UpdateParticipant', { room, identity, permission: { ...all, ...permission } });
 
 test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
-  'who may not publish any more has no tracks, and has some again once it may, with %j',
+  'a participant that loses canPublish has no tracks, and publishes again once it has the permission, with %j',
   async (options) => {
     const room = newRoom();
     const ann = await join({ room, identity: 'ann', options, publish: ['camera', 'microphone'] });
     const ben = await join({ room, identity: 'ben', options });
-    await ben.seesVideoOf('ann');
-    await permits(room, 'ann', { can_publish: false });
-    await ann.knows({ me: { permissions: { canPublish: false } } });
-    await ben.missesTracksOf('ann');
+    await ben.receivesVideoOf('ann');
+    await setPermission(room, 'ann', { can_publish: false });
+    await ann.seesState({ me: { permissions: { canPublish: false } } });
+    await ben.hasLostTracksOf('ann');
     await eventually('ann has no tracks', () => ann.state(), ({ me }) => expect(me.tracks).toEqual({}));
     const { error } = await ann.attempt((here) => here.publish('camera'));
     expect(error).toMatchObject({ message: expect.stringContaining('permission') });
-    await permits(room, 'ann', {});
-    await ann.knows({ me: { permissions: { canPublish: true } } });
-    await ann.publishes('camera', 'microphone');
-    await ben.seesAndHears('ann');
+    await setPermission(room, 'ann', {});
+    await ann.seesState({ me: { permissions: { canPublish: true } } });
+    await ann.publish('camera', 'microphone');
+    await ben.receivesMediaOf('ann');
   },
   PERMISSIONS_MS,
 );
 
 test(
-  'who may publish certain sources only loses the others',
+  'a participant that loses the permission for a source keeps the tracks of the others',
   async () => {
     const room = newRoom();
     const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
     const ben = await join({ room, identity: 'ben' });
-    await ben.seesVideoOf('ann');
-    await permits(room, 'ann', { can_publish_sources: ['MICROPHONE'] });
-    await ben.missesTracksOf('ann', ['camera']);
-    await ben.hears('ann');
+    await ben.receivesVideoOf('ann');
+    await setPermission(room, 'ann', { can_publish_sources: ['MICROPHONE'] });
+    await ben.hasLostTracksOf('ann', ['camera']);
+    await ben.receivesAudioOf('ann');
     expect(Object.keys((await ann.state()).me.tracks)).toEqual(['microphone']);
   },
   PERMISSIONS_MS,
 );
 
 test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
-  'who may not subscribe any more is sent nothing, and all again once it may, with %j',
+  'a participant that loses canSubscribe is sent no tracks until it has the permission again, with %j',
   async (options) => {
     const room = newRoom();
     await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
     const ben = await join({ room, identity: 'ben', options });
-    await ben.seesVideoOf('ann');
-    await permits(room, 'ben', { can_subscribe: false });
-    await ben.lives(['trackUnsubscribed camera ann', 'trackUnsubscribed microphone ann']);
-    await permits(room, 'ben', {});
-    await ben.seesAndHears('ann');
+    await ben.receivesVideoOf('ann');
+    await setPermission(room, 'ben', { can_subscribe: false });
+    await ben.hasEvents(['trackUnsubscribed camera ann', 'trackUnsubscribed microphone ann']);
+    await setPermission(room, 'ben', {});
+    await ben.receivesMediaOf('ann');
   },
   PERMISSIONS_MS,
 );
 
 test(
-  'a publisher decides who may have its tracks',
+  'a publisher decides which participants may subscribe to its tracks',
   async () => {
     const room = newRoom();
     const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
     const ben = await join({ room, identity: 'ben' });
     const cas = await join({ room, identity: 'cas' });
-    await Promise.all([ben.seesVideoOf('ann'), cas.seesVideoOf('ann')]);
+    await Promise.all([ben.receivesVideoOf('ann'), cas.receivesVideoOf('ann')]);
     await ann.run((here) => {
-      const { trackSid } = here.of('ann', 'microphone');
+      const { trackSid } = here.publication('ann', 'microphone');
       const forCas = { participantIdentity: 'cas', allowedTrackSids: [trackSid] };
       here.me.setTrackSubscriptionPermissions(false, [{ participantIdentity: 'ben', allowAll: true }, forCas]);
     });
-    await cas.lives(['trackUnsubscribed camera ann']);
-    await cas.knowsOf('ann', { tracks: { camera: { permission: 'not_allowed', isSubscribed: false } } });
-    await cas.lives(['trackSubscriptionPermissionChanged camera ann not_allowed']);
-    await cas.hears('ann');
-    await ben.seesVideoOf('ann');
+    await cas.hasEvents(['trackUnsubscribed camera ann']);
+    await cas.seesStateOf('ann', { tracks: { camera: { permission: 'not_allowed', isSubscribed: false } } });
+    await cas.hasEvents(['trackSubscriptionPermissionChanged camera ann not_allowed']);
+    await cas.receivesAudioOf('ann');
+    await ben.receivesVideoOf('ann');
     await ann.run((here) => here.me.setTrackSubscriptionPermissions(true));
-    await cas.lives(['trackSubscriptionPermissionChanged camera ann allowed']);
-    await cas.seesVideoOf('ann');
+    await cas.hasEvents(['trackSubscriptionPermissionChanged camera ann allowed']);
+    await cas.receivesVideoOf('ann');
   },
   PERMISSIONS_MS,
 );
 
 test(
-  'a track that the server mutes is muted for its publisher and for the others',
+  'a track that the server mutes is muted for its publisher and for the subscribers',
   async () => {
     const room = newRoom();
     const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
     const ben = await join({ room, identity: 'ben' });
-    await ben.seesAndHears('ann');
+    await ben.receivesMediaOf('ann');
     const { camera, microphone } = (await ann.state()).me.tracks;
-    for (const { sid } of [camera, microphone]) await ask('MutePublishedTrack', { room, identity: 'ann', track_sid: sid, muted: true });
-    await ann.knows({ me: { tracks: { camera: { isMuted: true }, microphone: { isMuted: true } } } });
-    await ben.knowsOf('ann', { tracks: { camera: { isMuted: true }, microphone: { isMuted: true } } });
-    await Promise.all([ben.seesNoVideoOf('ann'), ben.hearsNothingOf('ann')]);
-    await ann.unmutes('camera');
-    await ben.seesVideoOf('ann');
+    for (const { sid } of [camera, microphone]) await callApi('MutePublishedTrack', { room, identity: 'ann', track_sid: sid, muted: true });
+    await ann.seesState({ me: { tracks: { camera: { isMuted: true }, microphone: { isMuted: true } } } });
+    await ben.seesStateOf('ann', { tracks: { camera: { isMuted: true }, microphone: { isMuted: true } } });
+    await Promise.all([ben.receivesNoVideoOf('ann'), ben.receivesNoAudioOf('ann')]);
+    await ann.unmute('camera');
+    await ben.receivesVideoOf('ann');
   },
   PERMISSIONS_MS,
 );
 
 test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
-  'who may not subscribe is sent messages all the same, with %j',
+  'a participant without canSubscribe receives data messages, with %j',
   async (options) => {
     const room = newRoom();
     const ann = await join({ room, identity: 'ann' });
@@ -119,33 +119,33 @@ test.each([{ singlePeerConnection: true }, { singlePeerConnection: false }])(
   PERMISSIONS_MS,
 );
 
-test('who sounds is an active speaker, until it is silent', async () => {
+test('a participant is an active speaker while its track has sound', async () => {
   const room = newRoom();
   const ann = await join({ room, identity: 'ann', publish: [sound({ source: 'microphone' })] });
   const ben = await join({ room, identity: 'ben' });
   const cas = await join({ room, identity: 'cas' });
   for (const isSpeaking of [false, true, false]) {
-    if (!isSpeaking) await ann.mutes('sound');
-    else await ann.unmutes('sound');
-    for (const who of [ben, cas]) await who.knows({ activeSpeakers: isSpeaking ? ['ann'] : [], others: { ann: { isSpeaking } } });
-    await ann.knows({ me: { isSpeaking } });
+    if (!isSpeaking) await ann.mute('sound');
+    else await ann.unmute('sound');
+    for (const participant of [ben, cas]) await participant.seesState({ activeSpeakers: isSpeaking ? ['ann'] : [], others: { ann: { isSpeaking } } });
+    await ann.seesState({ me: { isSpeaking } });
   }
 });
 
-test('a microphone that sounds now and then is an active speaker, with discontinuous transmission', async () => {
+test('a microphone with DTX that beeps once per second is an active speaker', async () => {
   const room = newRoom();
-  // While it is silent, Opus sends next to nothing.
+  // With DTX, Opus sends almost no packets between the beeps.
   const ann = await join({ room, identity: 'ann', publish: [sound({ source: 'microphone', dtx: true }, { part: 0.1 })] });
   const ben = await join({ room, identity: 'ben' });
-  for (const who of [ann, ben]) await who.lives(['activeSpeakersChanged ann']);
+  for (const participant of [ann, ben]) await participant.hasEvents(['activeSpeakersChanged ann']);
 });
 
-test('everybody learns how well they are connected, and those whom they see', async () => {
+test('each participant receives its own connection quality, and that of the publishers', async () => {
   const room = newRoom();
   const ann = await join({ room, identity: 'ann', publish: ['camera', 'microphone'] });
   const ben = await join({ room, identity: 'ben' });
-  await ben.seesVideoOf('ann');
+  await ben.receivesVideoOf('ann');
   const quality = expect.stringMatching(/^(excellent|good|poor)$/);
-  for (const who of [ann, ben]) await who.knows({ me: { quality } }, { within: 25_000 });
-  await ben.knowsOf('ann', { quality }, { within: 25_000 });
+  for (const participant of [ann, ben]) await participant.seesState({ me: { quality } }, { within: 25_000 });
+  await ben.seesStateOf('ann', { quality }, { within: 25_000 });
 });

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Every request, with what must come of it. @type {import('../support/server.js').Request[]} */
+/** Every request, with its expected response. @type {import('../support/server.js').Request[]} */
 const requests = [
   ...require('./rooms.js'),
   ...require('./participants.js'),

@@ -1,34 +1,34 @@
 'use strict';
 
-// The methods of a room's administrator, while nobody is in a room.
+// Methods of the room service that take a participant or a room, while the room has no participants.
 
 const { deviates } = require('../deviations.js');
-const { denied, gives, invalid, noParticipant, noRoom, refuses } = require('../support/answers.js');
+const { denied, invalid, noParticipant, noRoom, ok, twirpError } = require('../support/responses.js');
 const { ADMIN, admin, inBoth } = require('./calls.js');
 
 /** @typedef {import('../support/server.js').Request} Request */
 
-const silent = deviates('a participant who is not there', 'is answered for at once');
+const unknownParticipant = deviates('unknown participant', 'responds at once');
 
 /**
- * A good request of each, and what comes while its participant is not there.
+ * A valid message of each method, and the response while its participant is not in the room.
  * @type {Record<string, { message: Record<string, any>, expected: Request['expected'] }>}
  */
 const METHODS = {
-  GetParticipant: { message: { identity: 'nobody' }, expected: noParticipant },
-  RemoveParticipant: { message: { identity: 'nobody', revoke_token_ts: 5 }, expected: noParticipant },
-  UpdateParticipant: { message: { identity: 'nobody', metadata: 'm', name: 'n', attributes: { a: 'b' } }, expected: noParticipant },
-  MutePublishedTrack: { message: { identity: 'nobody', track_sid: 'TR_none', muted: true }, expected: silent },
-  UpdateSubscriptions: { message: { identity: 'nobody', track_sids: ['TR_none'], subscribe: true }, expected: silent },
-  ForwardParticipant: { message: { identity: 'nobody', destination_room: '$room-b' }, expected: silent },
-  MoveParticipant: { message: { identity: 'nobody', destination_room: '$room-b' }, expected: silent },
+  GetParticipant: { message: { identity: 'unknown' }, expected: noParticipant },
+  RemoveParticipant: { message: { identity: 'unknown', revoke_token_ts: 5 }, expected: noParticipant },
+  UpdateParticipant: { message: { identity: 'unknown', metadata: 'm', name: 'n', attributes: { a: 'b' } }, expected: noParticipant },
+  MutePublishedTrack: { message: { identity: 'unknown', track_sid: 'TR_none', muted: true }, expected: unknownParticipant },
+  UpdateSubscriptions: { message: { identity: 'unknown', track_sids: ['TR_none'], subscribe: true }, expected: unknownParticipant },
+  ForwardParticipant: { message: { identity: 'unknown', destination_room: '$room-b' }, expected: unknownParticipant },
+  MoveParticipant: { message: { identity: 'unknown', destination_room: '$room-b' }, expected: unknownParticipant },
   PerformRpc: {
-    message: { destination_identity: 'nobody', method: 'greet', payload: 'hello', response_timeout_ms: 500 },
-    expected: silent,
+    message: { destination_identity: 'unknown', method: 'greet', payload: 'hello', response_timeout_ms: 500 },
+    expected: unknownParticipant,
   },
 };
 
-/** Those too that need no participant. @type {Record<string, Record<string, any>>} */
+/** A valid message of every method that needs the grant roomAdmin. @type {Record<string, Record<string, any>>} */
 const MESSAGES = {
   ...Object.fromEntries(Object.entries(METHODS).map(([method, { message }]) => [method, message])),
   ListParticipants: {},
@@ -42,115 +42,113 @@ const MESSAGES = {
  * @param {Record<string, any>} message
  * @param {Request['expected']} expected
  * @param {Partial<Request>} [more]
+ * @returns {Request}
  */
-const call = (method, title, message, expected, more) =>
-  inBoth(`${method} ${title}`, { method, message: { room: '$room', ...message }, token: admin, expected, ...more });
+const call = (method, title, message, expected, more) => ({
+  title: `${method} ${title}`,
+  method,
+  message: { room: '$room', ...message },
+  token: admin,
+  expected,
+  ...more,
+});
 
 const WRONG_TOKENS = {
-  'without a token': undefined,
-  'without grants': { video: undefined },
-  'without the grant': { video: { ...ADMIN, roomAdmin: undefined } },
-  'with the grant for another room': { video: { ...ADMIN, room: 'another' } },
-  'with the grant for no room': { video: { ...ADMIN, room: undefined } },
+  'no token': undefined,
+  'no grants': { video: undefined },
+  'no grant roomAdmin': { video: { ...ADMIN, roomAdmin: undefined } },
+  'the grant for another room': { video: { ...ADMIN, room: 'another' } },
+  'the grant for no room': { video: { ...ADMIN, room: undefined } },
 };
 
-const refused = Object.entries(MESSAGES).flatMap(([method, message]) =>
-  Object.entries(WRONG_TOKENS).flatMap(([how, token]) => call(method, `is refused ${how}`, message, denied, { token, room: {} })),
+const unauthorized = Object.entries(MESSAGES).flatMap(([method, message]) =>
+  Object.entries(WRONG_TOKENS).map(([title, token]) => call(method, `is denied with ${title}`, message, denied, { token, room: {} })),
 );
 
-const absent = Object.entries(METHODS).flatMap(([method, { message, expected }]) =>
-  [
-    call(method, 'finds nobody in a room', message, expected, { room: {} }),
-    call(method, 'finds nobody in a room that is not there', message, expected),
-  ].flat(),
-);
+const absent = [
+  ...Object.entries(METHODS).flatMap(([method, { message, expected }]) =>
+    inBoth(call(method, 'does not find a participant in an empty room', message, expected, { room: {} })),
+  ),
+  ...Object.entries(METHODS).map(([method, { message, expected }]) =>
+    call(method, 'does not find a participant in an unknown room', message, expected),
+  ),
+];
 
-const nameless = Object.entries(METHODS)
+const withoutIdentity = Object.entries(METHODS)
   .filter(([method]) => method !== 'PerformRpc')
-  .flatMap(([method, { message, expected }]) =>
-    call(method, 'takes nobody for anybody', { ...message, identity: '' }, expected, { room: {} }),
+  .map(([method, { message, expected }]) =>
+    call(method, 'does not find a participant without an identity', { ...message, identity: '' }, expected, { room: {} }),
   );
 
-const sameRoom = refuses(400, 'invalid_argument', 'destination room cannot be the same as source room ', {
+const sameRoom = twirpError(400, 'invalid_argument', 'destination room cannot be the same as source room ', {
   argument: 'destination room cannot be the same as source room',
 });
 
-const moving = ['ForwardParticipant', 'MoveParticipant'].flatMap((method) =>
-  [
-    call(method, 'refuses a way to where it starts', { identity: 'nobody', destination_room: '$room' }, sameRoom, {
-      token: { video: { ...ADMIN, destinationRoom: '$room' } },
-    }),
-    call(method, 'is refused for another destination', MESSAGES[method], denied, {
-      token: { video: { ...ADMIN, destinationRoom: 'another' } },
-    }),
-    call(method, 'is refused without a destination in the token', MESSAGES[method], denied, {
-      token: { video: { ...ADMIN, destinationRoom: undefined } },
-    }),
-  ].flat(),
-);
+const moving = ['ForwardParticipant', 'MoveParticipant'].flatMap((method) => [
+  call(method, 'rejects the source room as the destination', { identity: 'unknown', destination_room: '$room' }, sameRoom, {
+    token: { video: { ...ADMIN, destinationRoom: '$room' } },
+  }),
+  call(method, 'is denied for another destination than that of the token', MESSAGES[method], denied, {
+    token: { video: { ...ADMIN, destinationRoom: 'another' } },
+  }),
+  call(method, 'is denied without a destination in the token', MESSAGES[method], denied, {
+    token: { video: { ...ADMIN, destinationRoom: undefined } },
+  }),
+]);
 
-const nonce = refuses(400, 'invalid_argument', 'nonce should be 16-bytes or not present, got: 15 bytes');
+const wrongNonce = twirpError(400, 'invalid_argument', 'nonce should be 16-bytes or not present, got: 15 bytes');
 const { data } = MESSAGES.SendData;
 
 const sending = [
-  ...call('SendData', 'sends into an empty room', MESSAGES.SendData, gives({}), { room: {} }),
-  ...call('SendData', 'sends to nobody', { data, destination_identities: ['nobody'] }, gives({}), { room: {} }),
-  ...call('SendData', 'sends nothing', {}, gives({}), { room: {} }),
-  ...call('SendData', 'sends a megabyte', { data: Buffer.alloc(1_000_000) }, gives({}), { room: {} }),
-  ...call('SendData', 'takes a nonce', { data, nonce: Buffer.alloc(16) }, gives({}), { room: {} }),
-  ...call('SendData', 'refuses a nonce of 15 bytes', { data, nonce: Buffer.alloc(15) }, nonce, { room: {} }),
-  ...call('SendData', 'refuses a nonce before it looks for the room', { data, nonce: Buffer.alloc(15) }, nonce),
-  ...call('SendData', 'finds no room', MESSAGES.SendData, deviates('a room that is not there', 'is answered for at once')),
+  ...inBoth(call('SendData', 'succeeds in an empty room', MESSAGES.SendData, ok({}), { room: {} })),
+  ...inBoth(call('SendData', 'succeeds with an unknown destination', { data, destination_identities: ['unknown'] }, ok({}), { room: {} })),
+  call('SendData', 'succeeds without data', {}, ok({}), { room: {} }),
+  call('SendData', 'accepts a megabyte', { data: Buffer.alloc(1_000_000) }, ok({}), { room: {} }),
+  ...inBoth(call('SendData', 'accepts a nonce', { data, nonce: Buffer.alloc(16) }, ok({}), { room: {} })),
+  call('SendData', 'rejects a nonce of 15 bytes', { data, nonce: Buffer.alloc(15) }, wrongNonce, { room: {} }),
+  call('SendData', 'checks the nonce before the room', { data, nonce: Buffer.alloc(15) }, wrongNonce),
+  call('SendData', 'does not find an unknown room', MESSAGES.SendData, deviates('unknown room', 'responds at once')),
 ];
 
 const listing = [
-  ...call('ListParticipants', 'gives none', {}, gives({ participants: [] }), { room: {} }),
-  ...call('ListParticipants', 'gives none of a room that is not there', {}, gives({ participants: [] })),
+  ...inBoth(call('ListParticipants', 'lists no participants of an empty room', {}, ok({ participants: [] }), { room: {} })),
+  call('ListParticipants', 'lists no participants of an unknown room', {}, ok({ participants: [] })),
 ];
 
+const ATTRIBUTES_BYTES = 64 * 1024;
+const METADATA_BYTES = 512 * 1024;
+const NAME_BYTES = 256;
+const longName = invalid('name length exceeds limits', String(NAME_BYTES));
 /** @param {number} bytes */
 const attributes = (bytes) => ({ a: 'b'.repeat(bytes / 2 - 1), c: 'd'.repeat(bytes / 2 - 1) });
-const BYTES = 512 * 1024;
+
+/** @param {string} title @param {Record<string, any>} message @param {Request['expected']} expected @param {Partial<Request>} [more] */
+const update = (title, message, expected, more) => call('UpdateParticipant', title, { identity: 'unknown', ...message }, expected, more);
 
 const limits = [
-  ...call('UpdateParticipant', 'takes a name of 256 bytes', { identity: 'nobody', name: 'n'.repeat(256) }, noParticipant),
-  ...call(
-    'UpdateParticipant',
-    'refuses a name of 257',
-    { identity: 'nobody', name: 'n'.repeat(257) },
-    invalid('name length exceeds limits', '256'),
+  update('accepts a name of 256 bytes', { name: 'n'.repeat(NAME_BYTES) }, noParticipant),
+  update('rejects a name of 257 bytes', { name: 'n'.repeat(NAME_BYTES + 1) }, longName),
+  update('accepts 512 KiB of metadata', { metadata: 'm'.repeat(METADATA_BYTES) }, noParticipant),
+  update(
+    'rejects more than 512 KiB of metadata',
+    { metadata: 'm'.repeat(METADATA_BYTES + 1) },
+    invalid('metadata size exceeds limits', String(METADATA_BYTES)),
   ),
-  ...call('UpdateParticipant', 'takes 512 KiB of metadata', { identity: 'nobody', metadata: 'm'.repeat(BYTES) }, noParticipant),
-  ...call(
-    'UpdateParticipant',
-    'refuses more',
-    { identity: 'nobody', metadata: 'm'.repeat(BYTES + 1) },
-    invalid('metadata size exceeds limits', '524288'),
+  update('accepts 64 KiB of attributes', { attributes: attributes(ATTRIBUTES_BYTES) }, noParticipant),
+  update(
+    'rejects more than 64 KiB of attributes',
+    { attributes: attributes(ATTRIBUTES_BYTES + 2) },
+    invalid('attribute size exceeds limits', String(ATTRIBUTES_BYTES)),
   ),
-  ...call('UpdateParticipant', 'takes 64 KiB of attributes', { identity: 'nobody', attributes: attributes(65_536) }, noParticipant),
-  ...call(
-    'UpdateParticipant',
-    'refuses more of them',
-    { identity: 'nobody', attributes: attributes(65_538) },
-    invalid('attribute size exceeds limits', '65536'),
-  ),
-  ...call(
-    'UpdateParticipant',
-    'refuses a name before it looks at the token',
-    { name: 'n'.repeat(257) },
-    invalid('name length exceeds limits', '256'),
-    {
-      token: undefined,
-    },
-  ),
-  ...call('UpdateRoomMetadata', 'finds no room for an administrator of it', { metadata: 'm' }, noRoom),
-  ...call(
+  update('checks the name before the token', { identity: '', name: 'n'.repeat(NAME_BYTES + 1) }, longName, { token: undefined }),
+  ...inBoth(call('UpdateRoomMetadata', 'does not find an unknown room', { metadata: 'm' }, noRoom)),
+  call(
     'PerformRpc',
-    'refuses to call nobody',
+    'rejects a call without a destination',
     { method: 'greet' },
-    refuses(400, 'invalid_argument', 'destination identity is required'),
+    twirpError(400, 'invalid_argument', 'destination identity is required'),
     { room: {} },
   ),
 ];
 
-module.exports = [...refused, ...absent, ...nameless, ...moving, ...sending, ...listing, ...limits];
+module.exports = [...unauthorized, ...absent, ...withoutIdentity, ...moving, ...sending, ...listing, ...limits];

@@ -1,9 +1,9 @@
 'use strict';
 
-// Paths, verbs, content types, and what browsers ask before they ask.
+// Paths, verbs, content types and CORS.
 
 const { deviates } = require('../deviations.js');
-const { badRoute, denied, empty, gives, text } = require('../support/answers.js');
+const { badRoute, denied, empty, ok, text } = require('../support/responses.js');
 
 /** @typedef {import('../support/server.js').Request} Request */
 
@@ -13,11 +13,11 @@ const ORIGIN = 'https://app.example';
 const JSON_TYPE = { 'content-type': 'application/json' };
 const notFound = text(404, '404 page not found\n', { vary: 'Origin', 'x-content-type-options': 'nosniff' });
 const token = { video: { roomList: true } };
-const none = gives({ rooms: [] });
+const noRooms = ok({ rooms: [] });
 const body = '{"names":["$room"]}';
 
 const root = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS'].map((verb) => ({
-  title: `${verb} / is OK`,
+  title: `${verb} / responds OK`,
   verb,
   path: '/',
   expected: text(200, 'OK', { vary: 'Origin' }),
@@ -26,19 +26,19 @@ const root = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS'].map((verb) => ({
 /** @type {Request[]} */
 const plain = [
   ...root,
-  { title: 'HEAD / is OK, and as long', verb: 'HEAD', path: '/', expected: text(200, '', { 'content-length': '2' }) },
-  { title: 'GET / says who it is', verb: 'GET', path: '/', expected: deviates('who answers', 'is told') },
-  { title: 'GET / with parameters is OK', verb: 'GET', path: '/?a=b', expected: text(200, 'OK') },
-  { title: 'GET // is OK', verb: 'GET', path: '//', expected: text(200, 'OK') },
+  { title: 'HEAD / responds with the Content-Length of GET', verb: 'HEAD', path: '/', expected: text(200, '', { 'content-length': '2' }) },
+  { title: 'GET / names the server', verb: 'GET', path: '/', expected: deviates('Server header', 'in the response') },
+  { title: 'GET / with a query responds OK', verb: 'GET', path: '/?a=b', expected: text(200, 'OK') },
+  { title: 'GET // responds OK', verb: 'GET', path: '//', expected: text(200, 'OK') },
   {
-    title: 'GET / with a token that is none is refused',
+    title: 'GET / rejects an invalid token',
     verb: 'GET',
     path: '/',
     headers: { authorization: 'Bearer x' },
     expected: text(401, 'invalid authorization token'),
   },
   {
-    title: 'any path with a token that is none is refused',
+    title: 'GET of an unknown path rejects an invalid token',
     verb: 'GET',
     path: '/none',
     headers: { authorization: 'Bearer x' },
@@ -69,8 +69,8 @@ const otherServices = [...SERVICES, ...UNKNOWN_SERVICES].map((method) => ({
   token,
   body: '{}',
   expected: deviates(
-    'a service that the engine does not have',
-    SERVICES.includes(method) ? 'is not implemented' : 'is not implemented, if livekit-server has none of that name either',
+    'unsupported service',
+    SERVICES.includes(method) ? 'known to livekit-server' : 'unknown to livekit-server',
   ),
 }));
 
@@ -92,7 +92,7 @@ const rtc = ['/rtc', '/rtc/v1'].flatMap((path) =>
 
 const verbs = ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].flatMap((verb) =>
   ['ListRooms', 'None'].map((method) => ({
-    title: `${verb} of the method ${method} is no route`,
+    title: `${verb} of the method ${method} is a bad route`,
     verb,
     path: `${SERVICE}/${method}`,
     token,
@@ -101,7 +101,7 @@ const verbs = ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].flatMap((verb) =>
 );
 
 const methods = ['/None', '/listRooms', '/list_rooms', '/ListRooms/', '/List/Rooms', '/'].map((end) => ({
-  title: `POST of the method ${end} is no route`,
+  title: `POST of the method ${end} is a bad route`,
   path: SERVICE + end,
   headers: JSON_TYPE,
   body: '{}',
@@ -110,20 +110,20 @@ const methods = ['/None', '/listRooms', '/list_rooms', '/ListRooms/', '/List/Roo
 
 /** @type {Request[]} */
 const paths = [
-  { title: 'HEAD of a method is no route', verb: 'HEAD', path: LIST, expected: { status: 404, type: 'application/json', text: '' } },
-  { title: 'a method with parameters is the method', method: 'ListRooms', path: `${LIST}?a=b`, token, body, expected: none },
-  { title: 'a method after two slashes is the method', method: 'ListRooms', path: `/${LIST}`, token, body, expected: none },
-  { title: 'a method with an escape is the method', method: 'ListRooms', path: `${SERVICE}/%4cistRooms`, token, body, expected: none },
-  { title: 'an escaped slash is none', path: '/rtc%2Fvalidate', expected: text(404, '404 page not found\n') },
+  { title: 'HEAD of a method is a bad route', verb: 'HEAD', path: LIST, expected: { status: 404, type: 'application/json', text: '' } },
+  { title: 'a method with a query is called', method: 'ListRooms', path: `${LIST}?a=b`, token, body, expected: noRooms },
+  { title: 'a method after two slashes is called', method: 'ListRooms', path: `/${LIST}`, token, body, expected: noRooms },
+  { title: 'a percent-encoded method is called', method: 'ListRooms', path: `${SERVICE}/%4cistRooms`, token, body, expected: noRooms },
+  { title: 'a percent-encoded slash does not separate segments', path: '/rtc%2Fvalidate', expected: text(404, '404 page not found\n') },
   {
     title: 'the service without a slash',
     path: SERVICE,
-    expected: deviates('a path that is not clean', 'is not found, where a slash is missing'),
+    expected: deviates('path that is not clean', 'missing slash'),
   },
   {
-    title: 'a method after two slashes within',
+    title: 'a path with two slashes inside',
     path: `/twirp//livekit.RoomService/ListRooms`,
-    expected: deviates('a path that is not clean', 'is not found, where one is too many'),
+    expected: deviates('path that is not clean', 'double slash'),
   },
 ];
 
@@ -140,7 +140,7 @@ const wrongType = (/** @type {string} */ type) => badRoute(`unexpected Content-T
 /** @type {Request[]} */
 const types = [
   ...WRONG_TYPES.map((type) => ({
-    title: `the content type ${JSON.stringify(type)} is no route`,
+    title: `the content type ${JSON.stringify(type)} is a bad route`,
     method: 'ListRooms',
     token,
     body,
@@ -148,7 +148,7 @@ const types = [
     expected: wrongType(type),
   })),
   {
-    title: 'no content type is no route',
+    title: 'a missing content type is a bad route',
     method: 'ListRooms',
     token,
     body,
@@ -156,7 +156,7 @@ const types = [
     expected: wrongType(''),
   },
   {
-    title: 'a wrong content type without a token is no route',
+    title: 'a wrong content type without a token is a bad route',
     method: 'ListRooms',
     body,
     headers: { 'content-type': 'text/plain' },
@@ -168,7 +168,7 @@ const types = [
     token,
     body,
     headers: { 'content-type': type },
-    expected: none,
+    expected: noRooms,
   })),
   {
     title: 'the content type application/protobuf; x=y is protobuf',
@@ -177,23 +177,23 @@ const types = [
     message: { names: ['$room'] },
     token,
     headers: { 'content-type': 'application/protobuf; x=y' },
-    expected: none,
+    expected: noRooms,
   },
   {
-    title: 'what a caller accepts is not looked at',
+    title: 'Accept and Accept-Encoding are ignored',
     method: 'ListRooms',
     token,
     body,
     headers: { accept: 'application/protobuf', 'accept-encoding': 'gzip' },
-    expected: none,
+    expected: noRooms,
   },
   {
-    title: 'an answer is waited for by callers who expect to be told to go on',
+    title: 'a request with Expect: 100-continue gets its response',
     method: 'ListRooms',
     token,
     body,
     headers: { expect: '100-continue' },
-    expected: none,
+    expected: noRooms,
   },
 ];
 
@@ -208,11 +208,11 @@ const headers = { ...JSON_TYPE, origin: ORIGIN };
 
 /** @type {Request[]} */
 const origins = [
-  { title: 'CORS: an answer', method: 'ListRooms', token, body, headers, expected: { ...none, headers: CORS } },
-  { title: 'CORS: an answer to no browser', method: 'ListRooms', token, body, expected: { ...none, headers: NO_CORS } },
+  { title: 'CORS: a response', method: 'ListRooms', token, body, headers, expected: { ...noRooms, headers: CORS } },
+  { title: 'CORS: a response without Origin', method: 'ListRooms', token, body, expected: { ...noRooms, headers: NO_CORS } },
   { title: 'CORS: a Twirp error', method: 'ListRooms', body, headers, expected: { ...denied, headers: CORS } },
   {
-    title: 'CORS: a refused token',
+    title: 'CORS: a rejected token',
     method: 'ListRooms',
     body,
     headers: { ...headers, authorization: 'Bearer x' },
@@ -220,7 +220,7 @@ const origins = [
   },
   { title: 'CORS: an unknown path', verb: 'GET', path: '/none', headers, expected: text(404, '404 page not found\n', CORS) },
   {
-    title: 'CORS: no route',
+    title: 'CORS: a bad route',
     verb: 'GET',
     path: LIST,
     headers,
@@ -244,12 +244,12 @@ const NOT_ALLOWED = {
   'access-control-allow-headers': undefined,
   'access-control-max-age': undefined,
 };
-/** @param {string} method @param {string} [asked] */
-const allowed = (method, asked) => ({
+/** @param {string} method @param {string} [headers] */
+const allowed = (method, headers) => ({
   vary: VARY,
   'access-control-allow-origin': ORIGIN,
   'access-control-allow-methods': method,
-  'access-control-allow-headers': asked,
+  'access-control-allow-headers': headers,
   'access-control-max-age': '86400',
   'access-control-expose-headers': undefined,
 });
@@ -261,24 +261,24 @@ const allowed = (method, asked) => ({
  * @returns {Request}
  */
 const preflight = (title, headers, expected, path = LIST) => ({
-  title: `CORS: before ${title}`,
+  title: `CORS: preflight of ${title}`,
   verb: 'OPTIONS',
   path,
   headers: { origin: ORIGIN, 'access-control-request-method': 'POST', ...headers },
   expected: empty(204, expected),
 });
 
-const asked = 'authorization,content-type';
+const names = 'authorization,content-type';
 const preflights = [
   preflight('a request', {}, allowed('POST')),
-  preflight('a request with headers', { 'access-control-request-headers': asked }, allowed('POST', asked)),
-  preflight('a request with odd headers', { 'access-control-request-headers': 'X-A , x-b' }, allowed('POST', 'X-A , x-b')),
-  preflight('a request with a bad token', { authorization: 'Bearer x' }, allowed('POST')),
-  preflight('a request of an unknown path', {}, allowed('POST'), '/none'),
+  preflight('a request with headers', { 'access-control-request-headers': names }, allowed('POST', names)),
+  preflight('a request with unusual header names', { 'access-control-request-headers': 'X-A , x-b' }, allowed('POST', 'X-A , x-b')),
+  preflight('a request with an invalid token', { authorization: 'Bearer x' }, allowed('POST')),
+  preflight('an unknown path', {}, allowed('POST'), '/none'),
   preflight('a validation', { 'access-control-request-method': 'GET' }, allowed('GET'), '/rtc/validate'),
   preflight('a verb that is not allowed', { 'access-control-request-method': 'PUT' }, NOT_ALLOWED),
-  preflight('a verb in small letters', { 'access-control-request-method': 'post' }, NOT_ALLOWED),
-  preflight('a request from nowhere', { origin: undefined }, NOT_ALLOWED),
+  preflight('a verb in lower case', { 'access-control-request-method': 'post' }, NOT_ALLOWED),
+  preflight('a request without Origin', { origin: undefined }, NOT_ALLOWED),
   ...['GET', 'HEAD', 'PATCH', 'DELETE', 'OPTIONS'].map((verb) =>
     preflight(`a ${verb}`, { 'access-control-request-method': verb }, allowed(verb), '/'),
   ),

@@ -1,10 +1,10 @@
 'use strict';
 
-// Contents of the answer to a client's offer.
+// SDP answers to a client's offer.
 
-const { setSession } = require('../support/session.js');
+const { useSession } = require('../support/use-session.js');
 
-const { dials, newRoom } = setSession();
+const { connectSignalling, newRoom } = useSession();
 
 const TRANSPORT = [
   'c=IN IP4 0.0.0.0',
@@ -15,7 +15,7 @@ const TRANSPORT = [
   'a=setup:actpass',
 ];
 
-/** Payload types that no server would choose by itself. */
+/** Payload types that no server would choose itself. */
 const VIDEO = [
   'm=video 9 UDP/TLS/RTP/SAVPF 45 46 47 48 49 50 51 52',
   ...TRANSPORT,
@@ -46,24 +46,24 @@ const DATA = ['m=application 9 UDP/DTLS/SCTP webrtc-datachannel', ...TRANSPORT, 
 const offerOf = (...sections) =>
   ['v=0', 'o=- 1 2 IN IP4 127.0.0.1', 's=-', 't=0 0', 'a=group:BUNDLE 0 1', 'a=msid-semantic: WMS', ...sections, ''].join('\r\n');
 
-/** The SDP answer to a client that publishes a track, by line. @returns {Promise<string[]>} */
+/** The SDP answer to a client that publishes a track, as lines. @returns {Promise<string[]>} */
 async function answerLines() {
-  const ann = await dials({ room: newRoom(), identity: 'ann' });
-  ann.says('addTrack', { cid: 'picture', type: 1, source: 1 });
-  await ann.hears('trackPublished');
-  ann.says('offer', { type: 'offer', sdp: offerOf(...DATA, ...VIDEO), id: 7 });
-  const { sdp } = await ann.hears('answer', { id: 7 });
+  const ann = await connectSignalling({ room: newRoom(), identity: 'ann' });
+  ann.send('addTrack', { cid: 'picture', type: 1, source: 1 });
+  await ann.receives('trackPublished');
+  ann.send('offer', { type: 'offer', sdp: offerOf(...DATA, ...VIDEO), id: 7 });
+  const { sdp } = await ann.receives('answer', { id: 7 });
   return sdp.split(/\r?\n/);
 }
 
-test('messages over data channels have at most 65,535 bytes', async () => {
+test('the answer limits data channel messages to 65,535 bytes', async () => {
   expect(await answerLines()).toContain('a=max-message-size:65535');
 });
 
-test('video keeps the payload types that the client has offered', async () => {
+test('the answer keeps the payload types of the offer', async () => {
   const lines = await answerLines();
   const codecs = lines.flatMap((line) => /^a=rtpmap:(\d+) (VP8|VP9|H264|AV1)\/90000/.exec(line)?.slice(1).join(' ') ?? []);
   expect(codecs.sort()).toEqual(['45 VP9', '47 VP8', '49 H264', '51 AV1']);
-  const repairs = lines.flatMap((line) => /^a=fmtp:(\d+) apt=(\d+)/.exec(line)?.slice(1).join(' ') ?? []);
-  expect(repairs.sort()).toEqual(['46 45', '48 47', '50 49', '52 51']);
+  const retransmissions = lines.flatMap((line) => /^a=fmtp:(\d+) apt=(\d+)/.exec(line)?.slice(1).join(' ') ?? []);
+  expect(retransmissions.sort()).toEqual(['46 45', '48 47', '50 49', '52 51']);
 });

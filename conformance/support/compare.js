@@ -3,12 +3,12 @@
 const { TYPES, fill, read } = require('./server.js');
 
 /**
- * @typedef {import('./answers.js').Answer} Answer
+ * @typedef {import('./responses.js').Response} Response
  * @typedef {import('./server.js').Received} Received
  * @typedef {import('./server.js').Request} Request
  */
 
-/** Jest's matcher for whatever a regular expression stands for. @param {any} value @returns {any} */
+/** Replaces regular expressions by jest's matchers. @param {any} value @returns {any} */
 function matcher(value) {
   if (value instanceof RegExp) return expect.stringMatching(value);
   if (Array.isArray(value)) return value.map(matcher);
@@ -17,21 +17,21 @@ function matcher(value) {
 }
 
 /**
- * The answer must be as expected.
+ * Compares a response with the expected one.
  * @param {Received} received
  * @param {Request} request
- * @param {Answer} expected
- * @param {string} room The request's own.
+ * @param {Response} expected
+ * @param {string} room The room name of the request.
  */
-function expectAnswer(received, request, expected, room) {
+function expectResponse(received, request, expected, room) {
   const { headers, withinMs, ...wanted } = fill(expected, room);
   if ('message' in wanted) wanted.type = TYPES[request.encoding ?? 'json'];
   const got = read(received, request);
-  // Those that are not told are not looked at.
-  const looked = Object.fromEntries(Object.entries(got).filter(([key]) => key in wanted || key === 'error'));
-  expect(looked).toEqual(matcher(wanted));
+  // Only what is expected is compared, and an error always.
+  const compared = Object.fromEntries(Object.entries(got).filter(([key]) => key in wanted || key === 'error'));
+  expect(compared).toEqual(matcher(wanted));
   for (const [name, value] of Object.entries(headers ?? {})) expect({ [name]: received.headers[name] }).toEqual({ [name]: matcher(value) });
   if (withinMs !== undefined) expect(received.ms).toBeLessThan(withinMs);
 }
 
-module.exports = { expectAnswer, matcher };
+module.exports = { expectResponse, matcher };

@@ -1,25 +1,25 @@
 'use strict';
 
-// Sound and pictures that can be told from nothing.
+// Test audio and video that differ from silence and from a black picture.
 
 const rtc = require('./rtc.js');
 const { pause } = require('../../test-support/eventually.js');
 
-/** How long is listened to a track at a time: it may give way to another. */
-const LISTENED_MS = 1_000;
+/** How long a track is sampled at a time. */
+const SAMPLED_MS = 1_000;
 const RATE = 48_000;
 const FRAME_MS = 10;
 const FRAME_SAMPLES = (RATE * FRAME_MS) / 1_000;
 const TONE_HZ = 440;
-/** Of 32,767. What the codec leaves of silence is far below. */
+/** Minimum sample of audio that is not silence, of 32,767. Codec noise is far below. */
 const LOUD = 1_000;
 const [WIDTH, HEIGHT, PICTURE_MS] = [320, 180, 66];
-/** How bright the darkest and the brightest picture are. */
+/** Brightness of the darkest and the brightest picture. */
 const [DARK, BRIGHT] = [64, 192];
 
-/** A tone that goes on until it is ended. */
+/** An endless tone. */
 class Tone {
-  // Without a queue: rtc-node 1.1 frees that while it still plays from it, and once in a while the process aborts.
+  // Without a queue: rtc-node 1.1 frees its queue while it still plays from it, and the process sometimes aborts.
   #source = new rtc.AudioSource(RATE, 1, 0);
   #isOver = false;
 
@@ -48,7 +48,7 @@ class Tone {
   }
 }
 
-/** A grey picture that becomes brighter and darker, until it is ended. */
+/** A grey picture of changing brightness. */
 class Picture {
   #source = new rtc.VideoSource(WIDTH, HEIGHT);
   #shown = 0;
@@ -73,30 +73,30 @@ class Picture {
 }
 
 /**
- * Reads until something is as it should be; whether that comes in time.
- * @param {ReadableStream<any>} stream @param {(part: any) => boolean} is @param {number} within Milliseconds.
+ * Reads a stream until a part fits. Gives whether one did in time.
+ * @param {ReadableStream<any>} stream @param {(part: any) => boolean} fits @param {number} within Milliseconds.
  */
-async function readsUntil(stream, is, within) {
+async function readUntil(stream, fits, within) {
   const reader = stream.getReader();
   const late = pause(within).then(() => ({ done: true, value: undefined }));
   try {
     for (;;) {
       const { done, value } = await Promise.race([reader.read(), late]);
       if (done) return false;
-      if (is(value)) return true;
+      if (fits(value)) return true;
     }
   } finally {
     await reader.cancel();
   }
 }
 
-/** Whether a track sounds within that time. @param {rtc.RemoteAudioTrack} track @param {number} [within] */
-function sounds(track, within = LISTENED_MS) {
-  return readsUntil(new rtc.AudioStream(track, RATE, 1), ({ data }) => data.some((sample) => sample > LOUD), within);
+/** Whether a track has audio within that time. @param {rtc.RemoteAudioTrack} track @param {number} [within] */
+function sounds(track, within = SAMPLED_MS) {
+  return readUntil(new rtc.AudioStream(track, RATE, 1), ({ data }) => data.some((sample) => sample > LOUD), within);
 }
 
 /** Whether a track shows two different pictures within that time. @param {rtc.RemoteVideoTrack} track @param {number} [within] */
-function moves(track, within = LISTENED_MS) {
+function moves(track, within = SAMPLED_MS) {
   /** @type {number | undefined} */
   let before;
   const isAnother = ({ frame }) => {
@@ -106,7 +106,7 @@ function moves(track, within = LISTENED_MS) {
     if (isBright) before = brightness;
     return differs;
   };
-  return readsUntil(new rtc.VideoStream(track), isAnother, within);
+  return readUntil(new rtc.VideoStream(track), isAnother, within);
 }
 
 module.exports = { Picture, Tone, moves, sounds };

@@ -1,9 +1,9 @@
 'use strict';
 
-// The messages of livekit.RoomService as protobuf, by hand: nobody's generated code decides what is right here.
+// The messages of livekit.RoomService in protobuf, encoded by hand: independent of the code that LiveKit and the engine generate.
 
 /**
- * What a field is: its number, what its values are (a message has fields of its own), and whether it is a list.
+ * A field: its number, the type of its values (a message has fields of its own), and whether it is repeated.
  * @typedef {{ number: number, of?: 'bytes' | 'string' | 'number' | 'int64' | 'bool' | Fields, list?: boolean }} Field
  * @typedef {Record<string, Field>} Fields
  */
@@ -63,7 +63,7 @@ const requests = {
   },
 };
 
-/** In the order in which a server writes them as JSON. */
+/** In the order in which servers write them as JSON. */
 const ROOM = {
   sid: one(1, 'string'),
   name: one(2, 'string'),
@@ -81,8 +81,8 @@ const ROOM = {
   version: one(13, {}),
 };
 
-/** Of those methods that can succeed while nobody is in a room. @type {Record<string, Fields>} */
-const answers = {
+/** Response messages of the methods that succeed without participants in a room. @type {Record<string, Fields>} */
+const responses = {
   CreateRoom: ROOM,
   ListRooms: { rooms: list(1, ROOM) },
   DeleteRoom: {},
@@ -91,7 +91,7 @@ const answers = {
   UpdateRoomMetadata: ROOM,
 };
 
-/** @param {number} value Not negative, an integer. */
+/** @param {number} value A non-negative integer. */
 function varint(value) {
   const bytes = [];
   let rest = BigInt(value);
@@ -102,7 +102,7 @@ function varint(value) {
 /** @param {number} number @param {Uint8Array} bytes */
 const delimited = (number, bytes) => Buffer.concat([varint(number * 8 + 2), varint(bytes.length), bytes]);
 
-/** A message as protobuf. @param {Fields} fields @param {Record<string, any>} message @returns {Buffer} */
+/** Encodes a message. @param {Fields} fields @param {Record<string, any>} message @returns {Buffer} */
 function encode(fields, message) {
   const parts = [];
   for (const [name, value] of Object.entries(message)) {
@@ -113,7 +113,7 @@ function encode(fields, message) {
   return Buffer.concat(parts);
 }
 
-/** @param {any} value A list, or a map as JSON has it. */
+/** @param {any} value A list, or a map as in JSON. */
 const entriesOf = (value) => (Array.isArray(value) ? value : Object.entries(value).map(([key, value]) => ({ key, value })));
 
 /** @param {Field} field @param {any} value */
@@ -124,7 +124,7 @@ function encodeField({ number, of }, value) {
 }
 
 /**
- * A message as JSON has it: all fields, int64 as strings.
+ * Decodes a message, as in JSON: all fields, int64 as strings.
  * @param {Fields} fields
  * @param {Buffer} bytes
  * @returns {Record<string, any>}
@@ -161,7 +161,7 @@ function decode(fields, bytes) {
 }
 
 /**
- * What a field is that is not there, and what its bytes or its number are.
+ * The value of an absent field, and the conversion of its bytes or number.
  * @type {Record<string, { empty: unknown, from: (raw: any) => unknown }>}
  */
 const VALUES = {
@@ -183,10 +183,10 @@ function decodeField({ of = 'bytes' }, raw) {
   return typeof of === 'object' ? decode(of, raw) : VALUES[of].from(raw);
 }
 
-/** A request of that method as protobuf. @param {string} method @param {object} message */
+/** @param {string} method @param {object} message */
 const encodeRequest = (method, message) => encode(requests[method], message);
 
-/** The answer of that method, from protobuf. @param {string} method @param {Buffer} bytes */
-const decodeAnswer = (method, bytes) => decode(answers[method], bytes);
+/** @param {string} method @param {Buffer} bytes */
+const decodeResponse = (method, bytes) => decode(responses[method], bytes);
 
-module.exports = { decodeAnswer, encodeRequest, methods: Object.keys(requests) };
+module.exports = { decodeResponse, encodeRequest, methods: Object.keys(requests) };

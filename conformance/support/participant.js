@@ -1,43 +1,43 @@
 'use strict';
 
-// A participant in a browser, as the tests speak of one.
+// A participant in a browser.
 
 const { eventually } = require('../../test-support/eventually.js');
 
 /**
  * @typedef {import('puppeteer-core').Page} Page
- * @typedef {object} Published What is published: a fake device, or a colour or a tone that the page makes itself.
+ * @typedef {object} Published A track to publish: of a fake device, or of a colour or a tone that the page makes.
  * @property {'camera' | 'microphone' | 'paint' | 'sound'} what
- * @property {Record<string, any>} [capture] How it is captured.
- * @property {Record<string, any>} [options] How it is published.
+ * @property {Record<string, any>} [capture] Capture options.
+ * @property {Record<string, any>} [options] Publish options.
  */
 
 /**
- * @typedef {object} Seen
- * @property {string} id Another one when the frames are counted anew.
+ * @typedef {object} Sample State and statistics of a track.
+ * @property {string} id Changes when the statistics restart.
  * @property {number} frames Decoded.
  * @property {number} width
  * @property {number} height
- * @property {number} energy Of the sound, since its beginning.
+ * @property {number} energy Total audio energy.
  * @property {number} packets
  * @property {number} bytes In all packets.
  * @property {string} [codec]
  * @property {string} [fmtp]
- * @property {number} shown How wide the picture on the page is.
+ * @property {number} shown Width of the picture on the page.
  * @property {number} brightness
  * @property {number[]} colour
- * @property {number} print Another one when the picture is.
- * @property {any} [why] What there is in place of a picture.
+ * @property {number} print Hash of the picture.
+ * @property {any} [why] State of an element without a picture.
  */
 
-/** Two cores encode and decode everything: pictures are small, unless a test needs them larger. */
+/** Two cores encode and decode everything, so pictures are small by default. */
 const SMALL = { resolution: { width: 320, height: 180, frameRate: 10 } };
-/** There is no echo, and what looks for one takes time from the pictures. */
+/** Audio processing takes CPU time from the video. */
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
 /** @param {Record<string, any>} [options] @param {Record<string, any>} [capture] @returns {Published} */
 const camera = (options, capture = SMALL) => ({ what: 'camera', capture, options: { simulcast: false, ...options } });
-/** An estimate grows by 8 % a second, and begins anew whenever a busy machine sends late: all sizes together need little more than its beginning. */
+/** The bandwidth estimate grows by 8 % per second, and restarts when a busy machine sends late: all layers together fit its start value. */
 const encoding = (/** @type {number} */ maxBitrate) => ({ maxBitrate, maxFramerate: 10 });
 const bitrates = {
   videoEncoding: encoding(250_000),
@@ -47,10 +47,10 @@ const bitrates = {
   ],
 };
 const LARGE = { resolution: { width: 960, height: 540, frameRate: 10 } };
-/** With any other preference Chromium itself takes a smaller picture where the processor is busy. */
-const AS_LARGE = { degradationPreference: 'maintain-resolution' };
-/** 320, 640 and 960 pixels wide. @param {Record<string, any>} [options] */
-const inThreeSizes = (options) => camera({ simulcast: true, ...AS_LARGE, ...bitrates, ...options }, LARGE);
+/** With other preferences Chromium reduces the resolution when the CPU is busy. */
+const KEEP_RESOLUTION = { degradationPreference: 'maintain-resolution' };
+/** Layers of 320, 640 and 960 pixels width. @param {Record<string, any>} [options] */
+const inThreeLayers = (options) => camera({ simulcast: true, ...KEEP_RESOLUTION, ...bitrates, ...options }, LARGE);
 /** @param {Record<string, any>} [options] @param {Record<string, any>} [capture] @returns {Published} */
 const microphone = (options, capture = RAW) => ({ what: 'microphone', capture, options });
 /** @param {string} colour @param {Record<string, any>} [options] @returns {Published} */
@@ -59,11 +59,12 @@ const paint = (colour, options) => ({ what: 'paint', capture: { colour }, option
 const sound = (options, capture) => ({ what: 'sound', capture, options: { name: 'sound', ...options } });
 const DEVICES = { camera: camera(), microphone: microphone() };
 
-const FRAMES = 4;
-const DARK = 16;
-/** A beep of a fake microphone has a hundred times as much. */
-const ENERGY = 1e-5;
-/** Every fake microphone sounds at least once in that time, every fake camera shows another picture. */
+/** Minimum new frames of a received video. */
+const MIN_FRAMES = 4;
+const MIN_BRIGHTNESS = 16;
+/** Minimum new audio energy of a received track; a beep of a fake microphone has a hundred times as much. */
+const MIN_ENERGY = 1e-5;
+/** Within this time every fake microphone beeps and every fake camera changes its picture. */
 const STILL_MS = 1200;
 
 class Participant {
@@ -73,30 +74,30 @@ class Participant {
     this.page = page;
   }
 
-  /** Its page's process dies, in Chromium: nothing is said to the server. */
+  /** Crashes the page's process, in Chromium: the server receives no leave. */
   async crash() {
     const crashed = new Promise((resolve) => this.page.once('error', resolve));
     const session = await this.page.createCDPSession();
-    // A dead page does not answer.
+    // A crashed page does not respond.
     session.send('Page.crash').catch(() => {});
     await crashed;
   }
 
   /**
-   * Does something in the page. The action is sent as text: it knows nothing but its arguments.
+   * Runs a function in the page. It is sent as text, so it can use only its arguments.
    * @template {any[]} Args
    * @param {(here: any, ...args: Args) => any} action
    * @param {Args} args
-   * @returns {Promise<any>} What it gives, as JSON.
+   * @returns {Promise<any>} Its value, as JSON.
    */
   async run(action, ...args) {
     const { value, error } = await this.attempt(action, ...args);
-    if (error) throw Object.assign(new Error(`${this.identity}: ${error.name}: ${error.message}`), { told: error });
+    if (error) throw Object.assign(new Error(`${this.identity}: ${error.name}: ${error.message}`), { details: error });
     return value;
   }
 
   /**
-   * As {@link run}, but an error is part of what it gives.
+   * As {@link run}, but gives the error instead of throwing it.
    * @template {any[]} Args
    * @param {(here: any, ...args: Args) => any} action
    * @param {Args} args
@@ -108,7 +109,7 @@ class Participant {
   }
 
   /** @param {('camera' | 'microphone' | Published)[]} all */
-  async publishes(...all) {
+  async publish(...all) {
     for (const each of all) {
       const { what, capture = {}, options = {} } = typeof each === 'string' ? DEVICES[each] : each;
       await this.run((here, what, capture, options) => here.publish(what, capture, options), what, capture, options);
@@ -116,149 +117,149 @@ class Participant {
   }
 
   /** @param {'camera' | 'microphone' | string} source */
-  mutes(source) {
-    return this.run((here, source) => here.of(here.me.identity, source).mute().then(() => {}), source);
+  mute(source) {
+    return this.run((here, source) => here.publication(here.me.identity, source).mute().then(() => {}), source);
   }
 
   /** @param {'camera' | 'microphone' | string} source */
-  unmutes(source) {
-    return this.run((here, source) => here.of(here.me.identity, source).unmute().then(() => {}), source);
+  unmute(source) {
+    return this.run((here, source) => here.publication(here.me.identity, source).unmute().then(() => {}), source);
   }
 
   /** @param {string} source */
-  unpublishes(source) {
-    return this.run((here, source) => here.me.unpublishTrack(here.of(here.me.identity, source).track).then(() => {}), source);
+  unpublish(source) {
+    return this.run((here, source) => here.me.unpublishTrack(here.publication(here.me.identity, source).track).then(() => {}), source);
   }
 
-  leaves() {
+  leave() {
     return this.run((here) => here.room.disconnect());
   }
 
-  /** What it knows of the room. @returns {Promise<any>} */
+  /** Its state of the room. @returns {Promise<any>} */
   state() {
     return this.run((here) => here.state());
   }
 
-  /** What has happened to it, one short line each. @returns {Promise<string[]>} */
+  /** Its room events, as one short line each. @returns {Promise<string[]>} */
   events() {
     return this.run((here) => here.events);
   }
 
   /**
-   * It comes to know of the room what is expected, as `toMatchObject` has it.
+   * Waits until its state of the room matches.
    * @param {Record<string, any>} expected
    * @param {{ within?: number }} [time]
    */
-  knows(expected, time) {
+  seesState(expected, time) {
     const look = () => this.state();
-    return eventually(`${this.identity} knows`, look, (state) => expect(state).toMatchObject(expected), time);
+    return eventually(`${this.identity} sees the state`, look, (state) => expect(state).toMatchObject(expected), time);
   }
 
-  /** The same of another participant. @param {string} other @param {Record<string, any>} expected @param {{ within?: number }} [time] */
-  knowsOf(other, expected, time) {
-    return this.knows({ others: { [other]: expected } }, time);
+  /** Waits until its state of another participant matches. @param {string} other @param {Record<string, any>} expected @param {{ within?: number }} [time] */
+  seesStateOf(other, expected, time) {
+    return this.seesState({ others: { [other]: expected } }, time);
   }
 
-  /** @param {string} other @param {{ within?: number }} [time] */
-  missesNobodyBut(other, time) {
+  /** Waits until another participant is gone. @param {string} other @param {{ within?: number }} [time] */
+  hasLost(other, time) {
     const look = () => this.state();
-    return eventually(`${this.identity} no longer has ${other}`, look, ({ others }) => expect(Object.keys(others)).not.toContain(other), time);
+    return eventually(`${this.identity} has lost ${other}`, look, ({ others }) => expect(Object.keys(others)).not.toContain(other), time);
   }
 
-  /** Tracks of another are gone: those of these sources, or all. @param {string} other @param {string[]} [sources] */
-  missesTracksOf(other, sources) {
+  /** Waits until tracks of another participant are gone: those of the sources, or all. @param {string} other @param {string[]} [sources] */
+  hasLostTracksOf(other, sources) {
     const look = async () => Object.keys((await this.state()).others[other]?.tracks ?? {});
-    const check = (/** @type {string[]} */ there) => expect(there.filter((source) => !sources || sources.includes(source))).toEqual([]);
-    return eventually(`${this.identity} no longer has tracks of ${other}`, look, check);
+    const check = (/** @type {string[]} */ present) => expect(present.filter((source) => !sources || sources.includes(source))).toEqual([]);
+    return eventually(`${this.identity} has lost the tracks of ${other}`, look, check);
   }
 
-  /** These lines come to be among what has happened. @param {string[]} expected @param {{ within?: number }} [time] */
-  lives(expected, time) {
+  /** Waits for events, in any order. @param {string[]} expected @param {{ within?: number }} [time] */
+  hasEvents(expected, time) {
     const look = () => this.events();
-    return eventually(`${this.identity} lives`, look, (events) => expect(events).toEqual(expect.arrayContaining(expected)), time);
+    return eventually(`${this.identity} has the events`, look, (events) => expect(events).toEqual(expect.arrayContaining(expected)), time);
   }
 
-  /** What has come, without order. @param {any[]} expected @param {{ within?: number }} [time] */
+  /** Waits for messages, in any order. @param {any[]} expected @param {{ within?: number }} [time] */
   receives(expected, time) {
     const look = () => this.run((here) => here.inbox);
     return eventually(`${this.identity} receives`, look, (inbox) => expect(inbox).toEqual(expect.arrayContaining(expected)), time);
   }
 
-  /** @param {string} other @param {string} source @returns {Promise<Seen>} */
+  /** @param {string} other @param {string} source @returns {Promise<Sample>} */
   watch(other, source) {
     return this.run((here, other, source) => here.watch(other, source), other, source);
   }
 
   /**
-   * Frames are decoded, and the picture is neither dark nor still.
+   * Waits until new frames are decoded, and the picture is neither dark nor still.
    * @param {string} other
    * @param {string} [source]
-   * @param {{ within?: number, like?: Record<string, any> }} [how] `like`: what it must also be like.
-   * @returns {Promise<Seen>}
+   * @param {{ within?: number, like?: Record<string, any> }} [how] `like`: what the sample must also match.
+   * @returns {Promise<Sample>}
    */
-  async seesVideoOf(other, source = 'camera', { within, like = {} } = {}) {
-    /** @type {Seen | undefined} */
+  async receivesVideoOf(other, source = 'camera', { within, like = {} } = {}) {
+    /** @type {Sample | undefined} */
     let first;
     const look = async () => {
-      const seen = await this.watch(other, source);
-      if (first?.id !== seen.id) first = seen;
-      return seen;
+      const sample = await this.watch(other, source);
+      if (first?.id !== sample.id) first = sample;
+      return sample;
     };
-    const check = (/** @type {Seen} */ seen) => {
-      expect({ ...seen, more: seen.frames - (first?.frames ?? 0) }).toMatchObject({ ...like, more: expect.atLeast(FRAMES) });
-      expect(seen).toMatchObject({ brightness: expect.atLeast(DARK), print: expect.not.same(first?.print) });
+    const check = (/** @type {Sample} */ sample) => {
+      expect({ ...sample, more: sample.frames - (first?.frames ?? 0) }).toMatchObject({ ...like, more: expect.atLeast(MIN_FRAMES) });
+      expect(sample).toMatchObject({ brightness: expect.atLeast(MIN_BRIGHTNESS), print: expect.not.same(first?.print) });
     };
-    return eventually(`${this.identity} sees the ${source} of ${other}`, look, check, { within });
+    return eventually(`${this.identity} receives the ${source} of ${other}`, look, check, { within });
   }
 
-  /** @param {string} other @param {string} [source] @param {{ within?: number, like?: Record<string, any> }} [how] @returns {Promise<Seen>} */
-  async hears(other, source = 'microphone', { within, like = {} } = {}) {
-    /** @type {Seen | undefined} */
+  /** Waits for new audio energy. @param {string} other @param {string} [source] @param {{ within?: number, like?: Record<string, any> }} [how] @returns {Promise<Sample>} */
+  async receivesAudioOf(other, source = 'microphone', { within, like = {} } = {}) {
+    /** @type {Sample | undefined} */
     let first;
     const look = async () => {
-      const heard = await this.watch(other, source);
-      if (first?.id !== heard.id) first = heard;
-      return heard;
+      const sample = await this.watch(other, source);
+      if (first?.id !== sample.id) first = sample;
+      return sample;
     };
-    const check = (/** @type {Seen} */ heard) =>
-      expect({ ...heard, more: heard.energy - (first?.energy ?? 0) }).toMatchObject({ ...like, more: expect.atLeast(ENERGY) });
-    return eventually(`${this.identity} hears the ${source} of ${other}`, look, check, { within });
+    const check = (/** @type {Sample} */ sample) =>
+      expect({ ...sample, more: sample.energy - (first?.energy ?? 0) }).toMatchObject({ ...like, more: expect.atLeast(MIN_ENERGY) });
+    return eventually(`${this.identity} receives the ${source} of ${other}`, look, check, { within });
   }
 
-  /** The camera and the microphone of another, watched at once. @param {string} other @param {{ within?: number }} [time] */
-  seesAndHears(other, time) {
-    return Promise.all([this.seesVideoOf(other, 'camera', time), this.hears(other, 'microphone', time)]);
+  /** Waits for camera and microphone at the same time. @param {string} other @param {{ within?: number }} [time] */
+  receivesMediaOf(other, time) {
+    return Promise.all([this.receivesVideoOf(other, 'camera', time), this.receivesAudioOf(other, 'microphone', time)]);
   }
 
-  /** No frame more is decoded. @param {string} other @param {string} [source] @param {{ within?: number }} [time] */
-  seesNoVideoOf(other, source = 'camera', time = {}) {
-    return this.#staysStill(`${this.identity} sees nothing of the ${source} of ${other}`, other, source, ({ frames }) => frames, 0, time);
+  /** Waits until no more frames are decoded. @param {string} other @param {string} [source] @param {{ within?: number }} [time] */
+  receivesNoVideoOf(other, source = 'camera', time = {}) {
+    return this.#stops(`${this.identity} receives no ${source} of ${other}`, other, source, ({ frames }) => frames, 0, time);
   }
 
-  /** @param {string} other @param {string} [source] @param {{ within?: number }} [time] */
-  hearsNothingOf(other, source = 'microphone', time = {}) {
-    return this.#staysStill(`${this.identity} hears no ${source} of ${other}`, other, source, ({ energy }) => energy, ENERGY / 10, time);
+  /** Waits until the audio is silent. @param {string} other @param {string} [source] @param {{ within?: number }} [time] */
+  receivesNoAudioOf(other, source = 'microphone', time = {}) {
+    return this.#stops(`${this.identity} receives no ${source} of ${other}`, other, source, ({ energy }) => energy, MIN_ENERGY / 10, time);
   }
 
   /**
    * @param {string} what
    * @param {string} other
    * @param {string} source
-   * @param {(seen: Seen) => number} count
-   * @param {number} most
+   * @param {(sample: Sample) => number} count
+   * @param {number} max
    * @param {{ within?: number }} time
    */
-  async #staysStill(what, other, source, count, most, time) {
+  async #stops(what, other, source, count, max, time) {
     let before = await this.watch(other, source);
     const look = async () => {
-      const seen = await this.watch(other, source);
-      const more = seen.id === before.id ? count(seen) - count(before) : Infinity;
-      before = seen;
-      return { ...seen, more };
+      const sample = await this.watch(other, source);
+      const more = sample.id === before.id ? count(sample) - count(before) : Infinity;
+      before = sample;
+      return { ...sample, more };
     };
     await new Promise((resolve) => setTimeout(resolve, STILL_MS));
-    return eventually(what, look, (seen) => expect(seen).toMatchObject({ more: expect.atMost(most) }), { ...time, every: STILL_MS });
+    return eventually(what, look, (sample) => expect(sample).toMatchObject({ more: expect.atMost(max) }), { ...time, every: STILL_MS });
   }
 }
 
-module.exports = { AS_LARGE, Participant, SMALL, camera, inThreeSizes, microphone, paint, sound };
+module.exports = { KEEP_RESOLUTION, Participant, SMALL, camera, inThreeLayers, microphone, paint, sound };

@@ -1,6 +1,6 @@
 'use strict';
 
-// LiveKit's client for Node: the installed one, or the package that RTC_NODE names. Outside production it logs every event.
+// LiveKit's client for Node: the installed one, or the package that RTC_NODE names. It logs every event unless NODE_ENV is production.
 
 const { NODE_ENV } = process.env;
 process.env.NODE_ENV = 'production';

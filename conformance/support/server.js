@@ -1,47 +1,48 @@
 'use strict';
 
-// The server under test, and what is asked of it.
+// Sends requests to the server under test.
 
 const { randomBytes } = require('node:crypto');
 const http = require('node:http');
 const https = require('node:https');
-const { decodeAnswer, encodeRequest } = require('./messages.js');
+const { decodeResponse, encodeRequest } = require('./messages.js');
 const { mint } = require('./token.js');
 
 /**
- * @typedef {import('./answers.js').Answer} Answer
+ * @typedef {import('./responses.js').Response} Response
  * @typedef {import('./token.js').Token} Token
  * @typedef {{ url: string, apiKey: string, apiSecret: string }} Server
  */
 
 /**
- * What is sent. `$room` in a text stands for a room's name of the request's own.
+ * A request. `$room` in strings stands for a room name of its own.
  * @typedef {object} Request
  * @property {string} title
  * @property {string} [verb] Default: POST.
- * @property {string} [path] Default: the method's.
- * @property {string} [method] Of the room service.
- * @property {'json' | 'protobuf'} [encoding] Of a method's request and answer; default: json.
- * @property {Record<string, any>} [message] The method's request.
- * @property {string | Buffer | (() => Buffer)} [body] In place of `message`.
- * @property {boolean} [mayBeReset] The server may reset the connection before its response is read: then the request is sent again.
- * @property {boolean} [chunked] The body is sent without telling its length.
+ * @property {string} [path] Default: that of the method.
+ * @property {string} [method] A method of the room service.
+ * @property {'json' | 'protobuf'} [encoding] Of the request and the response of a method; default: json.
+ * @property {Record<string, any>} [message] The message of the method.
+ * @property {string | Buffer | (() => Buffer)} [body] Instead of `message`.
+ * @property {boolean} [mayBeReset] The server may reset the connection before its response is read: the request is then sent again.
+ * @property {boolean} [chunked] The body is sent without Content-Length.
  * @property {Token} [token]
  * @property {'header' | 'query' | 'form'} [tokenIn] Default: header.
- * @property {Record<string, string | undefined>} [headers] Over all others; `undefined` takes one out.
- * @property {Record<string, any>} [room] The room is made with it before.
- * @property {boolean} [deleted] The room is deleted again before.
- * @property {Answer | import('../deviations.js').Deviating} expected
+ * @property {Record<string, string | undefined>} [headers] In place of the defaults; `undefined` removes one.
+ * @property {Record<string, any>} [room] Settings of the room, which is created before.
+ * @property {boolean} [deleted] The room is deleted before.
+ * @property {Response | import('../deviations.js').Deviating} expected
  */
 
 /** @typedef {{ status: number, headers: http.IncomingHttpHeaders, body: Buffer, ms: number, token?: string }} Received */
 
 const SERVICE = '/twirp/livekit.RoomService/';
-/** No run sees another one's rooms. All names are equally long. */
+/** Room names contain the run, so that runs don't see each other's rooms. All names have the same length. */
 const ROOM_BYTES = 24;
 const TYPES = { json: 'application/json', protobuf: 'application/protobuf' };
-const AT_ONCE = 24;
-/** Of a request whose connection may be reset. */
+/** Requests in flight at the same time. */
+const CONCURRENCY = 24;
+/** Maximum attempts for a request whose connection may be reset. */
 const MAX_ATTEMPTS = 5;
 
 const newRun = () => `conformance-${randomBytes(4).toString('hex')}`;
@@ -52,10 +53,10 @@ const roomOf = (run, index) => `${run}-${String(index).padStart(3, '0')}`;
 function serverFromEnvironment() {
   const { LIVEKIT_URL: url, LIVEKIT_API_KEY: apiKey, LIVEKIT_API_SECRET: apiSecret } = process.env;
   if (url && apiKey && apiSecret) return { url, apiKey, apiSecret };
-  throw new Error('set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or type: node test-support/conformance.mjs engine');
+  throw new Error('set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or run: node test-support/conformance.mjs engine');
 }
 
-/** Puts the name in wherever it stands for itself. @param {any} value @param {string} room @returns {any} */
+/** Replaces `$room` in all strings. @param {any} value @param {string} room @returns {any} */
 function fill(value, room) {
   if (typeof value === 'string') return value.replaceAll('$room', room);
   if (value === null || typeof value !== 'object' || value instanceof RegExp || Buffer.isBuffer(value)) return value;
@@ -63,7 +64,7 @@ function fill(value, room) {
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, fill(each, room)]));
 }
 
-/** In JSON bytes are base64. @param {object} message */
+/** As JSON, with bytes as base64. @param {object} message */
 const toJson = (message) =>
   JSON.stringify(
     Object.fromEntries(Object.entries(message).map(([key, value]) => [key, Buffer.isBuffer(value) ? value.toString('base64') : value])),
@@ -78,7 +79,7 @@ function bodyOf({ method, encoding, message, body }, room) {
 }
 
 /**
- * Sends one request.
+ * Sends a request.
  * @param {Server} server
  * @param {Request} request
  * @param {string} room
@@ -128,22 +129,22 @@ function exchange(address, options, body) {
 }
 
 /**
- * What came, in the form that is expected.
+ * Decodes a response.
  * @param {Received} received
  * @param {Request} request
- * @returns {Answer}
+ * @returns {Response}
  */
 function read({ status, headers, body }, { verb, method, encoding = 'json' }) {
   const type = headers['content-type'];
   if (status === 200 && method && type === TYPES[encoding]) {
-    return { status, type, message: encoding === 'json' ? JSON.parse(body.toString()) : decodeAnswer(method, body) };
+    return { status, type, message: encoding === 'json' ? JSON.parse(body.toString()) : decodeResponse(method, body) };
   }
   if (type === TYPES.json && verb !== 'HEAD') return { status, type, error: JSON.parse(body.toString()) };
   return { status, type, text: body.toString() };
 }
 
 /**
- * Calls a method, which must succeed, with all grants.
+ * Calls a method with all grants, and throws unless it succeeds.
  * @param {Server} server
  * @param {string} method
  * @param {Record<string, any>} message
@@ -171,15 +172,15 @@ async function prepareAndSend(server, request, name) {
   }
 }
 
-/** What came of a request. @param {Map<Request, Received | { error: Error }>} received @param {Request} request @returns {Received} */
-function answerTo(received, request) {
-  const answer = received.get(request);
-  if (answer === undefined || 'error' in answer) throw answer?.error ?? new Error('the request was not sent');
-  return answer;
+/** The response to a request. @param {Map<Request, Received | { error: Error }>} received @param {Request} request @returns {Received} */
+function responseTo(received, request) {
+  const response = received.get(request);
+  if (response === undefined || 'error' in response) throw response?.error ?? new Error('the request was not sent');
+  return response;
 }
 
 /**
- * Sends all requests, each with what has to be so before.
+ * Sends all requests, each after its preparation.
  * @param {Server} server
  * @param {Request[]} requests
  * @param {string} run
@@ -195,24 +196,24 @@ async function sendAll(server, requests, run) {
       received.set(request, await prepareAndSend(server, request, name).catch((error) => ({ error })));
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  await Promise.all(Array.from({ length: CONCURRENCY }, work));
   return received;
 }
 
-/** Deletes what a run has left behind, but for what has just ended by itself. @param {Server} server @param {string} run */
+/** Deletes the rooms of a run. A room may have ended meanwhile, so any status is accepted. @param {Server} server @param {string} run */
 async function cleanUp(server, run) {
   const { rooms } = await call(server, 'ListRooms', {});
   const token = { video: { roomCreate: true } };
   for (const { name } of /** @type {{ name: string }[]} */ (rooms)) {
     if (!name.startsWith(run) && name !== '') continue;
-    await send(server, { title: 'the end', method: 'DeleteRoom', message: { room: name }, token, expected: { status: 200 } }, '');
+    await send(server, { title: 'clean up', method: 'DeleteRoom', message: { room: name }, token, expected: { status: 200 } }, '');
   }
 }
 
-/** Who the server is: LiveKit's does not say. @param {Server} server @returns {Promise<'engine' | 'livekit'>} */
+/** The kind of the server, by its Server header. @param {Server} server @returns {Promise<'engine' | 'livekit'>} */
 async function identify(server) {
-  const { headers } = await send(server, { title: 'who', verb: 'GET', path: '/', expected: { status: 200 } }, '');
+  const { headers } = await send(server, { title: 'identify', verb: 'GET', path: '/', expected: { status: 200 } }, '');
   return String(headers.server).startsWith('maravilla-media/') ? 'engine' : 'livekit';
 }
 
-module.exports = { ROOM_BYTES, TYPES, answerTo, call, cleanUp, exchange, fill, identify, newRun, read, roomOf, send, sendAll, serverFromEnvironment };
+module.exports = { ROOM_BYTES, TYPES, call, cleanUp, exchange, fill, identify, newRun, read, responseTo, roomOf, send, sendAll, serverFromEnvironment };

@@ -1,6 +1,6 @@
 'use strict';
 
-// A client of the signalling alone: it has no media, and says and hears every message itself.
+// A client of the signalling protocol only, without media.
 
 const { gzipSync } = require('node:zlib');
 const { JoinRequest, SignalRequest, SignalResponse, WrappedJoinRequest, WrappedJoinRequest_Compression } = require('@livekit/protocol');
@@ -8,43 +8,43 @@ const WebSocket = require('ws');
 const { eventually } = require('../../test-support/eventually.js');
 
 /**
- * @typedef {object} Dialling
+ * @typedef {object} SignalOptions
  * @property {string} [token]
  * @property {'header' | 'query'} [tokenIn] Default: query.
  * @property {'/rtc' | '/rtc/v1'} [path] Default: /rtc/v1.
- * @property {Record<string, any>} [join] The join request, on /rtc/v1.
+ * @property {Record<string, any>} [join] Fields of the join request, on /rtc/v1.
  * @property {'GZIP' | 'NONE'} [compression] Of the join request; default: GZIP.
- * @property {Record<string, string>} [query] Put over the rest.
+ * @property {Record<string, string>} [query] In addition to, or in place of, the default parameters.
  * @property {Record<string, string>} [headers]
- * @typedef {{ status: number, body: string, type: string | undefined }} Refusal
+ * @typedef {{ status: number, body: string, type: string | undefined }} Rejection
  */
 
-const DIAL_MS = 15_000;
+const HANDSHAKE_MS = 15_000;
 const POLL_MS = 20;
 const CLIENT = { sdk: 1, version: '2.23.0', protocol: 17, clientProtocol: 2 };
-/** As clients say it on /rtc. */
+/** Parameters that clients send on /rtc. */
 const PARAMETERS = { sdk: 'js', version: '2.23.0', protocol: '17', auto_subscribe: '1' };
 
-/** A join request as it stands in the address. @param {Record<string, any>} join @param {'GZIP' | 'NONE'} [compression] */
-function packed(join, compression = 'GZIP') {
+/** A join request as a URL parameter. @param {Record<string, any>} join @param {'GZIP' | 'NONE'} [compression] */
+function toParameter(join, compression = 'GZIP') {
   const request = { clientInfo: CLIENT, connectionSettings: { autoSubscribe: true }, ...join };
   const bytes = JoinRequest.fromJson(/** @type {any} */ (request)).toBinary();
   const wrapped = new WrappedJoinRequest({
     compression: WrappedJoinRequest_Compression[compression],
     joinRequest: compression === 'GZIP' ? gzipSync(bytes) : bytes,
   });
-  return inAddress(wrapped.toBinary());
+  return base64url(wrapped.toBinary());
 }
 
-/** Of base64url, with padding. @param {Uint8Array} bytes */
-const inAddress = (bytes) => Buffer.from(bytes).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
+/** base64url with padding. @param {Uint8Array} bytes */
+const base64url = (bytes) => Buffer.from(bytes).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
 
-class Signaller {
-  /** Everything that has come. @type {SignalResponse[]} */
+class SignalClient {
+  /** @type {SignalResponse[]} */
   responses = [];
-  /** The kinds of those that came as text. @type {(string | undefined)[]} */
+  /** Kinds of the responses that came as JSON. @type {(string | undefined)[]} */
   texts = [];
-  /** How it ended: the code. @type {number | undefined} */
+  /** Code of the closing handshake. @type {number | undefined} */
   closed;
 
   /** @param {string} identity @param {WebSocket} socket */
@@ -63,24 +63,24 @@ class Signaller {
     socket.on('close', (code) => (this.closed = code));
   }
 
-  /** What kinds of messages have come, in order. @returns {(string | undefined)[]} */
+  /** Kinds of all responses, in order. @returns {(string | undefined)[]} */
   get kinds() {
     return this.responses.map(({ message }) => message.case);
   }
 
-  /** All messages of a kind. @param {string} kind @returns {any[]} */
+  /** Responses of a kind. @param {string} kind @returns {any[]} */
   all(kind) {
     return this.responses.filter(({ message }) => message.case === kind).map(({ message }) => message.value);
   }
 
   /**
-   * Waits for a message of that kind, among those too that have come already, that is like what is expected.
+   * Waits for a response of a kind that matches; it may have come before.
    * @param {string} kind
    * @param {any} [like]
    * @param {{ within?: number }} [time]
    * @returns {Promise<any>}
    */
-  async hears(kind, like, time) {
+  async receives(kind, like, time) {
     const fits = (/** @type {any} */ value) => {
       if (like === undefined) return true;
       try {
@@ -96,31 +96,31 @@ class Signaller {
       expect({ kinds: this.kinds, closed: this.closed, [kind]: this.all(kind) }).toMatchObject({ [kind]: [like ?? expect.anything()] });
       throw new Error(`no ${kind}`);
     };
-    await eventually(`${this.identity} hears ${kind}`, async () => undefined, check, { every: POLL_MS, ...time });
+    await eventually(`${this.identity} receives ${kind}`, async () => undefined, check, { every: POLL_MS, ...time });
     return this.all(kind).find(fits);
   }
 
-  /** The newest that it was told of a participant. @param {string} identity @returns {any} */
-  told(identity) {
+  /** The last received info of a participant. @param {string} identity @returns {any} */
+  infoOf(identity) {
     const [join] = this.all('join');
-    const first = [join?.participant, ...(join?.otherParticipants ?? [])];
-    const told = [...first, ...this.all('update').flatMap(({ participants }) => participants)];
-    return told.findLast((info) => info?.identity === identity);
+    const initial = [join?.participant, ...(join?.otherParticipants ?? [])];
+    const infos = [...initial, ...this.all('update').flatMap(({ participants }) => participants)];
+    return infos.findLast((info) => info?.identity === identity);
   }
 
-  /** It comes to be told that of a participant. @param {string} identity @param {any} like @param {{ within?: number }} [time] */
-  async isTold(identity, like, time) {
-    const look = async () => this.told(identity);
-    return eventually(`${this.identity} is told of ${identity}`, look, (info) => expect(info).toMatchObject(like), { every: POLL_MS, ...time });
+  /** Waits until the last info of a participant matches. @param {string} identity @param {any} like @param {{ within?: number }} [time] */
+  async receivesInfo(identity, like, time) {
+    const look = async () => this.infoOf(identity);
+    return eventually(`${this.identity} receives info of ${identity}`, look, (info) => expect(info).toMatchObject(like), { every: POLL_MS, ...time });
   }
 
   /** @param {string} kind @param {any} value */
-  says(kind, value) {
+  send(kind, value) {
     this.socket.send(this.#request(kind, value).toBinary());
   }
 
   /** @param {string} kind @param {any} value */
-  saysAsText(kind, value) {
+  sendAsJson(kind, value) {
     this.socket.send(this.#request(kind, value).toJsonString());
   }
 
@@ -129,22 +129,22 @@ class Signaller {
     return new SignalRequest({ message: /** @type {any} */ ({ case: kind, value }) });
   }
 
-  /** Waits for the end. @param {{ within?: number }} [time] */
+  /** Waits until the connection is closed; gives the code. @param {{ within?: number }} [time] */
   async isClosed(time) {
     const look = async () => this.closed;
     await eventually(`${this.identity} is closed`, look, (closed) => expect(closed).toBeDefined(), { every: POLL_MS, ...time });
     return this.closed;
   }
 
-  leaves() {
-    this.says('leave', { reason: 1 });
+  leave() {
+    this.send('leave', { reason: 1 });
     this.socket.close();
   }
 }
 
-/** @param {string} url @param {Dialling} dialling */
+/** @param {string} url @param {SignalOptions} options */
 function addressOf(url, { token, tokenIn = 'query', path = '/rtc/v1', join = {}, compression, query }) {
-  const parameters = path === '/rtc' ? PARAMETERS : { join_request: packed(join, compression) };
+  const parameters = path === '/rtc' ? PARAMETERS : { join_request: toParameter(join, compression) };
   const address = new URL(path, url.replace(/^http/, 'ws'));
   const all = { ...(token && tokenIn === 'query' && { access_token: token }), ...parameters, ...query };
   for (const [name, value] of Object.entries(all)) address.searchParams.set(name, value);
@@ -152,19 +152,19 @@ function addressOf(url, { token, tokenIn = 'query', path = '/rtc/v1', join = {},
 }
 
 /**
- * Connects, or is refused.
+ * Connects, or gives the rejection.
  * @param {string} url
  * @param {string} identity
- * @param {Dialling} dialling
- * @returns {Promise<{ signaller?: Signaller, refusal?: Refusal }>}
+ * @param {SignalOptions} options
+ * @returns {Promise<{ client?: SignalClient, rejection?: Rejection }>}
  */
-function dial(url, identity, dialling) {
-  const { token, tokenIn, headers } = dialling;
+function connectSignal(url, identity, options) {
+  const { token, tokenIn, headers } = options;
   const bearer = token && tokenIn === 'header' && { authorization: `Bearer ${token}` };
-  const socket = new WebSocket(addressOf(url, dialling), { headers: { ...bearer, ...headers }, handshakeTimeout: DIAL_MS });
-  const signaller = new Signaller(identity, socket);
+  const socket = new WebSocket(addressOf(url, options), { headers: { ...bearer, ...headers }, handshakeTimeout: HANDSHAKE_MS });
+  const client = new SignalClient(identity, socket);
   return new Promise((resolve, reject) => {
-    socket.on('open', () => resolve({ signaller }));
+    socket.on('open', () => resolve({ client }));
     socket.on('error', reject);
     socket.on('unexpected-response', (_, response) => {
       const connection = response.socket;
@@ -172,13 +172,13 @@ function dial(url, identity, dialling) {
       const parts = [];
       response.on('data', (part) => parts.push(part));
       response.on('end', () => {
-        // Nobody else closes a connection that did not become a WebSocket.
+        // ws does not close a connection that did not become a WebSocket.
         connection.destroy();
         const body = Buffer.concat(parts).toString();
-        resolve({ refusal: { status: response.statusCode ?? 0, body, type: response.headers['content-type'] } });
+        resolve({ rejection: { status: response.statusCode ?? 0, body, type: response.headers['content-type'] } });
       });
     });
   });
 }
 
-module.exports = { Signaller, addressOf, dial, inAddress, packed };
+module.exports = { SignalClient, addressOf, base64url, connectSignal, toParameter };

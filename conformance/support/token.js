@@ -3,23 +3,23 @@
 const { createHmac } = require('node:crypto');
 
 /**
- * @typedef {object} Token What is in a token; the rest is as a good client writes it.
+ * @typedef {object} Token Contents of a token; the rest is as a LiveKit SDK writes it.
  * @property {object} [video] The grants.
- * @property {Record<string, any>} [claims] Put over the others; `undefined` takes one out.
+ * @property {Record<string, any>} [claims] In place of the defaults; `undefined` removes one.
  * @property {number} [expiresIn] Seconds from now; default 600.
  * @property {number} [notBeforeIn] Seconds from now; default: none.
- * @property {object} [header] In place of HS256's.
- * @property {string} [key] In place of the server's.
- * @property {string} [secret] In place of the server's.
- * @property {(claims: string) => string} [rewrite] Done to the claims as JSON, before they are signed.
- * @property {(token: string) => string} [spoil] Done to the finished token.
+ * @property {object} [header] Default: that of HS256.
+ * @property {string} [key] Default: the server's.
+ * @property {string} [secret] Default: the server's.
+ * @property {(claims: string) => string} [rewrite] Changes the JSON of the claims before it is signed.
+ * @property {(token: string) => string} [spoil] Changes the finished token.
  */
 
 /** @type {Record<string, string>} */
 const HASHES = { HS384: 'sha384', HS512: 'sha512' };
 
 /** @param {string} text */
-const asItIs = (text) => text;
+const unchanged = (text) => text;
 
 /** @param {string} text */
 const base64url = (text) => Buffer.from(text).toString('base64url');
@@ -30,7 +30,7 @@ const base64url = (text) => Buffer.from(text).toString('base64url');
  */
 function mint({ apiKey, apiSecret }, token) {
   const { video, claims, expiresIn = 600, notBeforeIn, key = apiKey, secret = apiSecret } = token;
-  const { header = { alg: 'HS256', typ: 'JWT' }, rewrite = asItIs, spoil = asItIs } = token;
+  const { header = { alg: 'HS256', typ: 'JWT' }, rewrite = unchanged, spoil = unchanged } = token;
   const now = Math.floor(Date.now() / 1000);
   const nbf = notBeforeIn === undefined ? undefined : now + notBeforeIn;
   const payload = JSON.stringify({ iss: key, sub: 'ann', exp: now + expiresIn, nbf, video, ...claims });

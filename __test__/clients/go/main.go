@@ -1,5 +1,5 @@
-// A participant by the Go SDK. Arguments: URL, token. It has no codecs, so it publishes the video and audio that it receives. Prints
-// what it receives as JSON, one event a line, and sends each line of its input to the others. Ends with its input.
+// A participant that uses the Go SDK. Arguments: URL, token. It has no codecs, so it publishes the video and audio that it receives.
+// Prints what it receives as JSON, one event per line, and sends each line of its input to the others. Ends when its input ends.
 package main
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// Packets of a track until it counts as received.
-const enoughPackets = 10
+// Minimum packets of a received track.
+const minPackets = 10
 
 func main() {
 	if err := run(os.Args[1], os.Args[2]); err != nil {
@@ -78,10 +78,10 @@ func echo(room *lksdk.Room, remote *webrtc.TrackRemote, publisher *lksdk.RemoteP
 		if err != nil {
 			return err
 		}
-		if received == enoughPackets {
+		if received == minPackets {
 			report(remote.Kind().String(), publisher.Identity())
 		}
-		// Header extensions have other numbers at the publishing connection.
+		// Header extensions have other ids on the publishing connection.
 		header := rtp.Header{Version: 2, Marker: packet.Marker, SequenceNumber: packet.SequenceNumber, Timestamp: packet.Timestamp}
 		if err := local.WriteRTP(&rtp.Packet{Header: header, Payload: packet.Payload}, nil); err != nil {
 			return err
@@ -90,6 +90,6 @@ func echo(room *lksdk.Room, remote *webrtc.TrackRemote, publisher *lksdk.RemoteP
 }
 
 func report(event string, detail any) {
-	// Maps of strings have no way to fail.
+	// Encoding maps of strings cannot fail.
 	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{"event": event, "detail": detail})
 }

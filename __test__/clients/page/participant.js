@@ -1,20 +1,20 @@
 'use strict';
 
-// A participant by any version of livekit-client. It passes what it receives to `report`, which the test provides.
+// A participant that uses any version of livekit-client. It passes events to `report`, which the test provides.
 
 (() => {
   const { LivekitClient: client, media, report } = window;
   const { RoomEvent, Track } = client;
-  /** Largest sample of silence after Opus, with a wide margin; full scale is 1. */
+  /** Maximum sample of silence after Opus, of 1, with a wide margin. */
   const SILENCE = 0.03;
-  /** Difference in luma that is no coding noise. The painted corner changes by 16 from frame to frame. */
+  /** Maximum luma difference of coding noise. The painted corner changes by 16 from frame to frame. */
   const NOISE = 4;
-  /** Longest wait for a negotiation, in ms; past it publishing fails. livekit-client's default is 15 s, too little for a busy machine. */
+  /** Maximum time of a negotiation, in ms; past it publishing fails. livekit-client's default of 15 s is too short on a busy machine. */
   const NEGOTIATION_MS = 60_000;
   const isVersion1 = client.version.startsWith('1.');
   const room = new client.Room();
 
-  /** Decodes a track until the check holds for a frame. @param {MediaStreamTrack} track @param {(frame: any) => boolean | Promise<boolean>} check */
+  /** Decodes a track until a frame passes the check. @param {MediaStreamTrack} track @param {(frame: any) => boolean | Promise<boolean>} check */
   async function decodeUntil(track, check) {
     const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
     for (let isDone = false; !isDone; ) {
@@ -26,7 +26,7 @@
     await reader.cancel();
   }
 
-  /** Holds for a frame whose first pixel differs from that of the frame before. */
+  /** A check for a frame whose first pixel differs from that of the previous frame. */
   function isMoving() {
     let before;
     return async (frame) => {

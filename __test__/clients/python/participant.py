@@ -1,5 +1,5 @@
-"""A participant by the Python SDK. Arguments: URL, token. Prints what it receives as JSON, one event a line,
-and sends each line of its input to the others. Ends with its input."""
+"""A participant that uses the Python SDK. Arguments: URL, token. Prints what it receives as JSON, one event per line,
+and sends each line of its input to the others. Ends when its input ends."""
 
 import asyncio
 import json
@@ -12,9 +12,9 @@ from livekit import rtc
 WIDTH, HEIGHT, FRAME_SECONDS = 320, 180, 0.1
 RATE, AUDIO_SECONDS, TONE_HZ = 48_000, 0.01, 400
 AUDIO_SAMPLES = 480
-# Largest sample of silence after Opus, with a wide margin; full scale is 32,767.
+# Maximum sample of silence after Opus, of 32,767, with a wide margin.
 SILENCE = 1_000
-# Difference in luma that is no coding noise.
+# Maximum luma difference of coding noise.
 NOISE = 4
 
 
@@ -38,21 +38,21 @@ async def report_audio(track, identity):
 
 
 async def repeat(seconds, send):
-    """Calls `send` with 0, 1, 2 and so on, at that interval."""
+    """Calls `send` with 0, 1, 2 and so on, at an interval."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    turn = 0
+    count = 0
     while True:
-        await send(turn)
-        turn += 1
-        await asyncio.sleep(begun + turn * seconds - loop.time())
+        await send(count)
+        count += 1
+        await asyncio.sleep(begun + count * seconds - loop.time())
 
 
 async def publish_video(participant, tasks):
     source = rtc.VideoSource(WIDTH, HEIGHT)
 
-    async def send(turn):
-        luma, chroma = bytes([64 + turn * 16 % 128]) * (WIDTH * HEIGHT), bytes([128]) * (WIDTH * HEIGHT // 2)
+    async def send(count):
+        luma, chroma = bytes([64 + count * 16 % 128]) * (WIDTH * HEIGHT), bytes([128]) * (WIDTH * HEIGHT // 2)
         source.capture_frame(rtc.VideoFrame(WIDTH, HEIGHT, rtc.VideoBufferType.I420, luma + chroma))
 
     track = rtc.LocalVideoTrack.create_video_track("video", source)

@@ -1,6 +1,6 @@
 'use strict';
 
-// Participants by released clients, in pages of Chromium and in programs. Each publishes a camera and a microphone and reports, as events:
+// Participants that use released clients, in pages of Chromium and in programs. Each publishes a camera and a microphone and reports, as events:
 // `video` and `audio` with the publisher's identity, once it has decoded a moving picture or sound, and `data` for each message.
 
 const { spawn } = require('node:child_process');
@@ -14,11 +14,11 @@ const { Events } = require('../../server/support/processes.js');
 /** @typedef {{ url: string, token: string }} Access What `generateToken` returns. */
 /** @typedef {{ identity: string, events: Events, version?: string, send: (text: string) => Promise<void>, close: () => Promise<unknown> }} Participant */
 
-/** Longest wait for a join and for media, in ms. */
+/** Maximum time for a join and for media, in ms. */
 const MEDIA_MS = 60_000;
-/** Time to leave, in ms; past it a program is killed, and a page is left to the end of its browser. */
+/** Maximum time to leave, in ms. Past it a program is killed, and a page stays open until its browser is closed. */
 const LEAVE_MS = 5_000;
-/** Length of a program's last error output in an event, in characters. */
+/** Maximum characters of a program's error output in an event. */
 const MAX_PRINTED = 2_000;
 
 const page = path.join(__dirname, '../page');
@@ -38,7 +38,7 @@ async function startBrowser(npm, versions) {
   });
   const browser = await launch('chromium');
 
-  /** Joins from a page of its own. @param {string} version @param {string} identity @param {Access} access @returns {Promise<Participant>} */
+  /** Joins from a new page. @param {string} version @param {string} identity @param {Access} access @returns {Promise<Participant>} */
   async function join(version, identity, { url, token }) {
     const context = await browser.createBrowserContext();
     const page = await context.newPage();
@@ -47,8 +47,8 @@ async function startBrowser(npm, versions) {
     await page.exposeFunction('report', (/** @type {any} */ event) => events.add(event));
     await page.goto(served.url);
     for (const script of [`${version}.js`, 'media.js', 'participant.js']) await page.addScriptTag({ url: `/${script}` });
-    const joins = page.evaluate((url, token) => /** @type {any} */ (globalThis).here.join(url, token), url, token);
-    const joined = await joins.catch((error) => {
+    const joining = page.evaluate((url, token) => /** @type {any} */ (globalThis).here.join(url, token), url, token);
+    const joined = await joining.catch((error) => {
       throw new Error(`livekit-client ${version} cannot join and publish: ${error?.message ?? error}`, { cause: error });
     });
     const send = (/** @type {string} */ text) => page.evaluate((text) => /** @type {any} */ (globalThis).here.send(text), text);

@@ -1,6 +1,6 @@
 'use strict';
 
-// What is really seen and heard in this page.
+// Measures and makes audio and video in this page.
 
 (() => {
   const WIDTH = 32;
@@ -10,15 +10,15 @@
   canvas.height = HEIGHT;
   const context = canvas.getContext('2d', { willReadFrequently: true });
 
-  /** What may keep an element from showing what is decoded. @param {HTMLVideoElement} [element] */
+  /** State of an element that shows nothing, to find out why. @param {HTMLVideoElement} [element] */
   function whyNothing(element) {
-    if (!element) return 'it is attached to nothing';
+    if (!element) return 'the track is not attached';
     const { paused, readyState, isConnected, srcObject } = element;
     const tracks = srcObject?.getTracks().map(({ id, muted, enabled, readyState }) => ({ id, muted, enabled, readyState }));
     return { paused, readyState, isConnected, isHidden: document.hidden, tracks };
   }
 
-  /** The picture's colours on average, how bright it is, and a number that changes when it does. @param {HTMLVideoElement} element */
+  /** Average colour of the picture, its brightness, and a hash that changes with the picture. @param {HTMLVideoElement} element */
   function look(element) {
     if (!element || element.videoWidth === 0) return { shown: 0, brightness: 0, colour: [0, 0, 0], print: 0, why: whyNothing(element) };
     context.drawImage(element, 0, 0, WIDTH, HEIGHT);
@@ -35,7 +35,7 @@
     return { shown: element.videoWidth, brightness: Math.max(...colour), colour, print };
   }
 
-  /** What the receiver of a track has counted. @param {any} track */
+  /** The receiver's statistics of a track. @param {any} track */
   async function received(track) {
     if (!track?.receiver) return { id: '', frames: 0, energy: 0, packets: 0 };
     const reports = [...(await track.receiver.getStats()).values()];
@@ -55,7 +55,7 @@
     };
   }
 
-  /** What a connection goes over. @param {RTCPeerConnection} connection */
+  /** The transport protocol of a connection. @param {RTCPeerConnection} connection */
   async function path(connection) {
     const reports = new Map(await connection.getStats());
     const transport = [...reports.values()].find(({ type }) => type === 'transport');
@@ -63,18 +63,18 @@
     return { protocol: reports.get(pair?.localCandidateId)?.protocol };
   }
 
-  /** A track of one colour that is never still. @param {string} colour @param {{ width?: number, height?: number, fps?: number }} [options] */
+  /** A track of one colour whose frames all differ. @param {string} colour @param {{ width?: number, height?: number, fps?: number }} [options] */
   function paint(colour, { width = 320, height = 180, fps = 10 } = {}) {
     const canvas = document.createElement('canvas');
     Object.assign(canvas, { width, height });
     const context = canvas.getContext('2d');
-    let turn = 0;
+    let grey = 0;
     const draw = () => {
       context.fillStyle = colour;
       context.fillRect(0, 0, width, height);
-      // The corner keeps the frames apart, and leaves the average as it is.
-      turn = (turn + 16) % 256;
-      context.fillStyle = `rgb(${turn},${turn},${turn})`;
+      // The changing corner makes the frames differ, and hardly changes the average.
+      grey = (grey + 16) % 256;
+      context.fillStyle = `rgb(${grey},${grey},${grey})`;
       context.fillRect(0, 0, width / 8, height / 8);
     };
     draw();
@@ -84,7 +84,7 @@
   }
 
   /**
-   * A track that sounds for the first part of each second, by default for all of it; of two channels only the left one does.
+   * A track with a tone in the first `part` of each second. With two channels, the right one is silent.
    * @param {{ frequency?: number, channels?: number, loudness?: number, part?: number }} [options]
    */
   function sound({ frequency = 440, channels = 1, loudness = 0.4, part = 1 } = {}) {
@@ -103,23 +103,23 @@
     return destination.stream.getAudioTracks()[0];
   }
 
-  const ears = new WeakMap();
-  /** How loud a track is just now on the left and on the right. @param {MediaStreamTrack} track */
-  function sides(track) {
-    if (!ears.has(track)) {
+  const analysersOf = new WeakMap();
+  /** Current level of a track on the left and on the right channel. @param {MediaStreamTrack} track */
+  function levels(track) {
+    if (!analysersOf.has(track)) {
       const audio = new AudioContext();
       const splitter = new ChannelSplitterNode(audio, { numberOfOutputs: 2 });
       const analysers = [new AnalyserNode(audio), new AnalyserNode(audio)];
       new MediaStreamAudioSourceNode(audio, { mediaStream: new MediaStream([track]) }).connect(splitter);
       analysers.forEach((analyser, side) => splitter.connect(analyser, side));
-      ears.set(track, analysers);
+      analysersOf.set(track, analysers);
     }
-    return ears.get(track).map((analyser) => {
+    return analysersOf.get(track).map((analyser) => {
       const samples = new Float32Array(analyser.fftSize);
       analyser.getFloatTimeDomainData(samples);
       return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
     });
   }
 
-  window.media = { look, paint, path, received, sides, sound };
+  window.media = { levels, look, paint, path, received, sound };
 })();

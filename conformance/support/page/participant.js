@@ -1,19 +1,19 @@
 'use strict';
 
-// The participant that this page is. The tests reach it through `here`.
+// The participant of this page. Tests reach it through `here`.
 
 (() => {
   const { media, state } = window;
-  /** The first byte of a request that is an answer: field 2 of a message in protobuf. */
+  /** First byte of a SignalRequest that is an SDP answer: field 2. */
   const ANSWER = 0x12;
   const client = window.LivekitClient;
   const sockets = [];
   const events = [];
   const inbox = [];
   const here = { client, room: undefined, me: undefined, keys: undefined, events, inbox, lost: 0 };
-  let losesAnswers = false;
+  let dropsAnswers = false;
 
-  // The signal connection can then be cut, or lose something, as a network does it: nobody is asked.
+  // Keeps the sockets, so that a test can cut the signal connection or drop answers without a message to livekit-client.
   window.WebSocket = class extends WebSocket {
     constructor(...args) {
       super(...args);
@@ -21,7 +21,7 @@
     }
 
     send(message) {
-      if (losesAnswers && new Uint8Array(message)[0] === ANSWER) here.lost += 1;
+      if (dropsAnswers && new Uint8Array(message)[0] === ANSWER) here.lost += 1;
       else super.send(message);
     }
   };
@@ -33,7 +33,7 @@
     document.body.append(element);
   }
 
-  /** Every page shows and plays all that it subscribes to: a receiver that nobody listens to decodes nothing. @param {any} room */
+  /** Plays all subscribed tracks, because browsers don't decode a track that isn't played. @param {any} room */
   function playAll(room) {
     room.on(client.RoomEvent.TrackSubscribed, play);
     room.on(client.RoomEvent.TrackUnsubscribed, (track) => {
@@ -42,7 +42,7 @@
   }
 
   /** @param {any} room */
-  function takeMessages(room) {
+  function collectMessages(room) {
     const text = (bytes) => new TextDecoder().decode(bytes);
     room.on(client.RoomEvent.DataReceived, (bytes, participant, kind, topic) => {
       inbox.push({ data: text(bytes), from: participant?.identity, kind: client.DataPacket_Kind[kind], topic });
@@ -58,8 +58,8 @@
     });
   }
 
-  /** What JSON keeps of an error. @param {any} error */
-  const tell = ({ name, message, code, status, reason, reasonName }) => ({ name, message, code, status, reason: reasonName ?? reason });
+  /** The fields of an error that are sent to the test. @param {any} error */
+  const toJson = ({ name, message, code, status, reason, reasonName }) => ({ name, message, code, status, reason: reasonName ?? reason });
 
   /**
    * @param {string} url
@@ -75,15 +75,15 @@
     }
     const room = new client.Room(all);
     Object.assign(here, { room, me: room.localParticipant });
-    state.keepEvents(room, events);
+    state.collectEvents(room, events);
     playAll(room);
-    takeMessages(room);
+    collectMessages(room);
     if (key !== undefined) await room.setE2EEEnabled(true);
     await room.connect(url, token, connect);
   };
 
   /**
-   * @param {'camera' | 'microphone' | 'paint' | 'sound'} what The fake devices, or what the page makes itself.
+   * @param {'camera' | 'microphone' | 'paint' | 'sound'} what A fake device, or a track that the page makes.
    * @param {object} [capture]
    * @param {object} [options]
    */
@@ -96,31 +96,31 @@
   };
 
   const sources = new Map();
-  /** The page's own track of that kind, always the same one. @param {'paint' | 'sound'} what */
+  /** The page's own track of that kind: the same one in each call. @param {'paint' | 'sound'} what */
   here.source = (what) => {
     if (!sources.has(what)) sources.set(what, what === 'paint' ? media.paint('lime') : media.sound());
     return sources.get(what);
   };
 
-  /** The publication of somebody, by its source, or by its name where it has none. @param {string} identity @param {string} source */
+  /** A participant's publication by source, or else by name. @param {string} identity @param {string} source */
   const find = (identity, source) => {
     const participant = identity === here.me.identity ? here.me : here.room.remoteParticipants.get(identity);
     return participant?.getTrackPublication(source) ?? participant?.getTrackPublicationByName(source);
   };
 
   /** @param {string} identity @param {string} source @returns {any} */
-  here.of = (identity, source) => {
+  here.publication = (identity, source) => {
     const publication = find(identity, source);
     if (publication) return publication;
-    throw new Error(`${here.me.identity} knows of no ${source} of ${identity}`);
+    throw new Error(`${here.me.identity} has no ${source} of ${identity}`);
   };
 
-  /** What is seen and heard of a track. @param {string} identity @param {string} source */
+  /** State and statistics of a track. @param {string} identity @param {string} source */
   here.watch = async (identity, source) => {
     const publication = find(identity, source);
     const track = publication?.track;
-    // A track that comes right after its Reconnected is one that livekit-client 2.22 keeps to itself: it holds TrackSubscribed
-    // back while its attempt to reconnect has not ended, and lets go what it holds before that.
+    // If a track arrives right after Reconnected, livekit-client 2.22 does not emit TrackSubscribed for it: it still holds such events
+    // back, and has already released the held ones.
     if (events.includes('reconnected') && identity !== here.me.identity && track?.attachedElements.length === 0) play(track);
     return {
       connection: here.room.state,
@@ -132,43 +132,43 @@
     };
   };
 
-  /** How what it publishes gets to the server. */
+  /** Transport of the published tracks. */
   here.path = () => media.path(here.room.engine.pcManager.publisher.pc);
 
-  /** How many media sections the descriptions of its connections have. */
+  /** Number of media sections in the local descriptions. */
   here.sections = () => {
     const { publisher, subscriber } = here.room.engine.pcManager;
     const count = (transport) => (transport?.pc.localDescription?.sdp ?? '').split('\nm=').length - 1;
     return { publisher: count(publisher), subscriber: count(subscriber) };
   };
 
-  /** How loud somebody is on the left and on the right. @param {string} identity @param {string} source */
-  here.sides = (identity, source) => media.sides(here.of(identity, source).track.mediaStreamTrack);
+  /** Level on the left and on the right channel. @param {string} identity @param {string} source */
+  here.levels = (identity, source) => media.levels(here.publication(identity, source).track.mediaStreamTrack);
 
-  /** Makes a picture on the page that large; 0: it is not on the page. @param {string} identity @param {string} source @param {number} width */
+  /** Sets the width of a track's elements; 0 hides them. @param {string} identity @param {string} source @param {number} width */
   here.resize = (identity, source, width) => {
-    for (const element of here.of(identity, source).track.attachedElements) {
+    for (const element of here.publication(identity, source).track.attachedElements) {
       Object.assign(element.style, { display: width === 0 ? 'none' : 'block', width: `${width}px`, height: `${(width * 9) / 16}px` });
     }
   };
 
   here.state = () => (here.room ? state.stateOf(here.room) : {});
 
-  /** @param {boolean} loses */
-  here.loseAnswers = (loses) => {
-    losesAnswers = loses;
+  /** @param {boolean} drops */
+  here.dropAnswers = (drops) => {
+    dropsAnswers = drops;
   };
 
   here.cutSignal = () => {
     for (const socket of sockets.splice(0)) socket.close();
   };
 
-  /** Gives what the action gives, or its error. @param {(here: object, ...args: any[]) => any} action @param {any[]} args */
+  /** Gives the value of the action, or its error. @param {(here: object, ...args: any[]) => any} action @param {any[]} args */
   here.attempt = async (action, args) => {
     try {
       return { value: await action(here, ...args) };
     } catch (error) {
-      return { error: tell(error) };
+      return { error: toJson(error) };
     }
   };
 

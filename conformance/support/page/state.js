@@ -1,6 +1,6 @@
 'use strict';
 
-// What this page's participant knows of the room, as JSON.
+// The room state of this page's participant, as JSON.
 
 (() => {
   const { ConnectionQuality, DisconnectReason, RoomEvent, Track } = window.LivekitClient;
@@ -23,7 +23,7 @@
     }),
   });
 
-  /** By their sources; those without one by their names. @param {any} participant */
+  /** By source, or else by name. @param {any} participant */
   const tracksOf = (participant) =>
     Object.fromEntries(
       [...participant.trackPublications.values()].map((publication) => [
@@ -54,32 +54,32 @@
     activeSpeakers: room.activeSpeakers.map(({ identity }) => identity),
   });
 
-  /** Keeps what happens, one short line each. @param {any} room @param {string[]} events */
-  function keepEvents(room, events) {
-    const keep = (event, tell = () => '') => room.on(event, (...args) => events.push([event, tell(...args)].join(' ').trim()));
-    const who = (participant) => participant?.identity;
-    const trackAndWho = (publication, participant) => `${publication.source ?? publication} ${who(participant)}`;
+  /** Collects room events, as one short line each. @param {any} room @param {string[]} events */
+  function collectEvents(room, events) {
+    const keep = (event, format = () => '') => room.on(event, (...args) => events.push([event, format(...args)].join(' ').trim()));
+    const identityOf = (participant) => participant?.identity;
+    const sourceAndIdentity = (publication, participant) => `${publication.source ?? publication} ${identityOf(participant)}`;
     for (const event of ['Connected', 'SignalReconnecting', 'SignalConnected', 'Reconnecting', 'Reconnected']) keep(RoomEvent[event]);
     keep(RoomEvent.Disconnected, (reason) => DisconnectReason[reason]);
-    for (const event of ['ParticipantConnected', 'ParticipantDisconnected']) keep(RoomEvent[event], who);
+    for (const event of ['ParticipantConnected', 'ParticipantDisconnected']) keep(RoomEvent[event], identityOf);
     for (const event of ['TrackPublished', 'TrackUnpublished', 'TrackMuted', 'TrackUnmuted', 'LocalTrackPublished', 'LocalTrackUnpublished']) {
-      keep(RoomEvent[event], trackAndWho);
+      keep(RoomEvent[event], sourceAndIdentity);
     }
     for (const event of ['TrackSubscribed', 'TrackUnsubscribed']) {
-      keep(RoomEvent[event], (_track, publication, participant) => trackAndWho(publication, participant));
+      keep(RoomEvent[event], (_track, publication, participant) => sourceAndIdentity(publication, participant));
     }
-    keep(RoomEvent.TrackSubscriptionFailed, (sid, participant) => trackAndWho(sid, participant));
-    keep(RoomEvent.TrackSubscriptionPermissionChanged, (publication, status, participant) => `${trackAndWho(publication, participant)} ${status}`);
-    keep(RoomEvent.TrackStreamStateChanged, (publication, state, participant) => `${trackAndWho(publication, participant)} ${state}`);
-    keep(RoomEvent.ActiveSpeakersChanged, (speakers) => speakers.map(who).join());
-    keep(RoomEvent.ConnectionQualityChanged, (quality, participant) => `${who(participant)} ${quality}`);
-    keep(RoomEvent.ParticipantPermissionsChanged, (_before, participant) => who(participant));
-    keep(RoomEvent.ParticipantMetadataChanged, (_before, participant) => `${who(participant)} ${participant.metadata}`);
-    keep(RoomEvent.ParticipantNameChanged, (name, participant) => `${who(participant)} ${name}`);
-    keep(RoomEvent.ParticipantAttributesChanged, (changed, participant) => `${who(participant)} ${JSON.stringify(changed)}`);
+    keep(RoomEvent.TrackSubscriptionFailed, (sid, participant) => sourceAndIdentity(sid, participant));
+    keep(RoomEvent.TrackSubscriptionPermissionChanged, (publication, status, participant) => `${sourceAndIdentity(publication, participant)} ${status}`);
+    keep(RoomEvent.TrackStreamStateChanged, (publication, state, participant) => `${sourceAndIdentity(publication, participant)} ${state}`);
+    keep(RoomEvent.ActiveSpeakersChanged, (speakers) => speakers.map(identityOf).join());
+    keep(RoomEvent.ConnectionQualityChanged, (quality, participant) => `${identityOf(participant)} ${quality}`);
+    keep(RoomEvent.ParticipantPermissionsChanged, (_before, participant) => identityOf(participant));
+    keep(RoomEvent.ParticipantMetadataChanged, (_before, participant) => `${identityOf(participant)} ${participant.metadata}`);
+    keep(RoomEvent.ParticipantNameChanged, (name, participant) => `${identityOf(participant)} ${name}`);
+    keep(RoomEvent.ParticipantAttributesChanged, (changed, participant) => `${identityOf(participant)} ${JSON.stringify(changed)}`);
     keep(RoomEvent.RoomMetadataChanged, (metadata) => metadata);
     keep(RoomEvent.EncryptionError, (error) => error.message);
   }
 
-  window.state = { keepEvents, stateOf };
+  window.state = { collectEvents, stateOf };
 })();
