@@ -3,14 +3,15 @@
 require('./support/environment.js');
 const { TokenVerifier } = require('livekit-server-sdk');
 const { livekit } = require('./support/fault-server.js');
-const { apiKey, apiSecret, providers } = require('./support/media.js');
+const { apiKey, apiSecret, mediaAt } = require('./support/media.js');
 const { readToken } = require('./support/token.js');
 
 const url = 'wss://rooms.example';
 const ann = { identity: 'ann', name: 'Ann' };
 
-describe.each(providers)('a join token of $name', ({ open }) => {
-  const media = open(url);
+// Both providers mint tokens with the same code; embedded-tokens.test.js has the claim that the embedded engine adds.
+describe('a join token', () => {
+  const media = mediaAt(url);
 
   async function claimsOf(participant, { roomId = 'huddle', from = media } = {}) {
     const { token } = await from.generateToken(roomId, { ...ann, ...participant });
@@ -25,7 +26,7 @@ describe.each(providers)('a join token of $name', ({ open }) => {
     expect(() => readToken(token, `${apiSecret}.`)).toThrow();
   });
 
-  test("is taken by LiveKit's own verifier, which reads the same from it", async () => {
+  test("is accepted by livekit-server-sdk's verifier, with the same claims", async () => {
     const { token } = await media.generateToken('huddle', {
       ...ann,
       metadata: '{"role":"host"}',
@@ -43,7 +44,7 @@ describe.each(providers)('a join token of $name', ({ open }) => {
     await expect(new TokenVerifier(apiKey, 'another secret').verify(token)).rejects.toThrow();
   });
 
-  test('starts now, and ends after the default of six hours', async () => {
+  test('is valid from now on, for six hours by default', async () => {
     const before = Math.floor(Date.now() / 1000);
     const { token, expiresAt } = await media.generateToken('huddle', ann);
     const after = Math.floor(Date.now() / 1000);
@@ -54,30 +55,30 @@ describe.each(providers)('a join token of $name', ({ open }) => {
     expect(expiresAt).toBe(exp * 1000);
   });
 
-  test('ends after the configured time', async () => {
-    const { nbf, exp } = await claimsOf({}, { from: open(url, { tokenTtlSecs: 90 }) });
+  test('expires after the configured tokenTtlSecs', async () => {
+    const { nbf, exp } = await claimsOf({}, { from: mediaAt(url, { tokenTtlSecs: 90 }) });
     expect(exp - nbf).toBe(90);
   });
 
-  test.each([1, 77, 2_592_000])('ends after its own %i seconds, whatever is configured', async (ttlSecs) => {
-    const from = open(url, { tokenTtlSecs: 90 });
+  test.each([1, 77, 2_592_000])('expires after ttlSecs: %i, whatever tokenTtlSecs is', async (ttlSecs) => {
+    const from = mediaAt(url, { tokenTtlSecs: 90 });
     const { token, expiresAt } = await from.generateToken('huddle', { ...ann, ttlSecs });
     const { nbf, exp } = readToken(token).claims;
     expect(exp - nbf).toBe(ttlSecs);
     expect(expiresAt).toBe(exp * 1000);
   });
 
-  test('is for one participant', async () => {
+  test('has the identity and name of the participant', async () => {
     expect(await claimsOf({ identity: 'user#tab/1 😀', name: 'Änn ✨' })).toMatchObject({ sub: 'user#tab/1 😀', name: 'Änn ✨' });
   });
 
-  test('opens one room and says nothing more, all three permissions written', async () => {
+  test('grants one room, with all three permissions written', async () => {
     const { video } = await claimsOf({});
     expect(video).toEqual({ roomJoin: true, room: 'huddle', canPublish: true, canSubscribe: true, canPublishData: true });
   });
 
-  test("names the room as the server has it, with the prefix", async () => {
-    const { video } = await claimsOf({}, { from: open(url, { roomPrefix: 't1:' }) });
+  test('names the room with the prefix', async () => {
+    const { video } = await claimsOf({}, { from: mediaAt(url, { roomPrefix: 't1:' }) });
     expect(video.room).toBe('t1:huddle');
   });
 
@@ -89,13 +90,13 @@ describe.each(providers)('a join token of $name', ({ open }) => {
       expect(video).toMatchObject({ ...others, [permission]: given });
     });
 
-    test('is true where it is undefined', async () => {
+    test('is true if undefined', async () => {
       const { video } = await claimsOf({ [permission]: undefined });
       expect(video).toMatchObject(others);
     });
   });
 
-  test('allows to update its own metadata, or to hide, only where asked to', async () => {
+  test('grants canUpdateOwnMetadata and hidden only if they are true', async () => {
     expect((await claimsOf({ canUpdateOwnMetadata: true })).video.canUpdateOwnMetadata).toBe(true);
     expect((await claimsOf({ canUpdateOwnMetadata: false })).video.canUpdateOwnMetadata ?? false).toBe(false);
     expect((await claimsOf({ hidden: true })).video.hidden).toBe(true);
@@ -109,32 +110,32 @@ describe.each(providers)('a join token of $name', ({ open }) => {
     [['screen_share_audio']],
     [['screen_share_audio', 'camera']],
     [['camera', 'microphone', 'screen_share', 'screen_share_audio']],
-  ])('allows to publish only %j', async (canPublishSources) => {
+  ])('grants to publish only %j', async (canPublishSources) => {
     const { video } = await claimsOf({ canPublishSources });
     expect([...video.canPublishSources].sort()).toEqual([...canPublishSources].sort());
   });
 
-  test('carries metadata and attributes as they are', async () => {
+  test('contains metadata and attributes unchanged', async () => {
     const attributes = { team: 'blue', 'lk.x': '', 'ключ 😀': '"quoted"\n' };
     expect(await claimsOf({ metadata: '{"a":"b\\n"}', attributes })).toMatchObject({ metadata: '{"a":"b\\n"}', attributes });
   });
 
   test.each([
-    ['one empty timeout sets both timers', { emptyTimeoutSecs: 60 }, { emptyTimeout: 60, departureTimeout: 60 }],
-    ['each timer has its own', { emptyTimeoutSecs: 60, departureTimeoutSecs: 5 }, { emptyTimeout: 60, departureTimeout: 5 }],
-    ['the server keeps its own departure', { emptyTimeoutSecs: 60, departureTimeoutSecs: 0 }, { emptyTimeout: 60, departureTimeout: 0 }],
-    ['only the departure', { departureTimeoutSecs: 5 }, { departureTimeout: 5 }],
-    ['most participants', { maxParticipants: 12 }, { maxParticipants: 12 }],
+    ['emptyTimeoutSecs sets both timeouts', { emptyTimeoutSecs: 60 }, { emptyTimeout: 60, departureTimeout: 60 }],
+    ['both timeouts', { emptyTimeoutSecs: 60, departureTimeoutSecs: 5 }, { emptyTimeout: 60, departureTimeout: 5 }],
+    ['departureTimeoutSecs 0 keeps the default of the server', { emptyTimeoutSecs: 60, departureTimeoutSecs: 0 }, { emptyTimeout: 60, departureTimeout: 0 }],
+    ['departureTimeoutSecs alone', { departureTimeoutSecs: 5 }, { departureTimeout: 5 }],
+    ['maxParticipants', { maxParticipants: 12 }, { maxParticipants: 12 }],
     ['metadata', { metadata: 'm' }, { metadata: 'm' }],
     ['the largest numbers', { maxParticipants: 2 ** 32 - 1, emptyTimeoutSecs: 2 ** 32 - 1 }, { maxParticipants: 2 ** 32 - 1, emptyTimeout: 2 ** 32 - 1, departureTimeout: 2 ** 32 - 1 }],
-  ])('carries what the room is made with, as LiveKit reads it: %s', async (_, roomSettings, expected) => {
+  ])('contains the room settings as LiveKit reads them: %s', async (_, roomSettings, expected) => {
     const { roomConfig } = await claimsOf({ roomSettings });
-    // Refuses any name that LiveKit does not know.
+    // fromJson throws for an unknown field.
     const read = livekit.RoomConfiguration.fromJson(roomConfig);
     expect(read.equals(new livekit.RoomConfiguration(expected))).toBe(true);
   });
 
-  test('has no room settings where none are given', async () => {
+  test('has no room settings if none are given', async () => {
     for (const roomSettings of [undefined, {}, { maxParticipants: 0, emptyTimeoutSecs: 0 }]) {
       const { roomConfig } = await claimsOf({ roomSettings });
       const read = livekit.RoomConfiguration.fromJson(roomConfig ?? {});
@@ -142,7 +143,7 @@ describe.each(providers)('a join token of $name', ({ open }) => {
     }
   });
 
-  test('never carries what else a user record holds', async () => {
+  test('does not contain other fields of a user record', async () => {
     const record = {
       ...ann,
       id: 7,
@@ -175,7 +176,7 @@ describe.each(providers)('a join token of $name', ({ open }) => {
     }
   });
 
-  test('is a plain result: token, url and expiry', async () => {
+  test('is returned in a plain object with url and expiresAt', async () => {
     const result = await media.generateToken('huddle', ann);
     expect(Object.keys(result).sort()).toEqual(['expiresAt', 'token', 'url']);
     expect(Object.getPrototypeOf(result)).toBe(Object.prototype);
@@ -186,11 +187,11 @@ describe.each(providers)('a join token of $name', ({ open }) => {
     ['https://rooms.example', 'wss://rooms.example'],
     ['ws://rooms.example:7880', 'ws://rooms.example:7880'],
     ['http://rooms.example:7880', 'ws://rooms.example:7880'],
-  ])('comes with the address to connect to: %s', async (configured, handedOut) => {
-    expect((await open(configured).generateToken('huddle', ann)).url).toBe(handedOut);
+  ])('is returned with the WebSocket URL: %s', async (configured, handedOut) => {
+    expect((await mediaAt(configured).generateToken('huddle', ann)).url).toBe(handedOut);
   });
 
-  test('is made anew each time, and 500 at once do not mix', async () => {
+  test('is minted per call: 500 concurrent calls do not mix', async () => {
     const tokens = await Promise.all(Array.from({ length: 500 }, (_, i) => media.generateToken(`room ${i}`, { identity: `user ${i}`, name: '' })));
     tokens.forEach(({ token }, i) => {
       const { claims } = readToken(token, apiSecret);

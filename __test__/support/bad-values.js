@@ -1,6 +1,6 @@
 'use strict';
 
-// Wrong values by kind, each with the name that its test bears.
+// Invalid values by type, with names for tests.
 
 const throwing = (trap) => () => {
   throw new Error(`the ${trap} trap threw`);
@@ -12,8 +12,8 @@ function revoked() {
   return proxy;
 }
 
-/** Values that are no record, string, number, boolean or array of the caller's: wrong for every parameter. */
-const WRONG_FOR_ALL = {
+/** Values that are invalid for every parameter. */
+const ALWAYS_INVALID = {
   null: null,
   'a BigInt': 1n,
   'a symbol': Symbol('s'),
@@ -22,8 +22,8 @@ const WRONG_FOR_ALL = {
   'a class': class Room {},
 };
 
-const NO_RECORDS = {
-  ...WRONG_FOR_ALL,
+const NOT_RECORDS = {
+  ...ALWAYS_INVALID,
   true: true,
   false: false,
   zero: 0,
@@ -55,15 +55,15 @@ const OBJECTS = {
   'a promise': Promise.resolve('text'),
   'a buffer': Buffer.from('text'),
   'a regular expression': /text/,
-  'an object that turns into text': { toString: () => 'text' },
+  'an object with toString': { toString: () => 'text' },
   'an object whose conversion throws': { toString: throwing('toString'), valueOf: throwing('valueOf') },
-  'an object with a primitive inside': { [Symbol.toPrimitive]: () => 1 },
-  'a proxy that throws at everything': new Proxy({}, { get: throwing('get'), ownKeys: throwing('ownKeys'), has: throwing('has'), getPrototypeOf: throwing('getPrototypeOf') }),
+  'an object with Symbol.toPrimitive': { [Symbol.toPrimitive]: () => 1 },
+  'a proxy whose traps throw': new Proxy({}, { get: throwing('get'), ownKeys: throwing('ownKeys'), has: throwing('has'), getPrototypeOf: throwing('getPrototypeOf') }),
   'a revoked proxy': revoked(),
 };
 
-const NO_STRINGS = {
-  ...WRONG_FOR_ALL,
+const NOT_STRINGS = {
+  ...ALWAYS_INVALID,
   ...OBJECTS,
   true: true,
   false: false,
@@ -75,20 +75,20 @@ const NO_STRINGS = {
   'a URL': new URL('http://text'),
 };
 
-const HALF_PAIRS = {
-  'half a surrogate pair': '\ud800',
-  'its other half': '\udc00',
-  'half a pair within': 'a\udbffb',
-  'a pair turned round': '\udc00\ud800',
-  'half a pair at the end': 'text\ud83d',
+const UNPAIRED_SURROGATES = {
+  'a high surrogate': '\ud800',
+  'a low surrogate': '\udc00',
+  'a surrogate between letters': 'a\udbffb',
+  'a reversed surrogate pair': '\udc00\ud800',
+  'a surrogate at the end': 'text\ud83d',
 };
 
-const BAD_TEXTS = { ...NO_STRINGS, ...HALF_PAIRS };
+const BAD_TEXTS = { ...NOT_STRINGS, ...UNPAIRED_SURROGATES };
 
-/** For a name, which also has a length and no control characters. `used`: bytes that the prefix takes. */
+/** Invalid names, also by length and control characters. `used`: bytes of the prefix. */
 const badNames = (used = 0) => ({
   ...BAD_TEXTS,
-  nothing: '',
+  'an empty string': '',
   'a null byte': 'a\0b',
   'only a null byte': '\0',
   'a line break': 'a\n',
@@ -104,8 +104,8 @@ const badNames = (used = 0) => ({
   'a very long one': 'x'.repeat(1_000_000),
 });
 
-const NO_NUMBERS = {
-  ...WRONG_FOR_ALL,
+const NOT_NUMBERS = {
+  ...ALWAYS_INVALID,
   ...OBJECTS,
   true: true,
   false: false,
@@ -115,27 +115,27 @@ const NO_NUMBERS = {
   'a boxed number': Object(1),
 };
 
-/** For a whole number from `least` to `most`. */
-const badNumbers = (least, most) => ({
-  ...NO_NUMBERS,
+/** Invalid values of an integer from `min` to `max`. */
+const badNumbers = (min, max) => ({
+  ...NOT_NUMBERS,
   'minus one': -1,
   'a small negative': -Number.MIN_VALUE,
-  'below the least': least - 1,
+  'below the minimum': min - 1,
   NaN: NaN,
   Infinity,
   'minus Infinity': -Infinity,
   'a half': 0.5,
   'one and a half': 1.5,
   'the smallest number': Number.MIN_VALUE,
-  'a fraction near the top': most - 0.5,
-  'past the top': most + 1,
+  'a fraction below the maximum': max - 0.5,
+  'past the maximum': max + 1,
   'past u32': 2 ** 32,
-  'past what is exact': 2 ** 53,
+  'past safe integers': 2 ** 53,
   'the largest number': Number.MAX_VALUE,
 });
 
-const NO_BOOLEANS = {
-  ...WRONG_FOR_ALL,
+const NOT_BOOLEANS = {
+  ...ALWAYS_INVALID,
   ...OBJECTS,
   zero: 0,
   one: 1,
@@ -148,30 +148,30 @@ const NO_BOOLEANS = {
 };
 
 const BAD_SOURCES = {
-  ...NO_RECORDS,
+  ...NOT_RECORDS,
   'an empty array': [],
   'an array of records': [{}],
   'a record': {},
   'a source without an array': 'camera',
   'a set of sources': new Set(['camera']),
-  'like an array': { 0: 'camera', length: 1 },
+  'an array-like object': { 0: 'camera', length: 1 },
   'an unknown source': ['unknown'],
   'in capitals': ['CAMERA'],
   'in camel case': ['screenShare'],
   'with a space': ['camera '],
-  'one that is empty': [''],
-  'one that is null': ['camera', null],
-  'one that is undefined': [undefined],
+  'an empty source': [''],
+  'null beside a source': ['camera', null],
+  'undefined': [undefined],
   'a hole': Array(1),
   'an array in an array': [['camera']],
   "LiveKit's own number": [1],
-  'a right one and a wrong one': ['microphone', 'desktop'],
-  'all sources as one text': ['camera,microphone'],
+  'a valid and an unknown source': ['microphone', 'desktop'],
+  'sources in one string': ['camera,microphone'],
   'an array whose elements throw': Object.defineProperty(['camera'], 0, { get: throwing('element') }),
 };
 
 const BAD_ATTRIBUTES = {
-  ...NO_RECORDS,
+  ...NOT_RECORDS,
   'a map': new Map([['a', 'b']]),
   'a promise': Promise.resolve({ a: 'b' }),
   'a number inside': { a: 1 },
@@ -183,16 +183,16 @@ const BAD_ATTRIBUTES = {
   'a symbol inside': { a: Symbol('b') },
   'a BigInt inside': { a: 1n },
   'a function inside': { a: () => 'b' },
-  'half a surrogate pair inside': { a: '\ud800' },
-  'half a surrogate pair as key': { '\ud800': 'a' },
-  'one wrong among right ones': { a: 'b', c: 'd', e: 5 },
+  'an unpaired surrogate inside': { a: '\ud800' },
+  'an unpaired surrogate as a key': { '\ud800': 'a' },
+  'an invalid value among valid ones': { a: 'b', c: 'd', e: 5 },
   'a getter that throws': { get a() { return throwing('getter')(); } },
   'a proxy whose keys throw': new Proxy({}, { ownKeys: throwing('ownKeys') }),
 };
 
 const listener = { addEventListener() {}, removeEventListener() {} };
 const BAD_SIGNALS = {
-  ...NO_RECORDS,
+  ...NOT_RECORDS,
   'an empty record': {},
   'an AbortController': new AbortController(),
   'an event target': new EventTarget(),
@@ -202,20 +202,20 @@ const BAD_SIGNALS = {
   'aborted as text': { ...listener, aborted: 'false' },
   'aborted as number': { ...listener, aborted: 0 },
   'aborted null': { ...listener, aborted: null },
-  'nothing to add': { aborted: false, removeEventListener() {} },
-  'nothing to remove': { aborted: false, addEventListener() {} },
-  'a record to add': { aborted: false, addEventListener: {}, removeEventListener() {} },
+  'no addEventListener': { aborted: false, removeEventListener() {} },
+  'no removeEventListener': { aborted: false, addEventListener() {} },
+  'a record as addEventListener': { aborted: false, addEventListener: {}, removeEventListener() {} },
   'a getter that throws': { ...listener, get aborted() { return throwing('getter')(); } },
   'one whose addEventListener throws': { aborted: false, addEventListener: throwing('addEventListener'), removeEventListener() {} },
 };
 
-/** For a record of these fields. */
+/** Invalid values of a record with these fields. */
 const badRecords = (good, fields) => ({
-  ...NO_RECORDS,
-  'a proxy that throws at reading': new Proxy({ ...good }, { get: throwing('get') }),
-  'a proxy that throws at its keys': new Proxy({ ...good }, { ownKeys: throwing('ownKeys') }),
+  ...NOT_RECORDS,
+  'a proxy whose get trap throws': new Proxy({ ...good }, { get: throwing('get') }),
+  'a proxy whose ownKeys trap throws': new Proxy({ ...good }, { ownKeys: throwing('ownKeys') }),
   'a revoked proxy': revoked(),
   ...Object.fromEntries(fields.map((field) => [`a ${field} that throws`, Object.defineProperty({ ...good }, field, { enumerable: true, get: throwing('getter') })])),
 });
 
-module.exports = { BAD_ATTRIBUTES, BAD_SIGNALS, BAD_SOURCES, BAD_TEXTS, NO_BOOLEANS, badNames, badNumbers, badRecords };
+module.exports = { BAD_ATTRIBUTES, BAD_SIGNALS, BAD_SOURCES, BAD_TEXTS, NOT_BOOLEANS, badNames, badNumbers, badRecords };

@@ -2,12 +2,12 @@
 
 const { createPlatform } = require('../../index.js');
 
-// Long and odd enough that finding them anywhere is no chance hit.
+// Long and unusual, so that a match in any output is no coincidence.
 const apiKey = 'APItestKeyOfTheSuite';
 const apiSecret = 'Zq7secretOfTheSuiteThatMustNeverShow9xK';
 
 /**
- * The media service for a server of the tests.
+ * A media service that uses LiveKit's provider.
  * @param {string} url
  * @param {import('../../index.js').PlatformOptions} [options]
  */
@@ -16,7 +16,7 @@ function mediaAt(url, options = {}) {
 }
 
 /**
- * Every method that talks to the server, as a call that is right.
+ * A valid call of every method that sends a request.
  * @type {Record<string, (media: import('../../index.js').MediaService, options?: object) => Promise<unknown>>}
  */
 const roomCalls = {
@@ -33,19 +33,14 @@ afterAll(async () => {
 });
 
 /**
- * Each provider by its name, and its media service for clients at that URL: what needs no server is the same on all.
- * @type {{ name: string, open: typeof mediaAt }[]}
+ * The media service of an embedded engine, which ends with the test file.
+ * @param {string} publicUrl
+ * @param {import('../../index.js').PlatformOptions} [options]
  */
-const providers = [
-  { name: 'livekit', open: mediaAt },
-  {
-    name: 'the embedded engine',
-    open(publicUrl, options = {}) {
-      const platform = createPlatform({ provider: 'embedded', publicUrl, apiKey, apiSecret, ...options });
-      opened.push(platform);
-      return platform.media;
-    },
-  },
-];
+function openEmbedded(publicUrl, options = {}) {
+  const platform = createPlatform({ provider: 'embedded', publicUrl, apiKey, apiSecret, ...options });
+  opened.push(platform);
+  return platform.media;
+}
 
-module.exports = { apiKey, apiSecret, mediaAt, providers, roomCalls };
+module.exports = { apiKey, apiSecret, mediaAt, openEmbedded, roomCalls };
