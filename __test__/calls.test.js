@@ -1,5 +1,7 @@
 'use strict';
 
+// Requests that methods send, and results that they return for the responses of a server.
+
 require('./support/environment.js');
 const { FaultServer, inTurn, livekit, protobuf, roomOf } = require('./support/fault-server.js');
 const { apiKey, apiSecret, mediaAt, roomCalls } = require('./support/media.js');
@@ -12,24 +14,24 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** A server's answer to the next call of `method`, and what the call gives. */
-async function answered(message, call, options) {
-  const healthy = server.answer;
-  server.answer = inTurn(protobuf(message), healthy);
+/** The result of a call to which the server responds with that message. */
+async function resultFor(message, call, options) {
+  const healthy = server.respond;
+  server.respond = inTurn(protobuf(message), healthy);
   try {
     return await call(mediaAt(server.url, options));
   } finally {
-    server.answer = healthy;
+    server.respond = healthy;
   }
 }
 
-/** What a call sends. */
-async function sent(call, options) {
+/** The request that a call sends. */
+async function requestOf(call, options) {
   await call(mediaAt(server.url, options));
   return server.requests.at(-1);
 }
 
-describe('a call to the server', () => {
+describe('a request', () => {
   const grants = {
     createRoom: { roomCreate: true },
     deleteRoom: { roomCreate: true },
@@ -38,9 +40,9 @@ describe('a call to the server', () => {
     removeParticipant: { roomAdmin: true, room: 'app:room' },
   };
 
-  test.each(Object.entries(roomCalls))('carries a token of one minute that allows this and nothing else: %s', async (method, call) => {
+  test.each(Object.entries(roomCalls))('has a token of one minute with only the required grant: %s', async (method, call) => {
     const before = Math.floor(Date.now() / 1000);
-    const { headers } = await sent(call, { roomPrefix: 'app:' });
+    const { headers } = await requestOf(call, { roomPrefix: 'app:' });
     const [scheme, token] = headers.authorization.split(' ');
     expect(scheme).toBe('Bearer');
     const { claims } = readToken(token, apiSecret);
@@ -51,8 +53,8 @@ describe('a call to the server', () => {
     expect(claims.sub || undefined).toBeUndefined();
   });
 
-  test.each(Object.entries(roomCalls))('is a Twirp request with a body of protobuf: %s', async (method, call) => {
-    const { line, headers } = await sent(call);
+  test.each(Object.entries(roomCalls))('is a Twirp request in protobuf: %s', async (method, call) => {
+    const { line, headers } = await requestOf(call);
     expect(line).toBe(`POST /twirp/livekit.RoomService/${method[0].toUpperCase()}${method.slice(1)} HTTP/1.1`);
     expect(headers['content-type']).toBe('application/protobuf');
     expect(headers['x-livekit-request-id']).toMatch(/^\S{8,}$/);
@@ -61,16 +63,16 @@ describe('a call to the server', () => {
     expect(headers).not.toHaveProperty('cookie');
   });
 
-  test.each(['deleteRoom', 'listParticipants', 'removeParticipant'])('names the room with its prefix: %s', async (method) => {
-    expect((await sent(roomCalls[method], { roomPrefix: 'app:' })).message.room).toBe('app:room');
+  test.each(['deleteRoom', 'listParticipants', 'removeParticipant'])('has the room name with the prefix: %s', async (method) => {
+    expect((await requestOf(roomCalls[method], { roomPrefix: 'app:' })).message.room).toBe('app:room');
   });
 
-  test('names the participant to remove', async () => {
-    expect((await sent(roomCalls.removeParticipant)).message).toMatchObject({ room: 'room', identity: 'ann' });
+  test('of removeParticipant has room and identity', async () => {
+    expect((await requestOf(roomCalls.removeParticipant)).message).toMatchObject({ room: 'room', identity: 'ann' });
   });
 
-  test('asks for all rooms', async () => {
-    expect((await sent(roomCalls.listRooms, { roomPrefix: 'app:' })).message.names).toEqual([]);
+  test('of listRooms has no names', async () => {
+    expect((await requestOf(roomCalls.listRooms, { roomPrefix: 'app:' })).message.names).toEqual([]);
   });
 });
 
@@ -83,13 +85,13 @@ describe('createRoom', () => {
     [{ emptyTimeoutSecs: 60, departureTimeoutSecs: 0 }, { emptyTimeout: 60 }],
     [{ departureTimeoutSecs: 5 }, { departureTimeout: 5 }],
     [{ maxParticipants: 12, metadata: '😀' }, { maxParticipants: 12, metadata: '😀' }],
-  ])('sends the settings %j as LiveKit reads them', async (settings, expected) => {
-    const { message } = await sent((media) => media.createRoom('room', settings));
+  ])('sends the settings %j in LiveKit’s fields', async (settings, expected) => {
+    const { message } = await requestOf((media) => media.createRoom('room', settings));
     expect(message.equals(new livekit.CreateRoomRequest({ name: 'room', ...expected }))).toBe(true);
   });
 
-  test('gives the room, without the prefix and without the secrets of the server', async () => {
-    const room = await answered(
+  test('returns the room without the prefix and without secrets of the server', async () => {
+    const room = await resultFor(
       new livekit.Room({ ...roomOf('app:room', { maxParticipants: 12 }), numParticipants: 3 }),
       (media) => media.createRoom('room'),
       { roomPrefix: 'app:' },
@@ -97,8 +99,8 @@ describe('createRoom', () => {
     expect(room).toEqual({ name: 'room', numParticipants: 3, maxParticipants: 12, createdAt: 1_700_000_000_123, active: true });
   });
 
-  test('understands a server that gives the time of creation in seconds only', async () => {
-    const room = await answered(new livekit.Room({ ...roomOf('room'), creationTimeMs: 0n }), (media) => media.createRoom('room'));
+  test('reads a creation time in seconds', async () => {
+    const room = await resultFor(new livekit.Room({ ...roomOf('room'), creationTimeMs: 0n }), (media) => media.createRoom('room'));
     expect(room.createdAt).toBe(1_700_000_000_000);
   });
 });
@@ -106,26 +108,26 @@ describe('createRoom', () => {
 describe('listRooms', () => {
   const list = (...names) => new livekit.ListRoomsResponse({ rooms: names.map((name) => roomOf(name)) });
 
-  test('gives the rooms sorted by name, as JavaScript sorts', async () => {
+  test('returns rooms sorted by name, in the order of JavaScript', async () => {
     const names = ['b', 'a10', 'a2', 'é', 'Z', '😀', '\uffee', 'a'];
-    const rooms = await answered(list(...names), (media) => media.listRooms());
+    const rooms = await resultFor(list(...names), (media) => media.listRooms());
     expect(rooms.map(({ name }) => name)).toEqual([...names].sort());
   });
 
-  test('gives only its own rooms where there is a prefix, without it', async () => {
-    const rooms = await answered(list('t1:b', 't10:x', 't2:y', 't1:a', 'z', 't1:t1:c'), (media) => media.listRooms(), { roomPrefix: 't1:' });
+  test('returns only rooms with the prefix, without it', async () => {
+    const rooms = await resultFor(list('t1:b', 't10:x', 't2:y', 't1:a', 'z', 't1:t1:c'), (media) => media.listRooms(), { roomPrefix: 't1:' });
     expect(rooms.map(({ name }) => name)).toEqual(['a', 'b', 't1:c']);
   });
 
-  test('gives plain objects that everything can serialize', async () => {
-    const rooms = await answered(list('a'), (media) => media.listRooms());
+  test('returns plain objects', async () => {
+    const rooms = await resultFor(list('a'), (media) => media.listRooms());
     expect(rooms).toEqual([{ name: 'a', numParticipants: 0, maxParticipants: 0, createdAt: 1_700_000_000_123, active: true }]);
     expect(structuredClone(rooms)).toEqual(JSON.parse(JSON.stringify(rooms)));
     expect(JSON.stringify(rooms)).not.toContain('turn-password');
   });
 
-  test('gives 10,000 rooms', async () => {
-    const rooms = await answered(list(...Array.from({ length: 10_000 }, (_, i) => `room ${i}`)), (media) => media.listRooms());
+  test('returns 10,000 rooms', async () => {
+    const rooms = await resultFor(list(...Array.from({ length: 10_000 }, (_, i) => `room ${i}`)), (media) => media.listRooms());
     expect(rooms).toHaveLength(10_000);
     expect(new Set(rooms.map(({ name }) => name)).size).toBe(10_000);
   });
@@ -134,9 +136,9 @@ describe('listRooms', () => {
 describe('listParticipants', () => {
   const { ParticipantInfo, ParticipantInfo_State: State, ParticipantPermission, TrackInfo, TrackSource, TrackType, ListParticipantsResponse } = livekit;
   const list = (...participants) => new ListParticipantsResponse({ participants: participants.map((each) => new ParticipantInfo(each)) });
-  const give = (...participants) => answered(list(...participants), (media) => media.listParticipants('room'));
+  const give = (...participants) => resultFor(list(...participants), (media) => media.listParticipants('room'));
 
-  test('gives each participant as documented', async () => {
+  test('returns participants as documented', async () => {
     const participants = await give({
       sid: 'PA_1',
       identity: 'ann',
@@ -171,7 +173,7 @@ describe('listParticipants', () => {
     expect(participants.map(({ identity }) => identity)).toEqual(['a10', 'a2', 'b', '😀', '\uffee'].sort());
   });
 
-  test('names every state, source and kind', async () => {
+  test('maps every state, source and kind', async () => {
     const states = [State.JOINING, State.JOINED, State.ACTIVE, State.DISCONNECTED];
     const sources = [TrackSource.UNKNOWN, TrackSource.CAMERA, TrackSource.MICROPHONE, TrackSource.SCREEN_SHARE, TrackSource.SCREEN_SHARE_AUDIO];
     const kinds = [TrackType.AUDIO, TrackType.VIDEO, TrackType.DATA];
@@ -182,14 +184,14 @@ describe('listParticipants', () => {
     expect(tracks.slice(5).map(({ kind }) => kind)).toEqual(['audio', 'video', 'data']);
   });
 
-  test('has an answer for what a newer server may say', async () => {
+  test('maps unknown values of newer servers to documented ones', async () => {
     const [participant] = await give({ identity: 'ann', state: 99, tracks: [new TrackInfo({ source: 99, type: 99 })] });
     expect(['joining', 'joined', 'active', 'disconnected']).toContain(participant.state);
     expect(['camera', 'microphone', 'screen_share', 'screen_share_audio', 'unknown']).toContain(participant.tracks[0].source);
     expect(['audio', 'video', 'data']).toContain(participant.tracks[0].kind);
   });
 
-  test('takes a participant without permissions or attributes', async () => {
+  test('reads a participant without permissions or attributes', async () => {
     const [participant] = await give({ identity: 'ann', joinedAt: 5n });
     expect(participant).toMatchObject({ joinedAt: 5000, attributes: {}, tracks: [], metadata: '', canPublish: false, canSubscribe: false, canPublishData: false });
   });

@@ -21,7 +21,7 @@ const OPTIONS = ['--port', '--host', '--rtc-port', '--rtc-address', '--key', '--
 const VARIABLES = ['MARAVILLA_MEDIA_PORT', 'MARAVILLA_MEDIA_HOST', 'MARAVILLA_MEDIA_RTC_PORT', 'MARAVILLA_MEDIA_RTC_ADDRESS', 'MARAVILLA_MEDIA_API_KEY', 'MARAVILLA_MEDIA_API_SECRET'];
 
 /**
- * Starts the command. `printed` resolves with all that it wrote to standard output once `pattern` is in it.
+ * Starts the command. `printed` resolves with its standard output once that matches `pattern`.
  * @param {string[]} args
  * @param {Record<string, string>} [env]
  */
@@ -44,30 +44,30 @@ function start(args, env = {}) {
 
 const run = (args, env) => start(args, env).ended;
 
-/** Starts it for a script, and gives what it told. */
+/** Starts `dev --json`; `info` is its output. */
 async function serve(args, env) {
   const running = start(['dev', '--json', ...args], env);
-  return { ...running, told: JSON.parse(await running.printed(/\n/)) };
+  return { ...running, info: JSON.parse(await running.printed(/\n/)) };
 }
 
 describe('maravilla-media', () => {
-  test('is a file of the package that its owner may run', () => {
+  test('is an executable file of the package', () => {
     expect(files).toContain(path.dirname(bin['maravilla-media']));
     expect(fs.statSync(program).mode & 0o111).toBe(0o111);
     expect(fs.readFileSync(program, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
   });
 
-  test('tells its version', async () => {
+  test('--version prints the version', async () => {
     expect(await run(['--version'])).toEqual({ code: 0, signal: null, stdout: `${version}\n`, stderr: '' });
   });
 
-  test.each([['--help'], ['-h']])('helps with %s, and names its command', async (flag) => {
+  test.each([['--help'], ['-h']])('%s prints the usage and the command', async (flag) => {
     const { code, stdout, stderr } = await run([flag]);
     expect([code, stderr]).toEqual([0, '']);
     for (const part of ['Usage: maravilla-media', ' dev ', '--help', '--version', 'Examples:']) expect(stdout).toContain(part);
   });
 
-  test.each([['--help'], ['-h']])('dev %s names every option, variable and exit code, with examples', async (flag) => {
+  test.each([['--help'], ['-h']])('dev %s prints every option, variable and exit code, with examples', async (flag) => {
     const { code, stdout, stderr } = await run(['dev', flag]);
     expect([code, stderr]).toEqual([0, '']);
     for (const part of ['Usage: maravilla-media dev', ...OPTIONS, '-h', ...VARIABLES, '7880', '127.0.0.1', 'devkey', 'Examples:', 'Exit codes:']) expect(stdout).toContain(part);
@@ -77,9 +77,9 @@ describe('maravilla-media', () => {
 
   test.each([
     ['no command', []],
-    ['a command that is none', ['serve']],
-    ['an option that is none', ['--prot']],
-  ])('says how it is used where it is given %s', async (_, args) => {
+    ['an unknown command', ['serve']],
+    ['an unknown option', ['--prot']],
+  ])('with %s prints its usage and exits with 2', async (_, args) => {
     const { code, stdout, stderr } = await run(args);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain('Usage: maravilla-media <command>');
@@ -90,20 +90,20 @@ describe('maravilla-media dev', () => {
   const secret = 'the-secret-itself-which-must-never-show';
 
   test.each([
-    ['an option that is none', ['--prot', '7880'], '--prot'],
+    ['an unknown option', ['--prot', '7880'], '--prot'],
     ['an argument', ['7880'], 'options'],
     ['an option without its value', ['--port'], '--port'],
-    ['a port that is no number', ['--port', 'x'], '--port'],
-    ['a port that is none', ['--port', '65536'], '--port'],
-    ['a host that is no address', ['--host', 'example.com'], '--host'],
+    ['a port that is not a number', ['--port', 'x'], '--port'],
+    ['a port out of range', ['--port', '65536'], '--port'],
+    ['a host that is not an IP address', ['--host', 'example.com'], '--host'],
     ['a host with a zone', ['--host', 'fe80::1%lo', '--key', 'k', '--secret', secret], '--host'],
-    ['a media port that is none', ['--rtc-port', '0'], '--rtc-port'],
-    ['a media port that is the port', ['--port', '50000', '--rtc-port', '50000'], '--rtc-port'],
-    ['an address for media that is a name', ['--rtc-address', '192.0.2.7,example.com'], '--rtc-address'],
-    ['a key alone', ['--key', 'k'], '--secret'],
-    ['a secret alone', ['--secret', secret], '--key'],
+    ['a media port out of range', ['--rtc-port', '0'], '--rtc-port'],
+    ['a media port equal to the port', ['--port', '50000', '--rtc-port', '50000'], '--rtc-port'],
+    ['a media address that is a name', ['--rtc-address', '192.0.2.7,example.com'], '--rtc-address'],
+    ['a key without a secret', ['--key', 'k'], '--secret'],
+    ['a secret without a key', ['--secret', secret], '--key'],
     ['a secret with a space', ['--key', 'k', '--secret', `${secret} `], '--secret'],
-  ])('given %s says so, and how it is used, and does not start', async (_, args, named) => {
+  ])('with %s names the option, prints the usage and exits with 2', async (_, args, named) => {
     const { code, stdout, stderr } = await run(['dev', ...args]);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain(named);
@@ -116,72 +116,70 @@ describe('maravilla-media dev', () => {
     ['MARAVILLA_MEDIA_HOST', 'example.com'],
     ['MARAVILLA_MEDIA_RTC_PORT', 'x'],
     ['MARAVILLA_MEDIA_API_KEY', 'alone'],
-  ])('names the variable that is wrong: %s', async (variable, value) => {
+  ])('with an invalid %s names the variable and exits with 2', async (variable, value) => {
     const { code, stderr } = await run(['dev', '--port', ...(variable === 'MARAVILLA_MEDIA_PORT' ? [''] : ['0'])], { [variable]: value });
     expect(code).toBe(2);
     expect(stderr).toContain(variable === 'MARAVILLA_MEDIA_API_KEY' ? 'MARAVILLA_MEDIA_API_SECRET' : variable);
   });
 
-  test('with --json tells in one line where it serves, which is so when it tells it', async () => {
-    const { child, told } = await serve(['--port', '0']);
-    const { port } = told;
-    expect(told).toEqual({ url: `ws://127.0.0.1:${port}`, httpUrl: `http://127.0.0.1:${port}`, host: '127.0.0.1', port, apiKey: 'devkey', pid: child.pid });
-    expect((await fetch(told.httpUrl)).status).toBe(200);
+  test('--json prints its URL and key on one line once it serves', async () => {
+    const { child, info } = await serve(['--port', '0']);
+    const { port } = info;
+    expect(info).toEqual({ url: `ws://127.0.0.1:${port}`, httpUrl: `http://127.0.0.1:${port}`, host: '127.0.0.1', port, apiKey: 'devkey', pid: child.pid });
+    expect((await fetch(info.httpUrl)).status).toBe(200);
   });
 
-  test('stands in for livekit-server --dev: its port, its key, its secret', async () => {
+  test('has the port, key and secret of livekit-server --dev', async () => {
     const host = '127.0.82.1';
-    const { told } = await serve(['--host', host]);
-    expect(told).toMatchObject({ url: `ws://${host}:7880`, apiKey: 'devkey' });
-    const { media } = createPlatform({ url: told.url, apiKey: 'devkey', apiSecret: 'secret' });
+    const { info } = await serve(['--host', host]);
+    expect(info).toMatchObject({ url: `ws://${host}:7880`, apiKey: 'devkey' });
+    const { media } = createPlatform({ url: info.url, apiKey: 'devkey', apiSecret: 'secret' });
     await media.createRoom('room');
-    expect(await new RoomServiceClient(told.httpUrl, 'devkey', 'secret').listRooms()).toMatchObject([{ name: 'room' }]);
+    expect(await new RoomServiceClient(info.httpUrl, 'devkey', 'secret').listRooms()).toMatchObject([{ name: 'room' }]);
     const { token, url } = await media.generateToken('room', { identity: 'ann', name: 'Ann' });
     expect(await validate(url, token)).toBe(200);
   });
 
-  test('takes key, secret, host and port from options, and from variables where there is no option', async () => {
+  test('reads key, secret, host and port from options, or else from variables', async () => {
     const env = { MARAVILLA_MEDIA_API_KEY: 'from-env', MARAVILLA_MEDIA_API_SECRET: secret, MARAVILLA_MEDIA_HOST: '127.0.82.2', MARAVILLA_MEDIA_PORT: '17880' };
-    const { told } = await serve([], env);
-    expect(told).toMatchObject({ url: 'ws://127.0.82.2:17880', host: '127.0.82.2', port: 17_880, apiKey: 'from-env' });
-    await createPlatform({ url: told.url, apiKey: 'from-env', apiSecret: secret }).media.createRoom('room');
-    const { told: other } = await serve(['--host', '127.0.82.3', '--port', '17881', '--key', 'given', '--secret', `${secret}2`], env);
+    const { info } = await serve([], env);
+    expect(info).toMatchObject({ url: 'ws://127.0.82.2:17880', host: '127.0.82.2', port: 17_880, apiKey: 'from-env' });
+    await createPlatform({ url: info.url, apiKey: 'from-env', apiSecret: secret }).media.createRoom('room');
+    const { info: other } = await serve(['--host', '127.0.82.3', '--port', '17881', '--key', 'given', '--secret', `${secret}2`], env);
     expect(other).toMatchObject({ url: 'ws://127.0.82.3:17881', apiKey: 'given' });
     await createPlatform({ url: other.url, apiKey: 'given', apiSecret: `${secret}2` }).media.createRoom('room');
   });
 
-  test('takes port and addresses for media from options, and from variables where there is no option', async () => {
+  test('reads the media port and addresses from options, or else from variables', async () => {
     const [fromEnv, given] = [await freePort(), await freePort()];
     const env = { MARAVILLA_MEDIA_RTC_PORT: String(fromEnv), MARAVILLA_MEDIA_RTC_ADDRESS: '192.0.2.7' };
-    const { told } = await serve(['--port', '0'], env);
+    const { info } = await serve(['--port', '0'], env);
     const mediaOf = ({ url }) => createPlatform({ url, apiKey: 'devkey', apiSecret: 'secret' }).media;
-    expect(await candidatesOf(mediaOf(told))).toEqual([`tcp 192.0.2.7 ${fromEnv}`, `udp 192.0.2.7 ${fromEnv}`]);
-    const { told: other } = await serve(['--port', '0', '--rtc-port', String(given), '--rtc-address', '192.0.2.8'], env);
+    expect(await candidatesOf(mediaOf(info))).toEqual([`tcp 192.0.2.7 ${fromEnv}`, `udp 192.0.2.7 ${fromEnv}`]);
+    const { info: other } = await serve(['--port', '0', '--rtc-port', String(given), '--rtc-address', '192.0.2.8'], env);
     expect(await candidatesOf(mediaOf(other))).toEqual([`tcp 192.0.2.8 ${given}`, `udp 192.0.2.8 ${given}`]);
   });
 
-  test("takes nothing of LiveKit's variables", async () => {
-    const { told } = await serve(['--port', '0'], { LIVEKIT_URL: 'wss://production.example', LIVEKIT_API_KEY: 'production', LIVEKIT_API_SECRET: secret });
-    expect(told).toMatchObject({ host: '127.0.0.1', apiKey: 'devkey' });
-    expect((await createPlatform({ url: told.url, apiKey: 'production', apiSecret: secret }).media.listRooms().catch(({ code }) => code))).toBe('UNAUTHENTICATED');
+  test("ignores LiveKit's variables", async () => {
+    const { info } = await serve(['--port', '0'], { LIVEKIT_URL: 'wss://production.example', LIVEKIT_API_KEY: 'production', LIVEKIT_API_SECRET: secret });
+    expect(info).toMatchObject({ host: '127.0.0.1', apiKey: 'devkey' });
+    expect((await createPlatform({ url: info.url, apiKey: 'production', apiSecret: secret }).media.listRooms().catch(({ code }) => code))).toBe('UNAUTHENTICATED');
   });
 
-  test('tells a reader its URL, its key, how to point an app at it and who can join', async () => {
+  test('prints variables for an app that uses it', async () => {
     const { printed } = start(['dev', '--port', '0']);
     const text = await printed(/Ctrl-C/);
     const url = /ws:\/\/127\.0\.0\.1:\d+/.exec(text)[0];
-    for (const part of [`LIVEKIT_URL=${url}`, 'LIVEKIT_API_KEY=devkey', 'LIVEKIT_API_SECRET', 'the development secret "secret"', 'generateToken', 'livekit-server-sdk', 'livekit-client', 'from this machine']) {
-      expect(text).toContain(part);
-    }
+    for (const part of [`LIVEKIT_URL=${url}`, 'LIVEKIT_API_KEY=devkey', 'LIVEKIT_API_SECRET']) expect(text).toContain(part);
   });
 
-  /** What a reader takes from the text into a file .env. */
+  /** The lines for a .env file in the output. */
   const pasted = (text) => parseEnv(/^(?:[A-Z_]+=.*\n)+/m.exec(text)[0]);
 
   test.each([
-    ['the known pair', [], {}],
-    ['a pair of one’s own', ['--key', 'a#b', '--secret', secret], { LIVEKIT_API_SECRET: secret }],
-  ])('prints lines for .env, and an app that has them works on it: %s', async (_, args, more) => {
+    ['the development key', [], {}],
+    ['an own key', ['--key', 'a#b', '--secret', secret], { LIVEKIT_API_SECRET: secret }],
+  ])('prints lines for .env with which an app can use it: %s', async (_, args, more) => {
     const { printed } = start(['dev', '--port', '0', ...args]);
     const env = { ...pasted(await printed(/Ctrl-C/)), ...more };
     expect(Object.keys(env).sort()).toEqual(['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET', 'LIVEKIT_URL']);
@@ -190,17 +188,16 @@ describe('maravilla-media dev', () => {
     expect(await media.listRooms()).toMatchObject([{ name: 'room' }]);
   });
 
-  test.each([[[]], [['--json']]])('never tells a secret that is given: %j', async (more) => {
+  test.each([[[]], [['--json']]])('does not print a given secret: %j', async (more) => {
     const { child, ended, printed } = start(['dev', '--port', '0', '--key', 'k', '--secret', secret, ...more]);
     await printed(more.length > 0 ? /\n/ : /Ctrl-C/);
     child.kill('SIGTERM');
     const { stdout, stderr } = await ended;
     expect(stdout).toContain('k');
     expect(stdout + stderr).not.toContain(secret);
-    expect(stdout).not.toContain('development secret');
   });
 
-  test.each([['0.0.0.0'], ['::'], ['192.0.2.9']])('refuses to serve other machines with the secret that everyone knows: %s', async (host) => {
+  test.each([['0.0.0.0'], ['::'], ['192.0.2.9']])('with the development secret rejects the host %s', async (host) => {
     for (const pair of [[], ['--key', 'devkey', '--secret', 'secret']]) {
       const { code, stdout, stderr } = await run(['dev', '--port', '0', '--host', host, ...pair]);
       expect([code, stdout]).toEqual([2, '']);
@@ -208,29 +205,29 @@ describe('maravilla-media dev', () => {
     }
   });
 
-  test('rejects web pages of foreign origins with the pair that everyone knows, and no others', async () => {
-    const { told } = await serve(['--port', '0']);
-    const status = async (origin) => (await fetch(told.httpUrl, { headers: origin ? { origin } : {} })).status;
+  test('rejects other origins with the development key only', async () => {
+    const { info } = await serve(['--port', '0']);
+    const status = async (origin) => (await fetch(info.httpUrl, { headers: origin ? { origin } : {} })).status;
     for (const origin of ['https://evil.example', 'http://192.168.1.5:5173', 'null']) expect(await status(origin)).toBe(403);
     for (const origin of ['http://localhost:5173', 'http://127.0.0.1', undefined]) expect(await status(origin)).toBe(200);
-    const { told: other } = await serve(['--port', '0', '--key', 'k', '--secret', secret]);
+    const { info: other } = await serve(['--port', '0', '--key', 'k', '--secret', secret]);
     expect((await fetch(other.httpUrl, { headers: { origin: 'https://app.example' } })).status).toBe(200);
   });
 
-  test('serves other machines with a pair of one’s own', async () => {
-    const { told } = await serve(['--port', '0', '--host', '0.0.0.0', '--key', 'k', '--secret', 'short']);
-    expect(told.host).toBe('0.0.0.0');
-    expect(told.url).not.toContain('0.0.0.0');
-    expect((await fetch(`http://127.0.0.1:${told.port}`)).status).toBe(200);
+  test('with an own key serves every address', async () => {
+    const { info } = await serve(['--port', '0', '--host', '0.0.0.0', '--key', 'k', '--secret', 'short']);
+    expect(info.host).toBe('0.0.0.0');
+    expect(info.url).not.toContain('0.0.0.0');
+    expect((await fetch(`http://127.0.0.1:${info.port}`)).status).toBe(200);
   });
 
-  test.each([['127.0.82.4'], ['::1'], ['localhost']])('serves this machine alone with the known pair: %s', async (host) => {
-    const { told } = await serve(['--port', '0', '--host', host]);
-    expect(told.host).toBe(host);
-    expect((await fetch(told.httpUrl)).status).toBe(200);
+  test.each([['127.0.82.4'], ['::1'], ['localhost']])('with the development key serves the loopback host %s', async (host) => {
+    const { info } = await serve(['--port', '0', '--host', host]);
+    expect(info.host).toBe(host);
+    expect((await fetch(info.httpUrl)).status).toBe(200);
   });
 
-  test('says that its port is taken, and what to do', async () => {
+  test('with a port in use names --port 0 and exits with 1', async () => {
     const host = '127.0.82.5';
     await occupy(7880, host);
     const { code, stdout, stderr } = await run(['dev', '--host', host]);
@@ -240,15 +237,15 @@ describe('maravilla-media dev', () => {
   });
 });
 
-describe('maravilla-media dev ends', () => {
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'])('with code 0 at %s, its port free', async (signal) => {
-    const { child, ended, told } = await serve(['--port', '0']);
+describe('maravilla-media dev', () => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'])('exits with 0 after %s, and its port is free', async (signal) => {
+    const { child, ended, info } = await serve(['--port', '0']);
     child.kill(signal);
     expect(await ended).toMatchObject({ code: 0, signal: null, stderr: '' });
-    await occupy(told.port);
+    await occupy(info.port);
   });
 
-  test('at the second signal, if it has not yet at the first', async () => {
+  test('exits after a second signal, with 0 or the code of a signal', async () => {
     const { child, ended } = await serve(['--port', '0']);
     child.kill('SIGTERM');
     child.kill('SIGINT');
@@ -257,16 +254,16 @@ describe('maravilla-media dev ends', () => {
     expect([signal, stderr]).toEqual([null, '']);
   });
 
-  test('not before it is told to', async () => {
-    const { child, told } = await serve(['--port', '0']);
-    for (let round = 0; round < 20; round += 1) expect((await fetch(told.httpUrl)).status).toBe(200);
+  test('does not exit without a signal', async () => {
+    const { child, info } = await serve(['--port', '0']);
+    for (let round = 0; round < 20; round += 1) expect((await fetch(info.httpUrl)).status).toBe(200);
     expect([child.exitCode, child.signalCode]).toEqual([null, null]);
   });
 
-  test('cleanly where nobody reads what it prints', async () => {
+  test('exits with 0 if its output is closed', async () => {
     for (const more of [[], ['--json'], ['--help']]) {
       const { child, ended } = start(['dev', '--port', '0', ...more]);
-      // Closed before it can have printed anything.
+      // Closed before it prints anything.
       child.stdout.destroy();
       expect(await ended).toMatchObject({ code: 0, signal: null, stderr: '' });
     }

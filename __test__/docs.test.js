@@ -1,6 +1,6 @@
 'use strict';
 
-// Runs the test of docs/testing.md as a reader would.
+// Runs the test in docs/testing.md.
 
 require('./support/environment.js');
 const { execFile } = require('node:child_process');
@@ -13,7 +13,7 @@ const { installCopy, temporaryFolder } = require('./support/package-copy.js');
 
 const page = fs.readFileSync(path.join(root, 'docs/testing.md'), 'utf8');
 
-test('the test of a call passes, and its process ends', async () => {
+test('the documented test passes, and its process exits', async () => {
   const [, name, code] = /```js\n\/\/ (call\.test\.js)\n(.*?)```/s.exec(page);
   const folder = temporaryFolder();
   installCopy(folder, 'linked');

@@ -1,6 +1,6 @@
 'use strict';
 
-// How the embedded engine ends: by close(), and with its process.
+// The end of the embedded engine: by close(), and with its process.
 
 require('./support/environment.js');
 const { spawn } = require('node:child_process');
@@ -15,7 +15,7 @@ const { failureOf } = require('./support/failure.js');
 const { cleanUp } = require('./support/serve.js');
 const { listening } = require('./support/sockets.js');
 
-/** A connection to the engine that a client keeps open, after it has sent `text`. */
+/** An open connection to the engine, on which `text` has been sent. */
 async function connect(url, text) {
   const socket = net.connect(portOf(url), '127.0.0.1');
   cleanUp(() => socket.destroy());
@@ -37,7 +37,7 @@ describe('close', () => {
     }
   });
 
-  test('lets the next platform have the same port', async () => {
+  test('allows the next platform to use the same port', async () => {
     const port = await freePort();
     for (let round = 0; round < 5; round += 1) {
       const platform = openEmbedded({ port });
@@ -47,7 +47,7 @@ describe('close', () => {
     }
   });
 
-  test('may be called twice, and resolves with nothing', async () => {
+  test('can be called twice, and resolves with undefined', async () => {
     const platform = openEmbedded();
     await platform.media.createRoom('room');
     expect(await platform.close()).toBeUndefined();
@@ -55,7 +55,7 @@ describe('close', () => {
     expect(await platform[Symbol.asyncDispose]()).toBeUndefined();
   });
 
-  test('may be called twice at once, and no call of it resolves before the port is free', async () => {
+  test('can be called concurrently, and each call resolves after the port is free', async () => {
     for (let round = 0; round < 50; round += 1) {
       const platform = openEmbedded();
       const port = portOf(await platform.media.mediaUrl());
@@ -67,7 +67,7 @@ describe('close', () => {
     }
   });
 
-  test('works for an engine that never started, which then never does', async () => {
+  test('before the first call: the engine does not start afterwards', async () => {
     const before = listening();
     const platform = openEmbedded();
     await platform.close();
@@ -75,7 +75,7 @@ describe('close', () => {
     expect(listening()).toEqual(before);
   });
 
-  test.each(Object.entries(calls))('lets later calls reject with UNAVAILABLE: %s', async (operation, call) => {
+  test.each(Object.entries(calls))('later calls are UNAVAILABLE: %s', async (operation, call) => {
     const platform = openEmbedded();
     await Promise.all(Object.values(calls).map((each) => each(platform.media)));
     const { media } = platform;
@@ -83,7 +83,7 @@ describe('close', () => {
     for (let round = 0; round < 2; round += 1) expect(await failureOf(call(media))).toMatchObject({ code: 'UNAVAILABLE', operation });
   });
 
-  test('lets calls that began before it end with their result', async () => {
+  test('earlier calls succeed', async () => {
     const platform = openEmbedded();
     const begun = Array.from({ length: 50 }, (_, index) => platform.media.createRoom(`room ${index}`));
     const closed = platform.close();
@@ -91,7 +91,7 @@ describe('close', () => {
     await closed;
   });
 
-  test('leaves other engines alone', async () => {
+  test('does not close other engines', async () => {
     const [one, two] = [openEmbedded(), openEmbedded()];
     await Promise.all([one, two].map(({ media }) => media.createRoom('room')));
     await one.close();
@@ -101,10 +101,10 @@ describe('close', () => {
 
   test.each([
     ['is idle', undefined],
-    ['has been served, and is kept', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'],
-    ['has sent half of a head', 'POST /twirp/livekit.RoomService/ListRooms HTTP/1.1\r\nHos'],
-    ['has sent half of a body', 'POST /twirp/livekit.RoomService/ListRooms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{'],
-  ])('ends a connection that %s', async (_, text) => {
+    ['is kept alive after a response', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'],
+    ['has sent half of its headers', 'POST /twirp/livekit.RoomService/ListRooms HTTP/1.1\r\nHos'],
+    ['has sent half of its body', 'POST /twirp/livekit.RoomService/ListRooms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{'],
+  ])('closes a connection that %s', async (_, text) => {
     const platform = openEmbedded();
     const { ended } = await connect(await platform.media.mediaUrl(), text);
     const started = performance.now();
@@ -113,7 +113,7 @@ describe('close', () => {
     expect(performance.now() - started).toBeLessThan(5000);
   });
 
-  test('is what `await using` calls', async () => {
+  test('is called by Symbol.asyncDispose', async () => {
     const platform = createPlatform({ provider: 'embedded' });
     const port = portOf(await platform.media.mediaUrl());
     await platform[Symbol.asyncDispose]();
@@ -122,7 +122,7 @@ describe('close', () => {
   });
 });
 
-describe('a hundred engines', () => {
+describe('100 engines', () => {
   const script = (body) => `
     const { descriptors, listening, threads } = require(${JSON.stringify(path.join(__dirname, 'support/sockets.js'))});
     const { createPlatform } = require(entry);
@@ -130,19 +130,19 @@ describe('a hundred engines', () => {
       const { media } = platform;
       await media.createRoom('room', { metadata: 'x'.repeat(1000) });
       const { url, token } = await media.generateToken('room', { identity: 'ann', name: '' });
-      // A connection of its own, closed by whoever asked: what Node keeps open would be counted.
+      // Without an agent, because a connection that Node keeps alive would be counted.
       const { status } = await new Promise((resolve, reject) => require('http').get(url.replace('ws', 'http') + '/rtc/validate?access_token=' + token, { agent: false }, (answer) => answer.resume().on('end', () => resolve({ status: answer.statusCode }))).on('error', reject));
       if (status !== 200) throw new Error('validate: ' + status);
     };
     const held = () => { global.gc(); return { threads: threads(), descriptors: descriptors(), listening: listening().length }; };
     const settle = async (wanted) => {
-      // What Node itself holds, such as a closed socket, goes a turn later.
+      // Node frees closed sockets in a later turn.
       for (let turn = 0; turn < 100 && JSON.stringify(held()) !== JSON.stringify(wanted); turn += 1) await new Promise((resolve) => setTimeout(resolve, 10));
       return held();
     };
     (async () => { ${body} })();`;
 
-  test('one after another leave no socket, no thread and no memory', async () => {
+  test('one after another leak no socket, thread or memory', async () => {
     const result = await resultOf(
       script(
         `const rounds = async (count) => {
@@ -166,25 +166,25 @@ describe('a hundred engines', () => {
     expect(result.grownMiB).toBeLessThan(12);
   });
 
-  test('at once do as well', async () => {
+  test('at once leak no socket or thread', async () => {
     const result = await resultOf(
       script(
         `const round = async () => {
           const platforms = Array.from({ length: 100 }, () => createPlatform({ provider: 'embedded' }));
           await Promise.all(platforms.map(use));
-          const most = listening().length;
+          const maximum = listening().length;
           await Promise.all(platforms.map((platform) => platform.close()));
-          return most;
+          return maximum;
         };
         await round();
         const before = await settle();
-        const most = await round();
+        const maximum = await round();
         const after = await settle(before);
-        console.log(JSON.stringify({ before, after, most }));`,
+        console.log(JSON.stringify({ before, after, maximum }));`,
       ),
       { flags: ['--expose-gc'] },
     );
-    expect(result.most).toBe(100);
+    expect(result.maximum).toBe(100);
     expect(result.after).toEqual(result.before);
     expect(result.after.listening).toBe(0);
   });
@@ -200,13 +200,13 @@ describe('a process with a running engine', () => {
       console.log('runs');
     };`;
 
-  test('ends by itself', async () => {
+  test('exits by itself', async () => {
     const { code, signal, stdout, stderr, tookMs } = await runNode(`${start} run();`);
     expect({ code, signal, stdout, stderr }).toEqual({ code: 0, signal: null, stdout: 'runs\n', stderr: '' });
     expect(tookMs).toBeLessThan(5000);
   });
 
-  test('ends by itself also where a client still has a connection', async () => {
+  test('exits by itself while a client is connected', async () => {
     const { code, stdout, stderr } = await runNode(
       `${start} run().then(async () => {
         const url = await getPlatform().media.mediaUrl();
@@ -219,10 +219,10 @@ describe('a process with a running engine', () => {
 
   test.each([
     ['process.exit', 'process.exit(7)', 7],
-    ['process.exit while requests are under way', `for (let i = 0; i < 50; i += 1) fetch(url).catch(() => {}); setTimeout(() => process.exit(7), 5)`, 7],
-    ['process.exit while it is being closed', `own.media.mediaUrl().then(() => { own.close(); process.exit(7); })`, 7],
+    ['process.exit during requests', `for (let i = 0; i < 50; i += 1) fetch(url).catch(() => {}); setTimeout(() => process.exit(7), 5)`, 7],
+    ['process.exit during close()', `own.media.mediaUrl().then(() => { own.close(); process.exit(7); })`, 7],
     ['process.reallyExit', 'process.reallyExit(7)', 7],
-  ])('ends with its own code at %s', async (_, end, expected) => {
+  ])('exits with its own code at %s', async (_, end, expected) => {
     const { code, signal, stderr } = await runNode(
       `${start} run().then(async () => {
         const url = (await getPlatform().media.mediaUrl()).replace('ws', 'http');
@@ -233,31 +233,31 @@ describe('a process with a running engine', () => {
     expect({ code, signal, stderr }).toEqual({ code: expected, signal: null, stderr: '' });
   });
 
-  test('ends with code 1 at an uncaught error, and says nothing but that', async () => {
+  test('exits with 1 at an uncaught error, and prints only that error', async () => {
     const { code, stderr } = await runNode(`${start} run().then(() => setImmediate(() => { throw new Error('of the app'); }));`);
     expect(code).toBe(1);
     expect(stderr).toContain('of the app');
     expect(stderr).not.toMatch(/panick|maravilla/i);
   });
 
-  test.each(['SIGINT', 'SIGTERM', 'SIGKILL'])('ends by %s as any other, and frees its port', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGKILL'])('is ended by %s, and its port is free', async (signal) => {
     const child = spawn(
       process.execPath,
       ['-e', `const entry = ${JSON.stringify(entry)}; ${start} run().then(async () => { console.log(await getPlatform().media.mediaUrl()); setInterval(() => {}, 1000); });`],
       { cwd: root, env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] },
     );
     cleanUp(() => child.kill('SIGKILL'));
-    let [printed, said] = ['', ''];
-    child.stderr.on('data', (text) => (said += text));
-    while (!/ws:.*\n/.test(printed)) printed += (await once(child.stdout, 'data'))[0];
+    let [stdout, stderr] = ['', ''];
+    child.stderr.on('data', (text) => (stderr += text));
+    while (!/ws:.*\n/.test(stdout)) stdout += (await once(child.stdout, 'data'))[0];
     const exited = once(child, 'close');
     child.kill(signal);
     expect(await exited).toEqual([null, signal]);
-    expect(said).toBe('');
-    await occupy(portOf(/ws:.*/.exec(printed)[0]), '127.0.80.1');
+    expect(stderr).toBe('');
+    await occupy(portOf(/ws:.*/.exec(stdout)[0]), '127.0.80.1');
   });
 
-  test('may end its worker threads at any moment, and their engines end with them', async () => {
+  test('can terminate worker threads at any moment, and their engines end with them', async () => {
     const { wrong, rooms, ports } = await resultOf(
       `const { Worker } = require('worker_threads');
       const { listening } = require(${JSON.stringify(path.join(__dirname, 'support/sockets.js'))});
@@ -287,7 +287,7 @@ describe('a process with a running engine', () => {
           if (round % 2 === 0 || round % 3 === 2) worker.terminate();
           await exited;
         }
-        // The engines that the workers did not close end with them, each on a thread of its own.
+        // Engines that a worker did not close end with it, each on its own thread.
         while (listening().length > 1) await new Promise((resolve) => setTimeout(resolve, 5));
         console.log(JSON.stringify({ wrong, rooms: (await media.listRooms()).length, ports: listening().length }));
       })();`,

@@ -1,6 +1,6 @@
 'use strict';
 
-// When and where the embedded engine starts, and who shares it.
+// The embedded engine: when it starts, on which port, and which platforms share it.
 
 require('./support/environment.js');
 const { once } = require('node:events');
@@ -19,36 +19,36 @@ const { listening, threads } = require('./support/sockets.js');
 const sockets = path.join(__dirname, 'support/sockets.js');
 
 /**
- * What a script of its own process prints: `platform`, `listening`, `take` (a port) and `tell` (prints the result) are there.
- * Linux gives every process the whole of 127/8: a host of its own keeps tests of one port apart.
+ * The output of a script in a child process, which can use `platform`, `listening`, `take` (listens on a port) and `print`. Tests of one
+ * port use different hosts of 127/8.
  */
-const told = (body, options) =>
+const outputOf = (body, options) =>
   resultOf(
     `const platform = require(entry);
     const { listening, threads } = require(${JSON.stringify(sockets)});
     const { once } = require('events');
     const take = async (port, host) => { const server = require('net').createServer().listen(port, host); await once(server, 'listening'); return server; };
-    const tell = (value) => console.log(JSON.stringify(value));
+    const print = (value) => console.log(JSON.stringify(value));
     const portOf = (url) => Number(new URL(url).port);
     (async () => { ${body} })();`,
     options,
   );
 
-describe('the engine starts', () => {
-  test('at no import, no getPlatform and no createPlatform', async () => {
-    const result = await told(
+describe('the engine', () => {
+  test('does not start at the import, in getPlatform and in createPlatform', async () => {
+    const result = await outputOf(
       `const before = threads();
       const shared = platform.getPlatform({ provider: 'embedded' });
       const own = platform.createPlatform({ provider: 'embedded', port: 0 });
       const { createRoom } = shared.media;
       require('util').inspect([shared, own], { showHidden: true, depth: 9 });
       await new Promise((resolve) => setTimeout(resolve, 50));
-      tell({ listening: listening(), threads: threads() - before, kept: process.getActiveResourcesInfo().filter((name) => name !== 'PipeWrap') });`,
+      print({ listening: listening(), threads: threads() - before, kept: process.getActiveResourcesInfo().filter((name) => name !== 'PipeWrap') });`,
     );
     expect(result).toEqual({ listening: [], threads: 0, kept: [] });
   });
 
-  test.each(Object.entries(calls))('at the first call, whichever it is: %s', async (_, call) => {
+  test.each(Object.entries(calls))('starts at the first call: %s', async (_, call) => {
     const before = listening();
     const { media } = openEmbedded();
     expect(listening()).toEqual(before);
@@ -58,14 +58,14 @@ describe('the engine starts', () => {
     expect(portOf(await media.mediaUrl())).toBe(port);
   });
 
-  test('once, however many calls are first', async () => {
+  test('starts once for concurrent first calls', async () => {
     const before = listening();
     const { media } = openEmbedded();
     await Promise.all([...Object.values(calls), ...Object.values(calls)].map((call) => call(media)));
     expect(listening()).toHaveLength(before.length + 1);
   });
 
-  test('for no call whose arguments are wrong', async () => {
+  test('does not start for invalid arguments', async () => {
     const before = listening();
     const { media } = openEmbedded();
     for (const call of [media.createRoom(''), media.createRoom(1), media.generateToken('room', { identity: '' }), media.deleteRoom('a'.repeat(257))]) {
@@ -74,7 +74,7 @@ describe('the engine starts', () => {
     expect(listening()).toEqual(before);
   });
 
-  test('and serves over HTTP at once', async () => {
+  test('serves HTTP after its start', async () => {
     const { media } = openEmbedded();
     const response = await fetch(httpOf(await media.mediaUrl()));
     expect([response.status, await response.text()]).toEqual([200, 'OK']);
@@ -82,13 +82,13 @@ describe('the engine starts', () => {
 });
 
 describe('the port', () => {
-  const first = async (host) => told(`tell(await platform.getPlatform({ provider: 'embedded', host: '${host}' }).media.mediaUrl());`);
+  const first = async (host) => outputOf(`print(await platform.getPlatform({ provider: 'embedded', host: '${host}' }).media.mediaUrl());`);
 
   test('of the shared engine is 7880', async () => {
     expect(await first('127.0.78.1')).toBe('ws://127.0.78.1:7880');
   });
 
-  test('of the shared engine is the next free one where 7880 is taken', async () => {
+  test('of the shared engine is the next free one if 7880 is in use', async () => {
     const host = '127.0.78.2';
     await occupy(7880, host);
     expect(await first(host)).toBe(`ws://${host}:7881`);
@@ -103,13 +103,13 @@ describe('the port', () => {
       const url = await media.mediaUrl();
       const { execFileSync } = require('child_process');
       const other = execFileSync(process.execPath, ['-e', 'require(process.argv[1]).getPlatform({ provider: "embedded", host: "${host}" }).media.mediaUrl().then(console.log)', entry], { encoding: 'utf8' });
-      tell([portOf(url), portOf(other)]);`;
-    expect(await told(script)).toEqual([7880, 7881]);
+      print([portOf(url), portOf(other)]);`;
+    expect(await outputOf(script)).toEqual([7880, 7881]);
   });
 
-  /** The codes of the warnings of two platforms on the shared engine, after what holds port 7880 has been asked. */
+  /** Codes of the warnings of two platforms on the shared engine, after its request to the server on port 7880. */
   const warnings = (host) =>
-    told(
+    outputOf(
       `const codes = [];
       process.on('warning', ({ code }) => codes.push(code));
       for (let i = 0; i < 2; i += 1) {
@@ -119,30 +119,30 @@ describe('the port', () => {
         await new Promise(setImmediate);
         platform.clearPlatformCache();
       }
-      tell(codes);`,
+      print(codes);`,
     );
 
-  test('of the shared engine leads to one warning where an engine of another process has 7880', async () => {
+  test('of the shared engine: one warning if an engine of another process has 7880', async () => {
     const host = '127.0.78.6';
     await openEmbedded({ host, port: 7880 }).media.mediaUrl();
     expect(await warnings(host)).toEqual(['MARAVILLA_SEVERAL_ENGINES']);
   });
 
-  test('of the shared engine leads to no warning where another server has 7880', async () => {
+  test('of the shared engine: no warning if another server has 7880', async () => {
     const host = '127.0.78.7';
-    const asked = [];
+    const methods = [];
     const server = http.createServer((request, response) => {
-      asked.push(request.method);
+      methods.push(request.method);
       response.end();
     });
     server.listen(7880, host);
     cleanUp(() => server.close());
     await once(server, 'listening');
     expect(await warnings(host)).toEqual([]);
-    expect(asked).toContain('GET');
+    expect(methods).toContain('GET');
   });
 
-  test('of an own engine is any free one', async () => {
+  test('of an own engine is a free one', async () => {
     const host = '127.0.78.4';
     const urls = await Promise.all([1, 2, 3].map(() => openEmbedded({ host }).media.mediaUrl()));
     const ports = urls.map(portOf);
@@ -150,18 +150,18 @@ describe('the port', () => {
     for (const port of ports) expect(port).toBeGreaterThan(8000);
   });
 
-  test('0 is any free one, of the shared engine too', async () => {
+  test('0 is a free one, also for the shared engine', async () => {
     expect(portOf(await openEmbedded({ port: 0 }).media.mediaUrl())).toBeGreaterThan(8000);
-    const port = await told(`tell(portOf(await platform.getPlatform({ provider: 'embedded', host: '127.0.78.5', port: 0 }).media.mediaUrl()));`);
+    const port = await outputOf(`print(portOf(await platform.getPlatform({ provider: 'embedded', host: '127.0.78.5', port: 0 }).media.mediaUrl()));`);
     expect(port).toBeGreaterThan(8000);
   });
 
-  test('that is given is that one', async () => {
+  test('can be given', async () => {
     const port = await freePort();
     expect(await openEmbedded({ port }).media.mediaUrl()).toBe(`ws://127.0.0.1:${port}`);
   });
 
-  test.each(Object.entries(calls))('that is given and taken is INVALID_CONFIG, of which %s tells', async (operation, call) => {
+  test.each(Object.entries(calls))('that is in use is INVALID_CONFIG: %s', async (operation, call) => {
     const { port } = await occupy();
     const { media } = openEmbedded({ port, apiKey, apiSecret });
     const error = await failureOf(call(media));
@@ -170,7 +170,7 @@ describe('the port', () => {
     expect(inspect(error, { showHidden: true, depth: Infinity })).not.toContain(apiSecret);
   });
 
-  test('that was taken is tried again by the next call', async () => {
+  test('that was in use is tried again by the next call', async () => {
     const { port, free } = await occupy();
     const { media } = openEmbedded({ port });
     expect((await failureOf(media.createRoom('room'))).code).toBe('INVALID_CONFIG');
@@ -179,12 +179,12 @@ describe('the port', () => {
     expect(portOf(await media.mediaUrl())).toBe(port);
   });
 
-  test('that another engine of this process has is taken as well', async () => {
+  test('of another engine of this process is in use', async () => {
     const port = portOf(await openEmbedded().media.mediaUrl());
     expect((await failureOf(openEmbedded({ port }).media.listRooms())).code).toBe('INVALID_CONFIG');
   });
 
-  test('is INVALID_CONFIG as well where the host is none of this machine', async () => {
+  test('on a host that is not of this machine is INVALID_CONFIG', async () => {
     const error = await failureOf(openEmbedded({ host: '192.0.2.250' }).media.listRooms());
     expect(error).toMatchObject({ code: 'INVALID_CONFIG', operation: 'listRooms' });
     expect(error.message).toContain('192.0.2.250');
@@ -195,7 +195,7 @@ describe('getPlatform shares one engine', () => {
   const embedded = (host, more = '') => `{ provider: 'embedded', host: '${host}'${more} }`;
 
   test('with every later platform of the process, whatever its prefix', async () => {
-    const result = await told(
+    const result = await outputOf(
       `const options = ${embedded('127.0.79.1')};
       const { media } = platform.getPlatform(options);
       await media.createRoom('kept');
@@ -204,30 +204,30 @@ describe('getPlatform shares one engine', () => {
       platform.clearPlatformCache();
       const tenant = platform.getPlatform({ ...options, roomPrefix: 'ke:' }).media;
       await tenant.createRoom('room');
-      tell({ same: again === media, urls: new Set([await media.mediaUrl(), await again.mediaUrl(), await tenant.mediaUrl()]).size, rooms: (await again.listRooms()).map(({ name }) => name), tenant: (await tenant.listRooms()).map(({ name }) => name), listening: listening().length });`,
+      print({ same: again === media, urls: new Set([await media.mediaUrl(), await again.mediaUrl(), await tenant.mediaUrl()]).size, rooms: (await again.listRooms()).map(({ name }) => name), tenant: (await tenant.listRooms()).map(({ name }) => name), listening: listening().length });`,
     );
     expect(result).toEqual({ same: false, urls: 1, rooms: ['ke:room', 'kept'], tenant: ['room'], listening: 1 });
   });
 
-  test('with a package that is loaded anew', async () => {
-    const result = await told(
+  test('with the package loaded again', async () => {
+    const result = await outputOf(
       `const options = ${embedded('127.0.79.2')};
       const { media } = platform.getPlatform(options);
       await media.createRoom('kept');
       const { token, url } = await media.generateToken('kept', { identity: 'ann', name: '' });
       for (const file of Object.keys(require.cache)) delete require.cache[file];
       delete globalThis[Symbol.for('@maravilla-labs/platform')];
-      const anew = require(entry);
-      const again = anew.getPlatform(options).media;
+      const reloaded = require(entry);
+      const again = reloaded.getPlatform(options).media;
       const opened = await fetch(url.replace('ws', 'http') + '/rtc/validate?access_token=' + (await again.generateToken('kept', { identity: 'bob', name: '' })).token);
-      tell({ anew: anew !== platform, rooms: (await again.listRooms()).length, url: (await again.mediaUrl()) === url, status: opened.status });`,
+      print({ reloaded: reloaded !== platform, rooms: (await again.listRooms()).length, url: (await again.mediaUrl()) === url, status: opened.status });`,
     );
-    expect(result).toEqual({ anew: true, rooms: 1, url: true, status: 200 });
+    expect(result).toEqual({ reloaded: true, rooms: 1, url: true, status: 200 });
   });
 
-  test('with a linked copy of the package, but not with one whose addon is another file', async () => {
+  test('with a copy of the package that links the same addon file, and not with another file', async () => {
     const [linked, copied] = ['linked', 'copied'].map((addon) => installCopy(temporaryFolder(), addon));
-    const result = await told(
+    const result = await outputOf(
       `const options = ${embedded('127.0.79.3')};
       await platform.getPlatform(options).media.createRoom('room');
       const rooms = [];
@@ -235,13 +235,13 @@ describe('getPlatform shares one engine', () => {
         platform.clearPlatformCache();
         rooms.push((await require(file).getPlatform(options).media.listRooms()).length);
       }
-      tell(rooms);`,
+      print(rooms);`,
     );
     expect(result).toEqual([1, 0]);
   });
 
-  test('with all threads, and it outlives the one that started it', async () => {
-    const result = await told(
+  test('with all threads, and outlives the thread that started it', async () => {
+    const result = await outputOf(
       `const { Worker } = require('worker_threads');
       const options = ${embedded('127.0.79.4')};
       const run = async (name) => {
@@ -260,13 +260,13 @@ describe('getPlatform shares one engine', () => {
       const { media } = platform.getPlatform(options);
       const rooms = (await media.listRooms()).map(({ name }) => name);
       const { status } = await fetch(first.url.replace('ws', 'http') + '/rtc/validate?access_token=' + first.token);
-      tell({ codes: [first.code, second.code], seen: [first.rooms, second.rooms], urls: new Set([first.url, second.url, await media.mediaUrl()]).size, rooms, status, listening: listening().length });`,
+      print({ codes: [first.code, second.code], seen: [first.rooms, second.rooms], urls: new Set([first.url, second.url, await media.mediaUrl()]).size, rooms, status, listening: listening().length });`,
     );
     expect(result).toEqual({ codes: [0, 0], seen: [1, 2], urls: 1, rooms: ['first', 'second'], status: 200, listening: 1 });
   });
 
-  test('and refuses another host, port, media port or key while it runs', async () => {
-    const result = await told(
+  test('and rejects another host, port, media port or key while it runs', async () => {
+    const result = await outputOf(
       `const options = { provider: 'embedded', host: '127.0.79.5', port: 0, apiKey: 'key', apiSecret: 'the-secret-itself' };
       const url = await platform.getPlatform(options).media.mediaUrl();
       const port = portOf(url);
@@ -279,15 +279,15 @@ describe('getPlatform shares one engine', () => {
       }
       platform.clearPlatformCache();
       codes.absent = (await platform.getPlatform({ provider: 'embedded', host: options.host }).media.mediaUrl()) === url;
-      tell(codes);`,
+      print(codes);`,
     );
-    const refused = 'INVALID_CONFIG';
-    expect(result).toEqual({ none: 'fine', same: 'fine', host: refused, port: refused, rtcPort: refused, rtcAddress: refused, key: refused, secret: refused, absent: true });
+    const rejected = 'INVALID_CONFIG';
+    expect(result).toEqual({ none: 'fine', same: 'fine', host: rejected, port: rejected, rtcPort: rejected, rtcAddress: rejected, key: rejected, secret: rejected, absent: true });
   });
 });
 
-describe('createPlatform makes an engine of its own', () => {
-  test('which gives an empty room back unchanged, whichever limit is asked for', async () => {
+describe('createPlatform starts a separate engine', () => {
+  test('which returns an existing room unchanged, whatever the limit', async () => {
     const { media } = openEmbedded();
     const limited = { name: 'limited', numParticipants: 0, maxParticipants: 3, createdAt: expect.any(Number), active: true };
     const created = await media.createRoom('limited', { maxParticipants: 3 });
@@ -300,7 +300,7 @@ describe('createPlatform makes an engine of its own', () => {
     }
   });
 
-  test('whose rooms no other has', async () => {
+  test('with its own rooms', async () => {
     const [one, two] = [openEmbedded().media, openEmbedded().media];
     await one.createRoom('room', { maxParticipants: 1 });
     await two.createRoom('room', { maxParticipants: 2 });
@@ -312,7 +312,7 @@ describe('createPlatform makes an engine of its own', () => {
     expect(await one.listRooms()).toHaveLength(2);
   });
 
-  test('whose tokens no other takes, unless both have the same key', async () => {
+  test('whose tokens other engines reject, unless they have the same key', async () => {
     const [one, two] = [openEmbedded().media, openEmbedded().media];
     const [mine, theirs] = [await one.generateToken('room', ann), await two.generateToken('room', ann)];
     expect(await validate(mine.url, mine.token)).toBe(200);
@@ -322,7 +322,7 @@ describe('createPlatform makes an engine of its own', () => {
     expect(await validate(await four.mediaUrl(), (await three.generateToken('room', ann)).token)).toBe(200);
   });
 
-  test('also in worker threads, where it does not end with the thread’s siblings', async () => {
+  test('in worker threads, where it does not end with other threads', async () => {
     const script = `const { parentPort, workerData: entry } = require('worker_threads');
       const { media } = require(entry).createPlatform({ provider: 'embedded' });
       const keep = setInterval(() => {}, 1000);
@@ -335,7 +335,7 @@ describe('createPlatform makes an engine of its own', () => {
     expect((await fetch(httpOf(urls[1]))).status).toBe(200);
   });
 
-  test('and none where its options are wrong', () => {
+  test('and none for invalid options', () => {
     const before = [listening(), threads()];
     expect(failureIn(() => createPlatform({ provider: 'embedded', apiKey })).code).toBe('INVALID_CONFIG');
     expect([listening(), threads()]).toEqual(before);

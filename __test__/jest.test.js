@@ -1,6 +1,6 @@
 'use strict';
 
-// Jest within jest: which rooms of each other an app's test files see when they run one after another in one process.
+// Runs jest: which rooms the test files of an app share when they run in one process.
 
 require('./support/environment.js');
 const { execFile } = require('node:child_process');
@@ -14,7 +14,7 @@ const { installCopy, temporaryFolder } = require('./support/package-copy.js');
 
 const jestProgram = path.join(root, 'node_modules/jest/bin/jest.js');
 
-/** The setup from docs/testing.md. */
+/** The set-up in docs/testing.md. */
 function setup() {
   const page = fs.readFileSync(path.join(root, 'docs/testing.md'), 'utf8');
   const [, code] = /```ts\n\/\/ setup-media\.ts.*?\n(.*?)```/s.exec(page);
@@ -50,14 +50,14 @@ async function roomsSeen({ setup: code = '', env = {}, before = '' }) {
 
 const named = { MARAVILLA_MEDIA_PROVIDER: 'embedded', MARAVILLA_MEDIA_HOST: '127.0.84.1' };
 
-test("files share the process's engine, and see the rooms of earlier files", async () => {
+test('files share the engine of the process and its rooms', async () => {
   expect(await roomsSeen({ env: named })).toBe('0 1 2');
 });
 
-test('files with the setup of docs/testing.md have an engine each', async () => {
+test('each test file with the setup of docs/testing.md has its own engine', async () => {
   expect(await roomsSeen({ setup: setup() })).toBe('0 0 0');
 });
 
-test('files with different prefixes see only their own rooms', async () => {
+test('files with different prefixes list only their own rooms', async () => {
   expect(await roomsSeen({ env: named, before: `process.env.MARAVILLA_MEDIA_ROOM_PREFIX = __filename + ':';` })).toBe('0 0 0');
 });

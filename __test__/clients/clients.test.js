@@ -11,7 +11,7 @@ const { MEDIA_MS, receivesAll, startBrowser, startProgram } = require('./support
 
 /** @typedef {import('./support/participants.js').Participant} Participant */
 
-/** The first run installs everything. */
+/** The first run installs the packages of every client. */
 const INSTALL_MS = 600_000;
 /** A join, media and a message may take MEDIA_MS each. */
 const TEST_MS = 4 * MEDIA_MS;

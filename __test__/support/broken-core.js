@@ -8,8 +8,7 @@ const file = path.join(root, 'facade/addon.js');
 const LIVEKIT = { url: 'ws://127.0.0.1:1', apiKey: 'key', apiSecret: 'secret' };
 
 /**
- * The package loaded anew over a native core in which `replace` puts other functions: a platform and its media service,
- * or what was thrown in its place.
+ * Loads the package again with functions of the native core replaced. Gives a platform and its media service, or the thrown error.
  * @param {(name: string, original: Function) => Function | undefined} replace
  * @param {import('../../index.js').PlatformOptions} [options]
  */
@@ -36,7 +35,7 @@ function loadOverCore(replace, options = LIVEKIT) {
   return loaded;
 }
 
-/** The functions that the native core exports. */
+/** Names of the functions that the native core exports. */
 function coreFunctions() {
   const { describeTarget, loadAddon } = require(file);
   return Object.entries(loadAddon(describeTarget())).filter(([, value]) => typeof value === 'function').map(([name]) => name);

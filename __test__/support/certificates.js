@@ -5,18 +5,18 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { temporaryFolder } = require('./package-copy.js');
 
-let made;
+let created;
 
 /**
- * An authority of the tests' own and certificates it has signed: one for this machine and `livekit.test`, one for
- * another name. Made once for each process.
+ * A test authority, and certificates that it has signed: one for this machine and `livekit.test`, one for another name. Created once per
+ * process.
  */
 function certificates() {
-  made ??= make(temporaryFolder());
-  return made;
+  created ??= create(temporaryFolder());
+  return created;
 }
 
-function make(folder) {
+function create(folder) {
   const file = (name) => path.join(folder, name);
   const openssl = (...args) => execFileSync('openssl', args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];

@@ -8,8 +8,8 @@ const root = path.join(__dirname, '../..');
 const entry = path.join(root, 'index.js');
 
 /**
- * Runs a script in a Node of its own, where `entry` is the path of the package's entry.
- * A script is CommonJS; with `module: true` it is an ES module.
+ * Runs a script in a Node process, where `entry` is the path of the package's entry. The script is CommonJS, or an ES module with
+ * `module: true`.
  * @param {string} script
  * @param {{ env?: Record<string, string>, cwd?: string, flags?: string[], module?: boolean, entry?: string, limitMs?: number }} [options]
  * @returns {Promise<{ code: number | null, signal: string | null, stdout: string, stderr: string, tookMs: number }>}
@@ -38,7 +38,7 @@ function runNode(script, { env = {}, cwd = root, flags = [], module = false, ent
 }
 
 /**
- * What the script prints last, as JSON; a script that fails fails the test with what it said.
+ * The last line that a script prints, as JSON. Throws with its output if it fails.
  * @param {string} script
  * @param {Parameters<typeof runNode>[1]} [options]
  */

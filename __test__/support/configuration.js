@@ -1,11 +1,12 @@
 'use strict';
 
-// For tests of options and environment: each test gets the environment as it was, and a spy on the process's warnings.
+// For tests of options and environment: restores the environment after each test, and collects the warnings of the process.
 
 const { setEnvironmentData } = require('node:worker_threads');
 const { clearPlatformCache } = require('../../index.js');
+const { readToken } = require('./token.js');
 
-// The warning that no provider is set appears once per process, so its tests run in processes of their own.
+// The warning that no provider is set appears once per process, so its tests run in child processes.
 setEnvironmentData('MARAVILLA_NO_PROVIDER', true);
 
 const SHARED = {
@@ -58,7 +59,18 @@ afterEach(() => {
   warn.mockRestore();
 });
 
-/** The warnings so far, as texts. */
+/** Messages of the warnings in the current test. */
 const warnings = () => warn.mock.calls.map(([warning]) => String(warning?.message ?? warning));
 
-module.exports = { VARIABLES, setEnv, variables, warnings };
+const KEY_AND_SECRET = { apiKey: 'APIkey', apiSecret: 'secret-nine-lives' };
+/** A complete configuration of LiveKit's provider. */
+const WHOLE = { ...KEY_AND_SECRET, url: 'wss://rooms.example' };
+const ann = { identity: 'ann', name: 'Ann' };
+
+/** A token for Ann: its claims, the token itself and the URL. @param {import('../../index.js').MediaService} media */
+async function claimsOf(media) {
+  const { token, url } = await media.generateToken('room', ann);
+  return { token, url, ...readToken(token).claims };
+}
+
+module.exports = { KEY_AND_SECRET, VARIABLES, WHOLE, ann, claimsOf, setEnv, variables, warnings };

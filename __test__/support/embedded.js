@@ -1,6 +1,6 @@
 'use strict';
 
-// Platforms with an engine of their own, which end with their test; and looks at the engine from outside.
+// Platforms with an own engine, which are closed after their test, and requests to the engine.
 
 const { createHmac } = require('node:crypto');
 const { on, once } = require('node:events');
@@ -10,12 +10,12 @@ const WebSocket = require('ws');
 const { createPlatform } = require('../../index.js');
 const { cleanUp } = require('./serve.js');
 
-// Long and odd enough that finding them anywhere is no chance hit.
+// Long and unusual, so that a match in any output is no coincidence.
 const apiKey = 'keyOfTheEmbeddedSuite';
 const apiSecret = 'Wq4secretOfTheEmbeddedSuiteThatMustNeverShow8vT';
 
 /**
- * A platform with an engine of its own, for one test.
+ * A platform with an own engine, for one test.
  * @param {import('../../index.js').PlatformOptions} [options]
  */
 function openEmbedded(options = {}) {
@@ -27,7 +27,7 @@ function openEmbedded(options = {}) {
 const ann = { identity: 'ann', name: 'Ann' };
 
 /**
- * Every method of `media`, as a call that is right wherever the room is.
+ * A valid call of every method of `media`, with or without the room.
  * @type {Record<string, (media: import('../../index.js').MediaService) => Promise<unknown>>}
  */
 const calls = {
@@ -35,16 +35,16 @@ const calls = {
   deleteRoom: (media) => media.deleteRoom('room'),
   listRooms: (media) => media.listRooms(),
   listParticipants: (media) => media.listParticipants('room'),
-  removeParticipant: (media) => media.removeParticipant('room', 'nobody').catch(expectNobody),
+  removeParticipant: (media) => media.removeParticipant('room', 'unknown').catch(ignoreUnknown),
   generateToken: (media) => media.generateToken('room', ann),
   mediaUrl: (media) => media.mediaUrl(),
 };
 
-function expectNobody(error) {
+function ignoreUnknown(error) {
   if (error.code !== 'PARTICIPANT_NOT_FOUND') throw error;
 }
 
-/** What the engine says of a token: 200 where it opens its room. @param {string} url @param {string} token */
+/** Status of the engine's validation of a token: 200 if it is accepted. @param {string} url @param {string} token */
 async function validate(url, token) {
   const response = await fetch(`${httpOf(url)}/rtc/validate?access_token=${token}`);
   await response.text();
@@ -75,7 +75,7 @@ const httpOf = (/** @type {string} */ url) => url.replace(/^ws/, 'http');
 const portOf = (/** @type {string} */ url) => Number(new URL(url).port);
 
 /**
- * Listens on a port of loopback, as long as the test; rejects where it is taken.
+ * Listens on a loopback port until the end of the test. Rejects if the port is in use.
  * @param {number} [port]
  * @param {string} [host]
  */
@@ -87,14 +87,14 @@ async function occupy(port = 0, host = '127.0.0.1') {
   return { port: /** @type {net.AddressInfo} */ (server.address()).port, free };
 }
 
-/** A port that is free now. */
+/** A port that was free a moment ago. */
 async function freePort() {
   const { port, free } = await occupy();
   await free();
   return port;
 }
 
-/** A token that somebody else made, with whatever claims. @param {object} claims @param {string} [secret] */
+/** A token with those claims. @param {object} claims @param {string} [secret] */
 function sign(claims, secret = apiSecret) {
   const part = (/** @type {object} */ value) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const unsigned = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;

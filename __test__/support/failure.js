@@ -3,7 +3,7 @@
 const { isMediaError } = require('../../index.js');
 
 /**
- * The MediaError a promise rejects with; anything else fails the test.
+ * The MediaError that a promise rejects with; anything else fails the test.
  * @param {Promise<unknown>} promise
  */
 async function failureOf(promise) {
@@ -13,11 +13,11 @@ async function failureOf(promise) {
   } catch (error) {
     return checked(error, 'rejected');
   }
-  throw new Error(`resolved with ${JSON.stringify(value)}, where a failure was expected`);
+  throw new Error(`resolved with ${JSON.stringify(value)}, instead of a failure`);
 }
 
 /**
- * The MediaError a function throws.
+ * The MediaError that a function throws.
  * @param {() => unknown} run
  */
 function failureIn(run) {
@@ -27,12 +27,12 @@ function failureIn(run) {
   } catch (error) {
     return checked(error, 'threw');
   }
-  throw new Error(`returned ${typeof value}, where a failure was expected`);
+  throw new Error(`returned ${typeof value}, instead of a failure`);
 }
 
 function checked(error, how) {
   if (error instanceof Error && error.name === 'MediaError' && isMediaError(error)) return error;
-  throw new Error(`${how} with something else`, { cause: error });
+  throw new Error(`${how} another error`, { cause: error });
 }
 
 module.exports = { failureIn, failureOf };

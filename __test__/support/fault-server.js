@@ -1,7 +1,7 @@
 'use strict';
 
-// A server that can go wrong at any byte: it reads whole requests and leaves every answer, or the lack of one, to the
-// test. It writes to the socket itself, because an HTTP library would mend what a test wants broken.
+// A server that can fail at any byte: it reads whole requests, and the test decides on the response. It writes to the socket itself, because
+// an HTTP library would not send invalid responses.
 
 const { EventEmitter, once } = require('node:events');
 const net = require('node:net');
@@ -9,7 +9,7 @@ const tls = require('node:tls');
 const livekit = require('@livekit/protocol');
 
 /**
- * @typedef {object} Exchange one request and what a test needs to answer it
+ * @typedef {object} Exchange a request, and its socket for the response
  * @property {string} line the request line
  * @property {string} target
  * @property {string} method the RPC, such as `CreateRoom`
@@ -20,7 +20,7 @@ const livekit = require('@livekit/protocol');
  * @property {net.Socket & { served: number }} socket
  */
 
-/** @typedef {(exchange: Exchange) => unknown} Answer */
+/** @typedef {(exchange: Exchange) => unknown} Responder */
 
 const REQUESTS = {
   CreateRoom: livekit.CreateRoomRequest,
@@ -36,19 +36,19 @@ class FaultServer extends EventEmitter {
   /** @type {Set<net.Socket>} */
   open = new Set();
   connections = 0;
-  /** Keep every request for the test to look at; off where there are thousands. */
+  /** Whether requests are kept in `requests`; off in tests with thousands. */
   remember = true;
-  /** @type {Answer} */
-  answer = healthy();
+  /** @type {Responder} */
+  respond = healthy();
 
   /**
    * Starts a server on a free loopback port.
-   * @param {Answer} [answer]
-   * @param {{ key: Buffer, cert: Buffer }} [certificate] speaks TLS where given
+   * @param {Responder} [respond]
+   * @param {{ key: Buffer, cert: Buffer }} [certificate] uses TLS if given
    */
-  static async start(answer, certificate) {
+  static async start(respond, certificate) {
     const server = new FaultServer();
-    if (answer) server.answer = answer;
+    if (respond) server.respond = respond;
     const accept = (socket) => server.#read(socket);
     server.listener = certificate ? tls.createServer(certificate, accept) : net.createServer(accept);
     server.listener.on('connection', (socket) => server.#count(socket));
@@ -67,7 +67,7 @@ class FaultServer extends EventEmitter {
   }
 
   /**
-   * Resolves once `count` requests have arrived since the start.
+   * Waits until `count` requests have arrived; gives the last one.
    * @param {number} count
    */
   async received(count) {
@@ -93,7 +93,7 @@ class FaultServer extends EventEmitter {
     let pending = Buffer.alloc(0);
     socket.on('data', (chunk) => {
       pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
-      // As every HTTP server answers a TLS greeting.
+      // HTTP servers respond with 400 to a TLS ClientHello.
       if (!/[A-Z]/.test(String.fromCharCode(pending[0]))) return socket.end(head(400, { Connection: 'close' }));
       for (;;) {
         const end = pending.indexOf('\r\n\r\n');
@@ -113,7 +113,7 @@ class FaultServer extends EventEmitter {
   #take(exchange) {
     exchange.socket.served += 1;
     if (this.remember) this.requests.push(exchange);
-    this.answer(exchange);
+    this.respond(exchange);
     this.emit('request', exchange);
   }
 }
@@ -125,7 +125,7 @@ function exchangeOf(line, headers, body, socket) {
   return { line, target, method, headers, id: headers['x-livekit-request-id'], message, room: message?.room ?? message?.name, socket };
 }
 
-/** The bytes of an answer's head. */
+/** Status line and headers of a response. */
 function head(status, fields) {
   const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
   return `HTTP/1.1 ${status} Status\r\n${lines.join('')}\r\n`;
@@ -134,36 +134,36 @@ function head(status, fields) {
 const PROTOBUF = 'application/protobuf';
 
 /**
- * Any whole answer.
+ * A complete response.
  * @param {number} status
  * @param {string} type
  * @param {string | Uint8Array} body
  * @param {Record<string, string>} [fields]
- * @returns {Answer}
+ * @returns {Responder}
  */
 function whole(status, type, body, fields = {}) {
   const bytes = Buffer.from(body);
   const start = Buffer.from(head(status, { ...(type && { 'Content-Type': type }), 'Content-Length': bytes.length, ...fields }));
-  const answer = Buffer.concat([start, bytes]);
-  return ({ socket }) => socket.write(answer);
+  const response = Buffer.concat([start, bytes]);
+  return ({ socket }) => socket.write(response);
 }
 
-/** A LiveKit message. */
+/** A response with a message. */
 const protobuf = (message) => whole(200, PROTOBUF, message.toBinary());
-/** What LiveKit answers where it refuses a call. */
-const twirp = (status, code) => whole(status, 'application/json', JSON.stringify({ code, msg: `said by the test: ${code}` }));
+/** A Twirp error. */
+const twirp = (status, code) => whole(status, 'application/json', JSON.stringify({ code, msg: `test error: ${code}` }));
 const html = (status) => whole(status, 'text/html', '<!doctype html><h1>Something else</h1>');
 
-/** What a LiveKit server that has everything answers. */
+/** Successful responses to all methods. */
 function healthy() {
-  const answers = {
+  const responders = {
     CreateRoom: ({ message }) => protobuf(roomOf(message.name, message)),
     DeleteRoom: () => protobuf(new livekit.DeleteRoomResponse()),
     ListRooms: () => protobuf(new livekit.ListRoomsResponse()),
     ListParticipants: () => protobuf(new livekit.ListParticipantsResponse()),
     RemoveParticipant: () => protobuf(new livekit.RemoveParticipantResponse()),
   };
-  return (exchange) => (answers[exchange.method]?.(exchange) ?? twirp(404, 'bad_route'))(exchange);
+  return (exchange) => (responders[exchange.method]?.(exchange) ?? twirp(404, 'bad_route'))(exchange);
 }
 
 function roomOf(name, { maxParticipants = 0, emptyTimeout = 300, departureTimeout = 20, metadata = '' } = {}) {
@@ -180,49 +180,49 @@ function roomOf(name, { maxParticipants = 0, emptyTimeout = 300, departureTimeou
   });
 }
 
-/** Each request its own answer, in turn; the last one goes on. */
-function inTurn(...answers) {
+/** One response per request, in order; the last one is repeated. */
+function inTurn(...responders) {
   let next = 0;
-  return (exchange) => answers[Math.min(next++, answers.length - 1)](exchange);
+  return (exchange) => responders[Math.min(next++, responders.length - 1)](exchange);
 }
 
-/** Answers nothing, and keeps the exchanges so that a test can answer them later. */
-function held(answer = healthy()) {
+/** Holds responses until the test releases them. */
+function held(respond = healthy()) {
   const waiting = [];
   const hold = (exchange) => waiting.push(exchange);
   return Object.assign(hold, {
     waiting,
-    releaseOne: () => answer(waiting.shift()),
-    releaseAll: () => waiting.splice(0).forEach(answer),
+    releaseOne: () => respond(waiting.shift()),
+    releaseAll: () => waiting.splice(0).forEach(respond),
   });
 }
 
-/** @type {Answer} */
+/** @type {Responder} */
 const silence = () => {};
-/** @type {Answer} */
+/** @type {Responder} */
 const reset = ({ socket }) => socket.resetAndDestroy();
 
 const afterwards = (text, then) => (exchange) => exchange.socket.write(text, () => then(exchange));
 const HALF_HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: application/pro';
 const HALF_BODY = head(200, { 'Content-Type': PROTOBUF, 'Content-Length': 100 }) + '\n\u0004half';
-/** Part of an answer, and then silence, or a reset, or an orderly end. */
+/** Part of a response, and then silence, a reset or a FIN. */
 const halfHead = (then) => afterwards(HALF_HEAD, then);
 const halfBody = (then) => afterwards(HALF_BODY, then);
-/** @type {Answer} */
+/** @type {Responder} */
 const end = ({ socket }) => socket.end();
 
 /**
- * A body that goes on as long as it is read, up to `most` bytes. Says how much was taken.
+ * A body of up to `max` bytes that is written as fast as it is read. `written`: bytes so far.
  * @param {number} status
- * @param {{ announced: boolean, type?: string, most?: number }} how
+ * @param {{ contentLength: boolean, type?: string, max?: number }} how
  */
-function endless(status, { announced, type = PROTOBUF, most = 2 ** 30 }) {
+function endless(status, { contentLength, type = PROTOBUF, max = 2 ** 30 }) {
   const size = 64 * 1024;
-  const piece = announced ? Buffer.alloc(size) : Buffer.from(`${size.toString(16)}\r\n${'\0'.repeat(size)}\r\n`);
+  const piece = contentLength ? Buffer.alloc(size) : Buffer.from(`${size.toString(16)}\r\n${'\0'.repeat(size)}\r\n`);
   const flow = ({ socket }) => {
-    socket.write(head(status, { 'Content-Type': type, ...(announced ? { 'Content-Length': most } : { 'Transfer-Encoding': 'chunked' }) }));
+    socket.write(head(status, { 'Content-Type': type, ...(contentLength ? { 'Content-Length': max } : { 'Transfer-Encoding': 'chunked' }) }));
     const more = () => {
-      while (flow.written < most && !socket.destroyed) {
+      while (flow.written < max && !socket.destroyed) {
         flow.written += size;
         if (!socket.write(piece)) return socket.once('drain', more);
       }

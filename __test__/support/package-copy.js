@@ -12,7 +12,7 @@ const folders = [];
 
 /** A new folder that is removed when the test process ends. */
 function temporaryFolder() {
-  // One listener, because Node warns of a leak at the eleventh.
+  // One listener for all folders, because Node warns about more than ten.
   if (folders.length === 0) process.once('exit', () => folders.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })));
   const folder = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'platform-test-'));
   folders.push(folder);
@@ -22,7 +22,7 @@ function temporaryFolder() {
 /**
  * Installs a copy of the package under `folder/node_modules` and gives the path of its entry.
  * @param {string} folder
- * @param {'copied' | 'linked' | 'none' | 'broken'} [addon] a file of its own, a hard link, none, or no library at all
+ * @param {'copied' | 'linked' | 'none' | 'broken'} [addon] a copy, a hard link, none, or an invalid file
  */
 function installCopy(folder, addon = 'copied') {
   const home = path.join(folder, 'node_modules/@maravilla-labs/platform');

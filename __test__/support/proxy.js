@@ -5,8 +5,7 @@ const net = require('node:net');
 const { once } = require('node:events');
 
 /**
- * A forward proxy that sends everything to one port of this machine, whatever host is asked for, and remembers what
- * was asked.
+ * A forward proxy that sends every request to one port of this machine, and records requests in `seen`.
  * @param {number} port
  */
 async function startProxy(port) {

@@ -1,8 +1,8 @@
 'use strict';
 
-// User records as apps pass them on, whole.
+// User records that apps pass unchanged.
 
-/** As Decimal.js, Prisma's numbers of arbitrary precision: an instance of a class whose fields are short. */
+/** Like Decimal.js, which Prisma uses: a class instance with short field names. */
 class Decimal {
   s = 1;
   e = 2;
@@ -15,7 +15,7 @@ class Decimal {
   }
 }
 
-/** A row of a user table as an ORM returns it, relations included, with an identity for the room. */
+/** A user as an ORM returns it, with relations and an identity for the room. */
 const ormUser = () => ({
   id: 9_007_199_254_740_993n,
   uuid: '0b6f2f0e-8f5c-4b0f-9d5c-0a4a5f0c7a11',
@@ -25,7 +25,7 @@ const ormUser = () => ({
   lname: null,
   email: 'ann@example.org',
   emailVerified: null,
-  passwordHash: Buffer.from('not to be seen'),
+  passwordHash: Buffer.from('secret hash'),
   age: 41,
   date: new Date(0),
   page: 3,
@@ -55,7 +55,7 @@ const ormUser = () => ({
   can_admin: true,
 });
 
-/** Column names of tables of users, members, sessions, bookings and the like. */
+/** Column names of tables of users, members, sessions and bookings. */
 const COLUMNS = `
   id uuid guid pk key slug type kind code tag label title names nickname fname lname fullname surname username user userId user_id login handle
   email mail phone mobile fax age date day time page home house host city town state zip country street address lat lng lon geo bio about avatar

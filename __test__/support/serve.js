@@ -5,7 +5,7 @@ const { mediaAt } = require('./media.js');
 
 const cleanups = [];
 
-/** Has `work` done after the test, whether that passes or fails; the last one first. */
+/** Runs `work` after the test, in reverse order of registration. */
 const cleanUp = (work) => cleanups.push(work);
 
 afterEach(async () => {
@@ -13,19 +13,19 @@ afterEach(async () => {
 });
 
 /**
- * A server that lives as long as its test.
- * @param {import('./fault-server.js').Answer} [answer]
+ * A server that is closed after the test.
+ * @param {import('./fault-server.js').Responder} [respond]
  * @param {{ key: Buffer, cert: Buffer }} [certificate]
  */
-async function serve(answer, certificate) {
-  const server = await FaultServer.start(answer, certificate);
+async function serve(respond, certificate) {
+  const server = await FaultServer.start(respond, certificate);
   cleanUp(() => server.close());
   return server;
 }
 
-/** Such a server, and the media service for it. */
-async function serveMedia(answer, options) {
-  const server = await serve(answer);
+/** Such a server, with its media service. */
+async function serveMedia(respond, options) {
+  const server = await serve(respond);
   return { server, media: mediaAt(server.url, options) };
 }
 

@@ -1,6 +1,6 @@
 'use strict';
 
-// What a process holds open, as Linux shows it. The scripts of child processes load this file too: it knows nothing of jest.
+// Sockets, threads and descriptors of the process on Linux. Child processes load this file too, so it cannot use jest.
 
 const fs = require('node:fs');
 
@@ -12,7 +12,7 @@ function ownSockets() {
       const inode = /^socket:\[(\d+)\]$/.exec(fs.readlinkSync(`/proc/self/fd/${fd}`))?.[1];
       if (inode !== undefined) inodes.add(inode);
     } catch {
-      // The one that read the folder is gone by now.
+      // The descriptor that read the folder is closed by now.
     }
   }
   return inodes;

@@ -3,7 +3,7 @@
 const { createHmac, timingSafeEqual } = require('node:crypto');
 
 /**
- * A JWT's header and claims. With a secret, its HS256 signature is checked as well.
+ * Header and claims of a JWT. With a secret, its HS256 signature is verified.
  * @param {string} token
  * @param {string} [secret]
  */
