@@ -1,16 +1,16 @@
 'use strict';
 
-// What every provider must do, seen from real clients. What needs none stands in rooms.test.js.
+// The behaviour of every provider with clients. rooms.test.js has the tests that need no clients.
 
 const { roomNames } = require('./support/names.js');
 const { expectPlain } = require('./support/plain.js');
-const { startCaller, startClients } = require('./support/processes.js');
+const { startApp, startClients } = require('./support/processes.js');
 const { providers } = require('./support/providers.js');
 const { pause, until } = require('./support/wait.js');
 
 /** @typedef {import('../../index.js').MediaParticipantInfo} Participant */
 
-/** How long to look for what must not come, after what must has come. */
+/** Time in which an unexpected event could still arrive after the expected ones. */
 const GRACE_MS = 500;
 
 describe.each(providers)('clients on $name', ({ start }) => {
@@ -32,7 +32,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
 
   afterEach(() => clients.leaveAll());
 
-  /** Joins a room by a token made for it. @param {string} room @param {string} identity @param {Partial<Participant>} [more] */
+  /** Joins with a token of generateToken. @param {string} room @param {string} identity @param {Partial<Participant>} [more] */
   async function join(room, identity, more) {
     return clients.join(await media.generateToken(room, { identity, name: '', ...more }));
   }
@@ -46,10 +46,10 @@ describe.each(providers)('clients on $name', ({ start }) => {
       for (const client of [ann, bob]) {
         expect(client.joined).toMatchObject({ roomMetadata: 'first', emptyTimeout: 60, departureTimeout: 60 });
       }
-      expect(ann.events.seen('disconnected')).toEqual([]);
+      expect(ann.events.all('disconnected')).toEqual([]);
     });
 
-    test('takes no more than maxParticipants', async () => {
+    test('rejects a participant past maxParticipants', async () => {
       await media.createRoom('full', { maxParticipants: 2 });
       await join('full', 'one');
       const two = await join('full', 'two');
@@ -59,15 +59,15 @@ describe.each(providers)('clients on $name', ({ start }) => {
       await join('full', 'three');
     });
 
-    test('created and deleted many times over can be joined', async () => {
+    test('can be joined after concurrent creations and deletions', async () => {
       await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? media.deleteRoom('contended') : media.createRoom('contended'))));
-      // The engine refuses tokens that others have minted within the second of a deletion.
+      // The engine rejects tokens of other servers that were minted in the second of a deletion.
       await until(() => join('contended', 'ann').catch(() => undefined));
     });
   });
 
   describe('a name', () => {
-    test.each(roomNames)('can be %j, of a room and of a participant', async (name) => {
+    test.each(roomNames)('can be %j for a room and a participant', async (name) => {
       await media.createRoom(name);
       const client = await join(name, name, { name });
       expect(client.joined).toMatchObject({ room: name, self: { identity: name, name } });
@@ -78,26 +78,26 @@ describe.each(providers)('clients on $name', ({ start }) => {
     });
   });
 
-  describe('answers', () => {
-    test('pass through what frameworks hand to a browser', async () => {
-      const caller = await startCaller(server.options);
+  describe('results', () => {
+    test('can be serialized by SvelteKit and React Router', async () => {
+      const app = await startApp(server.options);
       try {
-        const minted = (await caller.run('generateToken', 'carried', { identity: 'ann', name: 'Ann', attributes: { a: 'b' } })).value;
+        const minted = (await app.run('generateToken', 'serialized', { identity: 'ann', name: 'Ann', attributes: { a: 'b' } })).value;
         const ann = await clients.join(minted);
         await ann.publish('camera');
         const value = await until(async () => {
-          const [first] = (await caller.run('listParticipants', 'carried')).value;
+          const [first] = (await app.run('listParticipants', 'serialized')).value;
           return first.tracks.length > 0 && [first];
         });
-        expect(await caller.carry()).toEqual([value, value]);
+        expect(await app.serialize()).toEqual([value, value]);
       } finally {
-        await caller.stop();
+        await app.stop();
       }
     });
   });
 
   describe('prefixes', () => {
-    test('keep the participants of two tenants apart', async () => {
+    test('separate the participants of two tenants', async () => {
       const [one, ten] = [server.open({ roomPrefix: 't1:' }), server.open({ roomPrefix: 't10:' })];
       await Promise.all([one, ten].map((tenant) => tenant.createRoom('huddle')));
       const ann = await clients.join(await one.generateToken('huddle', { identity: 'ann', name: 'Ann' }));
@@ -106,7 +106,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
       expect(await ten.listParticipants('huddle')).toEqual([]);
       await expect(ten.removeParticipant('huddle', 'ann')).rejects.toMatchObject({ code: 'PARTICIPANT_NOT_FOUND' });
       await ten.deleteRoom('huddle');
-      expect(ann.events.seen('disconnected')).toEqual([]);
+      expect(ann.events.all('disconnected')).toEqual([]);
       await one.deleteRoom('huddle');
       expect(await ann.next('disconnected')).toBe('ROOM_DELETED');
     });
@@ -120,7 +120,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
     const identities = (/** @type {(may: typeof all[0]['may']) => boolean} */ holds) =>
       all.filter(({ may }) => holds(may)).map(({ identity }) => identity).sort();
 
-    test('hold in all combinations for who really tries', async () => {
+    test('are enforced in all combinations', async () => {
       const watcher = await join('matrix', 'watcher');
       const sid = await watcher.publish('microphone');
       const joined = await Promise.all(all.map(async ({ identity, may }) => ({ identity, may, client: await join('matrix', identity, may) })));
@@ -128,7 +128,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
 
       for (const { may, client } of joined) if (may.canSubscribe) await client.next('trackSubscribed', (track) => track.sid === sid);
       await Promise.all(joined.map(({ identity, client }) => client.sendData(identity)));
-      // Those who may not are first, so that the others' tracks come after. LiveKit never answers them.
+      // The rejected requests are sent first. LiveKit doesn't respond to them.
       for (const { may, client } of joined) if (!may.canPublish) void client.publish('camera').catch(() => {});
       await Promise.all(joined.filter(({ may }) => may.canPublish).map(({ client }) => client.publish('camera')));
 
@@ -136,12 +136,12 @@ describe.each(providers)('clients on $name', ({ start }) => {
       for (const _ of identities((may) => may.canPublish)) seen.published.add((await watcher.next('trackSubscribed')).identity);
       for (const _ of identities((may) => may.canPublishData)) seen.data.add((await watcher.next('data')).text);
       await pause(GRACE_MS);
-      for (const { identity } of watcher.events.seen('trackSubscribed')) seen.published.add(identity);
-      for (const { text } of watcher.events.seen('data')) seen.data.add(text);
+      for (const { identity } of watcher.events.all('trackSubscribed')) seen.published.add(identity);
+      for (const { text } of watcher.events.all('data')) seen.data.add(text);
 
       expect([...seen.published].sort()).toEqual(identities((may) => may.canPublish));
       expect([...seen.data].sort()).toEqual(identities((may) => may.canPublishData));
-      for (const { may, client } of joined) if (!may.canSubscribe) expect(client.events.seen('trackSubscribed')).toEqual([]);
+      for (const { may, client } of joined) if (!may.canSubscribe) expect(client.events.all('trackSubscribed')).toEqual([]);
 
       const listed = new Map((await media.listParticipants('matrix')).map((participant) => [participant.identity, participant]));
       for (const { identity, may } of all) {
@@ -150,7 +150,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
       }
     });
 
-    test('are all given where none is named', async () => {
+    test('are all granted by default', async () => {
       const ann = await join('default', 'ann');
       const bob = await join('default', 'bob', { canPublish: undefined, canSubscribe: undefined, canPublishData: undefined });
       for (const client of [ann, bob]) {
@@ -167,14 +167,14 @@ describe.each(providers)('clients on $name', ({ start }) => {
       expect(await ann.next('data')).toMatchObject({ text: 'from bob' });
     });
 
-    test('to send data do not follow the one to publish', async () => {
-      const mute = await join('data', 'mute', { canPublish: false });
+    test('to send data are independent of canPublish', async () => {
+      const sender = await join('data', 'sender', { canPublish: false });
       const ann = await join('data', 'ann');
-      await mute.sendData('heard', 'chat');
-      expect(await ann.next('data')).toEqual({ identity: 'mute', text: 'heard', topic: 'chat' });
+      await sender.sendData('hello', 'chat');
+      expect(await ann.next('data')).toEqual({ identity: 'sender', text: 'hello', topic: 'chat' });
     });
 
-    test('can name the only sources that may be published', async () => {
+    test('can restrict the sources to publish', async () => {
       const ann = await join('sources', 'ann', { canPublishSources: ['camera', 'screen_share_audio'] });
       const camera = await ann.publish('camera');
       const sound = await ann.publish('screen_share_audio');
@@ -191,7 +191,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
       );
     });
 
-    test('to change one’s own name are given only when named', async () => {
+    test('to update the own name are granted only explicitly', async () => {
       const free = await join('rename', 'free', { name: 'old', canUpdateOwnMetadata: true });
       const bound = await join('rename', 'bound', { name: 'old' });
       expect([free, bound].map((client) => client.joined.permission.canUpdateMetadata)).toEqual([true, false]);
@@ -205,7 +205,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
   });
 
   describe('a participant', () => {
-    test('is seen by others with its name, metadata and attributes', async () => {
+    test('is received by others with its name, metadata and attributes', async () => {
       const ann = { identity: 'ann', name: 'Ann 😀', metadata: '{"role":"host"}', attributes: { team: 'blue', 'a:b': '' } };
       await join('seen', 'ann', ann);
       const bob = await join('seen', 'bob');
@@ -213,26 +213,26 @@ describe.each(providers)('clients on $name', ({ start }) => {
       expect((await media.listParticipants('seen'))[0]).toMatchObject(ann);
     });
 
-    test('that is hidden sees others and is not seen', async () => {
-      const ghost = await join('haunted', 'ghost', { hidden: true });
-      const before = await join('haunted', 'before');
-      // LiveKit tells of those who publish at once, and of others seconds later.
+    test('that is hidden receives others, and they do not receive it', async () => {
+      const hidden = await join('hidden room', 'hidden', { hidden: true });
+      const before = await join('hidden room', 'before');
+      // LiveKit announces publishers at once, and other participants seconds later.
       await before.publish('microphone');
-      expect(await ghost.next('participantConnected')).toMatchObject({ identity: 'before' });
-      const after = await join('haunted', 'after');
+      expect(await hidden.next('participantConnected')).toMatchObject({ identity: 'before' });
+      const after = await join('hidden room', 'after');
       expect(after.joined.others).toMatchObject([{ identity: 'before' }]);
       await after.publish('microphone');
       await before.next('participantConnected', ({ identity }) => identity === 'after');
       expect(before.joined.others).toEqual([]);
-      expect(before.events.seen('participantConnected')).toEqual([]);
+      expect(before.events.all('participantConnected')).toEqual([]);
     });
 
-    test('that joins a second time ends its first connection', async () => {
+    test('that joins again replaces its first connection', async () => {
       const first = await join('twin', 'ann');
       const second = await join('twin', 'ann');
       expect(await first.next('disconnected')).toBe('DUPLICATE_IDENTITY');
       expect(await media.listParticipants('twin')).toMatchObject([{ identity: 'ann' }]);
-      expect(second.events.seen('disconnected')).toEqual([]);
+      expect(second.events.all('disconnected')).toEqual([]);
     });
 
     test('is disconnected when its room is deleted', async () => {
@@ -242,7 +242,7 @@ describe.each(providers)('clients on $name', ({ start }) => {
       expect(await media.listParticipants('closing')).toEqual([]);
     });
 
-    test('that was removed is disconnected, and can come back with the same token', async () => {
+    test('that is removed is disconnected, and can join again with the same token', async () => {
       const minted = await media.generateToken('removal', { identity: 'ann', name: 'Ann' });
       const ann = await clients.join(minted);
       const bob = await join('removal', 'bob');
@@ -251,12 +251,12 @@ describe.each(providers)('clients on $name', ({ start }) => {
       expect(await media.listParticipants('removal')).toMatchObject([{ identity: 'bob' }]);
       const again = await clients.join(minted);
       expect(again.joined.others).toMatchObject([{ identity: 'bob' }]);
-      expect(bob.events.seen('disconnected')).toEqual([]);
+      expect(bob.events.all('disconnected')).toEqual([]);
     });
   });
 
   describe('listParticipants', () => {
-    test('gives those in the room with their tracks, sorted by identity', async () => {
+    test('returns participants with their tracks, sorted by identity', async () => {
       const identities = ['b', 'a', '10', '9', '￮', '😀'];
       const before = Date.now();
       const joined = await Promise.all(identities.map((identity) => join('crowd', identity)));

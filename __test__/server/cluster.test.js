@@ -1,6 +1,6 @@
 'use strict';
 
-// Two livekit-server processes on one Redis.
+// Two livekit-server processes with one Redis.
 
 const { once } = require('node:events');
 const { startRedis, startServer } = require('../../test-support/livekit-server.js');
@@ -36,7 +36,7 @@ describe('a cluster', () => {
     await redis?.stop();
   });
 
-  test('lists, joins and deletes through one node what was created through the other', async () => {
+  test('serves rooms of one node through the other', async () => {
     const [one, two] = (await Promise.all([startNode(), startNode()])).map(open);
     const rooms = names('shared');
     await Promise.all(rooms.map((name, index) => one.createRoom(name, { maxParticipants: index + 1 })));
@@ -55,7 +55,7 @@ describe('a cluster', () => {
     expect(await namesOf(two)).toEqual([]);
   });
 
-  describe('one of whose nodes was killed', () => {
+  describe('after a node was killed', () => {
     const rooms = names('orphan');
     /** @type {import('../../index.js').MediaService} */
     let media;
@@ -63,7 +63,7 @@ describe('a cluster', () => {
     let killedAt;
 
     beforeEach(async () => {
-      // Alone, it has all the rooms.
+      // As the only node it has all rooms.
       const lost = await startNode();
       const before = open(lost);
       await Promise.all(rooms.map((name) => before.createRoom(name, { maxParticipants: 2, metadata: 'before' })));
@@ -76,7 +76,7 @@ describe('a cluster', () => {
       killedAt = Date.now();
     });
 
-    test('deletes its rooms, and keeps nothing of them', async () => {
+    test('deletes the rooms of that node with all their state', async () => {
       await Promise.all(rooms.map((name) => media.deleteRoom(name)));
       expect(await media.listRooms()).toEqual([]);
       for (const name of rooms) {
@@ -90,11 +90,11 @@ describe('a cluster', () => {
       expect(await media.listRooms()).toEqual([]);
     });
 
-    test('has its rooms again once they are created again', async () => {
+    test('creates the rooms of that node again', async () => {
       const create = (/** @type {string} */ name) => media.createRoom(name, { maxParticipants: 5 });
-      // For some seconds LiveKit still takes the node for alive.
-      const again = (/** @type {any} */ error) => (error.code === 'UNAVAILABLE' ? undefined : Promise.reject(error));
-      for (const name of rooms) expect(await until(() => create(name).catch(again))).toMatchObject({ name, maxParticipants: 5 });
+      // LiveKit detects the loss of a node only after some seconds.
+      const retryable = (/** @type {any} */ error) => (error.code === 'UNAVAILABLE' ? undefined : Promise.reject(error));
+      for (const name of rooms) expect(await until(() => create(name).catch(retryable))).toMatchObject({ name, maxParticipants: 5 });
       const bob = await clients.join(await media.generateToken(rooms[1], { identity: 'bob', name: '' }));
       await Promise.all(rooms.map((name) => media.deleteRoom(name)));
       expect(await bob.next('disconnected')).toBe('ROOM_DELETED');

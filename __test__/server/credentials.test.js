@@ -1,15 +1,15 @@
 'use strict';
 
-// Who may speak to a LiveKit server, and what a token is still good for.
+// Credentials of requests to livekit-server, and the validity of tokens.
 
 const { inspect } = require('node:util');
 const { startServer } = require('../../test-support/livekit-server.js');
-const { startCaller, startClients, withClockOff } = require('./support/processes.js');
+const { startApp, startClients, withClockOff } = require('./support/processes.js');
 const { openMedia } = require('./support/providers.js');
 
 /** @typedef {Awaited<ReturnType<typeof startServer>>} Server */
 
-/** Each room call, with arguments that are right. @type {[string, ...unknown[]][]} */
+/** Each room call, with valid arguments. @type {[string, ...unknown[]][]} */
 const CALLS = [['createRoom', 'r'], ['deleteRoom', 'r'], ['listRooms'], ['listParticipants', 'r'], ['removeParticipant', 'r', 'ann']];
 
 describe('credentials', () => {
@@ -20,7 +20,7 @@ describe('credentials', () => {
   });
   afterAll(() => server?.stop());
 
-  /** Everything a log could hold of an error. @param {any} error */
+  /** All texts that a log can get from an error. @param {any} error */
   const shown = (error) =>
     [error.message, error.stack, String(error), inspect(error, { depth: 9, showHidden: true }), JSON.stringify(error)].join('\n');
 
@@ -30,37 +30,37 @@ describe('credentials', () => {
   };
 
   describe.each(Object.entries(wrong))('with %s', (_name, options) => {
-    test.each(CALLS)('%s is refused, and shows neither secret nor token', async (method, ...args) => {
+    test.each(CALLS)('%s is UNAUTHENTICATED, and the error shows neither secret nor token', async (method, ...args) => {
       const media = /** @type {any} */ (openMedia(options()));
       const error = await media[method](...args).catch((/** @type {unknown} */ caught) => caught);
       expect(error).toMatchObject({ code: 'UNAUTHENTICATED', operation: method, retryable: false, upstreamStatus: 401 });
       expect(error.requestId).toMatch(/^[\w-]{8,}$/);
       expect(shown(error)).not.toContain(options().apiSecret);
-      // A JWT, whole or in part, begins so: it is base64 of `{"`.
+      // Each part of a JWT starts so: base64 of `{"`.
       expect(shown(error)).not.toMatch(/eyJ/);
     });
   });
 
-  describe('with our clock', () => {
+  describe('with the client’s clock', () => {
     /** @param {string} shift */
     async function callAt(shift) {
       const { url, apiKey, apiSecret } = server;
-      const caller = await startCaller({ url, apiKey, apiSecret }, withClockOff(shift));
+      const app = await startApp({ url, apiKey, apiSecret }, withClockOff(shift));
       try {
-        return await caller.run('createRoom', `clock ${shift}`);
+        return await app.run('createRoom', `clock ${shift}`);
       } finally {
-        await caller.stop();
+        await app.stop();
       }
     }
 
-    test.each(['+5m', '-5m'])('off by %s the server refuses us', async (shift) => {
+    test.each(['+5m', '-5m'])('off by %s calls are UNAUTHENTICATED', async (shift) => {
       const { error } = await callAt(shift);
       expect(error).toMatchObject({ code: 'UNAUTHENTICATED', retryable: false, upstreamStatus: 401, isMediaError: true });
       expect(error.shown).not.toContain(server.apiSecret);
       expect(error.shown).not.toMatch(/eyJ/);
     });
 
-    test.each(['+30s', '-30s', '+0s'])('off by %s it serves us', async (shift) => {
+    test.each(['+30s', '-30s', '+0s'])('off by %s calls succeed', async (shift) => {
       expect(await callAt(shift)).toMatchObject({ value: { name: `clock ${shift}` } });
     });
   });
@@ -85,7 +85,7 @@ describe('a token', () => {
 
   const open = (/** @type {Server} */ { url, apiKey, apiSecret }) => openMedia({ url, apiKey, apiSecret });
 
-  test('opens a room only while it exists, where the server does not create rooms by joining', async () => {
+  test('joins a room only while it exists, without auto_create', async () => {
     const media = open(strict);
     const minted = await media.generateToken('strict', ann);
     await expect(clients.join(minted)).rejects.toThrow('404');
@@ -98,7 +98,7 @@ describe('a token', () => {
     await clients.join(minted);
   });
 
-  test('makes the room anew where the server creates rooms by joining, which is LiveKit’s default', async () => {
+  test('creates a deleted room again with auto_create, which is LiveKit’s default', async () => {
     const media = open(lax);
     await media.createRoom('lax');
     const minted = await media.generateToken('lax', ann);
@@ -107,26 +107,26 @@ describe('a token', () => {
     expect(await media.listRooms()).toMatchObject([{ name: 'lax' }]);
   });
 
-  test('is refused after its time, and works before', async () => {
+  test('is rejected after its expiry, and accepted before', async () => {
     const { url, apiKey, apiSecret } = lax;
     // The server's leeway is a minute, so the token must be older than that.
-    const caller = await startCaller({ url, apiKey, apiSecret }, withClockOff('-3m'));
+    const app = await startApp({ url, apiKey, apiSecret }, withClockOff('-3m'));
     try {
-      const expired = (await caller.run('generateToken', 'times', { ...ann, ttlSecs: 60 })).value;
-      const valid = (await caller.run('generateToken', 'times', { ...ann, ttlSecs: 600 })).value;
+      const expired = (await app.run('generateToken', 'times', { ...ann, ttlSecs: 60 })).value;
+      const valid = (await app.run('generateToken', 'times', { ...ann, ttlSecs: 600 })).value;
       await expect(clients.join(expired)).rejects.toThrow('401');
       await clients.join(valid);
     } finally {
-      await caller.stop();
+      await app.stop();
     }
   });
 
-  test('of another server’s secret opens nothing', async () => {
+  test('signed with another secret is rejected', async () => {
     const { token } = await openMedia({ url: lax.url, apiKey: lax.apiKey, apiSecret: 'another'.repeat(5) }).generateToken('any', ann);
     await expect(clients.join({ url: lax.url, token })).rejects.toThrow('401');
   });
 
-  test('to join does not let its bearer call the server', async () => {
+  test('of generateToken does not authorize calls of the room service', async () => {
     const { token } = await open(lax).generateToken('lax', ann);
     for (const method of ['CreateRoom', 'ListRooms', 'DeleteRoom', 'ListParticipants']) {
       const response = await fetch(`${lax.apiUrl}/twirp/livekit.RoomService/${method}`, {

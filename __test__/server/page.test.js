@@ -1,6 +1,6 @@
 'use strict';
 
-// The route and the gate of the platform's documentation, as __test__/types/page holds them, on a real server.
+// The route and the gate in __test__/types/page, which the platform's documentation shows, on both providers.
 
 const { readFileSync } = require('node:fs');
 const path = require('node:path');
@@ -12,7 +12,7 @@ const { readToken } = require('../support/token.js');
 
 const app = path.join(__dirname, '../types/page/app');
 
-/** Loads the app's modules as a bundler does: TypeScript erased, `~` its own folder, each module once. */
+/** Loads modules of the app as a bundler does: `~` is its folder, and each module is evaluated once. */
 function openApp() {
   const loaded = new Map();
   return function load(file) {
@@ -32,7 +32,7 @@ function openApp() {
 const route = 'routes/api.huddles.$groupId.join';
 const request = new Request('http://app.example/api/huddles/7/join', { method: 'POST', headers: { 'x-user': 'ann@example.com' } });
 
-/** What each provider is configured by, its URL, and what ends it. */
+/** The variables of each provider, its URL, and a function that stops it. */
 const providers = {
   async livekit() {
     const { url, apiKey, apiSecret, stop } = await startServer();
@@ -76,18 +76,18 @@ describe.each(Object.entries(providers))("the documentation's code on %s", (_, s
     await expect(action({ request, params: { groupId: '7' } })).resolves.toMatchObject({ url: server.url });
   });
 
-  test('answers 503 where no media is configured', async () => {
+  test('responds with 503 without media', async () => {
     const { action } = openApp()(route);
     await expect(action({ request, params: { groupId: '7' } })).rejects.toMatchObject({ status: 503 });
   });
 
-  test('passes its gate where media is configured, and only there', async () => {
+  test('throws without media, and joins with it', async () => {
     expect(() => openApp()('routes/gate')).toThrow('Media not configured for this project');
     platform.clearPlatformCache();
     configure();
     const gate = openApp()('routes/gate');
-    const joined = await gate.open('stage', { identity: 'bob', name: 'Bob' });
+    const joined = await gate.open('room', { identity: 'bob', name: 'Bob' });
     expect(joined).toMatchObject({ url: server.url });
-    await gate.close('stage');
+    await gate.close('room');
   });
 });

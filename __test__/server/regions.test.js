@@ -1,16 +1,16 @@
 'use strict';
 
-// LiveKit's own conformance cases for server SDKs, on its mock of four regions. The mock does what the header `X-Lk-Mock`
-// of a request says; a forward proxy, which also leads the names of LiveKit Cloud to this machine, puts it on.
+// LiveKit's conformance cases for server SDKs, on its mock of four regions. The header `X-Lk-Mock` controls the mock. A forward proxy adds
+// it, and resolves the host names of LiveKit Cloud to this machine.
 
 const { CreateRoomRequest } = require('@livekit/protocol');
 const { startTestServer } = require('../../test-support/livekit-server.js');
-const { startCaller } = require('./support/processes.js');
+const { startApp } = require('./support/processes.js');
 const { startProxy } = require('./support/proxy.js');
 const { pause } = require('./support/wait.js');
 
-/** Below it a call makes one attempt. */
-const LEAST_BUDGET_MS = 5000;
+/** Minimum timeout of a call with more than one attempt. */
+const MIN_FAILOVER_TIMEOUT_MS = 5000;
 const BACKOFF_MS = 200;
 
 describe('a project of LiveKit Cloud', () => {
@@ -18,18 +18,18 @@ describe('a project of LiveKit Cloud', () => {
   let mock;
   /** @type {Awaited<ReturnType<typeof startProxy>>} */
   let proxy;
-  /** @type {Awaited<ReturnType<typeof startCaller>>[]} */
-  const callers = [];
-  /** What the mock is told. @type {Record<string, unknown>} */
+  /** @type {Awaited<ReturnType<typeof startApp>>[]} */
+  const apps = [];
+  /** The directive for the mock. @type {Record<string, unknown>} */
   let directive;
-  /** How long its answer to `/settings/regions` may be kept. */
+  /** Cache-Control of the response to `/settings/regions`. */
   let cacheControl = '';
 
   beforeAll(async () => {
     mock = await startTestServer({ advertiseHost: 'http://acme.livekit.cloud' });
     proxy = await startProxy({
-      add: () => ({ 'x-lk-mock': JSON.stringify(directive) }),
-      answer: (path) => (path === '/settings/regions' && cacheControl ? { 'cache-control': cacheControl } : {}),
+      requestHeaders: () => ({ 'x-lk-mock': JSON.stringify(directive) }),
+      responseHeaders: (path) => (path === '/settings/regions' && cacheControl ? { 'cache-control': cacheControl } : {}),
     });
   });
   afterAll(async () => {
@@ -42,19 +42,19 @@ describe('a project of LiveKit Cloud', () => {
     proxy.clear();
   });
   afterEach(async () => {
-    await Promise.all(callers.splice(0).map((caller) => caller.stop()));
+    await Promise.all(apps.splice(0).map((app) => app.stop()));
   });
 
-  /** A new process, which knows no regions yet. @param {import('../../index.js').PlatformOptions} [more] @param {string} [host] */
+  /** Starts a process, because regions are cached per process. @param {import('../../index.js').PlatformOptions} [more] @param {string} [host] */
   async function open(more, host = 'acme.livekit.cloud') {
     const { apiKey, apiSecret, ports } = mock;
     const options = { url: `http://${host}:${ports[0]}`, apiKey, apiSecret, ...more };
-    const caller = await startCaller(options, { HTTP_PROXY: proxy.url });
-    callers.push(caller);
-    return caller;
+    const app = await startApp(options, { HTTP_PROXY: proxy.url });
+    apps.push(app);
+    return app;
   }
 
-  /** Where the requests went: the region's number for a call, `regions N` for the list. */
+  /** Targets of the requests: the number of the region, or `regions N` for the list. */
   function route() {
     return proxy.requests().map(({ host, path }) => {
       const region = mock.ports.indexOf(Number(new URL(`http://${host}`).port));
@@ -62,24 +62,24 @@ describe('a project of LiveKit Cloud', () => {
     });
   }
 
-  /** The time between an attempt's end and the next one's begin. */
+  /** Times between the end of an attempt and the start of the next one. */
   function pauses() {
     const attempts = proxy.requests('CreateRoom');
     return attempts.slice(1).map(({ at }, index) => at - /** @type {number} */ (attempts[index].answeredAt));
   }
 
-  describe('that is well', () => {
-    test('[1] answers at the first attempt', async () => {
-      const caller = await open();
-      expect(await caller.run('createRoom', 'huddle:1')).toMatchObject({ value: { name: 'huddle:1', active: true } });
+  describe('without failures', () => {
+    test('[1] succeeds at the first attempt', async () => {
+      const app = await open();
+      expect(await app.run('createRoom', 'huddle:1')).toMatchObject({ value: { name: 'huddle:1', active: true } });
       expect(proxy.requests()).toMatchObject([{ method: 'CreateRoom', path: '/twirp/livekit.RoomService/CreateRoom', status: 200 }]);
       expect(route()).toEqual([0]);
     });
 
-    test('[14] gets all settings of a room, and gives them back', async () => {
-      const caller = await open();
+    test('[14] receives and returns all settings of a room', async () => {
+      const app = await open();
       const settings = { maxParticipants: 7, emptyTimeoutSecs: 120, departureTimeoutSecs: 30, metadata: '{"a":"é"}' };
-      expect((await caller.run('createRoom', 'all', settings)).value).toMatchObject({ name: 'all', maxParticipants: 7 });
+      expect((await app.run('createRoom', 'all', settings)).value).toMatchObject({ name: 'all', maxParticipants: 7 });
       expect(CreateRoomRequest.fromBinary(proxy.requests()[0].body).toJson()).toEqual({
         name: 'all',
         maxParticipants: 7,
@@ -89,18 +89,18 @@ describe('a project of LiveKit Cloud', () => {
       });
     });
 
-    test('[14] is told that one time-out means both', async () => {
-      const caller = await open();
-      await caller.run('createRoom', 'both', { emptyTimeoutSecs: 120 });
-      await caller.run('createRoom', 'neither', { departureTimeoutSecs: 5 });
+    test('[14] receives emptyTimeoutSecs as both timeouts', async () => {
+      const app = await open();
+      await app.run('createRoom', 'both', { emptyTimeoutSecs: 120 });
+      await app.run('createRoom', 'neither', { departureTimeoutSecs: 5 });
       expect(proxy.requests().map(({ body }) => CreateRoomRequest.fromBinary(body).toJson())).toEqual([
         { name: 'both', emptyTimeout: 120, departureTimeout: 120 },
         { name: 'neither', departureTimeout: 5 },
       ]);
     });
 
-    test('[16] has its rooms read, and those of old servers', async () => {
-      const caller = await open();
+    test('[16] returns rooms, also of old servers', async () => {
+      const app = await open();
       directive = {
         response: {
           rooms: [
@@ -109,15 +109,15 @@ describe('a project of LiveKit Cloud', () => {
           ],
         },
       };
-      expect((await caller.run('listRooms')).value).toEqual([
+      expect((await app.run('listRooms')).value).toEqual([
         { name: 'a', numParticipants: 0, maxParticipants: 0, createdAt: 5000, active: true },
         { name: 'b', numParticipants: 2, maxParticipants: 9, createdAt: 5123, active: true },
       ]);
       directive = {};
-      expect((await caller.run('listRooms')).value).toHaveLength(1);
+      expect((await app.run('listRooms')).value).toHaveLength(1);
     });
 
-    test('[16] has its participants read, whatever their state and tracks', async () => {
+    test('[16] returns participants in every state, with their tracks', async () => {
       const states = ['JOINING', 'JOINED', 'ACTIVE', 'DISCONNECTED'];
       const tracks = [
         { sid: 'TR_1', source: 'CAMERA', type: 'VIDEO' },
@@ -159,19 +159,19 @@ describe('a project of LiveKit Cloud', () => {
     });
   });
 
-  describe('of which regions fail', () => {
-    test('[2] answers from the second', async () => {
+  describe('with failing regions', () => {
+    test('[2] succeeds in the second region', async () => {
       directive = { failRegions: [0] };
-      const caller = await open();
-      expect(await caller.run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
+      const app = await open();
+      expect(await app.run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
       expect(route()).toEqual([0, 'regions 0', 1]);
       expect(pauses()[0]).toBeGreaterThanOrEqual(BACKOFF_MS - 5);
     });
 
-    test('[3] answers from the third, after pauses that double', async () => {
+    test('[3] succeeds in the third region, with exponential backoff', async () => {
       directive = { failRegions: [0, 1] };
-      const caller = await open();
-      expect(await caller.run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
+      const app = await open();
+      expect(await app.run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
       expect(route().filter(Number.isInteger)).toEqual([0, 1, 2]);
       const [first, second] = pauses();
       expect(first).toBeGreaterThanOrEqual(BACKOFF_MS - 5);
@@ -179,10 +179,10 @@ describe('a project of LiveKit Cloud', () => {
       expect(first + second).toBeLessThan(2000);
     });
 
-    test('[4] gives the server’s error after three attempts', async () => {
+    test('[4] fails with the server’s error after three attempts', async () => {
       directive = { failRegions: [0, 1, 2, 3] };
-      const caller = await open();
-      expect(await caller.run('createRoom', 'r')).toMatchObject({ error: { code: 'UNAVAILABLE', upstreamStatus: 503, retryable: true } });
+      const app = await open();
+      expect(await app.run('createRoom', 'r')).toMatchObject({ error: { code: 'UNAVAILABLE', upstreamStatus: 503, retryable: true } });
       expect(route().filter(Number.isInteger)).toEqual([0, 1, 2]);
     });
 
@@ -190,7 +190,7 @@ describe('a project of LiveKit Cloud', () => {
       [500, 'internal'],
       [502, undefined],
       [504, undefined],
-    ])('[2] answers from the second also where the first fails with %d', async (failStatus, failTwirpCode) => {
+    ])('[2] succeeds in the second region after status %d', async (failStatus, failTwirpCode) => {
       directive = { failRegions: [0], failStatus, failTwirpCode };
       expect(await (await open()).run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
       expect(route()).toEqual([0, 'regions 0', 1]);
@@ -210,19 +210,19 @@ describe('a project of LiveKit Cloud', () => {
       expect(route()).toEqual([0]);
     });
 
-    test('[6] answers from the second where the first drops the connection', async () => {
+    test('[6] succeeds in the second region after a dropped connection', async () => {
       directive = { failRegions: [0], failMode: 'drop' };
       expect(await (await open()).run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
       expect(route()).toEqual([0, 'regions 0', 1]);
     });
 
-    test('[7] gives the first error where it does not tell its regions', async () => {
+    test('[7] fails with the first error if the list of regions fails', async () => {
       directive = { failRegions: [0], regionsStatus: 500 };
       expect(await (await open()).run('createRoom', 'r')).toMatchObject({ error: { code: 'UNAVAILABLE', upstreamStatus: 503 } });
       expect(route()).toEqual([0, 'regions 0']);
     });
 
-    test.each(['listRooms', 'deleteRoom', 'listParticipants', 'removeParticipant'])('[2] answers %s from the second', async (method) => {
+    test.each(['listRooms', 'deleteRoom', 'listParticipants', 'removeParticipant'])('[2] %s succeeds in the second region', async (method) => {
       directive = { failRegions: [0] };
       const args = { listRooms: [], removeParticipant: ['r', 'ann'] }[method] ?? ['r'];
       const outcome = await (await open()).run(method, ...args);
@@ -233,12 +233,12 @@ describe('a project of LiveKit Cloud', () => {
     test.each(['acme.livekit.run', 'acme.region.livekit.cloud', 'ACME.LiveKit.Cloud'])('[2] fails over from the host %s', async (host) => {
       directive = { failRegions: [0] };
       expect(await (await open({}, host)).run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
-      // The list names region 0 by another host.
+      // The list has another host name for region 0.
       expect(route().filter(Number.isInteger).at(-1)).toBe(1);
     });
 
     test.each(['livekit.example.com', 'acme.livekit.cloud.example.com', 'notlivekit.cloud'])(
-      '[8] does not fail over from the host %s, which is not Cloud’s',
+      '[8] does not fail over from the host %s, which is not LiveKit Cloud',
       async (host) => {
         directive = { failRegions: [0] };
         expect(await (await open({}, host)).run('createRoom', 'r')).toMatchObject({ error: { code: 'UNAVAILABLE', upstreamStatus: 503 } });
@@ -247,34 +247,34 @@ describe('a project of LiveKit Cloud', () => {
     );
   });
 
-  describe('that is slow', () => {
-    test('[10] answers from the second region within half of the time', async () => {
+  describe('with slow regions', () => {
+    test('[10] succeeds in the second region after half of the timeout', async () => {
       directive = { failRegions: [0], failMode: 'delay' };
-      const { value, ms } = await (await open()).run('createRoom', 'r', {}, { timeoutMs: LEAST_BUDGET_MS });
+      const { value, ms } = await (await open()).run('createRoom', 'r', {}, { timeoutMs: MIN_FAILOVER_TIMEOUT_MS });
       expect(value).toMatchObject({ name: 'r' });
       expect(route()).toEqual([0, 'regions 0', 1]);
-      expect(ms).toBeGreaterThan(LEAST_BUDGET_MS / 2);
-      expect(ms).toBeLessThan(LEAST_BUDGET_MS / 2 + 1000);
+      expect(ms).toBeGreaterThan(MIN_FAILOVER_TIMEOUT_MS / 2);
+      expect(ms).toBeLessThan(MIN_FAILOVER_TIMEOUT_MS / 2 + 1000);
     });
 
-    test('[10, 31] answers from the third within the whole time', async () => {
+    test('[10, 31] succeeds in the third region within the timeout', async () => {
       directive = { failRegions: [0, 1], failMode: 'delay' };
-      const { value, ms } = await (await open()).run('createRoom', 'r', {}, { timeoutMs: LEAST_BUDGET_MS });
+      const { value, ms } = await (await open()).run('createRoom', 'r', {}, { timeoutMs: MIN_FAILOVER_TIMEOUT_MS });
       expect(value).toMatchObject({ name: 'r' });
       expect(route().filter(Number.isInteger)).toEqual([0, 1, 2]);
-      expect(ms).toBeLessThan(LEAST_BUDGET_MS);
+      expect(ms).toBeLessThan(MIN_FAILOVER_TIMEOUT_MS);
     });
 
-    test('[31] times out when the whole time is over, wherever it is slow', async () => {
+    test('[31] is TIMEOUT after the whole timeout', async () => {
       directive = { failRegions: [0, 1, 2, 3], failMode: 'delay' };
-      const { error, ms } = await (await open()).run('createRoom', 'r', {}, { timeoutMs: LEAST_BUDGET_MS });
+      const { error, ms } = await (await open()).run('createRoom', 'r', {}, { timeoutMs: MIN_FAILOVER_TIMEOUT_MS });
       expect(error).toMatchObject({ code: 'TIMEOUT', retryable: true });
       expect(route().filter(Number.isInteger)).toEqual([0, 1, 2]);
-      expect(ms).toBeGreaterThan(LEAST_BUDGET_MS - 5);
-      expect(ms).toBeLessThan(LEAST_BUDGET_MS + 500);
+      expect(ms).toBeGreaterThan(MIN_FAILOVER_TIMEOUT_MS - 5);
+      expect(ms).toBeLessThan(MIN_FAILOVER_TIMEOUT_MS + 500);
     });
 
-    test('[11] gets one attempt of a call with little time', async () => {
+    test('[11] makes one attempt with a short timeout', async () => {
       directive = { failRegions: [0], failMode: 'delay' };
       const { error, ms } = await (await open()).run('createRoom', 'r', {}, { timeoutMs: 300 });
       expect(error).toMatchObject({ code: 'TIMEOUT', retryable: true });
@@ -283,52 +283,52 @@ describe('a project of LiveKit Cloud', () => {
       expect(ms).toBeLessThan(1000);
     });
 
-    test('[11] gets more than one from five seconds on', async () => {
+    test('[11] fails over with a timeout of five seconds or more', async () => {
       directive = { failRegions: [0] };
-      const caller = await open();
-      const less = await caller.run('createRoom', 'r', {}, { timeoutMs: LEAST_BUDGET_MS - 1 });
-      expect(less).toMatchObject({ error: { code: 'UNAVAILABLE', upstreamStatus: 503 } });
+      const app = await open();
+      const short = await app.run('createRoom', 'r', {}, { timeoutMs: MIN_FAILOVER_TIMEOUT_MS - 1 });
+      expect(short).toMatchObject({ error: { code: 'UNAVAILABLE', upstreamStatus: 503 } });
       expect(route()).toEqual([0]);
-      expect(await caller.run('createRoom', 'r', {}, { timeoutMs: LEAST_BUDGET_MS })).toMatchObject({ value: { name: 'r' } });
+      expect(await app.run('createRoom', 'r', {}, { timeoutMs: MIN_FAILOVER_TIMEOUT_MS })).toMatchObject({ value: { name: 'r' } });
     });
 
-    test('[11] counts the configured time as a call’s own', async () => {
+    test('[11] does the same for the configured timeout', async () => {
       directive = { failRegions: [0] };
-      const caller = await open({ timeoutMs: LEAST_BUDGET_MS - 1 });
-      expect(await caller.run('createRoom', 'r')).toMatchObject({ error: { code: 'UNAVAILABLE' } });
+      const app = await open({ timeoutMs: MIN_FAILOVER_TIMEOUT_MS - 1 });
+      expect(await app.run('createRoom', 'r')).toMatchObject({ error: { code: 'UNAVAILABLE' } });
       expect(route()).toEqual([0]);
     });
 
-    test('[31] is not asked again by a call that was given up', async () => {
+    test('[31] makes no further attempt after an abort', async () => {
       directive = { failRegions: [0], failMode: 'delay' };
       const { error, ms } = await (await open()).runUntil(300, 'createRoom', 'r', {}, {});
       expect(error).toMatchObject({ code: 'ABORTED', retryable: false });
       expect(ms).toBeLessThan(1000);
       await pause(1000);
       expect(route()).toEqual([0]);
-      expect(proxy.requests()[0].brokenOff).toBe(true);
+      expect(proxy.requests()[0].aborted).toBe(true);
     });
   });
 
-  describe('that is pinned to regions', () => {
+  describe('pinned to regions', () => {
     test.each([
       [['region-1'], 1],
       [['region-3'], 3],
-    ])('[12] answers from one of them: %j', async (pinnedRegions, region) => {
+    ])('[12] succeeds in one of them: %j', async (pinnedRegions, region) => {
       directive = { pinnedRegions };
       expect(await (await open()).run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
       expect(route()).toEqual([0, 'regions 0', region]);
       expect(proxy.requests().map(({ status }) => status)).toEqual([451, 200, 200]);
     });
 
-    test('[12] is asked for its regions anew, though they are known', async () => {
+    test('[12] requests the list of regions again, though it is cached', async () => {
       cacheControl = 'max-age=60';
       directive = { failRegions: [0] };
-      const caller = await open();
-      await caller.run('createRoom', 'r');
+      const app = await open();
+      await app.run('createRoom', 'r');
       proxy.clear();
       directive = { pinnedRegions: ['region-2'] };
-      expect(await caller.run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
+      expect(await app.run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
       expect(route()).toEqual([0, 'regions 0', 2]);
     });
 
@@ -338,22 +338,22 @@ describe('a project of LiveKit Cloud', () => {
       expect(route().filter(Number.isInteger)).toEqual([0, 1, 3]);
     });
 
-    test('[12] refuses where none of them is left', async () => {
+    test('[12] is PERMISSION_DENIED if none of them is available', async () => {
       directive = { pinnedRegions: ['region-9'] };
-      const refused = { code: 'PERMISSION_DENIED', upstreamStatus: 451, retryable: false };
-      expect(await (await open()).run('createRoom', 'r')).toMatchObject({ error: refused });
+      const expected = { code: 'PERMISSION_DENIED', upstreamStatus: 451, retryable: false };
+      expect(await (await open()).run('createRoom', 'r')).toMatchObject({ error: expected });
       expect(route()).toEqual([0, 'regions 0']);
     });
   });
 
-  describe('grants', () => {
+  describe('tokens', () => {
     test.each([
       ['createRoom', 'CreateRoom', ['r'], { roomCreate: true }],
       ['deleteRoom', 'DeleteRoom', ['r'], { roomCreate: true }],
       ['listRooms', 'ListRooms', [], { roomList: true }],
       ['listParticipants', 'ListParticipants', ['r'], { roomAdmin: true, room: 't:r' }],
       ['removeParticipant', 'RemoveParticipant', ['r', 'ann'], { roomAdmin: true, room: 't:r' }],
-    ])('[13] for %s are exactly those it needs, for one minute', async (method, twirp, args, video) => {
+    ])('[13] for %s have only the required grant, for one minute', async (method, twirp, args, video) => {
       const before = Math.floor(Date.now() / 1000);
       const outcome = await (await open({ roomPrefix: 't:' })).run(method, ...args);
       expect(outcome.error).toBeUndefined();
@@ -364,42 +364,42 @@ describe('a project of LiveKit Cloud', () => {
       expect(claims.exp - claims.nbf).toBe(60);
     });
 
-    test('[28] with a wrong secret are refused once, and never tried elsewhere', async () => {
-      const caller = await open({ apiSecret: 'not-the-secret' });
-      // The mock answers in Twirp where LiveKit answers in plain text.
-      expect(await caller.run('listRooms')).toMatchObject({ error: { code: 'PERMISSION_DENIED', upstreamStatus: 401, retryable: false } });
+    test('[28] with a wrong secret are rejected without a failover', async () => {
+      const app = await open({ apiSecret: 'not-the-secret' });
+      // The mock responds with a Twirp error, LiveKit with plain text.
+      expect(await app.run('listRooms')).toMatchObject({ error: { code: 'PERMISSION_DENIED', upstreamStatus: 401, retryable: false } });
       expect(route()).toEqual([0]);
     });
   });
 
   describe('request ids', () => {
-    const id = (/** @type {import('./support/proxy.js').Seen} */ { headers }) => headers['x-livekit-request-id'];
+    const id = (/** @type {import('./support/proxy.js').ProxiedRequest} */ { headers }) => headers['x-livekit-request-id'];
 
-    test('[30] differ between calls, and are the same for all that one call asks', async () => {
+    test('[30] differ between calls, and are the same for all requests of a call', async () => {
       directive = { failRegions: [0, 1] };
-      const caller = await open();
-      await caller.run('createRoom', 'r');
+      const app = await open();
+      await app.run('createRoom', 'r');
       const first = new Set(proxy.requests().map(id));
       expect(first.size).toBe(1);
       proxy.clear();
-      await caller.run('createRoom', 'r');
+      await app.run('createRoom', 'r');
       const second = new Set(proxy.requests().map(id));
       expect(second.size).toBe(1);
       expect([...second][0]).toMatch(/^[\w-]{16,}$/);
       expect(second).not.toEqual(first);
     });
 
-    test('[30] stand in the error', async () => {
+    test('[30] are in the error', async () => {
       directive = { failRegions: [0], failStatus: 400 };
       const { error } = await (await open()).run('createRoom', 'r');
       expect(error.requestId).toBe(id(proxy.requests()[0]));
     });
 
-    test('[2] go with the token to the list of regions', async () => {
+    test('[2] and the token are sent with the request for the list of regions', async () => {
       directive = { failRegions: [0] };
       await (await open()).run('createRoom', 'r');
       const [first, list, second] = proxy.requests();
-      // Each attempt is signed anew, so that only the times may differ.
+      // Each attempt has a new token, so only its times may differ.
       const { iss, video } = first.claims;
       expect(list).toMatchObject({ path: '/settings/regions', claims: { iss, video } });
       expect(second.claims).toMatchObject({ iss, video });
@@ -407,45 +407,45 @@ describe('a project of LiveKit Cloud', () => {
     });
   });
 
-  describe('its list of regions', () => {
-    const lists = () => route().filter((stop) => typeof stop === 'string').length;
+  describe('the list of regions', () => {
+    const lists = () => route().filter((target) => typeof target === 'string').length;
 
-    test('[31] is asked for once, and kept as long as it says', async () => {
+    test('[31] is cached for max-age', async () => {
       directive = { failRegions: [0] };
       cacheControl = 'max-age=1';
-      const caller = await open();
-      await caller.run('createRoom', 'r');
-      await caller.run('createRoom', 'r');
+      const app = await open();
+      await app.run('createRoom', 'r');
+      await app.run('createRoom', 'r');
       expect(lists()).toBe(1);
       await pause(1100);
-      await caller.run('createRoom', 'r');
+      await app.run('createRoom', 'r');
       expect(lists()).toBe(2);
     });
 
-    test('[31] is asked for at each need where it may not be kept', async () => {
+    test('[31] is not cached with max-age=0', async () => {
       directive = { failRegions: [0] };
       cacheControl = 'max-age=0';
-      const caller = await open();
-      await caller.run('createRoom', 'r');
-      await caller.run('createRoom', 'r');
+      const app = await open();
+      await app.run('createRoom', 'r');
+      await app.run('createRoom', 'r');
       expect(lists()).toBe(2);
     });
 
-    test('[31] is asked for once for three attempts of one call', async () => {
+    test('[31] is requested once for three attempts', async () => {
       directive = { failRegions: [0, 1] };
       cacheControl = 'max-age=60';
       await (await open()).run('createRoom', 'r');
       expect(route()).toEqual([0, 'regions 0', 1, 2]);
     });
 
-    test('[31] serves on when it is old and cannot be had anew', async () => {
+    test('[31] is used after max-age if a new one fails', async () => {
       directive = { failRegions: [0] };
       cacheControl = 'max-age=1';
-      const caller = await open();
-      await caller.run('createRoom', 'r');
+      const app = await open();
+      await app.run('createRoom', 'r');
       await pause(1100);
       directive = { failRegions: [0], regionsStatus: 500 };
-      expect(await caller.run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
+      expect(await app.run('createRoom', 'r')).toMatchObject({ value: { name: 'r' } });
     });
   });
 });

@@ -1,10 +1,10 @@
 'use strict';
 
-// What every provider must do, as far as nobody has joined. What clients see stands in clients.test.js.
+// The behaviour of every provider without clients. clients.test.js has the tests with clients.
 
 const { roomNames } = require('./support/names.js');
 const { expectPlain } = require('./support/plain.js');
-const { startCaller } = require('./support/processes.js');
+const { startApp } = require('./support/processes.js');
 const { providers } = require('./support/providers.js');
 
 describe.each(providers)('rooms on $name', ({ start }) => {
@@ -23,7 +23,7 @@ describe.each(providers)('rooms on $name', ({ start }) => {
   const isListed = async (/** @type {string} */ room) => namesOf(await media.listRooms()).includes(room);
 
   describe('a room', () => {
-    test('is given back as it was made', async () => {
+    test('is returned and listed as created', async () => {
       const before = Date.now();
       const room = await media.createRoom('made', { maxParticipants: 7 });
       expect(room).toEqual({ name: 'made', numParticipants: 0, maxParticipants: 7, createdAt: expect.any(Number), active: true });
@@ -32,15 +32,15 @@ describe.each(providers)('rooms on $name', ({ start }) => {
       expect(await media.listRooms()).toContainEqual(room);
     });
 
-    test('has no limits of its own without settings', async () => {
+    test('has no limit without settings', async () => {
       expect(await media.createRoom('plain')).toMatchObject({ maxParticipants: 0, active: true });
     });
 
-    test.each([0, 1, 2 ** 32 - 1])('can have %i as its limit', async (maxParticipants) => {
+    test.each([0, 1, 2 ** 32 - 1])('accepts %i as its limit', async (maxParticipants) => {
       expect(await media.createRoom(`limit ${maxParticipants}`, { maxParticipants })).toMatchObject({ maxParticipants });
     });
 
-    test('that is live comes back unchanged when it is created again', async () => {
+    test('that exists is returned unchanged when it is created again', async () => {
       const first = await media.createRoom('again', { maxParticipants: 3, emptyTimeoutSecs: 60, metadata: 'first' });
       const again = { maxParticipants: 9, emptyTimeoutSecs: 1, departureTimeoutSecs: 1, metadata: 'second' };
       expect(await media.createRoom('again', again)).toEqual(first);
@@ -48,29 +48,29 @@ describe.each(providers)('rooms on $name', ({ start }) => {
       expect(await media.listRooms()).toContainEqual(first);
     });
 
-    test('created by many at once is one', async () => {
+    test('is created once by 50 concurrent calls', async () => {
       const rooms = await Promise.all(Array.from({ length: 50 }, () => media.createRoom('crowd', { maxParticipants: 5 })));
       for (const room of rooms) expect(room).toEqual(rooms[0]);
       expect(namesOf(await media.listRooms()).filter((name) => name === 'crowd')).toHaveLength(1);
     });
 
-    test('that is not there is deleted with success', async () => {
+    test('that is unknown is deleted with success', async () => {
       expect(await media.deleteRoom('never made')).toBeUndefined();
       await media.createRoom('twice');
       await media.deleteRoom('twice');
       expect(await media.deleteRoom('twice')).toBeUndefined();
     });
 
-    test('is gone once deleteRoom has resolved, and its name is free', async () => {
+    test('is gone after deleteRoom, and can be created again', async () => {
       const { createdAt } = await media.createRoom('gone', { maxParticipants: 3 });
       await media.deleteRoom('gone');
       expect(await isListed('gone')).toBe(false);
-      const anew = await media.createRoom('gone', { maxParticipants: 4 });
-      expect(anew).toMatchObject({ maxParticipants: 4 });
-      expect(anew.createdAt).toBeGreaterThanOrEqual(createdAt);
+      const again = await media.createRoom('gone', { maxParticipants: 4 });
+      expect(again).toMatchObject({ maxParticipants: 4 });
+      expect(again.createdAt).toBeGreaterThanOrEqual(createdAt);
     });
 
-    test('created and deleted many times over ends as the last call says', async () => {
+    test('has the state of the last of many concurrent creations and deletions', async () => {
       for (const last of ['create', 'delete']) {
         const calls = Array.from({ length: 20 }, (_, index) => {
           const creates = (index % 2 === 0) === (last === 'delete');
@@ -93,7 +93,7 @@ describe.each(providers)('rooms on $name', ({ start }) => {
   });
 
   describe('listRooms', () => {
-    test('sorts by name and gives plain objects', async () => {
+    test('returns plain objects sorted by name', async () => {
       const names = ['sort b', 'sort a', 'sort 10', 'sort 9', 'sort ￮', 'sort 😀', 'sort Z'];
       await Promise.all(names.map((name) => media.createRoom(name)));
       const rooms = await media.listRooms();
@@ -108,7 +108,7 @@ describe.each(providers)('rooms on $name', ({ start }) => {
   });
 
   describe('listParticipants', () => {
-    test('is empty for a room that is empty or not there', async () => {
+    test('returns an empty list for an empty and for an unknown room', async () => {
       await media.createRoom('empty');
       expect(await media.listParticipants('empty')).toEqual([]);
       expect(await media.listParticipants('no such room')).toEqual([]);
@@ -116,10 +116,10 @@ describe.each(providers)('rooms on $name', ({ start }) => {
   });
 
   describe('a participant', () => {
-    test('that is not there cannot be removed', async () => {
+    test('that is unknown is PARTICIPANT_NOT_FOUND', async () => {
       const failure = { code: 'PARTICIPANT_NOT_FOUND', operation: 'removeParticipant', retryable: false };
-      await media.createRoom('nobody');
-      await expect(media.removeParticipant('nobody', 'ann')).rejects.toMatchObject(failure);
+      await media.createRoom('without ann');
+      await expect(media.removeParticipant('without ann', 'ann')).rejects.toMatchObject(failure);
       await expect(media.removeParticipant('no room', 'ann')).rejects.toMatchObject(failure);
     });
   });
@@ -136,14 +136,14 @@ describe.each(providers)('rooms on $name', ({ start }) => {
       ['mediaUrl'],
     ];
 
-    test.each(calls)('that was aborted before ends the call, and nothing happens: %s', async (method, ...args) => {
+    test.each(calls)('aborted before the call is ABORTED without an effect: %s', async (method, ...args) => {
       const signal = AbortSignal.abort('changed my mind');
       const call = /** @type {any} */ (media)[method](...args, { signal });
       await expect(call).rejects.toMatchObject({ code: 'ABORTED', operation: method, retryable: false, cause: 'changed my mind' });
       expect(await isListed('signalled')).toBe(false);
     });
 
-    test('that is not aborted, or only afterwards, changes nothing', async () => {
+    test('aborted after the call has no effect', async () => {
       const aborting = new AbortController();
       for (let call = 0; call < 20; call += 1) {
         expect(await media.createRoom('lasting', {}, { signal: aborting.signal, timeoutMs: 60_000 })).toMatchObject({ name: 'lasting' });
@@ -153,27 +153,27 @@ describe.each(providers)('rooms on $name', ({ start }) => {
     });
   });
 
-  describe('answers', () => {
-    test('pass through what frameworks hand to a browser', async () => {
-      const caller = await startCaller(server.options);
+  describe('results', () => {
+    test('can be serialized by SvelteKit and React Router', async () => {
+      const app = await startApp(server.options);
       try {
         for (const [method, ...args] of [
-          ['createRoom', 'carried'],
+          ['createRoom', 'serialized'],
           ['listRooms'],
-          ['generateToken', 'carried', { identity: 'ann', name: 'Ann', attributes: { a: 'b' } }],
+          ['generateToken', 'serialized', { identity: 'ann', name: 'Ann', attributes: { a: 'b' } }],
         ]) {
-          const { value } = await caller.run(method, ...args);
+          const { value } = await app.run(method, ...args);
           expect(value).toBeDefined();
-          expect(await caller.carry()).toEqual([value, value]);
+          expect(await app.serialize()).toEqual([value, value]);
         }
       } finally {
-        await caller.stop();
+        await app.stop();
       }
     });
   });
 
   describe('prefixes', () => {
-    test('keep two tenants apart, also where one begins as the other does', async () => {
+    test('separate the rooms of two tenants, also if one prefix starts like the other', async () => {
       const [one, ten] = [server.open({ roomPrefix: 't1:' }), server.open({ roomPrefix: 't10:' })];
       expect(await one.createRoom('huddle', { maxParticipants: 1 })).toMatchObject({ name: 'huddle', maxParticipants: 1 });
       expect(await ten.createRoom('huddle', { maxParticipants: 10 })).toMatchObject({ name: 'huddle', maxParticipants: 10 });

@@ -1,22 +1,22 @@
 'use strict';
 
-// A server whose process is suspended, as on a laptop that sleeps: the sessions continue afterwards.
+// A server whose process is suspended, as on a laptop that sleeps: its sessions continue afterwards.
 
 const { randomBytes } = require('node:crypto');
 const path = require('node:path');
-const { Caller } = require('../../conformance/support/caller.js');
+const { RtcClient } = require('../../conformance/support/rtc-client.js');
 const { pause } = require('../../test-support/eventually.js');
 const { dispose } = require('../../conformance/support/rtc.js');
 const { mint } = require('../../conformance/support/token.js');
 const { launch, untilReady } = require('../../test-support/processes.js');
 const { startServer } = require('../../test-support/livekit-server.js');
 
-/** Longer than either server waits for a silent participant. */
+/** Longer than the timeout of either server for a participant without packets. */
 const SUSPENDED_MS = 25_000;
 const BACK = { within: 45_000 };
 const TEST_MS = 150_000;
 
-/** The engine in a process of its own, which can be stopped. */
+/** Starts the engine in a separate process, which can be suspended. */
 async function startEngine() {
   const pair = { apiKey: `API${randomBytes(6).toString('hex')}`, apiSecret: randomBytes(24).toString('hex') };
   const options = ['dev', '--port', '0', '--key', pair.apiKey, '--secret', pair.apiSecret, '--json'];
@@ -35,29 +35,29 @@ test.each([
   '$name keeps the sessions of its clients when its process was suspended for 25 s',
   async ({ start }) => {
     const server = await start();
-    const callers = ['ann', 'ben'].map((identity) => new Caller(identity));
-    const [ann, ben] = callers;
+    const clients = ['ann', 'ben'].map((identity) => new RtcClient(identity));
+    const [ann, ben] = clients;
     try {
-      for (const caller of callers) {
+      for (const client of clients) {
         const video = { roomJoin: true, room: 'suspended' };
-        await caller.connect(server.url, mint(server, { video, claims: { sub: caller.identity } }));
-        await caller.speaks();
+        await client.connect(server.url, mint(server, { video, claims: { sub: client.identity } }));
+        await client.publishAudio();
       }
-      await Promise.all([ann.hears('ben'), ben.hears('ann')]);
-      const before = callers.map(({ me }) => me.sid);
-      for (const caller of callers) caller.events.length = 0;
+      await Promise.all([ann.receivesAudioOf('ben'), ben.receivesAudioOf('ann')]);
+      const before = clients.map(({ me }) => me.sid);
+      for (const client of clients) client.events.length = 0;
 
       server.child.kill('SIGSTOP');
       await pause(SUSPENDED_MS);
       server.child.kill('SIGCONT');
 
-      for (const caller of callers) await caller.notes('reconnected', BACK);
-      await Promise.all([ann.hears('ben'), ben.hears('ann')]);
-      expect(callers.map(({ me }) => me.sid)).toEqual(before);
-      expect(callers.flatMap(({ events }) => events.filter((event) => /^(participant|track)/.test(event)))).toEqual([]);
+      for (const client of clients) await client.hasEvent('reconnected', BACK);
+      await Promise.all([ann.receivesAudioOf('ben'), ben.receivesAudioOf('ann')]);
+      expect(clients.map(({ me }) => me.sid)).toEqual(before);
+      expect(clients.flatMap(({ events }) => events.filter((event) => /^(participant|track)/.test(event)))).toEqual([]);
     } finally {
       server.child.kill('SIGCONT');
-      await Promise.all(callers.map((caller) => caller.leaves()));
+      await Promise.all(clients.map((client) => client.leave()));
       await server.stop();
     }
   },

@@ -1,6 +1,6 @@
 'use strict';
 
-// The app in the container, configured only by its environment, and the inner half of the published ports.
+// The app in the container, configured only by its environment, and the forwarder of the published ports.
 
 const { execFileSync } = require('node:child_process');
 const dgram = require('node:dgram');
@@ -22,14 +22,14 @@ function connect(protocol, port, stream) {
     return;
   }
   const socket = dgram.createSocket('udp4');
-  // Nothing listens there: the datagram is lost.
+  // Nothing listens on that port: the datagram is dropped.
   socket.on('error', () => {});
   socket.on('message', (datagram) => writeDatagram(stream, datagram));
   readDatagrams(stream, (datagram) => socket.send(datagram, port, ADDRESS));
   stream.on('close', () => socket.close());
 }
 
-/** A stream begins with a line that names its destination. @param {net.Socket} stream */
+/** The first line of a stream is its destination. @param {net.Socket} stream */
 function accept(stream) {
   stream.on('error', () => {});
   const read = () => {

@@ -16,12 +16,12 @@ const START_MS = 30_000;
 
 /**
  * @typedef {{ protocol: 'tcp' | 'udp', port: number }} Published
- * @param {{ env: Record<string, string>, host: string, publish: Published[] }} how `env`: the app's whole environment.
+ * @param {{ env: Record<string, string>, host: string, publish: Published[] }} how `env`: the whole environment of the app.
  */
 async function startContainer({ env, host, publish }) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'container-'));
-  const way = path.join(folder, 'way');
-  const command = ['unshare', '--map-root-user', '--net', process.execPath, path.join(__dirname, 'contained.js'), way];
+  const socketPath = path.join(folder, 'socket');
+  const command = ['unshare', '--map-root-user', '--net', process.execPath, path.join(__dirname, 'contained.js'), socketPath];
   const child = spawn(command[0], command.slice(1), { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
   const closing = [() => child.kill('SIGKILL'), () => fs.rmSync(folder, { recursive: true })];
   const stop = async () => {
@@ -30,13 +30,13 @@ async function startContainer({ env, host, publish }) {
   };
   try {
     await untilReady(child);
-    for (const each of publish) closing.push(await forward[each.protocol](each.port, host, way));
+    for (const each of publish) closing.push(await forward[each.protocol](each.port, host, socketPath));
   } catch (error) {
     await stop();
     throw error;
   }
   return {
-    /** What the app's own `generateToken` gives. @param {string} room @param {string} identity @returns {Promise<{ url: string, token: string }>} */
+    /** A token of the app's generateToken. @param {string} room @param {string} identity @returns {Promise<{ url: string, token: string }>} */
     async mint(room, identity) {
       child.send({ room, identity });
       const [minted] = await once(child, 'message');
@@ -58,15 +58,15 @@ async function untilReady(child) {
 }
 
 const forward = {
-  /** @param {number} port @param {string} host @param {string} way */
-  async tcp(port, host, way) {
-    const server = net.createServer((outer) => join(outer, enter(way, 'tcp', port)));
+  /** @param {number} port @param {string} host @param {string} socketPath */
+  async tcp(port, host, socketPath) {
+    const server = net.createServer((outer) => join(outer, enter(socketPath, 'tcp', port)));
     await once(server.listen(port, host), 'listening');
     return () => server.close();
   },
 
-  /** A stream for each address that datagrams come from. @param {number} port @param {string} host @param {string} way */
-  async udp(port, host, way) {
+  /** Opens a stream for each source address. @param {number} port @param {string} host @param {string} socketPath */
+  async udp(port, host, socketPath) {
     const socket = dgram.createSocket('udp4');
     /** @type {Map<string, net.Socket>} */
     const streams = new Map();
@@ -74,9 +74,9 @@ const forward = {
       const source = `${address} ${from}`;
       let stream = streams.get(source);
       if (stream === undefined) {
-        stream = enter(way, 'udp', port);
+        stream = enter(socketPath, 'udp', port);
         streams.set(source, stream);
-        readDatagrams(stream, (answer) => socket.send(answer, from, address));
+        readDatagrams(stream, (response) => socket.send(response, from, address));
       }
       writeDatagram(stream, datagram);
     });
@@ -88,9 +88,9 @@ const forward = {
   },
 };
 
-/** A stream to a port in the namespace. @param {string} way @param {'tcp' | 'udp'} protocol @param {number} port */
-function enter(way, protocol, port) {
-  const stream = net.connect(way);
+/** A stream to a port in the namespace. @param {string} socketPath @param {'tcp' | 'udp'} protocol @param {number} port */
+function enter(socketPath, protocol, port) {
+  const stream = net.connect(socketPath);
   stream.on('error', () => {});
   stream.write(`${protocol} ${port}\n`);
   return stream;

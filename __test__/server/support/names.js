@@ -1,6 +1,6 @@
 'use strict';
 
-/** What a room, and a participant, may be called. */
+/** Names that rooms and participants can have. */
 const roomNames = ['huddle:1', 'a#b', 'a/b/../c', 'a b', ' at the edges ', '😀 👩‍👩‍👧', '%2F?x=1&y="<\\', 'é'.repeat(128), 'a'.repeat(256)];
 
 module.exports = { roomNames };

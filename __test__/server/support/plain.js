@@ -1,8 +1,7 @@
 'use strict';
 
 /**
- * Fails unless a value is what every serialiser takes: plain objects and arrays of this realm, strings, finite numbers
- * and booleans. No getter, no symbol, no BigInt, no instance.
+ * Expects a value that every serializer accepts: plain objects and arrays of this realm, strings, finite numbers and booleans.
  * @param {any} value
  */
 function expectPlain(value) {

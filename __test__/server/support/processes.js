@@ -3,12 +3,12 @@
 const { execFileSync, fork } = require('node:child_process');
 const path = require('node:path');
 
-/** All that a child gets to know of ours. */
+/** The environment of child processes. */
 const ENVIRONMENT = { PATH: process.env.PATH, HOME: process.env.HOME };
 const EVENT_MS = 10_000;
 
 /**
- * A child process that is told to do things, and tells what happens to it.
+ * A child process that calls methods and sends events.
  * @param {string} file
  * @param {{ env?: Record<string, string>, onEvent?: (event: any) => void }} [options]
  */
@@ -55,16 +55,16 @@ async function startChild(file, { env = {}, onEvent = () => {} } = {}) {
 }
 
 /**
- * A process of LiveKit clients. `join` rejects where the server refuses.
+ * Starts a process of LiveKit clients. `join` rejects if the server rejects the client.
  */
 async function startClients() {
   /** @type {Map<number, (event: any) => void>} */
   const listeners = new Map();
-  const child = await startChild('joiner.js', { onEvent: (event) => listeners.get(event.client)?.(event) });
+  const child = await startChild('client-process.js', { onEvent: (event) => listeners.get(event.client)?.(event) });
   let clients = 0;
   return {
     /**
-     * @param {{ url: string, token: string }} minted What `generateToken` gave.
+     * @param {{ url: string, token: string }} minted Result of `generateToken`.
      * @param {{ autoSubscribe?: boolean }} [options]
      */
     async join({ url, token }, options = {}) {
@@ -74,7 +74,7 @@ async function startClients() {
       listeners.set(client, (event) => events.add(event));
       /** @param {string} method @param {...unknown} args */
       const call = (method, ...args) => child.call(method, { client, args });
-      /** What the client knew once it had joined. */
+      /** State of the client after the join. */
       const joined = await call('join', url, token, options);
       return {
         joined,
@@ -92,32 +92,32 @@ async function startClients() {
         leave: () => call('leave'),
       };
     },
-    /** All that are still in a room leave it, so that they cost the next test no time. */
+    /** Disconnects all clients. */
     leaveAll: () => child.call('leaveAll', { args: [] }),
     stop: () => child.stop(),
   };
 }
 
-/** What happened to a client, to be awaited in any order. */
+/** Events of a client, which can be awaited in any order. */
 class Events {
   /** @type {{ event: string, detail: any }[]} */
-  #seen = [];
+  #received = [];
   /** @type {Set<() => void>} */
   #waiting = new Set();
 
   /** @param {{ event: string, detail: any }} event */
   add(event) {
-    this.#seen.push(event);
+    this.#received.push(event);
     for (const wake of this.#waiting) wake();
   }
 
-  /** The details of those seen and not yet taken by `next`. @param {string} event @returns {any[]} */
-  seen(event) {
-    return this.#seen.filter((each) => each.event === event).map((each) => each.detail);
+  /** Details of the events that `next` has not returned. @param {string} event @returns {any[]} */
+  all(event) {
+    return this.#received.filter((each) => each.event === event).map((each) => each.detail);
   }
 
   /**
-   * Takes the first event of that name, and waits for it if need be.
+   * Removes the first event of that name, after waiting for it.
    * @param {string} event
    * @param {(detail: any) => boolean} [matches]
    * @param {number} [withinMs]
@@ -126,15 +126,15 @@ class Events {
   next(event, matches = () => true, withinMs = EVENT_MS) {
     return new Promise((resolve, reject) => {
       const look = () => {
-        const index = this.#seen.findIndex((each) => each.event === event && matches(each.detail));
+        const index = this.#received.findIndex((each) => each.event === event && matches(each.detail));
         if (index < 0) return;
-        const [{ detail }] = this.#seen.splice(index, 1);
+        const [{ detail }] = this.#received.splice(index, 1);
         finish();
         resolve(detail);
       };
       const timer = setTimeout(() => {
         finish();
-        reject(new Error(`no ${event} within ${withinMs} ms; seen: ${JSON.stringify(this.#seen)}`));
+        reject(new Error(`no ${event} within ${withinMs} ms; received: ${JSON.stringify(this.#received)}`));
       }, withinMs);
       const finish = () => {
         clearTimeout(timer);
@@ -147,12 +147,12 @@ class Events {
 }
 
 /**
- * A process that calls our package: for what a process reads once (proxies, the clock, the regions it knows).
+ * Starts a process that calls the package, for state that exists once per process: proxies, the clock, known regions.
  * @param {import('../../../index.js').PlatformOptions} options For `createPlatform`.
- * @param {Record<string, string>} [env] Nothing else is in its environment.
+ * @param {Record<string, string>} [env] The whole environment.
  */
-async function startCaller(options, env) {
-  const child = await startChild('caller.js', { env });
+async function startApp(options, env) {
+  const child = await startChild('app.js', { env });
   await child.call('open', { options });
   return {
     /**
@@ -161,16 +161,16 @@ async function startCaller(options, env) {
      * @returns {Promise<{ value?: any, error?: any, ms: number }>}
      */
     run: (method, ...args) => child.call('run', { name: method, args }),
-    /** The same, given up after a time; the last argument is the call's options. @param {number} abortAfterMs @param {string} method @param {...unknown} args */
+    /** Runs and aborts it after a time; the last argument is the call's options. @param {number} abortAfterMs @param {string} method @param {...unknown} args */
     runUntil: (abortAfterMs, method, ...args) => child.call('run', { name: method, args, abortAfterMs }),
-    /** The last value as each framework hands it to a browser. @returns {Promise<unknown[]>} */
-    carry: () => child.call('carry'),
+    /** The last value after serialization by each framework. @returns {Promise<unknown[]>} */
+    serialize: () => child.call('serialize'),
     stop: () => child.stop(),
   };
 }
 
 /**
- * The environment of a process whose clock is off. Not the command `faketime`: that is a process between us and ours.
+ * Environment of a process with a shifted clock. The command `faketime` would be another process between parent and child.
  * @param {string} shift Such as `+5m`.
  */
 function withClockOff(shift) {
@@ -178,4 +178,4 @@ function withClockOff(shift) {
   return { LD_PRELOAD: library, FAKETIME: shift, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
 }
 
-module.exports = { Events, startCaller, startClients, withClockOff };
+module.exports = { Events, startApp, startClients, withClockOff };

@@ -7,13 +7,13 @@ const { startServer } = require('../../../test-support/livekit-server.js');
 /** @typedef {import('../../../index.js').MediaService} MediaService */
 
 /**
- * @typedef {object} Running A provider with its rooms, for one test file.
- * @property {PlatformOptions} options What reaches it, or one like it in another process.
+ * @typedef {object} Running A running provider, for one test file.
+ * @property {PlatformOptions} options Options that connect to it, also from another process.
  * @property {(more?: PlatformOptions) => MediaService} open
  * @property {() => Promise<void>} stop
  */
 
-/** Each must pass the whole behaviour suite. @type {{ name: string, start: () => Promise<Running> }[]} */
+/** Providers that must pass the whole behaviour suite. @type {{ name: string, start: () => Promise<Running> }[]} */
 const providers = [
   {
     name: 'livekit',
@@ -28,10 +28,10 @@ const providers = [
     async start() {
       /** @type {PlatformOptions} */
       const options = { provider: 'embedded', env: {} };
-      // Several services on one engine: that is the process's own, which test files use one after another.
+      // The engine of the process, which test files share one after another.
       const open = (/** @type {PlatformOptions} */ more = {}) => {
         clearPlatformCache();
-        return required(getPlatform({ ...options, ...more }).media);
+        return defined(getPlatform({ ...options, ...more }).media);
       };
       const media = open();
       const stop = async () => {
@@ -42,11 +42,11 @@ const providers = [
     },
   },
   {
-    name: 'embedded, through its server API',
+    name: 'livekit on the embedded engine',
     async start() {
       const [apiKey, apiSecret] = ['behaviour', 'secret-of-the-behaviour-suite-9xK'];
       const platform = createPlatform({ provider: 'embedded', apiKey, apiSecret });
-      const url = /** @type {string} */ (await required(platform.media).mediaUrl());
+      const url = /** @type {string} */ (await defined(platform.media).mediaUrl());
       return running({ url, apiKey, apiSecret }, platform.close);
     },
   },
@@ -63,11 +63,11 @@ function running(options, stop) {
 
 /** @param {PlatformOptions} options */
 function openMedia(options) {
-  return required(createPlatform(options).media);
+  return defined(createPlatform(options).media);
 }
 
 /** @param {MediaService | undefined} media */
-function required(media) {
+function defined(media) {
   if (media === undefined) throw new Error('the options configure no provider');
   return media;
 }

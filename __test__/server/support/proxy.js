@@ -4,37 +4,36 @@ const { once } = require('node:events');
 const http = require('node:http');
 
 /**
- * @typedef {object} Seen A request that went through.
- * @property {string} host Where the client wanted it to go.
+ * @typedef {object} ProxiedRequest
+ * @property {string} host Destination of the client.
  * @property {string} path
  * @property {string} method The Twirp method, or `''`.
  * @property {Record<string, string | string[] | undefined>} headers
- * @property {any} claims What its token says.
+ * @property {any} claims Claims of the token.
  * @property {Buffer} body
- * @property {number} at When it came, in ms of this process.
+ * @property {number} at Arrival, in ms of this process.
  * @property {number} [answeredAt]
  * @property {number} [status]
- * @property {boolean} [brokenOff] The client went before it had the whole answer.
+ * @property {boolean} [aborted] The client closed the connection before the end of the response.
  */
 
 /**
- * A proxy that looks on. Asked with a path it stands before `target`; asked with a whole URL it is a forward proxy, for
- * which every host is this machine.
+ * A proxy that records requests. A request with a path goes to `target`; a request with a whole URL goes to that port of this machine.
  * @param {object} [options]
- * @param {string} [options.target] Address behind it.
- * @param {(path: string) => Record<string, string>} [options.add] Headers to put on each request.
- * @param {(path: string) => Record<string, string | undefined>} [options.answer] Headers to put on each answer.
+ * @param {string} [options.target] Address for requests with a path.
+ * @param {(path: string) => Record<string, string>} [options.requestHeaders] Additional request headers.
+ * @param {(path: string) => Record<string, string | undefined>} [options.responseHeaders] Additional response headers.
  */
-async function startProxy({ target, add = () => ({}), answer = () => ({}) } = {}) {
+async function startProxy({ target, requestHeaders = () => ({}), responseHeaders = () => ({}) } = {}) {
   let delayMs = 0;
-  /** @type {Seen[]} */
+  /** @type {ProxiedRequest[]} */
   const requests = [];
   const agent = new http.Agent({ keepAlive: true });
   const server = http.createServer((request, response) => {
     const wanted = new URL(/** @type {string} */ (request.url), target);
     const { host, port, pathname } = wanted;
-    /** @type {Seen} */
-    const seen = {
+    /** @type {ProxiedRequest} */
+    const record = {
       host,
       path: pathname,
       method: pathname.match(/\/twirp\/livekit\.RoomService\/(\w+)$/)?.[1] ?? '',
@@ -43,36 +42,36 @@ async function startProxy({ target, add = () => ({}), answer = () => ({}) } = {}
       body: Buffer.alloc(0),
       at: performance.now(),
     };
-    requests.push(seen);
-    const headers = { ...request.headers, ...add(pathname) };
+    requests.push(record);
+    const headers = { ...request.headers, ...requestHeaders(pathname) };
     const upstream = http.request({ host: '127.0.0.1', port, path: pathname, method: request.method, headers, agent });
-    upstream.on('response', (answered) => {
+    upstream.on('response', (upstreamResponse) => {
       const held = setTimeout(() => {
-        seen.answeredAt = performance.now();
-        seen.status = answered.statusCode;
-        response.writeHead(answered.statusCode ?? 502, { ...answered.headers, ...answer(pathname) });
-        answered.pipe(response);
+        record.answeredAt = performance.now();
+        record.status = upstreamResponse.statusCode;
+        response.writeHead(upstreamResponse.statusCode ?? 502, { ...upstreamResponse.headers, ...responseHeaders(pathname) });
+        upstreamResponse.pipe(response);
       }, delayMs);
       response.on('close', () => clearTimeout(held));
     });
-    // What breaks behind the proxy breaks before it too.
+    // A failed upstream connection closes the client's connection.
     upstream.on('error', () => request.socket.destroy());
     response.on('close', () => {
-      if (!response.writableFinished) seen.brokenOff = true;
+      if (!response.writableFinished) record.aborted = true;
       upstream.destroy();
     });
-    request.on('data', (chunk) => (seen.body = Buffer.concat([seen.body, chunk])));
+    request.on('data', (chunk) => (record.body = Buffer.concat([record.body, chunk])));
     request.pipe(upstream);
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return {
     url: `http://127.0.0.1:${port}`,
-    /** Those of one Twirp method, or all. @param {string} [method] */
-    requests: (method) => requests.filter((seen) => method === undefined || seen.method === method),
-    /** Holds each answer back from now on. @param {number} ms */
+    /** Requests of one Twirp method, or all. @param {string} [method] */
+    requests: (method) => requests.filter((record) => method === undefined || record.method === method),
+    /** Delays all further responses. @param {number} ms */
     delay: (ms) => void (delayMs = ms),
-    /** Forgets what it has seen. */
+    /** Removes all recorded requests. */
     clear: () => void requests.splice(0),
     async stop() {
       agent.destroy();

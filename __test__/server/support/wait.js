@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * Polls until `check` gives something true, and gives that.
+ * Polls until `check` gives a truthy value, and returns it.
  * @template T
  * @param {() => T | Promise<T>} check
  * @param {number} [withinMs]
@@ -12,16 +12,16 @@ async function until(check, withinMs = 10_000) {
   for (;;) {
     const found = await check();
     if (found) return /** @type {any} */ (found);
-    if (Date.now() > deadline) throw new Error(`not so within ${withinMs} ms: ${check}`);
+    if (Date.now() > deadline) throw new Error(`no result within ${withinMs} ms: ${check}`);
     await pause(50);
   }
 }
 
-/** Only where there is no event: to see that nothing happens. @param {number} ms */
+/** Only to check that nothing happens: otherwise wait for an event. @param {number} ms */
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
- * Tests that mostly wait: all start together, and each reports under its own name.
+ * Tests that mostly wait: all start together, and each reports its own result.
  * @param {Record<string, () => Promise<void>>} cases
  */
 function testTogether(cases) {

@@ -1,6 +1,6 @@
 'use strict';
 
-// Calls our package in a process of its own; an error comes back as its fields and everything that could show a secret.
+// Calls the package in a process of its own. Sends errors as their fields, with all texts that could show a secret.
 
 const { inspect } = require('node:util');
 const { createPlatform, isMediaError } = require('../../../index.js');
@@ -16,7 +16,7 @@ function describe(error) {
   return { code, operation, retryable, upstreamStatus, requestId, isMediaError: isMediaError(error), shown: shown(error) };
 }
 
-/** Everything a log could hold of an error. @param {any} error */
+/** All texts that a log can get from an error. @param {any} error */
 function shown(error) {
   return [error.message, error.stack, String(error), inspect(error, { depth: 9, showHidden: true }), JSON.stringify(error)].join('\n');
 }
@@ -36,8 +36,8 @@ const methods = {
     last = 'value' in outcome ? outcome.value : undefined;
     return { ...outcome, ms: performance.now() - started };
   },
-  /** The last value as it comes out of SvelteKit's and React Router's ways to the browser. Both are ES modules. */
-  async carry() {
+  /** The last value after serialization by SvelteKit and by React Router. Both serializers are ES modules. */
+  async serialize() {
     const [devalue, turbo] = await Promise.all([import('devalue'), import('turbo-stream')]);
     const decoded = await turbo.decode(turbo.encode(last));
     await decoded.done;
@@ -53,7 +53,7 @@ process.on('message', async (/** @type {any} */ { call, method, ...details }) =>
   }
 });
 
-// Whoever asked is gone.
+// The parent has exited.
 process.on('disconnect', () => process.exit());
 
 process.send?.({ ready: true });

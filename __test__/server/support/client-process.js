@@ -1,14 +1,14 @@
 'use strict';
 
-// A process of LiveKit clients: under jest, rtc-node's `instanceof` checks meet objects of another realm and fail.
-// Its parent sends `{ call, method, client, args }`; it answers `{ call, value | error }` and tells `{ client, event, detail }`.
+// A process of LiveKit clients, because rtc-node's `instanceof` checks fail for objects of jest's realm. Its parent sends
+// `{ call, method, client, args }`. It responds with `{ call, value | error }`, and sends events as `{ client, event, detail }`.
 
 const ffi = require('@livekit/rtc-ffi-bindings');
 const rtc = require('@livekit/rtc-node');
 
 const { Room, RoomEvent, TrackKind, TrackSource } = rtc;
 
-/** rtc-node 1.1 frees a queue of sound while it still plays from it, and once in a while the process aborts. */
+/** rtc-node 1.1 frees the queue of an audio source while it still plays from it, and the process sometimes aborts. */
 const NO_QUEUE = 0;
 
 /** @type {Map<number, import('@livekit/rtc-node').Room>} */
@@ -39,21 +39,21 @@ const methods = {
   async join(client, url, token, { autoSubscribe = true } = {}) {
     const joined = new Room();
     /** @param {string} event @param {unknown} detail */
-    const tell = (event, detail) => process.send?.({ client, event, detail });
-    joined.on(RoomEvent.Disconnected, (reason) => tell('disconnected', rtc.DisconnectReason[reason]));
-    joined.on(RoomEvent.ParticipantConnected, (other) => tell('participantConnected', describe(other)));
-    joined.on(RoomEvent.ParticipantDisconnected, (other) => tell('participantDisconnected', other.identity));
-    joined.on(RoomEvent.ParticipantNameChanged, (name, who) => tell('nameChanged', { identity: who.identity, name }));
-    joined.on(RoomEvent.TrackPublished, (track, other) => tell('trackPublished', { identity: other.identity, sid: track.sid }));
+    const report = (event, detail) => process.send?.({ client, event, detail });
+    joined.on(RoomEvent.Disconnected, (reason) => report('disconnected', rtc.DisconnectReason[reason]));
+    joined.on(RoomEvent.ParticipantConnected, (other) => report('participantConnected', describe(other)));
+    joined.on(RoomEvent.ParticipantDisconnected, (other) => report('participantDisconnected', other.identity));
+    joined.on(RoomEvent.ParticipantNameChanged, (name, other) => report('nameChanged', { identity: other.identity, name }));
+    joined.on(RoomEvent.TrackPublished, (track, other) => report('trackPublished', { identity: other.identity, sid: track.sid }));
     joined.on(RoomEvent.TrackSubscribed, (_track, publication, other) =>
-      tell('trackSubscribed', {
+      report('trackSubscribed', {
         identity: other.identity,
         sid: publication.sid,
         kind: publication.kind === TrackKind.KIND_AUDIO ? 'audio' : 'video',
       }),
     );
     joined.on(RoomEvent.DataReceived, (payload, other, _kind, topic) =>
-      tell('data', { identity: other?.identity, text: new TextDecoder().decode(payload), topic }),
+      report('data', { identity: other?.identity, text: new TextDecoder().decode(payload), topic }),
     );
     await joined.connect(url, token, { autoSubscribe, dynacast: false });
     rooms.set(client, joined);
@@ -77,8 +77,8 @@ const methods = {
   },
   async publish(client, source) {
     const { self } = room(client);
-    const sound = source === 'microphone' || source === 'screen_share_audio';
-    const track = sound
+    const isAudio = source === 'microphone' || source === 'screen_share_audio';
+    const track = isAudio
       ? rtc.LocalAudioTrack.createAudioTrack(source, new rtc.AudioSource(48_000, 1, NO_QUEUE))
       : rtc.LocalVideoTrack.createVideoTrack(source, new rtc.VideoSource(64, 48));
     const options = new rtc.TrackPublishOptions({ source: SOURCES[/** @type {keyof typeof SOURCES} */ (source)] });
@@ -88,7 +88,7 @@ const methods = {
   async mute(client, sid) {
     const track = room(client).self.trackPublications.get(sid)?.track;
     const trackHandle = /** @type {any} */ (track).ffi_handle.handle;
-    // rtc-node has no method for it; the library below has.
+    // rtc-node has no method for this, but its native library has.
     const request = new ffi.FfiRequest({ message: { case: 'localTrackMute', value: { trackHandle, mute: true } } });
     ffi.livekitFfiRequest(request.toBinary());
   },
@@ -115,7 +115,7 @@ process.on('message', async (/** @type {any} */ { call, method, client, args }) 
   }
 });
 
-// Whoever asked is gone: no client outlives its test.
+// The parent has exited.
 process.on('disconnect', () => process.exit());
 
 process.send?.({ ready: true });
