@@ -1,17 +1,17 @@
 'use strict';
 
-// The packed package on newer Node.js versions, and the apps on the frameworks' current majors. All their other tests run there in
-// `npm run test:matrix`.
+// The packed package on newer Node.js versions, and the apps on the current majors of their frameworks. `npm run test:matrix` runs all their
+// other tests there.
 
 const { execFile } = require('node:child_process');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const { folderOf, startExample } = require('../../test-support/example-server.js');
-const { Guest, claimsOf } = require('./support/guest.js');
-const { SESSION_SECRET, openBrowsers, providers, setHouse } = require('./support/house.js');
+const { HttpClient, claimsOf } = require('./support/http-client.js');
+const { SESSION_SECRET, openBrowsers, providers, useApp } = require('./support/use-app.js');
 
 const run = promisify(execFile);
-/** Everything is installed and built, the first time. */
+/** The first run installs and builds everything. */
 const READY_MS = 300_000;
 const STORY_MS = 120_000;
 
@@ -40,26 +40,26 @@ it.each(['22', '24'])('the packed package runs on Node %s', async (major) => {
 
 describe.each(/** @type {const} */ (['react-router', 'sveltekit']))('%s on its current major, on Node 24', (name) => {
   const browsers = openBrowsers(['chromium']);
-  const house = setHouse(browsers, async () => {
+  const suite = useApp(browsers, async () => {
     const { env } = await providers['the embedded engine']();
     const app = await startExample(name, { env: { SESSION_SECRET, ...env }, ...newer.apps[name], node: newer.node });
     return { app };
   });
 
-  it('a session gets a token, and none gets none', async () => {
-    const { url } = house.app();
-    const ann = new Guest(url);
-    expect((await ann.gets('/')).status).toBe(200);
-    expect((await ann.posts('/api/huddles/any/join')).status).toBe(401);
-    await ann.signsIn('Ann');
-    const { token } = await (await ann.posts('/api/huddles/any/join')).json();
+  it('join responds with a token in a session, and with 401 without one', async () => {
+    const { url } = suite.app();
+    const ann = new HttpClient(url);
+    expect((await ann.get('/')).status).toBe(200);
+    expect((await ann.post('/api/huddles/any/join')).status).toBe(401);
+    await ann.signIn('Ann');
+    const { token } = await (await ann.post('/api/huddles/any/join')).json();
     expect(claimsOf(token)).toMatchObject({ name: 'Ann', video: { room: 'huddle:any' } });
   });
 
-  it('two are in a call', async () => {
-    const huddle = house.newHuddle();
-    const [ann, ben] = await Promise.all([house.visitor('Ann'), house.visitor('Ben')]);
-    await Promise.all([ann.joins(huddle), ben.joins(huddle)]);
-    await Promise.all([ann.seesVideoOf('Ben'), ben.seesVideoOf('Ann')]);
+  it('two visitors receive video of each other', async () => {
+    const huddle = suite.newHuddle();
+    const [ann, ben] = await Promise.all([suite.visitor('Ann'), suite.visitor('Ben')]);
+    await Promise.all([ann.join(huddle), ben.join(huddle)]);
+    await Promise.all([ann.receivesVideoOf('Ben'), ben.receivesVideoOf('Ann')]);
   }, STORY_MS);
 });

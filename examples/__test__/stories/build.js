@@ -1,6 +1,6 @@
 'use strict';
 
-// What is in the files.
+// The build, its types and shared files.
 
 const { execFile } = require('node:child_process');
 const { existsSync, readFileSync, readdirSync } = require('node:fs');
@@ -8,7 +8,7 @@ const path = require('node:path');
 const { promisify } = require('node:util');
 const { apps, folderOf } = require('../../../test-support/example-server.js');
 const decoySecrets = require('../support/decoy-secrets.json');
-const { STORY_MS } = require('../support/house.js');
+const { STORY_MS } = require('../support/use-app.js');
 
 /** @param {import('../../../test-support/example-server.js').Name} name */
 function describeBuild(name) {
@@ -17,7 +17,7 @@ function describeBuild(name) {
       .filter((entry) => entry.isFile())
       .map((entry) => path.join(entry.parentPath, entry.name));
 
-  it('browsers get nothing of the server', () => {
+  it('scripts for browsers contain neither secrets nor server code', () => {
     const secrets = [...Object.values(decoySecrets), 'maravilla-labs/platform', 'maravilla-labs', '.node"', 'generateToken', 'SESSION_SECRET', 'node:crypto'];
     const folders = apps[name].client.map((folder) => path.join(folderOf(name), folder)).filter((folder) => existsSync(folder));
     const files = folders.flatMap(filesIn);
@@ -29,12 +29,12 @@ function describeBuild(name) {
     expect(found).toEqual([]);
   });
 
-  it('every type holds, from the routes to the pages', async () => {
-    const faults = await promisify(execFile)('npm', ['run', 'typecheck'], { cwd: folderOf(name) }).then(() => '', ({ stdout }) => stdout);
-    expect(faults).toBe('');
+  it('npm run typecheck reports no errors', async () => {
+    const errors = await promisify(execFile)('npm', ['run', 'typecheck'], { cwd: folderOf(name) }).then(() => '', ({ stdout }) => stdout);
+    expect(errors).toBe('');
   }, STORY_MS);
 
-  it('the two files that every framework can use are the same in both apps', () => {
+  it('both apps have the same call.ts and huddle.css', () => {
     const files = { 'react-router': ['app/lib/call.ts', 'app/huddle.css'], sveltekit: ['src/lib/call.ts', 'src/huddle.css'] };
     const read = (app) => files[app].map((file) => readFileSync(path.join(folderOf(app), file), 'utf8'));
     expect(read('react-router')).toEqual(read('sveltekit'));

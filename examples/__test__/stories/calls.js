@@ -1,174 +1,177 @@
 'use strict';
 
-// What people in a call see, hear and may do, wherever its rooms live.
+// Calls: media, chat, roles and reconnects.
 
-const { STORY_MS, serveWith, setHouse } = require('../support/house.js');
+const { STORY_MS, serveWith, useApp } = require('../support/use-app.js');
 
 /**
- * @param {import('../support/house.js').Browsers} browsers
+ * @param {import('../support/use-app.js').Browsers} browsers
  * @param {import('../../../test-support/example-server.js').Name} name
- * @param {import('../support/house.js').Provider} provider
+ * @param {import('../support/use-app.js').Provider} provider
+ * @param {boolean} isFull All stories; else the first one.
  */
-function describeCalls(browsers, name, provider) {
-  const house = setHouse(browsers, serveWith(name, provider));
+function describeCalls(browsers, name, provider, isFull) {
+  const suite = useApp(browsers, serveWith(name, provider));
 
-  it('two browsers see, hear and read each other, and the lobby of a third tells who is there', async () => {
-    const huddle = house.newHuddle();
-    const [ann, ben, cat] = await Promise.all([house.visitor('Ann'), house.visitor('Ben', 'firefox'), house.visitor('Cat')]);
-    await cat.sees({ nobody: true });
-    await ann.joins(huddle);
+  it('two visitors receive media and messages of each other, and the lobby of a third lists them', async () => {
+    const huddle = suite.newHuddle();
+    const [ann, ben, cat] = await Promise.all([suite.visitor('Ann'), suite.visitor('Ben', 'firefox'), suite.visitor('Cat')]);
+    await cat.hasState({ isEmpty: true });
+    await ann.join(huddle);
     await cat.seesInLobby(huddle, 'Ann');
-    await ben.joins(huddle);
+    await ben.join(huddle);
     await cat.seesInLobby(huddle, 'Ann', 'Ben');
-    await Promise.all([ann.seesPeople('Ann (you)', 'Ben'), ben.seesPeople('Ann', 'Ben (you)')]);
-    await Promise.all([ann.seesVideoOf('Ben'), ben.seesVideoOf('Ann'), ann.seesVideoOf('Ann (you)')]);
-    await Promise.all([ann.hearsSomebody(), ben.hearsSomebody()]);
-    // Firefox's microphone hums without end.
-    await ann.finds('Ben speaks', ({ people }) => expect(people).toContainEqual(expect.objectContaining({ name: 'Ben', isSpeaking: true })));
-    await ann.says('hello, Ben');
-    await ben.reads('hello, Ben');
-    await ben.says('hello, Ann');
-    await ann.reads('hello, Ann');
+    await Promise.all([ann.hasParticipants('Ann (you)', 'Ben'), ben.hasParticipants('Ann', 'Ben (you)')]);
+    await Promise.all([ann.receivesVideoOf('Ben'), ben.receivesVideoOf('Ann'), ann.receivesVideoOf('Ann (you)')]);
+    await Promise.all([ann.receivesAudio(), ben.receivesAudio()]);
+    // Firefox's fake microphone is never silent.
+    await ann.waitFor('Ben to be speaking', ({ people }) => expect(people).toContainEqual(expect.objectContaining({ name: 'Ben', isSpeaking: true })));
+    await ann.sendMessage('hello, Ben');
+    await ben.receivesMessage('hello, Ben');
+    await ben.sendMessage('hello, Ann');
+    await ann.receivesMessage('hello, Ann');
 
-    await ann.presses('Mute');
-    await ben.finds('Ann is muted', ({ people }) => expect(people).toContainEqual(expect.objectContaining({ name: 'Ann', isMuted: true })));
-    await ann.presses('Stop camera');
-    await ben.finds('no picture of Ann', ({ people }) => expect(people.find(({ name }) => name === 'Ann')?.picture).toBeUndefined());
-    await ann.presses('Start camera');
-    await ben.seesVideoOf('Ann');
-    await ann.presses('Share screen');
-    await ben.seesVideoOf('Screen of Ann', 'screens');
-    await ann.presses('Stop sharing');
-    await ben.sees({ screens: [] });
+    await ann.press('Mute');
+    await ben.waitFor('Ann to be muted', ({ people }) => expect(people).toContainEqual(expect.objectContaining({ name: 'Ann', isMuted: true })));
+    await ann.press('Stop camera');
+    await ben.waitFor('the end of Ann’s video', ({ people }) => expect(people.find(({ name }) => name === 'Ann')?.picture).toBeUndefined());
+    await ann.press('Start camera');
+    await ben.receivesVideoOf('Ann');
+    await ann.press('Share screen');
+    await ben.receivesVideoOf('Screen of Ann', 'screens');
+    await ann.press('Stop sharing');
+    await ben.hasState({ screens: [] });
 
-    await ben.presses('Leave');
-    await ben.isTold('You left');
-    await ann.seesPeople('Ann (you)');
+    await ben.press('Leave');
+    await ben.hasHeading('You left');
+    await ann.hasParticipants('Ann (you)');
     await cat.seesInLobby(huddle, 'Ann');
     await ann.page.close();
     await cat.seesInLobby(huddle);
-    await ben.follows('Back to the lobby');
-    await ben.sees({ path: '/', boxes: ['Huddle name'] });
+    await ben.follow('Back to the lobby');
+    await ben.hasState({ path: '/', boxes: ['Huddle name'] });
   }, STORY_MS);
 
-  it('whoever comes to listen sees and hears, and can send nothing', async () => {
-    const huddle = house.newHuddle();
-    const [ann, lea] = await Promise.all([house.visitor('Ann'), house.visitor('Lea', 'firefox')]);
-    await ann.joins(huddle);
-    await lea.finds('the huddle in the lobby', ({ links }) => expect(links).toEqual(expect.arrayContaining([`Join ${huddle}`, `Listen to ${huddle}`])));
-    await lea.follows(`Listen to ${huddle}`);
-    await lea.finds('a seat', ({ text, people }) => {
+  if (!isFull) return;
+
+  it('a listener receives media, and can only send messages', async () => {
+    const huddle = suite.newHuddle();
+    const [ann, lea] = await Promise.all([suite.visitor('Ann'), suite.visitor('Lea', 'firefox')]);
+    await ann.join(huddle);
+    await lea.waitFor('the huddle in the lobby', ({ links }) => expect(links).toEqual(expect.arrayContaining([`Join ${huddle}`, `Listen to ${huddle}`])));
+    await lea.follow(`Listen to ${huddle}`);
+    await lea.waitFor('the call', ({ text, people }) => {
       expect(text).toContain('You are listening');
       expect(people.map(({ name }) => name)).toContain('Ann');
     });
-    await lea.seesVideoOf('Ann');
+    await lea.receivesVideoOf('Ann');
     const { buttons, path } = await lea.look();
     expect(path).toBe(`/huddles/${huddle}?listen`);
     expect(buttons.filter((button) => /Mute|camera|Share|Remove|End/.test(button))).toEqual([]);
-    await lea.tells(ann, 'well spoken');
+    await lea.sendMessageTo(ann, 'well spoken');
 
-    const { participants } = await house.ask('ListParticipants', huddle);
-    const may = (name) => participants.find((participant) => participant.name === name);
-    expect(may('Lea')).toMatchObject({ permission: expect.not.objectContaining({ can_publish: true }), tracks: [] });
-    expect(may('Ann')).toMatchObject({ permission: { can_publish: true } });
-    for (const answer of [await lea.asks(`/api/huddles/${huddle}/end`), await lea.asks(`/api/huddles/${huddle}/remove`, { identity: may('Ann').identity })]) {
-      expect(answer).toMatchObject({ status: 403 });
+    const { participants } = await suite.callApi('ListParticipants', huddle);
+    const participant = (name) => participants.find((each) => each.name === name);
+    expect(participant('Lea')).toMatchObject({ permission: expect.not.objectContaining({ can_publish: true }), tracks: [] });
+    expect(participant('Ann')).toMatchObject({ permission: { can_publish: true } });
+    for (const response of [await lea.post(`/api/huddles/${huddle}/end`), await lea.post(`/api/huddles/${huddle}/remove`, { identity: participant('Ann').identity })]) {
+      expect(response).toMatchObject({ status: 403 });
     }
     await ann.isIn(huddle);
   }, STORY_MS);
 
-  it('a second tab takes the call over from the first; who is removed is told, and may come back', async () => {
-    const huddle = house.newHuddle();
-    const [ann, ben] = await Promise.all([house.visitor('Ann'), house.visitor('Ben', 'firefox')]);
-    await Promise.all([ann.joins(huddle), ben.joins(huddle)]);
-    const again = await ben.opensAnotherTab();
-    await again.comesTo(huddle);
-    await ben.isTold('You joined from another tab');
-    await ann.seesPeople('Ann (you)', 'Ben');
-    await ann.seesVideoOf('Ben');
-    await again.closesTab();
+  it('a second tab replaces the first one; a removed visitor sees why, and can join again', async () => {
+    const huddle = suite.newHuddle();
+    const [ann, ben] = await Promise.all([suite.visitor('Ann'), suite.visitor('Ben', 'firefox')]);
+    await Promise.all([ann.join(huddle), ben.join(huddle)]);
+    const again = await ben.openTab();
+    await again.openHuddle(huddle);
+    await ben.hasHeading('You joined from another tab');
+    await ann.hasParticipants('Ann (you)', 'Ben');
+    await ann.receivesVideoOf('Ben');
+    await again.closeTab();
 
-    await ben.presses('Join again');
+    await ben.press('Join again');
     await ben.isIn(huddle);
-    await ann.seesVideoOf('Ben');
-    await ann.presses('Remove Ben');
-    await ben.isTold('You were removed');
-    await ann.seesPeople('Ann (you)');
-    await ben.presses('Join again');
+    await ann.receivesVideoOf('Ben');
+    await ann.press('Remove Ben');
+    await ben.hasHeading('You were removed');
+    await ann.hasParticipants('Ann (you)');
+    await ben.press('Join again');
     await ben.isIn(huddle);
-    await ben.seesVideoOf('Ann');
+    await ben.receivesVideoOf('Ann');
   }, STORY_MS);
 
-  it('whoever has no camera is told so, and is heard', async () => {
-    const huddle = house.newHuddle();
-    const [ann, ben] = await Promise.all([house.visitor('Ann'), house.visitor('Ben')]);
-    await ann.joins(huddle);
-    await ben.hasNoCamera();
-    await ben.opens(`/huddles/${huddle}`);
-    await ben.finds('what is missing', ({ status, buttons }) => {
+  it('a visitor without a camera sees a notice, and publishes audio', async () => {
+    const huddle = suite.newHuddle();
+    const [ann, ben] = await Promise.all([suite.visitor('Ann'), suite.visitor('Ben')]);
+    await ann.join(huddle);
+    await ben.removeCamera();
+    await ben.goTo(`/huddles/${huddle}`);
+    await ben.waitFor('the notice', ({ status, buttons }) => {
       expect(status.join(' ')).toContain('No camera or microphone was found.');
       expect(buttons).toEqual(expect.arrayContaining(['Mute', 'Start camera']));
     });
-    await ann.hearsSomebody();
-    await ann.finds('Ben, who is not muted', ({ people }) => expect(people).toContainEqual(expect.objectContaining({ name: 'Ben', isMuted: false })));
-    await ben.presses('Close');
-    await ben.finds('no notice', ({ status }) => expect(status).toEqual([]));
+    await ann.receivesAudio();
+    await ann.waitFor('Ben to be unmuted', ({ people }) => expect(people).toContainEqual(expect.objectContaining({ name: 'Ben', isMuted: false })));
+    await ben.press('Close');
+    await ben.waitFor('no notice', ({ status }) => expect(status).toEqual([]));
   }, STORY_MS);
 
-  it('whoever leaves while the browser still asks is not filmed after', async () => {
-    const ann = await house.visitor('Ann');
-    await ann.isAskedForDevices();
-    await ann.opens(`/huddles/${house.newHuddle()}`);
-    await ann.finds('the question', ({ isAsked, buttons }) => {
-      expect(isAsked).toBe(true);
+  it('devices that are granted after the visitor left are stopped', async () => {
+    const ann = await suite.visitor('Ann');
+    await ann.delayDevices();
+    await ann.goTo(`/huddles/${suite.newHuddle()}`);
+    await ann.waitFor('the request for devices', ({ isAwaitingDevices, buttons }) => {
+      expect(isAwaitingDevices).toBe(true);
       expect(buttons).toContain('Leave');
     });
-    await ann.presses('Leave');
-    await ann.isTold('You left');
-    await ann.allows();
-    await ann.sees({ given: ['ended', 'ended'] });
+    await ann.press('Leave');
+    await ann.hasHeading('You left');
+    await ann.grantDevices();
+    await ann.hasState({ devices: ['ended', 'ended'] });
   }, STORY_MS);
 
-  it('two tabs of one browser are in a call, under two names', async () => {
-    const huddle = house.newHuddle();
-    const ann = await house.visitor('Ann');
-    await ann.joins(huddle);
-    const ben = await ann.opensAnotherTab();
+  it('two tabs of one browser are in a call with two names', async () => {
+    const huddle = suite.newHuddle();
+    const ann = await suite.visitor('Ann');
+    await ann.join(huddle);
+    const ben = await ann.openTab();
     ben.name = 'Ben';
-    await ben.opens('/');
-    await ben.presses('Sign out');
-    await ben.sees({ boxes: ['Your name'] });
-    await ben.signsIn();
-    await ben.joins(huddle);
-    await ben.seesVideoOf('Ann');
-    await ann.seesPeople('Ann (you)', 'Ben');
+    await ben.goTo('/');
+    await ben.press('Sign out');
+    await ben.hasState({ boxes: ['Your name'] });
+    await ben.signIn();
+    await ben.join(huddle);
+    await ben.receivesVideoOf('Ann');
+    await ann.hasParticipants('Ann (you)', 'Ben');
   }, STORY_MS);
 
-  it('a connection that breaks is told, and the call goes on when it is back', async () => {
-    const huddle = house.newHuddle();
-    const [ann, ben] = await Promise.all([house.visitor('Ann', 'firefox'), house.visitor('Ben')]);
-    await Promise.all([ann.joins(huddle), ben.joins(huddle)]);
-    await ben.losesConnection();
-    await ben.finds('the banner', ({ status }) => expect(status).toContain('Connection lost. Reconnecting…'));
-    await ben.getsConnection();
-    await ben.finds('no banner', ({ status }) => expect(status).not.toContain('Connection lost. Reconnecting…'), 60_000);
-    await Promise.all([ben.seesVideoOf('Ann'), ann.seesVideoOf('Ben')]);
-    await ann.says('still there?');
-    await ben.reads('still there?');
+  it('a broken connection shows a banner, and the call continues after it is restored', async () => {
+    const huddle = suite.newHuddle();
+    const [ann, ben] = await Promise.all([suite.visitor('Ann', 'firefox'), suite.visitor('Ben')]);
+    await Promise.all([ann.join(huddle), ben.join(huddle)]);
+    await ben.cutSignal();
+    await ben.waitFor('the banner', ({ status }) => expect(status).toContain('Connection lost. Reconnecting…'));
+    await ben.restoreSignal();
+    await ben.waitFor('no banner', ({ status }) => expect(status).not.toContain('Connection lost. Reconnecting…'), 60_000);
+    await Promise.all([ben.receivesVideoOf('Ann'), ann.receivesVideoOf('Ben')]);
+    await ann.sendMessage('still connected?');
+    await ben.receivesMessage('still connected?');
   }, STORY_MS);
 
-  it('whoever ends the huddle is asked, and then ends it for everyone', async () => {
-    const huddle = house.newHuddle();
-    const [ann, ben, cat] = await Promise.all([house.visitor('Ann'), house.visitor('Ben', 'firefox'), house.visitor('Cat')]);
-    await Promise.all([ann.joins(huddle), ben.joins(huddle)]);
+  it('ending the huddle needs a confirmation, and ends it for all', async () => {
+    const huddle = suite.newHuddle();
+    const [ann, ben, cat] = await Promise.all([suite.visitor('Ann'), suite.visitor('Ben', 'firefox'), suite.visitor('Cat')]);
+    await Promise.all([ann.join(huddle), ben.join(huddle)]);
     await cat.seesInLobby(huddle, 'Ann', 'Ben');
-    await ann.presses('End for everyone');
-    await ann.presses('Cancel');
-    await ann.finds('no question', ({ buttons }) => expect(buttons).not.toContain('End the huddle'));
-    await ann.seesVideoOf('Ben');
-    await ann.presses('End for everyone');
-    await ann.presses('End the huddle');
-    await Promise.all([ann.isTold('The huddle has ended'), ben.isTold('The huddle has ended'), cat.seesInLobby(huddle)]);
+    await ann.press('End for everyone');
+    await ann.press('Cancel');
+    await ann.waitFor('the end of the confirmation', ({ buttons }) => expect(buttons).not.toContain('End the huddle'));
+    await ann.receivesVideoOf('Ben');
+    await ann.press('End for everyone');
+    await ann.press('End the huddle');
+    await Promise.all([ann.hasHeading('The huddle has ended'), ben.hasHeading('The huddle has ended'), cat.seesInLobby(huddle)]);
   }, STORY_MS);
 }
 

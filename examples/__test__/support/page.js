@@ -1,10 +1,10 @@
 'use strict';
 
-// What runs inside the pages. Puppeteer sends it as text: each function knows nothing but its arguments and the page.
+// Functions that run in pages. Puppeteer sends them as text, so they can use only their arguments and the page.
 
 /* eslint-env browser */
 
-/** Before the page's own scripts: keeps hold of the connections, and makes pictures small, since two cores encode and decode them all. */
+/** Runs before the scripts of the page: keeps its connections, and makes video small, because two cores encode and decode everything. */
 function prepare() {
   const { RTCPeerConnection: Peer, WebSocket: Socket, EventSource: Source } = window;
   const peers = [];
@@ -33,15 +33,15 @@ function prepare() {
     }
   };
 
-  /** As a network does it: nobody is asked. */
+  /** Cuts the signal connection, as a network failure does. */
   test.cut = () => {
     isCut = true;
     for (const socket of sockets.splice(0)) socket.close();
   };
-  test.mend = () => {
+  test.restore = () => {
     isCut = false;
   };
-  /** Firefox never tells how a connection is that is closed meanwhile. */
+  /** In Firefox, getStats() of a connection that is closed meanwhile never resolves. */
   const statsOf = (peer) => Promise.race([peer.getStats(), new Promise((resolve) => setTimeout(resolve, 1_000, new Map()))]);
   test.received = async () => {
     const sum = { frames: 0, energy: 0 };
@@ -56,7 +56,7 @@ function prepare() {
   };
 
   const counted = new WeakMap();
-  /** How many frames of a video were drawn since it was first asked for. Firefox counts none of a call's by itself. */
+  /** Frames drawn since the first call for that video. Firefox does not count frames of a MediaStream. */
   test.drawn = (video) => {
     if (!counted.has(video)) {
       counted.set(video, 0);
@@ -71,26 +71,26 @@ function prepare() {
   window.test = test;
 
   const { mediaDevices } = navigator;
-  // Not every page is one that may have devices.
+  // Only secure contexts have devices.
   if (!mediaDevices) return;
   const small = { width: 320, height: 180, frameRate: 10 };
   const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
   mediaDevices.getUserMedia = ({ video, ...rest }) => getUserMedia({ ...rest, ...(video && { video: small }) });
-  // There is no screen.
+  // A headless browser has no screen.
   mediaDevices.getDisplayMedia = async () => {
     const canvas = Object.assign(document.createElement('canvas'), small);
     const context = canvas.getContext('2d');
-    let turn = 0;
+    let shade = 0;
     setInterval(() => {
-      turn += 16;
-      context.fillStyle = `rgb(${64 + (turn % 128)},128,192)`;
+      shade += 16;
+      context.fillStyle = `rgb(${64 + (shade % 128)},128,192)`;
       context.fillRect(0, 0, small.width, small.height);
     }, 100);
     return canvas.captureStream(10);
   };
 }
 
-/** All that a visitor can tell of the page, by roles and names. */
+/** The state of the page, by roles and names. */
 async function look() {
   const text = (element) => (element?.textContent ?? '').replaceAll(/\s+/g, ' ').trim();
   const nameOf = (element) => {
@@ -100,7 +100,7 @@ async function look() {
   const isSeen = (element) => element.checkVisibility({ visibilityProperty: true });
   const all = (selector, within = document) => [...within.querySelectorAll(selector)].filter(isSeen);
 
-  /** A picture's size, how many frames of it were drawn, how bright it is, and a number that is another one when it is. */
+  /** Width, drawn frames, brightness and a hash of the picture. */
   const watch = (video) => {
     if (!video || !isSeen(video) || video.videoWidth === 0) return undefined;
     const [width, height] = [32, 18];
@@ -125,7 +125,7 @@ async function look() {
   });
   const live = all('h2').find((heading) => text(heading) === 'Live now')?.closest('section');
 
-  /** The part of the list that a heading is the heading of. */
+  /** The list item of a heading. */
   const partOf = (heading) => {
     let part = heading.parentElement;
     while (!part.querySelector('a') && part !== live) part = part.parentElement;
@@ -144,12 +144,12 @@ async function look() {
     boxes: all('input, textarea').map(nameOf),
     messages: all('[role=log] li, li[role=log]').map(text),
     live: live && all('h3', live).map((heading) => ({ huddle: text(heading), people: all('li', partOf(heading)).map(text) })),
-    nobody: live && text(live).includes('Nobody is in a huddle. Start one.'),
+    isEmpty: live && text(live).includes('Nobody is in a huddle. Start one.'),
     sounds: [...document.querySelectorAll('audio')].filter(({ srcObject, paused }) => srcObject && !paused).length,
     received: await window.test.received(),
     streams: window.test.streams,
-    isAsked: window.test.isAsked ?? false,
-    given: (window.test.given ?? []).map(({ readyState }) => readyState),
+    isAwaitingDevices: window.test.isAwaitingDevices ?? false,
+    devices: (window.test.devices ?? []).map(({ readyState }) => readyState),
     mark: window.test.mark,
     width: { page: document.documentElement.scrollWidth, window: window.innerWidth },
     text: text(document.body).slice(0, 600),

@@ -1,6 +1,6 @@
 'use strict';
 
-// Somebody in front of a browser, as the tests speak of one: who finds things by their role and name.
+// A user of the app in a browser, who finds elements by role and name.
 
 const axe = require('axe-core');
 const { eventually } = require('../../../test-support/eventually.js');
@@ -10,13 +10,13 @@ const { look, prepare } = require('./page.js');
  * @typedef {object} Tile
  * @property {string} name
  * @property {boolean} isMuted
- * @property {boolean} isSpeaking Marked as one who speaks.
- * @property {{ width: number, frames: number, brightness: number, print: number }} [picture] None while the camera is off.
+ * @property {boolean} isSpeaking Marked as a speaker.
+ * @property {{ width: number, frames: number, brightness: number, print: number }} [picture] `undefined` while the camera is off.
  */
 
 /**
- * What a visitor can tell of the page.
- * @typedef {object} Seen
+ * State of a page.
+ * @typedef {object} PageState
  * @property {string} path
  * @property {string} h1
  * @property {string[]} status
@@ -27,41 +27,43 @@ const { look, prepare } = require('./page.js');
  * @property {string[]} links
  * @property {string[]} boxes
  * @property {string[]} messages
- * @property {{ huddle: string, people: string[] }[]} [live] The lobby's list.
- * @property {boolean} [nobody] The lobby says that nobody is in a huddle.
- * @property {number} sounds Of others, that are played.
+ * @property {{ huddle: string, people: string[] }[]} [live] List of the lobby.
+ * @property {boolean} [isEmpty] The lobby shows that there are no huddles.
+ * @property {number} sounds Playing audio elements.
  * @property {{ frames: number, energy: number }} received
- * @property {number} streams That were opened, of server-sent events.
- * @property {boolean} isAsked The browser asks whether the page may have devices.
- * @property {string[]} given Whether each device that was given is `live` or `ended`.
- * @property {number} mark Another one when the page is loaded anew.
+ * @property {number} streams Opened event streams.
+ * @property {boolean} isAwaitingDevices The page waits for devices.
+ * @property {string[]} devices Ready states of the granted devices: `live` or `ended`.
+ * @property {number} mark Changes when the page is reloaded.
  * @property {{ page: number, window: number }} width
  * @property {string} text
  */
 
 const ACT_MS = 30_000;
-/** Joining waits for devices, which take their time where everything encodes. */
+/** Joining waits for devices, which takes long on a busy machine. */
 const JOIN_MS = 60_000;
 const CLOSE_MS = 5_000;
+/** Time until a message is sent again. */
+const RETRY_MS = 2_000;
 const DESK = { width: 1280, height: 800 };
-const DARK = 16;
-const FRAMES = 4;
-/** A beep of a fake microphone has a hundred times as much. */
-const ENERGY = 1e-5;
-const LINES_KEPT = 30;
-/** Firefox's error for a response that was still being read when the page was left. */
+const MIN_BRIGHTNESS = 16;
+const MIN_FRAMES = 4;
+/** Minimum new audio energy; a beep of a fake microphone has a hundred times as much. */
+const MIN_ENERGY = 1e-5;
+const MAX_LINES = 30;
+/** Firefox's error for a response that is read while the page is left. */
 const LEFT_WHILE_READING = 'TypeError: Error in input stream';
 
 expect.extend({
-  atLeast: (received, least) => ({ pass: received >= least, message: () => `${received} is less than ${least}` }),
-  atMost: (received, most) => ({ pass: received <= most, message: () => `${received} is more than ${most}` }),
+  atLeast: (received, min) => ({ pass: received >= min, message: () => `${received} is less than ${min}` }),
+  atMost: (received, max) => ({ pass: received <= max, message: () => `${received} is more than ${max}` }),
   other: (received, than) => ({ pass: received !== than, message: () => `${received} and ${than}` }),
 });
 
 class Visitor {
-  /** What went wrong in the page by itself. @type {string[]} */
+  /** Uncaught errors of the page. @type {string[]} */
   errors = [];
-  /** What the page has printed last. @type {string[]} */
+  /** Last console lines of the page. @type {string[]} */
   lines = [];
 
   /**
@@ -77,68 +79,68 @@ class Visitor {
     });
     page.on('console', (message) => {
       this.lines.push(`${message.type()}: ${message.text().slice(0, 300)}`);
-      this.lines.splice(0, this.lines.length - LINES_KEPT);
+      this.lines.splice(0, this.lines.length - MAX_LINES);
     });
   }
 
   /**
-   * A window of their own, with cookies of their own.
+   * Opens a window with its own cookies.
    * @param {import('puppeteer-core').Browser} browser
    * @param {string} name
    * @param {{ url: string, logs: () => string }} app
    */
-  static async arrives(browser, name, app) {
+  static async open(browser, name, app) {
     const context = await browser.createBrowserContext();
-    return Visitor.#opens(context, name, app);
+    return Visitor.#openPage(context, name, app);
   }
 
-  static async #opens(context, name, app) {
+  static async #openPage(context, name, app) {
     const page = await context.newPage();
     await page.setViewport(DESK);
     await page.evaluateOnNewDocument(prepare);
     return new Visitor(name, page, app);
   }
 
-  /** The same person in another tab. */
-  async opensAnotherTab() {
-    return Visitor.#opens(this.page.browserContext(), this.name, this.app);
+  /** Opens another tab with the same session. */
+  async openTab() {
+    return Visitor.#openPage(this.page.browserContext(), this.name, this.app);
   }
 
-  async closesTab() {
+  async closeTab() {
     await this.page.close();
   }
 
-  /** Closes the window; what the page would still say is not waited for. */
-  async goes() {
+  /** Closes the window, without waiting for requests of the page. */
+  async close() {
     const closed = this.page.browserContext().close().catch(() => {});
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
   }
 
   /** @param {string} path */
-  async opens(path) {
+  async goTo(path) {
     await this.page.goto(new URL(path, this.app.url).href, { waitUntil: 'domcontentloaded' });
   }
 
-  /** @returns {Promise<Seen>} */
+  /** @returns {Promise<PageState>} */
   look() {
     return this.page.evaluate(look);
   }
 
   /**
-   * It comes to be as the check wants it.
-   * @param {string} what In the words of the test.
-   * @param {(seen: Seen) => unknown} check
+   * Waits until the state passes the check.
+   * @param {string} what The condition, for the error.
+   * @param {(state: PageState) => unknown} check
    * @param {number} [within] Milliseconds.
    */
-  async finds(what, check, within = ACT_MS) {
-    // While a page is exchanged for another, there is nothing to look at.
-    const carefully = () => this.look().catch((error) => ({ error: String(error) }));
-    const checkSeen = (seen) => {
-      if (seen.error) throw new Error(seen.error);
-      return check(seen);
+  async waitFor(what, check, within = ACT_MS) {
+    // While a page is loading, its state cannot be read.
+    const lookSafely = () => this.look().catch((error) => ({ error: String(error) }));
+    const checkState = (state) => {
+      if (state.error) throw new Error(state.error);
+      return check(state);
     };
     try {
-      return await eventually(`${this.name} finds: ${what}`, carefully, checkSeen, { within });
+      return await eventually(`${this.name} waits for ${what}`, lookSafely, checkState, { within });
     } catch (error) {
       error.message += `\nthe page printed:\n${this.lines.join('\n')}\n${this.errors.join('\n')}\nthe app printed:\n${this.app.logs().slice(-2_000)}`;
       throw error;
@@ -146,21 +148,21 @@ class Visitor {
   }
 
   /** @param {Record<string, any>} expected @param {number} [within] */
-  sees(expected, within) {
-    return this.finds(Object.keys(expected).join(', '), (seen) => expect(seen).toMatchObject(expected), within);
+  hasState(expected, within) {
+    return this.waitFor(Object.keys(expected).join(', '), (state) => expect(state).toMatchObject(expected), within);
   }
 
-  /** The lobby lists the huddle with these people, or, without any, not at all. @param {string} huddle @param {string[]} people */
+  /** Waits until the lobby lists the huddle with these people, or, without people, does not list it. @param {string} huddle @param {string[]} people */
   seesInLobby(huddle, ...people) {
-    return this.finds(`${huddle} with ${people.join(', ') || 'nobody'} in the lobby`, ({ live }) => {
+    return this.waitFor(`${huddle} with ${people.join(', ') || 'no people'} in the lobby`, ({ live }) => {
       const listed = live?.find((each) => each.huddle === huddle)?.people ?? [];
       expect(listed.toSorted()).toEqual(people.toSorted());
     });
   }
 
   /** @param {string} h1 @param {number} [within] */
-  isTold(h1, within) {
-    return this.finds(h1, (seen) => expect(seen).toMatchObject({ h1 }), within);
+  hasHeading(h1, within) {
+    return this.waitFor(h1, (state) => expect(state).toMatchObject({ h1 }), within);
   }
 
   #find(role, name) {
@@ -168,43 +170,43 @@ class Visitor {
   }
 
   /** @param {string} role @param {string} name @param {() => Promise<unknown>} act */
-  async #tries(role, name, act) {
+  async #act(role, name, act) {
     try {
       await act();
     } catch (error) {
-      const seen = await this.look().catch(String);
-      error.message = `${this.name}: ${role} "${name}": ${error.message}\nthere was: ${JSON.stringify(seen)}`;
+      const state = await this.look().catch(String);
+      error.message = `${this.name}: ${role} "${name}": ${error.message}\nstate: ${JSON.stringify(state)}`;
       throw error;
     }
   }
 
   /** @param {string} button */
-  presses(button) {
-    return this.#tries('button', button, () => this.#find('button', button).click());
+  press(button) {
+    return this.#act('button', button, () => this.#find('button', button).click());
   }
 
   /** @param {string} link */
-  follows(link) {
-    return this.#tries('link', link, () => this.#find('link', link).click());
+  follow(link) {
+    return this.#act('link', link, () => this.#find('link', link).click());
   }
 
   /** @param {string} box @param {string} text */
-  async writes(box, text) {
-    await this.#tries('textbox', box, () => this.#find('textbox', box).fill(text));
+  async fill(box, text) {
+    await this.#act('textbox', box, () => this.#find('textbox', box).fill(text));
   }
 
-  /** Keys, one after another; a text that is no key's name is typed. @param {string[]} keys */
-  async types(...keys) {
+  /** Presses keys; other texts are typed. @param {string[]} keys */
+  async type(...keys) {
     for (const key of keys) {
       if (/^(Tab|Enter|Space|Escape)$/.test(key)) await this.page.keyboard.press(/** @type {any} */ (key));
       else await this.page.keyboard.type(key);
     }
   }
 
-  /** Goes on with Tab until that is in focus. @param {string} name */
-  async tabsTo(name) {
+  /** Presses Tab until the element has the focus. @param {string} name */
+  async tabTo(name) {
     const passed = [];
-    for (let turn = 0; turn < 40; turn += 1) {
+    for (let count = 0; count < 40; count += 1) {
       await this.page.keyboard.press('Tab');
       const focused = await this.page.evaluate(() => {
         const element = document.activeElement;
@@ -213,84 +215,84 @@ class Visitor {
       if (focused === name) return;
       passed.push(focused);
     }
-    throw new Error(`${this.name}: Tab never came to "${name}", but to ${JSON.stringify(passed)}`);
+    throw new Error(`${this.name}: Tab did not reach "${name}", but ${JSON.stringify(passed)}`);
   }
 
-  /** Signs in, from wherever the page says who they are. */
-  async signsIn() {
-    await this.opens('/');
-    await this.writes('Your name', this.name);
-    await this.presses('Continue');
-    await this.sees({ boxes: ['Huddle name'] });
+  /** Signs in on the lobby page. */
+  async signIn() {
+    await this.goTo('/');
+    await this.fill('Your name', this.name);
+    await this.press('Continue');
+    await this.hasState({ boxes: ['Huddle name'] });
   }
 
-  /** Through the lobby. @param {string} huddle */
-  async joins(huddle) {
-    await this.opens('/');
-    // From then on the page is alive.
-    await this.finds('a live lobby', ({ streams }) => expect(streams).toBeGreaterThan(0));
-    await this.writes('Huddle name', huddle);
-    await this.presses('Join');
+  /** Joins through the lobby. @param {string} huddle */
+  async join(huddle) {
+    await this.goTo('/');
+    // The event stream shows that the page is hydrated.
+    await this.waitFor('a live lobby', ({ streams }) => expect(streams).toBeGreaterThan(0));
+    await this.fill('Huddle name', huddle);
+    await this.press('Join');
     await this.isIn(huddle);
   }
 
-  /** By its address. @param {string} huddle */
-  async comesTo(huddle) {
-    await this.opens(`/huddles/${huddle}`);
+  /** Joins by URL. @param {string} huddle */
+  async openHuddle(huddle) {
+    await this.goTo(`/huddles/${huddle}`);
     await this.isIn(huddle);
   }
 
   /** @param {string} huddle */
   isIn(huddle) {
-    return this.finds(`the huddle ${huddle}`, ({ h1, people, buttons }) => {
+    return this.waitFor(`the huddle ${huddle}`, ({ h1, people, buttons }) => {
       expect({ h1, names: people.map(({ name }) => name) }).toEqual({ h1: huddle, names: expect.arrayContaining([`${this.name} (you)`]) });
       expect(buttons).toEqual(expect.arrayContaining(['Mute', 'Stop camera', 'Leave']));
     }, JOIN_MS);
   }
 
-  /** Exactly these people are there. @param {string[]} names */
-  seesPeople(...names) {
-    return this.finds(`the people ${names}`, ({ people }) => expect(people.map(({ name }) => name).sort()).toEqual(names.sort()));
+  /** Waits until the call has exactly these people. @param {string[]} names */
+  hasParticipants(...names) {
+    return this.waitFor(`the people ${names}`, ({ people }) => expect(people.map(({ name }) => name).sort()).toEqual(names.sort()));
   }
 
   /**
-   * Frames are drawn, and the picture is neither dark nor still.
+   * Waits until new frames are drawn, and the picture is neither dark nor still.
    * @param {string} name @param {'people' | 'screens'} [where]
    */
-  async seesVideoOf(name, where = 'people') {
+  async receivesVideoOf(name, where = 'people') {
     /** @type {Tile['picture']} */
     let first;
-    return this.finds(`the picture of ${name}`, (seen) => {
-      const picture = seen[where].find((tile) => tile.name === name)?.picture;
+    return this.waitFor(`video of ${name}`, (state) => {
+      const picture = state[where].find((tile) => tile.name === name)?.picture;
       first ??= picture;
-      expect(picture).toMatchObject({ frames: expect.atLeast((first?.frames ?? 0) + FRAMES), brightness: expect.atLeast(DARK) });
+      expect(picture).toMatchObject({ frames: expect.atLeast((first?.frames ?? 0) + MIN_FRAMES), brightness: expect.atLeast(MIN_BRIGHTNESS) });
       expect(picture).toMatchObject({ print: expect.other(first?.print) });
     });
   }
 
-  /** Something is heard: what comes is decoded, not silent, and played. */
-  async hearsSomebody() {
+  /** Waits for audio that is decoded, not silent, and played. */
+  async receivesAudio() {
     const before = await this.look();
-    return this.finds('somebody speaks', ({ received, sounds }) => {
-      expect({ energy: received.energy, sounds }).toEqual({ energy: expect.atLeast(before.received.energy + ENERGY), sounds: expect.atLeast(1) });
+    return this.waitFor('audio', ({ received, sounds }) => {
+      expect({ energy: received.energy, sounds }).toEqual({ energy: expect.atLeast(before.received.energy + MIN_ENERGY), sounds: expect.atLeast(1) });
     });
   }
 
   /** @param {string} text */
-  async says(text) {
+  async sendMessage(text) {
     const { boxes } = await this.look();
-    if (!boxes.includes('Message')) await this.presses('Chat');
-    await this.writes('Message', text);
-    await this.presses('Send');
+    if (!boxes.includes('Message')) await this.press('Chat');
+    await this.fill('Message', text);
+    await this.press('Send');
   }
 
-  /** Says it until the other has read it: livekit-server loses what is said in the first second of a participant. @param {Visitor} other @param {string} text */
-  async tells(other, text) {
-    const [deadline, patience] = [Date.now() + ACT_MS, 2_000];
+  /** Sends until the other has received it: livekit-server drops data in the first second of a participant. @param {Visitor} other @param {string} text */
+  async sendMessageTo(other, text) {
+    const deadline = Date.now() + ACT_MS;
     for (;;) {
-      await this.says(text);
+      await this.sendMessage(text);
       try {
-        return await other.reads(text, patience);
+        return await other.receivesMessage(text, RETRY_MS);
       } catch (error) {
         if (Date.now() > deadline) throw error;
       }
@@ -298,14 +300,14 @@ class Visitor {
   }
 
   /** @param {string} text @param {number} [within] */
-  async reads(text, within) {
+  async receivesMessage(text, within) {
     const { boxes } = await this.look();
-    if (!boxes.includes('Message')) await this.presses('Chat');
-    await this.finds(`the message "${text}"`, ({ messages }) => expect(messages).toEqual(expect.arrayContaining([expect.stringContaining(text)])), within);
+    if (!boxes.includes('Message')) await this.press('Chat');
+    await this.waitFor(`the message "${text}"`, ({ messages }) => expect(messages).toEqual(expect.arrayContaining([expect.stringContaining(text)])), within);
   }
 
-  /** Asks a route as the page's own scripts do. @param {string} path @param {Record<string, string>} [form] */
-  asks(path, form = {}) {
+  /** Sends a POST from the page. @param {string} path @param {Record<string, string>} [form] */
+  post(path, form = {}) {
     return this.page.evaluate(
       async (path, form) => {
         const response = await fetch(path, { method: 'POST', body: new URLSearchParams(form) });
@@ -317,8 +319,8 @@ class Visitor {
     );
   }
 
-  /** From the next page on the browser has no camera. */
-  hasNoCamera() {
+  /** Pages loaded afterwards have no camera. */
+  removeCamera() {
     return this.page.evaluateOnNewDocument(() => {
       const { mediaDevices } = navigator;
       const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
@@ -327,36 +329,36 @@ class Visitor {
     });
   }
 
-  /** From the next page on the browser asks before it gives devices, and waits for {@link allows}. */
-  isAskedForDevices() {
+  /** Pages loaded afterwards get no devices before {@link grantDevices}. */
+  delayDevices() {
     return this.page.evaluateOnNewDocument(() => {
       const { mediaDevices } = navigator;
       const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
-      mediaDevices.getUserMedia = async (wanted) => {
-        await new Promise((resolve) => Object.assign(window.test, { allow: resolve, isAsked: true }));
-        const stream = await getUserMedia(wanted);
-        window.test.given = stream.getTracks();
+      mediaDevices.getUserMedia = async (constraints) => {
+        await new Promise((resolve) => Object.assign(window.test, { allow: resolve, isAwaitingDevices: true }));
+        const stream = await getUserMedia(constraints);
+        window.test.devices = stream.getTracks();
         return stream;
       };
     });
   }
 
-  /** Gives the devices that were asked for. */
-  allows() {
+  /** Grants the requested devices. */
+  grantDevices() {
     return this.page.evaluate(() => window.test.allow());
   }
 
-  /** The signalling breaks, and cannot be had again until it is mended. */
-  losesConnection() {
+  /** Cuts the signal connection, until {@link restoreSignal}. */
+  cutSignal() {
     return this.page.evaluate(() => window.test.cut());
   }
 
-  getsConnection() {
-    return this.page.evaluate(() => window.test.mend());
+  restoreSignal() {
+    return this.page.evaluate(() => window.test.restore());
   }
 
-  /** What axe-core finds wrong. @returns {Promise<string[]>} */
-  async barriers() {
+  /** Violations that axe-core reports. @returns {Promise<string[]>} */
+  async axeViolations() {
     await this.page.evaluate(axe.source);
     const violations = await this.page.evaluate(async () => {
       const { violations } = await window.axe.run();

@@ -1,28 +1,28 @@
 'use strict';
 
-// What the tests of an app stand on: browsers of both kinds, the app served with rooms here or there, and people who go at the end.
+// Set-up of the tests: browsers, the app on either provider, and visitors that are closed after each test.
 
 const { randomBytes } = require('node:crypto');
 const { launch } = require('../../../test-support/browser.js');
 const { call } = require('../../../conformance/support/server.js');
 const { startExample } = require('../../../test-support/example-server.js');
 const { EVERYWHERE, startServer } = require('../../../test-support/livekit-server.js');
-const { Guest } = require('./guest.js');
+const { HttpClient } = require('./http-client.js');
 const { Visitor } = require('./visitor.js');
 
 /** @typedef {keyof typeof providers} Provider */
 /** @typedef {Record<'chromium' | 'firefox', import('puppeteer-core').Browser>} Browsers */
 /** @typedef {{ url: string, logs: () => string, stop: () => Promise<void> }} App */
 
-/** A browser takes seconds to start where others are busy. */
+/** On a busy machine a browser takes seconds to start. */
 const START_MS = 90_000;
-/** A whole story: people come, talk and go. */
+/** Maximum time of a story. */
 const STORY_MS = 240_000;
 const SESSION_SECRET = 'the sessions of a test are signed with this';
 
 const randomKeys = () => ({ apiKey: `API${randomBytes(6).toString('hex')}`, apiSecret: randomBytes(24).toString('hex') });
 
-/** Where rooms live: what is in the app's environment, and what its server API is reached with. */
+/** Providers: the environment of the app, and the credentials of its room service. */
 const providers = {
   'the embedded engine': async () => {
     const { apiKey, apiSecret } = randomKeys();
@@ -36,7 +36,7 @@ const providers = {
   },
 };
 
-/** Starts browsers before the tests of a block, and ends them after. @param {('chromium' | 'firefox')[]} [kinds] */
+/** Launches browsers for the tests of a block. @param {('chromium' | 'firefox')[]} [kinds] */
 function openBrowsers(kinds = ['chromium', 'firefox']) {
   /** @type {Browsers} */
   const browsers = /** @type {any} */ ({});
@@ -48,13 +48,13 @@ function openBrowsers(kinds = ['chromium', 'firefox']) {
 }
 
 /**
- * Serves the app before the tests of a block, and gives who visits it. Whoever comes in a test goes after it.
+ * Serves the app for the tests of a block. Visitors are closed after each test.
  * @param {Browsers} browsers
  * @param {() => Promise<{ app: App, server?: { apiKey: string, apiSecret: string }, stop?: () => Promise<void> }>} start
  */
-function setHouse(browsers, start) {
+function useApp(browsers, start) {
   /** @type {Visitor[]} */
-  let here = [];
+  let opened = [];
   /** @type {App} */
   let app;
   let server;
@@ -66,11 +66,11 @@ function setHouse(browsers, start) {
   }, START_MS);
 
   afterEach(async () => {
-    const visitors = here;
-    here = [];
+    const visitors = opened;
+    opened = [];
     const errors = visitors.flatMap(({ errors, name }) => errors.map((error) => `${name}: ${error}`));
-    await Promise.all(visitors.map((visitor) => visitor.goes()));
-    // Whatever else a test shows: no page may throw.
+    await Promise.all(visitors.map((visitor) => visitor.close()));
+    // No page may throw in any test.
     expect(errors).toEqual([]);
   }, START_MS);
 
@@ -79,46 +79,46 @@ function setHouse(browsers, start) {
     await stop?.();
   }, START_MS);
 
-  /** Somebody who has not signed in. @param {string} name @param {'chromium' | 'firefox'} [browser] */
-  async function stranger(name, browser = 'chromium') {
-    const visitor = await Visitor.arrives(browsers[browser], name, app);
-    here.push(visitor);
+  /** Opens a visitor without a session. @param {string} name @param {'chromium' | 'firefox'} [browser] */
+  async function newVisitor(name, browser = 'chromium') {
+    const visitor = await Visitor.open(browsers[browser], name, app);
+    opened.push(visitor);
     return visitor;
   }
 
-  /** Somebody who has. @param {string} name @param {'chromium' | 'firefox'} [browser] */
+  /** Opens a visitor, and signs in. @param {string} name @param {'chromium' | 'firefox'} [browser] */
   async function visitor(name, browser) {
-    const arrived = await stranger(name, browser);
-    await arrived.signsIn();
-    return arrived;
+    const visitor = await newVisitor(name, browser);
+    await visitor.signIn();
+    return visitor;
   }
 
-  const guest = () => new Guest(app.url);
+  const httpClient = () => new HttpClient(app.url);
 
-  /** A guest who has signed in. @param {string} name */
-  async function member(name) {
-    const member = guest();
-    await member.signsIn(name);
-    return member;
+  /** An HTTP client with a session. @param {string} name */
+  async function signedInClient(name) {
+    const client = httpClient();
+    await client.signIn(name);
+    return client;
   }
 
-  /** A huddle of the test's own. */
+  /** A huddle for one test. */
   const newHuddle = () => `test-${(huddles += 1)}`;
 
-  /** Asks the media server itself, with all grants: it is where the app says that it is. @param {string} method @param {string} huddle */
-  async function ask(method, huddle) {
-    const { url } = await (await (await member('Root')).posts(`/api/huddles/${huddle}/join`)).json();
+  /** Calls the room service of the app's media server with all grants. @param {string} method @param {string} huddle */
+  async function callApi(method, huddle) {
+    const { url } = await (await (await signedInClient('Root')).post(`/api/huddles/${huddle}/join`)).json();
     return call({ url, ...server }, method, { room: `huddle:${huddle}` });
   }
 
-  return { ask, guest, member, newHuddle, stranger, visitor, app: () => app };
+  return { callApi, httpClient, newHuddle, newVisitor, signedInClient, visitor, app: () => app };
 }
 
-/** The production build, with rooms there. @param {import('../../../test-support/example-server.js').Name} name @param {Provider} provider */
+/** Serves the production build on a provider. @param {import('../../../test-support/example-server.js').Name} name @param {Provider} provider */
 const serveWith = (name, provider) => async () => {
   const { env, stop, ...server } = await providers[provider]();
   const app = await startExample(name, { env: { SESSION_SECRET, ...env } });
   return { app, server, stop };
 };
 
-module.exports = { SESSION_SECRET, START_MS, STORY_MS, openBrowsers, providers, serveWith, setHouse };
+module.exports = { SESSION_SECRET, START_MS, STORY_MS, openBrowsers, providers, serveWith, useApp };

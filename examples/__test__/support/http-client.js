@@ -1,11 +1,11 @@
 'use strict';
 
-// Somebody without a browser: speaks HTTP, keeps cookies, and fills in forms that need no script.
+// An HTTP client that keeps cookies and submits the sign-in form.
 
-class Guest {
+class HttpClient {
   #cookies = new Map();
 
-  /** @param {string} url The app's. @param {string} [origin] What stands in their address bar, where a proxy is in between. */
+  /** @param {string} url URL of the app. @param {string} [origin] Origin in the browser, which differs behind a proxy. */
   constructor(url, origin = url) {
     Object.assign(this, { url, origin });
   }
@@ -15,14 +15,14 @@ class Guest {
    * @param {string} path
    * @param {{ form?: Record<string, string>, headers?: Record<string, string>, signal?: AbortSignal }} [how]
    */
-  async asks(method, path, { form, headers, signal } = {}) {
+  async request(method, path, { form, headers, signal } = {}) {
     const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-    // A browser names the origin of whatever is not a GET; apps rely on it.
+    // Browsers send Origin with all requests but GET; the apps check it.
     const origin = method !== 'GET' && { origin: this.origin };
     /** @type {RequestInit} */
-    const request = { method, redirect: 'manual', headers: { ...(cookie && { cookie }), ...origin, ...headers }, signal };
-    if (form) request.body = new URLSearchParams(form);
-    const response = await fetch(new URL(path, this.url), request);
+    const options = { method, redirect: 'manual', headers: { ...(cookie && { cookie }), ...origin, ...headers }, signal };
+    if (form) options.body = new URLSearchParams(form);
+    const response = await fetch(new URL(path, this.url), options);
     for (const line of response.headers.getSetCookie()) this.#keep(line);
     return response;
   }
@@ -33,29 +33,29 @@ class Guest {
     else this.#cookies.set(name, value);
   }
 
-  /** What it has been given, as `name=value`. */
+  /** Its cookies, as `name=value`. */
   get cookies() {
     return [...this.#cookies].map(([name, value]) => `${name}=${value}`);
   }
 
-  /** Someone else writes into the cookie. @param {(value: string) => string} change */
-  forges(change) {
+  /** Changes the values of all cookies. @param {(value: string) => string} change */
+  changeCookies(change) {
     for (const [name, value] of this.#cookies) this.#cookies.set(name, change(value));
   }
 
   /** @param {string} path @param {Record<string, string>} [form] */
-  posts(path, form = {}) {
-    return this.asks('POST', path, { form });
+  post(path, form = {}) {
+    return this.request('POST', path, { form });
   }
 
   /** @param {string} path */
-  gets(path) {
-    return this.asks('GET', path, { headers: { accept: 'text/html' } });
+  get(path) {
+    return this.request('GET', path, { headers: { accept: 'text/html' } });
   }
 
-  /** Signs in through the lobby's form, as a browser without scripts does; gives the answer. @param {string} name @param {string} [path] */
-  async signsIn(name, path = '/') {
-    const page = await (await this.gets(path)).text();
+  /** Submits the form of the lobby, as a browser without scripts does; gives the response. @param {string} name @param {string} [path] */
+  async signIn(name, path = '/') {
+    const page = await (await this.get(path)).text();
     const form = [...page.matchAll(/<form\b([^>]*)>(.*?)<\/form>/gs)].find(([, , inside]) => inside.includes('Continue'));
     if (!form) throw new Error(`no form to sign in with: ${page.slice(0, 2_000)}`);
     const [, attributes, inside] = form;
@@ -66,13 +66,13 @@ class Guest {
       if (field) fields[field] = attribute('type') === 'hidden' ? (attribute('value') ?? '') : name;
     }
     const action = (/\baction="([^"]*)"/.exec(attributes)?.[1] ?? path).replaceAll('&amp;', '&');
-    // An action that is a query alone belongs to the page's own path.
+    // If the action is only a query, it is relative to the page's path.
     const target = new URL(action, new URL(path, this.url));
-    return this.asks('POST', target.pathname + target.search, { form: fields, headers: { accept: 'text/html' } });
+    return this.request('POST', target.pathname + target.search, { form: fields, headers: { accept: 'text/html' } });
   }
 }
 
-/** What a token says. @param {string} token */
+/** @param {string} token */
 const claimsOf = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url').toString());
 
-module.exports = { Guest, claimsOf };
+module.exports = { HttpClient, claimsOf };
