@@ -1,6 +1,6 @@
 'use strict';
 
-// The packed package as apps deploy it: built by frameworks and bundlers without any configuration for it, then served.
+// The packed package, built by frameworks and bundlers without configuration, and served.
 
 require('../support/environment.js');
 const { execFile } = require('node:child_process');
@@ -11,7 +11,7 @@ const { HOST, answersHttp, freeTcpPorts, launch, untilReady } = require('../../t
 const { temporaryFolder } = require('../support/package-copy.js');
 
 const run = promisify(execFile);
-/** The first run installs everything. */
+/** The first run installs the packages of every framework. */
 const INSTALL_MS = 900_000;
 const BUILD_MS = 600_000;
 const SERVE_MS = 60_000;
@@ -30,7 +30,7 @@ const environment = () => ({
   NEXT_TELEMETRY_DISABLED: '1',
 });
 
-/** Runs a command of an app's own. @param {string} app @param {string[]} command @param {string} [cwd] */
+/** Runs a command that the app has installed. @param {string} app @param {string[]} command @param {string} [cwd] */
 async function build(app, [program, ...args], cwd = ready.folders[app]) {
   const { stdout, stderr } = await run(path.join(ready.folders[app], 'node_modules/.bin', program), args, { cwd, env: environment(), maxBuffer: 1e8 });
   return stdout + stderr;
@@ -50,7 +50,7 @@ async function call(cwd, [program, ...args]) {
   const server = launch(program, args, env, { cwd });
   try {
     await untilReady(server, () => answersHttp(port, (status) => status < 500), SERVE_MS);
-    // Without a type, SvelteKit takes the request for a form of another site.
+    // Without a content type, SvelteKit rejects the request as a cross-site form.
     const headers = { 'content-type': 'application/json' };
     const response = await fetch(`http://${HOST}:${port}/api/call`, { method: 'POST', headers, body: '{}' });
     const text = await response.text();
@@ -64,7 +64,7 @@ async function call(cwd, [program, ...args]) {
 const TEA = { name: 'tea' };
 
 describe('frameworks', () => {
-  test.each(['turbopack', 'webpack'])('Next.js with %s, and its standalone output by itself', async (bundler) => {
+  test.each(['turbopack', 'webpack'])('Next.js with %s, also its standalone output', async (bundler) => {
     const { next } = ready.folders;
     fs.rmSync(path.join(next, '.next'), { recursive: true, force: true });
     await build('next', ['next', 'build', `--${bundler}`]);
@@ -72,17 +72,17 @@ describe('frameworks', () => {
     expect(await call(deployed(path.join(next, '.next/standalone')), [ready.node, 'server.js'])).toEqual(TEA);
   }, BUILD_MS);
 
-  test('Nuxt, its output by itself', async () => {
+  test('the output of Nuxt', async () => {
     await build('nuxt', ['nuxt', 'build']);
     expect(await call(deployed(path.join(ready.folders.nuxt, '.output')), [ready.node, 'server/index.mjs'])).toEqual(TEA);
   }, BUILD_MS);
 
-  test('Nitro as a Vite plugin, its output by itself', async () => {
+  test('the output of Nitro as a Vite plugin', async () => {
     await build('nitro', ['vite', 'build']);
     expect(await call(deployed(path.join(ready.folders.nitro, '.output')), [ready.node, 'server/index.mjs'])).toEqual(TEA);
   }, BUILD_MS);
 
-  test('SvelteKit, whose adapter bundles the package unless it is in dependencies', async () => {
+  test('SvelteKit, with the package bundled', async () => {
     await build('sveltekit', ['vite', 'build']);
     expect(await call(ready.folders.sveltekit, [ready.node, 'build/index.js'])).toEqual(TEA);
   }, BUILD_MS);
@@ -118,13 +118,13 @@ describe('bundlers', () => {
     expect(await call(ready.folders.bundlers, [ready.node, file])).toEqual(TEA);
   }, BUILD_MS);
 
-  test('bun build --compile makes a program that holds the addon', async () => {
+  test('bun build --compile makes a program that contains the addon', async () => {
     const file = path.join(temporaryFolder(), 'program');
     await build('bundlers', ['bun', 'build', 'serve.js', '--compile', `--outfile=${file}`]);
     expect(await call('/', [file])).toEqual(TEA);
   }, BUILD_MS);
 
-  test('@vercel/nft finds the addon, and lacks no file', async () => {
+  test('@vercel/nft finds the addon, and reports no missing file', async () => {
     const code = `import { nodeFileTrace } from '@vercel/nft';
       const { fileList, warnings } = await nodeFileTrace(['serve.js']);
       console.log(JSON.stringify({ addons: [...fileList].filter((file) => file.endsWith('.node')).length, warnings: [...warnings].map(String) }));`;
@@ -141,7 +141,7 @@ test.each([
   expect(await call(bundlers, [path.join(bundlers, 'node_modules/.bin', program), ...args])).toEqual(TEA);
 }, SERVE_MS);
 
-describe('package managers that hoist nothing', () => {
+describe('package managers without hoisting', () => {
   /** A workspace with the app and the tarballs. @param {Record<string, string>} files */
   function workspace(files) {
     const folder = temporaryFolder();

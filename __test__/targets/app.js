@@ -1,4 +1,4 @@
-// Runs on the Node.js of each target, on its embedded engine, and prints what it got as JSON.
+// Runs on the Node.js of each target, with the embedded engine, and prints results as JSON.
 import { createPlatform } from '@maravilla-labs/platform';
 
 const platform = createPlatform({ provider: 'embedded', apiKey: process.env.TEST_KEY, apiSecret: process.env.TEST_SECRET });

@@ -1,6 +1,6 @@
 'use strict';
 
-// The addons that this machine builds for other targets, each loaded by a Node.js of its target: musl's in a root without glibc, arm64's under QEMU.
+// Addons of other targets, each loaded by a Node.js of its target: musl in a root without glibc, arm64 under QEMU.
 
 const { cleanEnv } = require('../support/environment.js');
 const { execFile } = require('node:child_process');
@@ -14,7 +14,7 @@ const run = promisify(execFile);
 /** The first run compiles every dependency for each target. */
 const BUILD_MS = 2_400_000;
 const MAX_ADDON_BYTES = 14_000_000;
-const key = { TEST_KEY: 'targets', TEST_SECRET: 'secretOfTheTargetsSuiteAndOfNothingElse' };
+const key = { TEST_KEY: 'targets', TEST_SECRET: 'secretOfTheTargetsSuite' };
 
 /** @type {Record<string, { addon: string, app: string, command: string[] }>} */
 let apps;
@@ -38,7 +38,7 @@ describe.each([
     expect(fs.readdirSync(path.join(apps[target].app, 'node_modules/@maravilla-labs')).sort()).toEqual(['platform', `platform-${target}`]);
   });
 
-  test('an app makes a room, and a token that the engine accepts', async () => {
+  test('an app creates a room, and a token that the engine accepts', async () => {
     const { token, ...result } = JSON.parse(await node(target, 'app.js'));
     expect(result).toEqual({ arch, node: '20.18.0', room: 'tea', rooms: [['tea', 7]], accepted: 200, rejected: 401 });
     const { claims } = readToken(token, key.TEST_SECRET);

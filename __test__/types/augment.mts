@@ -1,4 +1,4 @@
-// An app whose platform is injected says what else it offers. Programs of their own: this changes `Platform` for all of it.
+// An app declares what else its injected platform offers. Compiled on its own, because this changes `Platform` everywhere.
 import { type Platform, createPlatform, getPlatform } from '@maravilla-labs/platform';
 
 interface Presence {

@@ -1,4 +1,4 @@
-// The global AbortSignal, whoever declares it: the DOM library, @types/node, or both.
+// The global AbortSignal, declared by the DOM library, @types/node, or both.
 import { type AbortSignalLike, type MediaService, getPlatform } from '@maravilla-labs/platform';
 
 export async function cancels(media: MediaService, request: { signal: AbortSignal }): Promise<void> {

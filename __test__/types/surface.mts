@@ -42,7 +42,7 @@ export type Values = Expect<
   >
 >;
 
-// Every field of what is handed out, with its type.
+// Fields of results, with their types.
 export type Results = [
   Expect<
     Equal<
@@ -76,7 +76,7 @@ export type Results = [
   >,
 ];
 
-// Every field of what is taken. Each optional one also takes `undefined`.
+// Fields of arguments. Optional ones accept `undefined`.
 type Source = 'camera' | 'microphone' | 'screen_share' | 'screen_share_audio';
 export type Inputs = [
   Expect<Equal<MediaTrackSource, Source>>,
@@ -148,7 +148,7 @@ export type Inputs = [
   >,
 ];
 
-// Every method, with its parameters and its promise.
+// The methods' parameters and results.
 export type Methods = Expect<
   Equal<
     MediaService,
@@ -182,7 +182,7 @@ export type Functions = [
 ];
 
 export async function compiles(platform: Platform): Promise<void> {
-  // The gate narrows, and methods may be taken off the object.
+  // The check narrows the type, and methods can be destructured.
   if (!platform.media) return;
   const { createRoom, generateToken, mediaUrl } = platform.media;
   const room = await createRoom('huddle:1', { maxParticipants: 12, emptyTimeoutSecs: 60 }, { timeoutMs: 1000 });
@@ -193,12 +193,12 @@ export async function compiles(platform: Platform): Promise<void> {
   const url: string | null = await mediaUrl();
   void url;
 
-  // Settings made once and passed to both calls, `as const` or not.
+  // Settings that are passed to both calls, `as const` or not.
   const settings = { maxParticipants: 12, metadata: 'x' } as const;
   await createRoom('huddle:1', settings);
   await generateToken('huddle:1', { identity: 'ann', name: 'Ann', roomSettings: settings });
 
-  // A whole user record: what is not known here is ignored.
+  // A whole user record: unknown fields are ignored.
   const user = { identity: 'ann', name: 'Ann', email: 'ann@example.com', roles: ['host'] };
   await generateToken('huddle:1', user);
   const sources = ['camera', 'microphone'] as const;
@@ -212,7 +212,7 @@ export async function compiles(platform: Platform): Promise<void> {
   getPlatform();
   getPlatform({ devServerUrl: 'http://localhost:3001', tenant: 'acme' });
   getPlatform({ url: undefined, apiKey: undefined, tokenTtlSecs: undefined });
-  // What SvelteKit generates for `$env/dynamic/private`.
+  // The type of `$env/dynamic/private` in SvelteKit.
   const env: { [key: `PUBLIC_${string}`]: undefined; [key: `${string}`]: string | undefined } = {};
   getPlatform({ env });
 }
@@ -236,7 +236,7 @@ export function fails(error: unknown): MediaErrorCode | undefined {
     error.cause,
   ];
   void facts;
-  // A web framework would answer a visitor with a `status`.
+  // Web frameworks respond with the `status` of an error.
   // @ts-expect-error
   void error.status;
   switch (error.code) {
@@ -317,7 +317,7 @@ export async function doesNotCompile(platform: Platform, media: MediaService): P
   void given;
   // @ts-expect-error
   void (await media.createRoom('r')).sid;
-  // @ts-expect-error: not here, unless the app's platform is augmented
+  // @ts-expect-error: only in an app that augments the platform
   void platform.realtime;
   // @ts-expect-error
   getPlatform({ provider: 'zoom' });
@@ -329,6 +329,6 @@ export async function doesNotCompile(platform: Platform, media: MediaService): P
   getPlatform({ apikey: 'k' });
   // @ts-expect-error
   getPlatform(null);
-  // @ts-expect-error: only a platform of one's own can be closed
+  // @ts-expect-error: only platforms of createPlatform can be closed
   getPlatform().close();
 }

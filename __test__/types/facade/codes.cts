@@ -1,4 +1,4 @@
-// The public error codes are the core's, neither more nor fewer.
+// The public error codes are exactly those of the core.
 import type { MediaErrorCode } from '@maravilla-labs/platform';
 import type { MediaErrorCode as Generated } from '../../../binding.js';
 import type { Equal, Expect } from '../equal.mjs';

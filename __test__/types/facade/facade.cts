@@ -1,4 +1,4 @@
-// The facade's JavaScript gives what index.d.ts promises, as far as its types can be inferred.
+// The types inferred from the facade's JavaScript match index.d.ts.
 import type * as contract from '@maravilla-labs/platform';
 import edgeEntry = require('../../../edge.js');
 import errors = require('../../../facade/errors.js');

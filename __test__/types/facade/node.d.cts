@@ -1,15 +1,15 @@
 /// <reference types="node" />
-// What the facade asks of Node that @types/node does not say, or not for every version.
+// Node APIs that @types/node does not declare, or not in every version.
 import 'node:tls';
 
 declare module 'node:tls' {
-  /** Since Node 22.15; the facade looks before it calls. */
+  /** Since Node 22.15; the facade checks for it. */
   function getCACertificates(type: 'default'): string[];
 }
 
 declare global {
-  /** The edge entry looks whether it runs in a browser. */
+  /** The edge entry checks whether it runs in a browser. */
   const document: unknown;
-  /** Webpack writes it as `require`. */
+  /** Webpack replaces it with `require`. */
   const __non_webpack_require__: (id: string) => unknown;
 }

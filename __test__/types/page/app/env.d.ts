@@ -1,4 +1,4 @@
-// What the app's framework gives an action.
+// Arguments of an action of the framework.
 interface ActionArgs {
   request: Request;
   params: { groupId?: string };

@@ -1,4 +1,4 @@
-// The platform documentation's route, statement by statement. It must compile and run as it is.
+// The route in the platform's documentation. It must compile and run unchanged.
 import { platform } from '~/lib/platform.server';
 import { requireUser } from '~/lib/auth.server';
 

@@ -1,4 +1,4 @@
-// The platform documentation's gate, and the types it says to import.
+// The gate in the platform's documentation, with its types.
 import { platform } from '~/lib/platform.server';
 import type {
   MediaParticipantInfo,
