@@ -15,11 +15,13 @@ fn rejects_every_algorithm_except_hs256() {
     for alg in
         ["none", "NONE", "nOnE", "None", "", " ", "hs256", "HS256 ", "HS-256", "RS256", "RS384", "PS256", "ES256"]
             .into_iter()
-            .chain(["EdDSA", "HS384", "HS512", "HS\\u0032560", "HS256\\u0000"])
+            .chain(["PS512", "EdDSA", "HS384", "HS512", "HS\\u0032560", "HS256\\u0000"])
     {
         let header = format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#);
-        assert_rejected(&engine, &sign(&header, &claims().to_string(), SECRET));
-        assert_rejected(&engine, &sign(&header, &claims().to_string(), ""));
+        // A public key as the secret is the classic confusion of RS256 with HS256.
+        for secret in [SECRET, OTHER_SECRET, "", PUBLIC_KEY] {
+            assert_rejected(&engine, &sign(&header, &claims().to_string(), secret));
+        }
         assert_rejected(&engine, &format!("{}.{payload}.", base64(&header)));
         assert_rejected(&engine, &format!("{}.{payload}", base64(&header)));
     }
@@ -80,16 +82,6 @@ fn ignores_keys_that_the_header_names_or_contains() {
             assert_rejected(&engine, &sign(&header, &claims().to_string(), secret));
         }
         assert_accepted(&engine, &sign(&header, &claims().to_string(), SECRET));
-    }
-}
-
-#[test]
-fn rejects_an_asymmetric_algorithm_signed_with_hmac() {
-    let engine = start();
-    for header in [r#"{"alg":"RS256"}"#, r#"{"alg":"ES256"}"#, r#"{"alg":"PS512"}"#, r#"{"alg":"EdDSA"}"#] {
-        for key in [SECRET, OTHER_SECRET, PUBLIC_KEY] {
-            assert_rejected(&engine, &sign(header, &claims().to_string(), key));
-        }
     }
 }
 

@@ -68,13 +68,18 @@ fn rejects_a_token_with_a_name_metadata_or_attributes_over_the_limit() {
 }
 
 #[test]
-fn rejects_a_join_request_whose_attributes_exceed_the_limit_with_those_of_the_token() {
+fn rejects_a_join_request_with_metadata_or_attributes_over_the_limit() {
     let engine = start();
     let attributes = |count: usize| (0..count).map(|number| (format!("{number:07}"), "v".into())).collect();
     let with = |participant_attributes| proto::JoinRequest { participant_attributes, ..request() };
     let claims = json!({ "attributes": { "k": "m".repeat(MAX_ATTRIBUTES_BYTES - 8_001) } });
     assert_eq!(join(&engine, &claims, &with(attributes(1_000))).0, 200);
+    // The attributes of the token count, too.
     assert_eq!(join(&engine, &claims, &with(attributes(1_001))).0, 403);
+    let metadata = |bytes: usize| proto::JoinRequest { metadata: "m".repeat(bytes), ..request() };
+    assert_eq!(join(&engine, &json!({}), &metadata(MAX_METADATA_BYTES)).0, 200);
+    // Clients show the reason of a failed join only for 401 and 403.
+    assert_eq!(join(&engine, &json!({}), &metadata(MAX_METADATA_BYTES + 1)).0, 403);
 }
 
 #[test]
