@@ -98,6 +98,7 @@ fn drops_an_unread_response_after_the_write_timeout() {
     }
     assert_eq!(client.call("ListRooms", &admin_token(), &json!({ "names": ["none"] })).status, 200);
     // The budget is free again after the write timeout.
+    let end = Instant::now() + TIMEOUT;
     while client.request(&list).status != 200 {
         assert!(Instant::now() < end, "timeout");
     }
