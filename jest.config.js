@@ -8,6 +8,8 @@ const conformance = {
   displayName: 'conformance',
   roots: ['<rootDir>/conformance'],
   testMatch: ['<rootDir>/conformance/**/*.test.js'],
+  globalSetup: '<rootDir>/test-support/jest-browser-setup.mjs',
+  globalTeardown: '<rootDir>/test-support/jest-browser-teardown.mjs',
 };
 
 /** The example apps in browsers: it takes minutes. */

@@ -1,6 +1,6 @@
 'use strict';
 
-// Launches headless Chromium and Firefox with fake devices, and serves a page with livekit-client.
+// Chromium and Firefox without a window, with fake devices, on a page that has livekit-client.
 
 const { existsSync, readFileSync } = require('node:fs');
 const http = require('node:http');
@@ -49,12 +49,12 @@ const CHROMIUM = [
   '--use-fake-device-for-media-stream=fps=15',
   '--use-fake-ui-for-media-stream',
   '--autoplay-policy=no-user-gesture-required',
-  // Several pages run at once, and none is in front: background pages must not be throttled.
+  // Background pages must not be throttled.
   '--disable-background-timer-throttling',
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
   '--disable-gpu',
-  // Otherwise each window fills the suggestion lists of its address bar, which takes most of a second of CPU.
+  // Each page has a window, and preparing the address bar of each takes most of a second of CPU.
   '--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess',
 ];
 
@@ -80,16 +80,29 @@ function programOf(kind) {
   throw new Error(`none of ${PROGRAMS[kind].join(', ')} is on the PATH`);
 }
 
-/** @param {Kind} kind @param {string[]} [more] Additional arguments. @returns {Promise<import('puppeteer-core').Browser>} */
+/** @param {Kind} kind @param {string[]} [more] Further arguments. @returns {Promise<import('puppeteer-core').Browser>} */
 async function launch(kind, more = []) {
   const browser = kind === 'chromium' ? 'chrome' : 'firefox';
   const program = programOf(kind);
   const options = { browser, headless: true, args: [...(kind === 'chromium' ? CHROMIUM : []), ...more], extraPrefsFirefox: FIREFOX };
-  // On Linux the kernel then kills the browser when this process dies.
+  // With setpriv, Linux kills the browser also when this process is killed.
   const setpriv = '/usr/bin/setpriv';
   if (!existsSync(setpriv)) return puppeteer.launch({ ...options, executablePath: program });
   const args = ['--pdeathsig', 'KILL', program, ...puppeteer.defaultArgs(options)];
   return puppeteer.launch({ ...options, executablePath: setpriv, ignoreDefaultArgs: true, args });
 }
 
-module.exports = { launch, servePage };
+/**
+ * The run's shared Chromium, or a browser of this test file's own: Firefox accepts one client only. `close` leaves the shared one running.
+ * @param {Kind} kind
+ * @returns {Promise<import('puppeteer-core').Browser>}
+ */
+async function openBrowser(kind) {
+  const { TEST_CHROMIUM, TEST_CHROMIUM_ONLY } = process.env;
+  if (kind === 'firefox' && !TEST_CHROMIUM_ONLY) return launch(kind);
+  if (!TEST_CHROMIUM) return launch('chromium');
+  const browser = await puppeteer.connect({ browserWSEndpoint: TEST_CHROMIUM });
+  return Object.assign(browser, { close: () => browser.disconnect() });
+}
+
+module.exports = { launch, openBrowser, servePage };
