@@ -1,4 +1,4 @@
-// What every script needs: the root folder, output, and child processes. Scripts import nothing but Node's own modules before `ensureNodeModules`.
+// The base of every script: root folder, output, child processes. Scripts import nothing but Node's own modules before `ensureNodeModules`.
 import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, realpathSync } from 'node:fs';
 import path from 'node:path';

@@ -59,10 +59,10 @@ function banner(name, port, rooms) {
   return `
   The huddle, in ${apps[name].title}:  http://localhost:${port}
 
-  1. Open it, say who you are, and join a huddle.
+  1. Open it, enter a name, and join a huddle.
   2. Open http://${HOST}:${port} in a second tab, take another name and join the same huddle: the two of you are in a call.
-     To the browser that address is another site, so there you are somebody else. At the same address a second tab is still
-     you, and takes the call over from the first.
+     To the browser that address is another site with its own session. At the same address a second tab has the same session,
+     and takes the call over from the first.
 
   Rooms    ${rooms}
   Code     examples/${name}: edit it, and the page follows.

@@ -5,11 +5,11 @@ const { readFileSync } = require('node:fs');
 const path = require('node:path');
 const { HOST, answersHttp, freeTcpPorts, launch, startOnFreePorts, untilReady } = require('./processes.js');
 
-/** The address that visitors of a production build type. */
+/** The public address of a production build. */
 const BUILT_ORIGIN = 'https://huddle.example';
-/** The headers of proxy-headers.js, as adapter-node is told of them. */
+/** adapter-node's options: the names of the headers that proxy-headers.js sets. */
 const PROXY = { PROTOCOL_HEADER: 'x-forwarded-proto', HOST_HEADER: 'x-forwarded-host' };
-/** A dev server translates everything before its first answer. */
+/** Timeout for a dev server's first response, before which it compiles everything. */
 const DEV_READY_MS = 60_000;
 
 /**

@@ -1,6 +1,6 @@
 'use strict';
-// Starts real servers on loopback, on ports the system gives: LiveKit's, its mock of four regions, and Redis.
-// CommonJS, because jest loads it inside its sandbox. `ensureServers` of setup.mjs builds the binaries.
+// Starts real servers on free ports of loopback: LiveKit's, its mock of four regions, and Redis.
+// CommonJS, because jest loads it inside its sandbox. `ensureServers` of go.mjs builds the binaries.
 const { randomBytes } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const net = require('node:net');
@@ -15,7 +15,7 @@ const suffix = `${LIVEKIT_VERSION}${process.platform === 'win32' ? '.exe' : ''}`
 const serverBinary = path.join(binaryFolder, `livekit-server-${suffix}`);
 const testServerBinary = path.join(binaryFolder, `livekit-test-server-${suffix}`);
 
-/** Firefox does not connect to a server that it could reach over loopback alone: a `config` with which all of the machine's addresses are offered. */
+/** A `config` that offers all of the machine's addresses, because Firefox does not connect over loopback alone. */
 const EVERYWHERE = { rtc: { interfaces: {}, node_ip: '' } };
 
 /** @typedef {import('./processes.js').Started} Started */
@@ -23,7 +23,7 @@ const EVERYWHERE = { rtc: { interfaces: {}, node_ip: '' } };
 /**
  * Starts a livekit-server and waits until it serves.
  * @param {object} [options]
- * @param {Record<string, any>} [options.config] Put over the defaults, as in LiveKit's configuration file; sections are merged.
+ * @param {Record<string, any>} [options.config] Overrides the defaults, as in LiveKit's configuration file; sections are merged.
  * @param {Record<string, string>} [options.keys] API keys and their secrets; default: a random pair.
  * @param {string} [options.redis] Address of the Redis that makes several servers a cluster.
  * @param {Record<string, string>} [options.env] Added to an environment that holds nothing but PATH and HOME.
@@ -52,7 +52,7 @@ async function startServer({ config = {}, keys = randomKeys(), redis, env } = {}
       },
       config,
     );
-    // The server reads YAML, of which JSON is a part.
+    // The server reads YAML, and JSON is valid YAML.
     const started = launch(serverBinary, ['--config-body', JSON.stringify(settings)], env);
     await untilReady(started, () => answersHttp(port, (status) => status === 200));
     const address = `${HOST}:${port}`;
@@ -64,7 +64,7 @@ async function startServer({ config = {}, keys = randomKeys(), redis, env } = {}
  * Starts LiveKit's mock: one port per region, the first is the primary.
  * @param {object} [options]
  * @param {number} [options.regions] How many.
- * @param {string} [options.advertiseHost] Base address, without the port, that `/settings/regions` tells.
+ * @param {string} [options.advertiseHost] Base address, without the port, in the response of `/settings/regions`.
  * @param {string} [options.apiSecret]
  * @param {string} [options.twirpPrefix]
  * @returns {Promise<Started & { url: string, apiUrl: string, apiKey: string, apiSecret: string, ports: number[] }>}

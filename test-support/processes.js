@@ -1,5 +1,5 @@
 'use strict';
-// Programs that run beside this one and end with it, and free ports for them. CommonJS, because jest loads it inside its sandbox.
+// Starts child processes that end with this process, and finds free ports. CommonJS, because jest loads it inside its sandbox.
 const { spawn } = require('node:child_process');
 const dgram = require('node:dgram');
 const { existsSync } = require('node:fs');
@@ -14,11 +14,11 @@ const LOG_LIMIT = 1_000_000;
 /**
  * @typedef {object} Started
  * @property {import('node:child_process').ChildProcess} child
- * @property {() => string} logs What it has printed, the last million characters.
+ * @property {() => string} logs Its output, the last LOG_LIMIT characters.
  * @property {() => Promise<void>} stop Ends it, and waits until it has ended; may be called twice.
  */
 
-/** Another program can take a port between our look and the server's start: then try with others. */
+/** Retries with other ports if another program has taken one before the server bound it. */
 async function startOnFreePorts(start) {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -32,7 +32,7 @@ async function startOnFreePorts(start) {
 const running = new Set();
 let watching = false;
 
-/** The children end with this process, however it ends. */
+/** Kills the children when this process exits, also on a signal. */
 function endWithParent(child) {
   running.add(child);
   child.once('exit', () => running.delete(child));
@@ -60,7 +60,7 @@ function endWithParent(child) {
  */
 function launch(program, args, env, { cwd, isShown = false } = {}) {
   let command = [program, ...args];
-  // Where Linux can do it, the kernel ends the child also when this process is killed.
+  // With setpriv, Linux kills the child also when this process is killed.
   const setpriv = '/usr/bin/setpriv';
   if (existsSync(setpriv)) command = [setpriv, '--pdeathsig', 'KILL', ...command];
   const { PATH, HOME } = process.env;
@@ -81,7 +81,7 @@ function launch(program, args, env, { cwd, isShown = false } = {}) {
   });
   const stop = async () => {
     child.kill('SIGTERM');
-    // A second signal tells livekit-server not to wait for participants.
+    // On a second signal livekit-server does not wait for participants.
     const again = setTimeout(() => child.kill('SIGTERM'), 200);
     const last = setTimeout(() => child.kill('SIGKILL'), 5_000);
     await ended;
@@ -92,7 +92,7 @@ function launch(program, args, env, { cwd, isShown = false } = {}) {
 }
 
 /**
- * Waits until it serves; ends it where that does not come.
+ * Waits until it is ready; after the timeout it stops the process and rejects with its output.
  * @param {Started} started
  * @param {() => Promise<boolean>} isReady
  * @param {number} [withinMs]
