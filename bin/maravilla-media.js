@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 'use strict';
 
-// The embedded engine by itself, for development: what an app would otherwise start livekit-server for.
+// The embedded engine as a standalone server, for development.
 
 const { BlockList, isIP } = require('node:net');
 const { constants } = require('node:os');
@@ -11,7 +11,7 @@ const { readProperty } = require('../facade/properties.js');
 const { createPlatform, isMediaError } = require('../index.js');
 const { version } = require('../package.json');
 
-/** The pair of `livekit-server --dev`: everyone knows it. */
+/** The public credentials of `livekit-server --dev`. */
 const KNOWN = { key: 'devkey', secret: 'secret' };
 
 const REACH = `Browsers and LiveKit's other clients join it, from this machine and, with
@@ -59,7 +59,7 @@ Variables, each read where its option is missing:
   MARAVILLA_MEDIA_API_KEY, MARAVILLA_MEDIA_API_SECRET
 
 Give key and secret together, or neither: then they are devkey and secret, the
-pair of livekit-server --dev. Everyone knows that pair, so with it only this
+pair of livekit-server --dev. That pair is public, so with it only this
 machine is served, and web pages only if their host is localhost, *.localhost,
 127.0.0.0/8 or [::1]. A page of any other origin, such as this machine's own
 http://192.168.1.5:5173, is rejected with 403: give a key and a secret of your
@@ -76,13 +76,13 @@ Examples:
     maravilla-media dev --host 0.0.0.0
 
 Exit codes:
-  0  ended by Ctrl-C, SIGTERM or SIGHUP, or because nobody reads its output
+  0  ended by Ctrl-C, SIGTERM or SIGHUP, or because its output was closed
   1  could not serve, for example because the port is taken
   2  the command line or a variable is wrong
 `;
 
-/** The reader can mend it on the command line. */
-class Misuse extends Error {
+/** An invalid command line or variable: exit code 2. */
+class UsageError extends Error {
   constructor(message, usage = 'maravilla-media dev [options]') {
     super(message);
     this.usage = usage;
@@ -94,12 +94,12 @@ loopback.addSubnet('127.0.0.0', 8);
 loopback.addAddress('::1', 'ipv6');
 const isLoopback = (host) => host === 'localhost' || loopback.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
 
-/** Options and positionals; what parseArgs does not take is a misuse. */
+/** Parses options and positionals. */
 function parse(args, options, usage) {
   try {
     return parseArgs({ args, options, allowPositionals: true });
   } catch (error) {
-    throw new Misuse(error.message, usage);
+    throw new UsageError(error.message, usage);
   }
 }
 
@@ -109,7 +109,7 @@ async function main(args) {
   const { values, positionals } = parse(args, { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } }, usage);
   if (values.help) return void process.stdout.write(HELP);
   if (values.version) return void process.stdout.write(`${version}\n`);
-  throw new Misuse(positionals.length === 0 ? 'a command is missing: it is dev' : `there is no command ${positionals[0]}: it is dev`, usage);
+  throw new UsageError(positionals.length === 0 ? 'a command is missing: it is dev' : `there is no command ${positionals[0]}: it is dev`, usage);
 }
 
 async function dev(args) {
@@ -125,20 +125,20 @@ async function dev(args) {
     help: { type: 'boolean', short: 'h' },
   });
   if (values.help) return void process.stdout.write(DEV_HELP);
-  if (positionals.length > 0) throw new Misuse('dev takes options only');
-  const wanted = readWanted(values, process.env);
+  if (positionals.length > 0) throw new UsageError('dev takes options only');
+  const options = resolveOptions(values, process.env);
   requireNode('createPlatform');
-  const platform = open(wanted);
+  const platform = open(options);
   endOnRequest(platform);
   const url = await platform.media.mediaUrl();
-  process.stdout.write(values.json ? `${JSON.stringify(factsOf(url, wanted))}\n` : describe(url, wanted));
+  process.stdout.write(values.json ? `${JSON.stringify(toJson(url, options))}\n` : describe(url, options));
 }
 
-/** What options and environment ask for; an option beats its variable. */
-function readWanted(values, env) {
+/** Resolves options and environment; an option takes precedence over its variable. */
+function resolveOptions(values, env) {
   const read = (name) => readProperty(env, name);
   const host = values.host || read('MARAVILLA_MEDIA_HOST') || '127.0.0.1';
-  if (isIP(host) === 0 && host !== 'localhost') throw new Misuse('--host (MARAVILLA_MEDIA_HOST) must be an IP address such as 127.0.0.1, or localhost');
+  if (isIP(host) === 0 && host !== 'localhost') throw new UsageError('--host (MARAVILLA_MEDIA_HOST) must be an IP address such as 127.0.0.1, or localhost');
   const port = readPort('--port (MARAVILLA_MEDIA_PORT)', values.port || read('MARAVILLA_MEDIA_PORT') || '7880', 0);
   const rtcPort = readPort('--rtc-port (MARAVILLA_MEDIA_RTC_PORT)', values['rtc-port'] || read('MARAVILLA_MEDIA_RTC_PORT') || undefined, 1);
   const rtcAddress = values['rtc-address'] || read('MARAVILLA_MEDIA_RTC_ADDRESS');
@@ -146,18 +146,18 @@ function readWanted(values, env) {
   const secret = values.secret || read('MARAVILLA_MEDIA_API_SECRET');
   if (!key !== !secret) {
     const [has, lacks] = key ? ['--key', '--secret (MARAVILLA_MEDIA_API_SECRET)'] : ['--secret', '--key (MARAVILLA_MEDIA_API_KEY)'];
-    throw new Misuse(`${has} needs ${lacks} as well: give both, or neither`);
+    throw new UsageError(`${has} needs ${lacks} as well: give both, or neither`);
   }
   const pair = key ? { key, secret } : KNOWN;
   if (pair.secret === KNOWN.secret && !isLoopback(host)) {
-    throw new Misuse(`${host} can be reached from other machines, and everyone knows the development pair: give a --key and a --secret of your own, or no --host`);
+    throw new UsageError(`${host} can be reached from other machines, and the development credentials are public: give a --key and a --secret of your own, or no --host`);
   }
   return { host, port, rtcPort, rtcAddress, ...pair };
 }
 
-function readPort(name, text, least) {
+function readPort(name, text, min) {
   if (text === undefined) return undefined;
-  if (!/^\d+$/.test(text) || Number(text) < least || Number(text) > 65_535) throw new Misuse(`${name} must be a whole number from ${least} to 65535`);
+  if (!/^\d+$/.test(text) || Number(text) < min || Number(text) > 65_535) throw new UsageError(`${name} must be a whole number from ${min} to 65535`);
   return Number(text);
 }
 
@@ -168,15 +168,15 @@ function open({ host, port, rtcPort, rtcAddress, key, secret }) {
   try {
     return createPlatform({ provider: 'embedded', host, port, rtcPort, rtcAddress, apiKey: key, apiSecret: secret });
   } catch (error) {
-    // What has a cause is no fault of the command line: the addon could not be loaded.
+    // An error with a cause is not the command line's: the addon could not be loaded.
     if (!isMediaError(error) || error.cause !== undefined) throw error;
-    throw new Misuse(error.message.replaceAll(/\boption (\w+)/g, (all, name) => FLAGS[name] ?? all));
+    throw new UsageError(error.message.replaceAll(/\boption (\w+)/g, (all, name) => FLAGS[name] ?? all));
   }
 }
 
-/** Keeps the process until a signal, or until nobody reads what it prints; then closes the engine. */
+/** Keeps the process alive until a signal, or until its output is closed; then closes the engine. */
 function endOnRequest(platform) {
-  // The engine itself keeps no process alive.
+  // The engine does not keep the process alive.
   const alive = setInterval(() => {}, 2 ** 30);
   let closing;
   const end = () => (closing ??= platform.close().then(() => clearInterval(alive), fail));
@@ -192,7 +192,7 @@ function endOnRequest(platform) {
   });
 }
 
-function factsOf(url, { host, key }) {
+function toJson(url, { host, key }) {
   const port = Number(new URL(url).port) || 80;
   return { url, httpUrl: url.replace('ws', 'http'), host, port, apiKey: key, pid: process.pid };
 }
@@ -220,16 +220,16 @@ Ctrl-C ends it, and its rooms.
 }
 
 function fail(error) {
-  if (error instanceof Misuse) {
+  if (error instanceof UsageError) {
     process.stderr.write(`maravilla-media: ${error.message}\nUsage: ${error.usage}\nAdd --help for more.\n`);
     process.exit(2);
   }
-  const isTold = isMediaError(error);
-  process.stderr.write(`maravilla-media: ${isTold ? error.message : error.stack}\n`);
-  if (isTold && error.operation === 'mediaUrl') process.stderr.write('With --port 0 it takes any free port.\n');
+  const isExpected = isMediaError(error);
+  process.stderr.write(`maravilla-media: ${isExpected ? error.message : error.stack}\n`);
+  if (isExpected && error.operation === 'mediaUrl') process.stderr.write('With --port 0 it takes any free port.\n');
   process.exit(1);
 }
 
-// Nobody reads any more, as after `| head`: no reason for a stack.
+// The output was closed, as by `| head`: exits without a stack.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 main(process.argv.slice(2)).catch(fail);
