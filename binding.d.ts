@@ -9,141 +9,125 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** Ends the call of that id with `ABORTED`, if it is still under way. */
-export declare function cancelCall(call: number): void
+/** Runs any other operation, by its name. `arguments` is a JSON object; the result is JSON text. */
+export declare function call(provider: number, operation: string, arguments: string, timeoutMs?: number | undefined | null, callId?: number | undefined | null): string | Failure | Promise<string | Failure>
 
-/** Ends an engine of the provider's own, with its rooms, and then gives `null`. Later calls find the provider closed. */
-export declare function closeProvider(provider: number): string | Failure | Promise<string | Failure>
+/** Ends the call with `ABORTED` if it is pending. */
+export declare function cancelCall(callId: number): void
 
-/** Says how the process reaches the network; the first word counts. */
+/** Configures the network of the process. The first call counts; certificate authorities may follow later. */
 export declare function configureNetwork(options: NetworkOptions): void
 
 /**
- * Gives the room as a list of its fields, without the name: participants, most participants and time of creation. An empty
- * room with the limit that was asked for is given as its time of creation alone: the list takes a fifth of a whole call.
+ * Returns the room's fields without the name: number of participants, maximum and time of creation. Of an empty room
+ * with the requested maximum it returns the time of creation alone, because a list takes a fifth of the whole call.
  */
-export declare function createRoom(provider: number, roomId: string, maxParticipants?: number | undefined | null, emptyTimeoutSecs?: number | undefined | null, departureTimeoutSecs?: number | undefined | null, metadata?: string | undefined | null, timeoutMs?: number | undefined | null, call?: number | undefined | null): number | string | Failure | Promise<string | Failure>
+export declare function createRoom(provider: number, roomId: string, maxParticipants?: number | undefined | null, emptyTimeoutSecs?: number | undefined | null, departureTimeoutSecs?: number | undefined | null, metadata?: string | undefined | null, timeoutMs?: number | undefined | null, callId?: number | undefined | null): number | string | Failure | Promise<string | Failure>
 
-/** Gives `null`. */
-export declare function deleteRoom(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
-
-/** A configuration of the embedded engine that the facade has checked. */
+/** Configuration of the embedded engine, validated by the facade. */
 export interface EmbeddedOptions {
-  /** Share the process's one engine, rather than start one of its own. */
+  /** Use the shared engine of the process, instead of an own one. */
   shared: boolean
-  /** The IP address to listen on; absent: loopback, or whichever a shared engine listens on. */
+  /** IP address to listen on; default: loopback, or the address of the shared engine. */
   host?: string
-  /** The port to listen on, 0 for any free one; absent: 7880 or the next free one if it is shared, else any. */
+  /** Port to listen on, 0 for any free one; default: for the shared engine 7880 or the next free port, otherwise any. */
   port?: number
-  /** What stands for the host where clients connect, as a URL writes it; given with the host. */
+  /** Host that clients connect to, as in a URL; set together with the host. */
   advertisedHost?: string
-  /** Where clients connect, if a proxy stands before the engine. */
+  /** URL that clients connect to, if a proxy is in front of the engine. */
   publicUrl?: string
-  /** The UDP and TCP port for media; absent: any free one. */
+  /** UDP and TCP port for media; default: any free port. */
   rtcPort?: number
-  /** The IP addresses that clients send media to; absent: the machine's own. */
+  /** IP addresses that clients send media to; default: the machine's own. */
   rtcAddresses?: Array<string>
-  /** The API key; absent: a random one. */
+  /** API key; default: a random one. */
   apiKey?: string
-  /** The API secret; given with the key. */
+  /** API secret; set together with the key. */
   apiSecret?: string
-  /** What stands before every room name on the server. */
+  /** Prefix of every room name on the server. */
   roomPrefix: string
-  /** Seconds a token is good for. */
+  /** Default lifetime of a token, in seconds. */
   tokenTtlSecs: number
-  /** Milliseconds for a whole call. */
+  /** Default budget of a call, in milliseconds. */
   timeoutMs: number
 }
 
-/** The port that the provider's engine listens on; `null` if it has none, or none that runs yet. */
-export declare function enginePort(provider: number): number | null
-
-/** What the facade makes a `MediaError` of. */
+/** Fields of a `MediaError`. */
 export interface Failure {
-  /** What kind of failure. */
+  /** The code. */
   code: MediaErrorCode
-  /** What happened and how to mend it. */
+  /** The cause and its remedy. */
   message: string
-  /** The same call may succeed later. */
+  /** Whether the same call may succeed later. */
   retryable: boolean
-  /** The HTTP status the server answered. */
+  /** The HTTP status of the response. */
   upstreamStatus?: number
-  /** The request's id. */
+  /** The id of the request. */
   requestId?: string
 }
 
-/** Gives the token, good from `now` in seconds since the epoch. */
-export declare function generateToken(provider: number, now: number, roomId: string, identity: string, permissions: number, name?: string | undefined | null, ttlSecs?: number | undefined | null, metadata?: string | undefined | null, attributes?: Array<string> | undefined | null, roomSettings?: SettingsInput | undefined | null): string | Failure
+/** Returns the time of expiry in seconds since the epoch, a space, and the token. `now` is in seconds since the epoch. */
+export declare function generateToken(provider: number, now: number, roomId: string, identity: string, permissions: number, name?: string | undefined | null, ttlSecs?: number | undefined | null, metadata?: string | undefined | null, attributes?: Array<string> | undefined | null, roomSettings?: SettingsInput | undefined | null, timeoutMs?: number | undefined | null): string | Failure
 
-/** Gives the participants. */
-export declare function listParticipants(provider: number, roomId: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
-
-/** Gives the rooms as two lists: their names, and the fields of all, one after the other. */
-export declare function listRooms(provider: number, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
-
-/** A configuration that the facade has checked. */
+/** Configuration of a LiveKit server, validated by the facade. */
 export interface LiveKitOptions {
-  /** Where clients connect. */
+  /** URL that clients connect to. */
   url?: string
-  /** Where the server API is reached, as http or https. */
+  /** URL of the server API, http or https. */
   apiUrl?: string
-  /** The API key. */
+  /** API key. */
   apiKey: string
-  /** The API secret. */
+  /** API secret. */
   apiSecret: string
-  /** What stands before every room name on the server. */
+  /** Prefix of every room name on the server. */
   roomPrefix: string
-  /** Seconds a token is good for. */
+  /** Default lifetime of a token, in seconds. */
   tokenTtlSecs: number
-  /** Milliseconds for a whole call. */
+  /** Default budget of a call, in milliseconds. */
   timeoutMs: number
 }
 
 /** The codes of the public `MediaError`. */
 export type MediaErrorCode = 'INVALID_ARGUMENT' | 'INVALID_CONFIG' | 'URL_NOT_CONFIGURED' | 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'ROOM_NOT_FOUND' | 'PARTICIPANT_NOT_FOUND' | 'LIMIT_EXCEEDED' | 'UNAVAILABLE' | 'TIMEOUT' | 'ABORTED' | 'BAD_RESPONSE' | 'UPSTREAM_ERROR' | 'INTERNAL'
 
-/** Where clients connect. An embedded engine that does not run yet is started. */
-export declare function mediaUrl(provider: number): string | null | Failure
-
-/** How the process reaches the network. */
+/** Proxies and certificate authorities of the process. */
 export interface NetworkOptions {
   /** Proxy for http, as a URL. */
   httpProxy?: string
   /** Proxy for https, as a URL. */
   httpsProxy?: string
-  /** Hosts that are reached without a proxy. */
+  /** Hosts without a proxy, comma-separated. */
   noProxy?: string
-  /** Certificate authorities to trust, as PEM. */
-  authorities?: string
+  /** Trusted certificate authorities, as PEM. */
+  caCertificates?: string
 }
 
-/** Gives an id, under which one call can be cancelled. */
+/** Returns a new id, by which a call can be cancelled. */
 export declare function newCall(): number
 
 /**
- * Opens a provider on an embedded engine and gives its number: for an engine of its own a new one each time.
- * Nothing is started before the first call.
- * An engine of its own ends with the thread that opened it, if it is not closed before.
+ * Opens a provider on an embedded engine and returns its id; equal options return the same id for a shared engine. The
+ * first call starts the engine. An engine that is not shared is closed with the thread that opened it.
  */
 export declare function openEmbedded(options: EmbeddedOptions): number | Failure
 
-/**
- * Opens the provider of that configuration and gives its number; the same configuration, the same number.
- * Nothing is sent before the first call.
- */
+/** Opens a provider for a LiveKit server and returns its id; equal options return the same id. Connects at the first call. */
 export declare function openLiveKit(options: LiveKitOptions): number | Failure
 
-/** Gives `null`. */
-export declare function removeParticipant(provider: number, roomId: string, identity: string, timeoutMs?: number | undefined | null, call?: number | undefined | null): string | Failure | Promise<string | Failure>
+/**
+ * The names of permissions and those of track sources. The index in both together is the bit in `permissions` of
+ * `generateToken`.
+ */
+export declare function permissionNames(): Array<Array<string>>
 
 /** The public `MediaRoomInfoSettings`. */
 export interface SettingsInput {
-  /** Most participants at once. */
+  /** Maximum number of participants. */
   maxParticipants?: number
-  /** Seconds an empty room lives. */
+  /** Seconds until an empty room closes. */
   emptyTimeoutSecs?: number
-  /** Seconds a room lives after the last leave. */
+  /** Seconds until the room closes after the last participant left. */
   departureTimeoutSecs?: number
-  /** Text handed to everyone in the room. */
+  /** Text that all participants receive. */
   metadata?: string
 }

@@ -835,18 +835,13 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.call = nativeBinding.call
 module.exports.cancelCall = nativeBinding.cancelCall
-module.exports.closeProvider = nativeBinding.closeProvider
 module.exports.configureNetwork = nativeBinding.configureNetwork
 module.exports.createRoom = nativeBinding.createRoom
-module.exports.deleteRoom = nativeBinding.deleteRoom
-module.exports.enginePort = nativeBinding.enginePort
 module.exports.generateToken = nativeBinding.generateToken
-module.exports.listParticipants = nativeBinding.listParticipants
-module.exports.listRooms = nativeBinding.listRooms
 module.exports.MediaErrorCode = nativeBinding.MediaErrorCode
-module.exports.mediaUrl = nativeBinding.mediaUrl
 module.exports.newCall = nativeBinding.newCall
 module.exports.openEmbedded = nativeBinding.openEmbedded
 module.exports.openLiveKit = nativeBinding.openLiveKit
-module.exports.removeParticipant = nativeBinding.removeParticipant
+module.exports.permissionNames = nativeBinding.permissionNames

@@ -55,8 +55,8 @@ describe('an error of the native core', () => {
     ['throws', panic],
     ['rejects', () => Promise.reject(new Error('panicked'))],
     ['rejects with undefined', () => Promise.reject()],
-  ])('that %s in closeProvider is INTERNAL in each close()', async (_, broken) => {
-    const { platform } = loadOverCore((name) => (name === 'closeProvider' ? broken : undefined), EMBEDDED);
+  ])('that %s in close is INTERNAL in each close()', async (_, broken) => {
+    const { platform } = loadOverCore((name) => (name === 'close' ? broken : undefined), EMBEDDED);
     for (let round = 0; round < 2; round += 1) expect(await failureOf(platform.close())).toMatchObject({ code: 'INTERNAL', operation: 'close' });
   });
 
@@ -73,7 +73,7 @@ describe('an error of the native core', () => {
   });
 
   test('of the engine does not fail LiveKit’s provider', async () => {
-    const { media, platform } = loadOverCore((name) => (['openEmbedded', 'mediaUrl', 'closeProvider'].includes(name) ? panic : undefined));
+    const { media, platform } = loadOverCore((name) => (['openEmbedded', 'enginePort', 'close'].includes(name) ? panic : undefined));
     expect((await media.generateToken('room', ann)).url).toBe(await media.mediaUrl());
     await platform.close();
   });

@@ -1,74 +1,80 @@
 'use strict';
 
-const { invalid, readCallOptions, readParticipant, readSettings, readText, SOURCES } = require('./arguments.js');
+const { aborted, invalid, isAborted, readCallOptions, readParticipant, readSettings, readText } = require('./arguments.js');
 const { MediaError } = require('./errors.js');
 const { readNetwork } = require('./network.js');
 
-/** The media service over the native core. Closures, so that its methods work when taken off the object. */
+/** The media service. Its methods are closures, so that they work when taken off the object. */
 function createMedia(binding, operation, config) {
   const isEmbedded = config.provider === 'embedded';
-  const provider = open(binding, operation, config);
-  // The embedded engine knows its port only once it runs; the first call that needs the URL starts it.
-  let url = isEmbedded ? undefined : (config.url ?? null);
+  const provider = guard(operation, undefined, () => (isEmbedded ? binding.openEmbedded(config) : binding.openLiveKit(config)));
+  const [permissions, sources] = guard(operation, undefined, () => binding.permissionNames());
+  const bits = Object.fromEntries([...permissions, ...sources].map((name, bit) => [name, 1 << bit]));
+  // Only LiveKit needs proxies and certificates.
+  let isNetworkConfigured = isEmbedded;
+  let isPortChecked = !isEmbedded || !config.shared || config.port !== undefined;
+  let url;
+  let closing;
   const pending = new Set();
-  // The engine is in this process: no proxy and no certificate is on the way to it.
-  let networkRead = isEmbedded;
-  let ending;
-  let portChecked = !isEmbedded || !config.shared || config.port !== undefined;
-
-  function urlNow(operation) {
-    if (url === undefined) {
-      url = askUrl(binding, operation, provider);
-      if (!portChecked) checkPort();
-    }
-    return url;
-  }
-
-  function checkPort() {
-    const port = binding.enginePort(provider);
-    if (port === null) return;
-    portChecked = true;
-    require('./default-port.js').checkDefaultPort(port, config.host);
-  }
 
   /**
-   * Runs a call: gives its outcome, or a promise where it has to wait. `start` gets the call's budget and, with a signal,
-   * the id under which it can be cancelled.
+   * Starts a call and returns its result, or a promise if it has to wait. `start` gets the budget and, if there is a signal, the id by
+   * which the call can be cancelled.
    */
   function run(operation, options, start) {
     const { signal, timeoutMs } = readCallOptions(operation, options);
-    let forget;
+    const id = signal === undefined ? undefined : guard(operation, signal, () => binding.newCall());
+    const stopListening = signal && onAbort(operation, signal, () => binding.cancelCall(id));
     try {
-      if (!networkRead) {
-        binding.configureNetwork(readNetwork(config.apiUrl));
-        networkRead = true;
-      }
-      const call = signal === undefined ? undefined : binding.newCall();
-      forget = signal && onAbort(operation, signal, () => binding.cancelCall(call));
-      const answer = start(timeoutMs, call);
-      if (!portChecked) checkPort();
-      if (typeof answer === 'object') return waitFor(operation, answer, signal, forget);
-      forget?.();
-      return typeof answer === 'string' ? JSON.parse(answer) : answer;
+      const answer = guard(operation, signal, () => {
+        if (!isNetworkConfigured) {
+          binding.configureNetwork(readNetwork(config.apiUrl));
+          isNetworkConfigured = true;
+        }
+        return start(timeoutMs, id);
+      });
+      if (!isPortChecked) checkPort(operation);
+      if (typeof answer === 'object') return settle(operation, signal, answer, stopListening);
+      stopListening?.();
+      return typeof answer === 'string' ? parse(operation, answer) : answer;
     } catch (error) {
-      forget?.();
-      throw ours(operation, error);
+      stopListening?.();
+      throw error;
     }
   }
 
-  async function waitFor(operation, answer, signal, forget) {
+  async function settle(operation, signal, promise, stopListening) {
     let end = (_) => {};
     const ended = new Promise((resolve) => (end = resolve));
     pending.add(ended);
     try {
-      return JSON.parse(unwrap(operation, await answer, signal));
+      const answer = await promise;
+      return parse(operation, guard(operation, signal, () => answer));
     } catch (error) {
-      throw ours(operation, error);
+      throw toMediaError(operation, error);
     } finally {
       pending.delete(ended);
       end(undefined);
-      forget?.();
+      stopListening?.();
     }
+  }
+
+  /** Runs an operation whose arguments are strings. */
+  function call(operation, options, texts = {}) {
+    for (const name of Object.keys(texts)) readText(operation, name, texts[name]);
+    // Without a prototype, so that JSON.stringify calls no toJSON of a polluted Object.prototype.
+    const json = JSON.stringify({ __proto__: null, ...texts });
+    return run(operation, options, (timeoutMs, id) => binding.call(provider, operation, json, timeoutMs, id));
+  }
+
+  /** Asks the core, as a part of `operation`. */
+  const query = (operation, name) => parse(operation, guard(operation, undefined, () => binding.call(provider, name, '{}')));
+
+  function checkPort(operation) {
+    const port = query(operation, 'enginePort');
+    if (port === null) return;
+    isPortChecked = true;
+    require('./default-port.js').checkDefaultPort(port, config.host);
   }
 
   const media = {
@@ -76,62 +82,57 @@ function createMedia(binding, operation, config) {
       const operation = 'createRoom';
       readText(operation, 'roomId', roomId);
       const { maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata } = readSettings(operation, 'settings', settings) ?? NO_SETTINGS;
-      const fields = run(operation, options, (timeoutMs, call) =>
-        binding.createRoom(provider, roomId, maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata, timeoutMs, call),
+      const fields = run(operation, options, (timeoutMs, id) =>
+        binding.createRoom(provider, roomId, maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata, timeoutMs, id),
       );
-      // The time of creation of an empty room that has the limit asked for.
+      // A number is the time of creation of an empty room with the requested maximum.
       if (typeof fields === 'number') return { name: roomId, numParticipants: 0, maxParticipants: maxParticipants || 0, createdAt: fields, active: true };
       return roomOf(roomId, Array.isArray(fields) ? fields : await fields, 0);
     },
     async deleteRoom(roomId, options) {
-      const operation = 'deleteRoom';
-      readText(operation, 'roomId', roomId);
-      await run(operation, options, (timeoutMs, call) => binding.deleteRoom(provider, roomId, timeoutMs, call));
+      await call('deleteRoom', options, { roomId });
     },
     async listRooms(options) {
-      const [names, fields] = await run('listRooms', options, (timeoutMs, call) => binding.listRooms(provider, timeoutMs, call));
+      const [names, fields] = await call('listRooms', options);
       return names.map((name, i) => roomOf(name, fields, 3 * i));
     },
     async listParticipants(roomId, options) {
-      const operation = 'listParticipants';
-      readText(operation, 'roomId', roomId);
-      return await run(operation, options, (timeoutMs, call) => binding.listParticipants(provider, roomId, timeoutMs, call));
+      return await call('listParticipants', options, { roomId });
     },
     async removeParticipant(roomId, identity, options) {
-      const operation = 'removeParticipant';
-      readText(operation, 'roomId', roomId);
-      readText(operation, 'identity', identity);
-      await run(operation, options, (timeoutMs, call) => binding.removeParticipant(provider, roomId, identity, timeoutMs, call));
+      await call('removeParticipant', options, { roomId, identity });
     },
     async generateToken(roomId, participant, options) {
       const operation = 'generateToken';
       readText(operation, 'roomId', roomId);
-      const wanted = readParticipant(operation, participant);
-      if (options !== undefined) checkLocal(operation, options);
+      const { identity, name, ttlSecs, metadata, attributes, roomSettings, grants } = readParticipant(operation, participant, bits, sources);
+      const { signal, timeoutMs } = readCallOptions(operation, options);
+      if (signal !== undefined && isAborted(operation, signal)) throw aborted(operation, signal);
       const now = Math.floor(Date.now() / 1000);
-      const token = mint(binding, operation, provider, now, roomId, wanted);
-      return { token, url: urlNow(operation), expiresAt: (now + (wanted.ttlSecs ?? config.tokenTtlSecs)) * 1000 };
+      const answer = guard(operation, signal, () =>
+        binding.generateToken(provider, now, roomId, identity, grants, name, ttlSecs, metadata, attributes, roomSettings, timeoutMs),
+      );
+      const space = answer.indexOf(' ');
+      url ??= query(operation, 'mediaUrl');
+      if (!isPortChecked) checkPort(operation);
+      return { token: answer.slice(space + 1), url, expiresAt: Number(answer.slice(0, space)) * 1000 };
     },
     async mediaUrl(options) {
-      const operation = 'mediaUrl';
-      if (options !== undefined) checkLocal(operation, options);
-      return urlNow(operation);
+      return call('mediaUrl', options);
     },
   };
-  /**
-   * Resolves once the calls that are under way now have ended, and an engine of its own has as well. On LiveKit,
-   * connections belong to the process, and idle ones close by themselves.
-   */
+
+  /** Resolves once the pending calls have ended and an engine that is not shared is closed. */
   const close = async () => {
     await Promise.all(pending);
     if (!isEmbedded) return;
     url = undefined;
-    // Shared: the core tells only the first who closes when the port is free.
-    ending ??= endEngine(binding, provider);
+    // Kept, because only the first call waits in the core until the port is free.
+    closing ??= call('close');
     try {
-      await ending;
+      await closing;
     } catch (error) {
-      ending = undefined;
+      closing = undefined;
       throw error;
     }
   };
@@ -140,132 +141,64 @@ function createMedia(binding, operation, config) {
 
 const NO_SETTINGS = { __proto__: null };
 
-/** The room of that name, with the three fields from `at` on. The server tells of no room that is not open. */
+/** A room with the three fields from `at` on. Servers list open rooms only. */
 function roomOf(name, fields, at) {
   return { name, numParticipants: fields[at], maxParticipants: fields[at + 1], createdAt: fields[at + 2], active: true };
 }
 
-// What to do at each signal's abort. One listener for each signal: Node warns of a leak at the eleventh, and a server may
-// use one signal for hundreds of calls.
-const cancels = new WeakMap();
+// One listener for each signal, with the calls to cancel: Node warns at the eleventh, and a server may use one signal for hundreds of calls.
+const cancellations = new WeakMap();
 
-/** Calls `cancel` once `signal` aborts, unless the function it gives is called before. Throws if it has aborted. */
+/** Calls `cancel` when `signal` aborts, until the returned function is called. Throws if it has aborted. */
 function onAbort(operation, signal, cancel) {
   if (isAborted(operation, signal)) throw aborted(operation, signal);
-  let waiting = cancels.get(signal);
-  if (waiting === undefined) {
+  let registered = cancellations.get(signal);
+  if (registered === undefined) {
     const calls = new Set();
-    waiting = { calls, listener: () => calls.forEach((each) => each()) };
-    fromSignal(operation, () => signal.addEventListener('abort', waiting.listener));
-    cancels.set(signal, waiting);
+    registered = { calls, listener: () => calls.forEach((each) => each()) };
+    listen(operation, () => signal.addEventListener('abort', registered.listener));
+    cancellations.set(signal, registered);
   }
-  const { calls, listener } = waiting;
+  const { calls, listener } = registered;
   calls.add(cancel);
   return () => {
     calls.delete(cancel);
     if (calls.size > 0) return;
-    cancels.delete(signal);
-    fromSignal(operation, () => signal.removeEventListener('abort', listener));
+    cancellations.delete(signal);
+    listen(operation, () => signal.removeEventListener('abort', listener));
   };
 }
 
-/** Uses a signal, which is the caller's object: where that fails, the argument is wrong. */
-function fromSignal(operation, use) {
+function listen(operation, use) {
   try {
-    return use();
+    use();
   } catch (error) {
     throw invalid(operation, 'options.signal', 'cannot be listened to', error);
   }
 }
 
-function isAborted(operation, signal) {
-  return fromSignal(operation, () => signal.aborted);
-}
-
-/** The number of the core's provider for that configuration. */
-function open(binding, operation, config) {
+/** Runs `native`, which calls the core, and throws a MediaError if the result is a failure. An exception of the core is a defect. */
+function guard(operation, signal, native) {
+  let answer;
   try {
-    const provider = config.provider === 'embedded' ? binding.openEmbedded(config) : binding.openLiveKit(config);
-    return typeof provider === 'number' ? provider : unwrap(operation, provider);
+    answer = native();
   } catch (error) {
-    throw ours(operation, error);
+    throw toMediaError(operation, error);
   }
-}
-
-/** Where clients connect to the engine, which runs from now on. */
-function askUrl(binding, operation, provider) {
-  try {
-    return unwrap(operation, binding.mediaUrl(provider));
-  } catch (error) {
-    throw ours(operation, error);
-  }
-}
-
-async function endEngine(binding, provider) {
-  const operation = 'close';
-  try {
-    unwrap(operation, await binding.closeProvider(provider));
-  } catch (error) {
-    throw ours(operation, error);
-  }
-}
-
-function mint(binding, operation, provider, now, roomId, wanted) {
-  try {
-    return unwrap(
-      operation,
-      binding.generateToken(
-        provider,
-        now,
-        roomId,
-        wanted.identity,
-        permissions(wanted),
-        wanted.name,
-        wanted.ttlSecs,
-        wanted.metadata,
-        wanted.attributes,
-        wanted.roomSettings,
-      ),
-    );
-  } catch (error) {
-    throw ours(operation, error);
-  }
-}
-
-/** The permissions as the bits that the core reads (`permissions` in `src/values.rs`). */
-function permissions({ canPublish, canSubscribe, canPublishData, canUpdateOwnMetadata, hidden, canPublishSources }) {
-  let bits =
-    (canPublish === false ? 0 : 1) |
-    (canSubscribe === false ? 0 : 2) |
-    (canPublishData === false ? 0 : 4) |
-    (canUpdateOwnMetadata === true ? 8 : 0) |
-    (hidden === true ? 16 : 0);
-  if (canPublishSources !== undefined) {
-    for (const source of canPublishSources) bits |= 32 << SOURCES.indexOf(source);
-  }
-  return bits;
-}
-
-/** A local call has nothing to wait for; its options are checked all the same. */
-function checkLocal(operation, options) {
-  const { signal } = readCallOptions(operation, options);
-  if (signal && isAborted(operation, signal)) throw aborted(operation, signal);
-}
-
-/** The core answers with text, or with what went wrong as a plain object. */
-function unwrap(operation, answer, signal) {
-  if (typeof answer === 'string') return answer;
+  if (typeof answer !== 'object' || answer.code === undefined) return answer;
   if (answer.code === 'ABORTED' && signal !== undefined) throw aborted(operation, signal);
   throw new MediaError(answer.code, answer.message, { ...answer, operation });
 }
 
-function aborted(operation, signal) {
-  const cause = fromSignal(operation, () => signal.reason);
-  return new MediaError('ABORTED', 'the call was aborted by its signal', { operation, cause });
+function parse(operation, json) {
+  try {
+    return JSON.parse(json);
+  } catch (error) {
+    throw toMediaError(operation, error);
+  }
 }
 
-/** What the core throws, rather than answers, is a defect of it. */
-function ours(operation, error) {
+function toMediaError(operation, error) {
   if (error instanceof MediaError) return error;
   return new MediaError('INTERNAL', 'the media core failed; please report it with this stack', { operation, cause: error });
 }

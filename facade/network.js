@@ -3,31 +3,31 @@
 const { readEnvironment } = require('./properties.js');
 
 /**
- * How this process reaches other hosts: Node's own proxies and, for https, the certificate authorities Node trusts.
- * Read at the first call, since the authorities are 200 kB of text.
+ * Proxies and, for https, certificate authorities of this process, as Node.js has them. Read at the first call, because the certificates
+ * are 200 kB of text.
  */
 function readNetwork(apiUrl) {
   return {
-    // A CGI script's HTTP_PROXY is the visitor's `Proxy` header (CVE-2016-5385).
+    // In a CGI script, HTTP_PROXY is the client's `Proxy` header (CVE-2016-5385).
     httpProxy: readEnvironment('http_proxy') || (readEnvironment('REQUEST_METHOD') ? '' : readEnvironment('HTTP_PROXY')) || undefined,
     httpsProxy: readEnvironment('https_proxy') || readEnvironment('HTTPS_PROXY') || undefined,
     noProxy: readEnvironment('no_proxy') || readEnvironment('NO_PROXY') || undefined,
-    authorities: apiUrl?.startsWith('https:') ? readAuthorities(readEnvironment('NODE_EXTRA_CA_CERTS')) : undefined,
+    caCertificates: apiUrl?.startsWith('https:') ? readCaCertificates(readEnvironment('NODE_EXTRA_CA_CERTS')) : undefined,
   };
 }
 
-function readAuthorities(extraFile) {
+function readCaCertificates(extraFile) {
   const tls = require('node:tls');
   if (typeof tls.getCACertificates === 'function') return tls.getCACertificates('default').join('\n');
-  const authorities = [...tls.rootCertificates];
+  const certificates = [...tls.rootCertificates];
   if (extraFile) {
     try {
-      authorities.push(require('node:fs').readFileSync(extraFile, 'utf8'));
+      certificates.push(require('node:fs').readFileSync(extraFile, 'utf8'));
     } catch {
-      // Node has warned of it at its own start, and goes on without.
+      // Node.js has warned at its start, and ignores the file too.
     }
   }
-  return authorities.join('\n');
+  return certificates.join('\n');
 }
 
 module.exports = { readNetwork };

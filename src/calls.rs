@@ -1,5 +1,4 @@
-//! What ends a call early: its `AbortSignal`, known here by a number, since a signal cannot leave its thread; and the end
-//! of the thread that made it.
+//! Cancellation of calls: by id, because an `AbortSignal` cannot leave its thread, and by the end of the calling thread.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,37 +12,37 @@ use tokio_util::sync::CancellationToken;
 static NEXT: AtomicU32 = AtomicU32::new(1);
 static CALLS: LazyLock<Mutex<HashMap<u32, CancellationToken>>> = LazyLock::new(Mutex::default);
 
-/// A number of its own for one call, in all threads of the process.
+/// Returns a new id, unique in the process.
 pub(super) fn create() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 thread_local! {
-    /// Cancelled when this thread's environment ends: nobody is left to be told, so that its calls only hold places.
+    /// Cancelled when this thread's environment ends, because no promise of its calls can settle any more.
     static ENVIRONMENT: RefCell<Option<CancellationToken>> = const { RefCell::new(None) };
 }
 
-/// A call under way; it can be cancelled until this is dropped.
+/// A pending call; it can be cancelled until this is dropped.
 pub(super) struct Cancellable {
-    call: Option<u32>,
+    id: Option<u32>,
     pub(super) cancelled: CancellationToken,
 }
 
 impl Cancellable {
-    /// A call of this environment; of that number, if it can be cancelled by itself.
-    pub(super) fn new(env: Env, call: Option<u32>) -> Result<Self> {
+    /// A call of this environment; with an id it can be cancelled by [`cancel`].
+    pub(super) fn new(env: Env, id: Option<u32>) -> Result<Self> {
         let environment = environment(env)?;
-        let Some(call) = call else { return Ok(Self { call: None, cancelled: environment }) };
+        let Some(id) = id else { return Ok(Self { id: None, cancelled: environment }) };
         let cancelled = environment.child_token();
-        calls().insert(call, cancelled.clone());
-        Ok(Self { call: Some(call), cancelled })
+        calls().insert(id, cancelled.clone());
+        Ok(Self { id: Some(id), cancelled })
     }
 }
 
 impl Drop for Cancellable {
     fn drop(&mut self) {
-        if let Some(call) = self.call {
-            calls().remove(&call);
+        if let Some(id) = self.id {
+            calls().remove(&id);
         }
     }
 }
@@ -54,7 +53,7 @@ fn environment(env: Env) -> Result<CancellationToken> {
         return Ok(known);
     }
     let ended = CancellationToken::new();
-    // Node calls the hook outside of any function, so that nothing else catches a panic of a waker.
+    // Node runs the hook outside of any function, so that nothing else catches a panic of a waker.
     env.add_env_cleanup_hook(ended.clone(), |ended| {
         let _ = catch_unwind(AssertUnwindSafe(|| ended.cancel()));
     })?;
@@ -62,9 +61,9 @@ fn environment(env: Env) -> Result<CancellationToken> {
     Ok(ended)
 }
 
-/// Cancels the call of that number, if it is still under way.
-pub(super) fn cancel(call: u32) {
-    if let Some(cancelled) = calls().get(&call) {
+/// Cancels the call with that id if it is pending.
+pub(super) fn cancel(id: u32) {
+    if let Some(cancelled) = calls().get(&id) {
         cancelled.cancel();
     }
 }

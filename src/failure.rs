@@ -2,55 +2,55 @@ use napi_derive::napi;
 
 use maravilla_core::MediaError;
 
-/// Maximum size of an error's message, in bytes; the rest is cut off. A host that a server named can be of any length.
+/// Maximum size of an error's message, in bytes; the rest is cut off. The name of a region's host can have any length.
 const MAX_MESSAGE_BYTES: usize = 2048;
 
 /// The codes of the public `MediaError`.
 #[napi(string_enum = "UPPER_SNAKE")]
 #[derive(Debug, PartialEq, Eq)]
 pub enum MediaErrorCode {
-    /// An argument is not what the method takes.
+    /// An argument is invalid.
     InvalidArgument,
-    /// Options or environment are wrong.
+    /// Options or environment are invalid.
     InvalidConfig,
     /// No LiveKit URL is configured.
     UrlNotConfigured,
-    /// The server does not take the credentials.
+    /// The server rejects the credentials.
     Unauthenticated,
-    /// The credentials do not allow the call.
+    /// The credentials do not permit the call.
     PermissionDenied,
-    /// There is no such room.
+    /// The room does not exist.
     RoomNotFound,
-    /// There is no such participant.
+    /// The participant does not exist.
     ParticipantNotFound,
-    /// A limit of the server is reached.
+    /// A limit is exceeded.
     LimitExceeded,
-    /// The server cannot be reached, or cannot serve now.
+    /// The server is unreachable, or cannot serve now.
     Unavailable,
-    /// The budget ran out.
+    /// The budget of the call ran out.
     Timeout,
-    /// The caller's signal ended the call.
+    /// The signal of the call aborted.
     Aborted,
-    /// What answered is not LiveKit.
+    /// The response is not LiveKit's.
     BadResponse,
-    /// Any other error that LiveKit answered.
+    /// Any other error of LiveKit.
     UpstreamError,
     /// A defect of this package.
     Internal,
 }
 
-/// What the facade makes a `MediaError` of.
+/// Fields of a `MediaError`.
 #[napi(object, object_from_js = false)]
 pub struct Failure {
-    /// What kind of failure.
+    /// The code.
     pub code: MediaErrorCode,
-    /// What happened and how to mend it.
+    /// The cause and its remedy.
     pub message: String,
-    /// The same call may succeed later.
+    /// Whether the same call may succeed later.
     pub retryable: bool,
-    /// The HTTP status the server answered.
+    /// The HTTP status of the response.
     pub upstream_status: Option<u16>,
-    /// The request's id.
+    /// The id of the request.
     pub request_id: Option<String>,
 }
 
@@ -65,9 +65,10 @@ impl From<&MediaError> for MediaErrorCode {
             MediaError::RoomNotFound { .. } => Self::RoomNotFound,
             MediaError::ParticipantNotFound { .. } => Self::ParticipantNotFound,
             MediaError::LimitExceeded(_) | MediaError::ResultTooLarge { .. } => Self::LimitExceeded,
-            MediaError::Unreachable { .. } | MediaError::Unavailable(_) | MediaError::Starved | MediaError::Closed => {
-                Self::Unavailable
-            }
+            MediaError::Unreachable { .. }
+            | MediaError::Unavailable(_)
+            | MediaError::ResourceExhausted
+            | MediaError::Closed => Self::Unavailable,
             MediaError::TimedOut { .. } => Self::Timeout,
             MediaError::Aborted => Self::Aborted,
             MediaError::BadResponse { .. } => Self::BadResponse,

@@ -1,91 +1,104 @@
-//! The providers of the process, by number: a number costs a seventh of what a class instance does at each call. There
-//! is one for each configuration, however often it is opened, and it stays for the life of the process; but each engine
-//! that a caller owns has one of its own, until it is closed.
+//! The open providers of the process, by id: an id costs a seventh of a class instance in each call. Equal options share
+//! a provider, which stays for the life of the process. An engine that is not shared has a provider of its own, until it
+//! is closed.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use maravilla_core::embedded::{Embedded, EmbeddedConfig};
 use maravilla_core::livekit::{LiveKit, LiveKitConfig};
-use maravilla_core::{MediaError, RoomPrefix};
-use maravilla_core::{Provider, Work};
+use maravilla_core::{Call, Deadline, MediaError, Provider, RoomPrefix};
 
-/// What a provider is opened with.
+use super::values::{MAX_TIMEOUT_MS, whole};
+
+/// Options of a provider.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Opening {
-    pub(super) backing: Backing,
+pub(super) struct ProviderOptions {
+    pub(super) backend: Backend,
     pub(super) prefix: RoomPrefix,
     pub(super) token_ttl_secs: u32,
     pub(super) timeout_ms: u32,
 }
 
-/// Where a provider's rooms live.
+/// Where the rooms of a provider are.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Backing {
+pub(super) enum Backend {
     LiveKit(LiveKitConfig),
     Embedded(EmbeddedConfig),
 }
 
-impl Opening {
-    fn is_owned(&self) -> bool {
-        matches!(&self.backing, Backing::Embedded(config) if !config.shared)
+impl ProviderOptions {
+    fn is_shared(&self) -> bool {
+        match &self.backend {
+            Backend::LiveKit(_) => true,
+            Backend::Embedded(config) => config.shared,
+        }
     }
 }
 
-/// A provider, and what its calls take where they say nothing themselves.
-pub(super) struct Service {
+/// A provider and the defaults of its calls.
+pub(super) struct OpenProvider {
     pub(super) provider: Box<dyn Provider>,
     pub(super) prefix: RoomPrefix,
     pub(super) token_ttl_secs: u32,
-    pub(super) timeout_ms: u32,
-    is_owned: bool,
+    timeout_ms: u32,
+    is_shared: bool,
+}
+
+impl OpenProvider {
+    /// The deadline of a call that starts now; the configured budget by default.
+    pub(super) fn deadline(&self, timeout_ms: Option<f64>) -> Result<Deadline, MediaError> {
+        let timeout_ms = whole(format_args!("options.timeoutMs"), timeout_ms, self.timeout_ms, 1..=MAX_TIMEOUT_MS)?;
+        Ok(Deadline::after(Duration::from_millis(timeout_ms.into())))
+    }
 }
 
 #[derive(Default)]
-struct Services {
-    /// Those that are not owned.
-    numbers: HashMap<Opening, u32>,
-    open: BTreeMap<u32, Arc<Service>>,
-    /// No number is given twice: whoever holds one that is closed must not reach another's engine.
+struct Providers {
+    /// Ids of the shared ones.
+    ids: HashMap<ProviderOptions, u32>,
+    open: BTreeMap<u32, Arc<OpenProvider>>,
+    /// No id is used twice, so that the id of a closed provider never reaches another engine.
     next: u32,
 }
 
-static SERVICES: LazyLock<RwLock<Services>> = LazyLock::new(RwLock::default);
+static PROVIDERS: LazyLock<RwLock<Providers>> = LazyLock::new(RwLock::default);
 
-/// The number of the provider of that opening, opened if it is new.
-pub(super) fn open(opening: Opening) -> Result<u32, MediaError> {
-    let mut services = SERVICES.write().unwrap_or_else(PoisonError::into_inner);
-    if let Some(number) = services.numbers.get(&opening) {
-        return Ok(*number);
+/// Returns the id of the provider with these options, which it opens if there is none.
+pub(super) fn open(options: ProviderOptions) -> Result<u32, MediaError> {
+    let mut providers = PROVIDERS.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(id) = providers.ids.get(&options) {
+        return Ok(*id);
     }
-    let number = services.next;
-    let is_owned = opening.is_owned();
-    let Opening { backing, prefix, token_ttl_secs, timeout_ms } = opening.clone();
-    let provider: Box<dyn Provider> = match backing {
-        Backing::LiveKit(config) => Box::new(LiveKit::new(&config)?),
-        Backing::Embedded(config) => Box::new(Embedded::new(config)),
+    let id = providers.next;
+    let is_shared = options.is_shared();
+    let ProviderOptions { backend, prefix, token_ttl_secs, timeout_ms } = options.clone();
+    let provider: Box<dyn Provider> = match backend {
+        Backend::LiveKit(config) => Box::new(LiveKit::new(&config)?),
+        Backend::Embedded(config) => Box::new(Embedded::new(config)),
     };
-    services.next = number.checked_add(1).ok_or(MediaError::Internal)?;
-    services.open.insert(number, Arc::new(Service { provider, prefix, token_ttl_secs, timeout_ms, is_owned }));
-    if !is_owned {
-        services.numbers.insert(opening, number);
+    providers.next = id.checked_add(1).ok_or(MediaError::Internal)?;
+    providers.open.insert(id, Arc::new(OpenProvider { provider, prefix, token_ttl_secs, timeout_ms, is_shared }));
+    if is_shared {
+        providers.ids.insert(options, id);
     }
-    Ok(number)
+    Ok(id)
 }
 
-/// The provider of that number.
-pub(super) fn service(number: u32) -> Result<Arc<Service>, MediaError> {
-    let services = SERVICES.read().unwrap_or_else(PoisonError::into_inner);
-    let is_known = number < services.next;
-    services.open.get(&number).cloned().ok_or(if is_known { MediaError::Closed } else { MediaError::Internal })
+/// The provider with that id.
+pub(super) fn open_provider(id: u32) -> Result<Arc<OpenProvider>, MediaError> {
+    let providers = PROVIDERS.read().unwrap_or_else(PoisonError::into_inner);
+    let was_open = id < providers.next;
+    providers.open.get(&id).cloned().ok_or(if was_open { MediaError::Closed } else { MediaError::Internal })
 }
 
-/// Closes the provider of that number, if its engine is its own; others stay, for whoever else uses them.
-pub(super) fn close(number: u32) -> Work<()> {
-    let mut services = SERVICES.write().unwrap_or_else(PoisonError::into_inner);
-    match services.open.entry(number) {
-        Entry::Occupied(open) if open.get().is_owned => open.remove().provider.close(),
-        _ => Work::done(Ok(())),
+/// Closes the provider's engine, unless it is shared. Later calls are [`MediaError::Closed`].
+pub(super) fn close(id: u32) -> Call<()> {
+    let mut providers = PROVIDERS.write().unwrap_or_else(PoisonError::into_inner);
+    match providers.open.entry(id) {
+        Entry::Occupied(open) if !open.get().is_shared => open.remove().provider.close(),
+        _ => Call::Ready(Ok(())),
     }
 }

@@ -1,8 +1,7 @@
 use std::io;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, Waker};
 
-use futures_util::{FutureExt as _, future};
+use maravilla_core::{Call, Deadline, MAX_RESULT_BYTES, MediaError, Outcome};
 use napi::bindgen_prelude::{Either, Either3, Object};
 use napi::{Env, Result};
 use serde::Serialize;
@@ -10,85 +9,57 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::calls::Cancellable;
 use super::failure::Failure;
-use maravilla_core::MediaError;
-use maravilla_core::{Deadline, MAX_RESULT_BYTES, Work, attend};
 
-/// JSON text, what went wrong, or a promise of either.
+/// JSON text, a failure, or a promise of either.
 pub type Settled<'env> = Either3<String, Failure, Object<'env>>;
 
-type Answer = Either<String, Failure>;
-
-/// Ours rather than napi's: it outlives the worker thread that first loaded the addon. One thread, because hyper loses a
-/// request that one thread sends while another closes its connection (hyperium/hyper#4122); it only waits and copies.
+/// Not napi's runtime, because this one outlives the worker thread that first loaded the addon. One thread, because hyper
+/// loses a request that one thread sends while another closes its connection (hyperium/hyper#4122).
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// The runtime, started at first need. Where the system has no thread or socket left, a later call tries again.
-fn runtime() -> std::result::Result<&'static Runtime, MediaError> {
+/// The runtime, started by the first pending call. A failed start is repeated by the next one.
+fn runtime() -> Outcome<&'static Runtime> {
     if let Some(running) = RUNTIME.get() {
         return Ok(running);
     }
-    let started = Builder::new_multi_thread().worker_threads(1).thread_name("maravilla").enable_all().build();
-    let started = started.map_err(|_| MediaError::Starved)?;
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).thread_name("maravilla").enable_all();
+    // By default every 61st task is the newest. Calls wait for their turn in the order of their start.
+    builder.global_queue_interval(u32::MAX);
+    let started = builder.build().map_err(|_| MediaError::ResourceExhausted)?;
     Ok(RUNTIME.get_or_init(|| started))
 }
 
-/// Answers at once where `work` needs no waiting; else gives a promise and leaves the waiting to the runtime.
-pub fn settle<T: Serialize + Send + 'static>(
-    env: &Env,
-    call: Option<u32>,
-    work: Work<T>,
-    deadline: Deadline,
-) -> Result<Settled<'_>> {
-    let Work { future, until_told } = work;
-    let future = match future {
-        future::Either::Left(done) => {
-            return Ok(settled(answer_with(done.into_inner().and_then(|value| to_json(&value)))));
-        }
-        future::Either::Right(waits) => waits,
+/// Returns the outcome of a call that is ready. Runs a pending one on the runtime and returns its promise.
+pub fn settle(env: &Env, call_id: Option<u32>, call: Call<String>, deadline: Deadline) -> Result<Settled<'_>> {
+    let pending = match call {
+        Call::Ready(Ok(json)) => return Ok(Settled::A(json)),
+        Call::Ready(Err(error)) => return Ok(Settled::B(error.into())),
+        Call::Pending(pending) => pending,
     };
-    let call = Cancellable::new(*env, call)?;
-    let json = async { to_json(&future.await?) };
-    let mut answer = async move { answer_with(attend(json, deadline, call.cancelled.clone()).await) }.boxed();
+    let cancellable = Cancellable::new(*env, call_id)?;
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return Ok(Settled::B(error.into())),
     };
-    let _entered = runtime.enter();
-    // Whoever polls next sees what has happened since, so a wake-up in between is not lost.
-    match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => Ok(settled(answer)),
-        Poll::Pending => {
-            let (deferred, promise) = env.create_deferred::<Answer, _>()?;
-            runtime.spawn(async move {
-                let answer = answer.await;
-                // A caller who gave up must not keep the others' work from going on, or from ending.
-                let until_told = until_told.filter(|_| matches!(answer, Answer::A(_)));
-                deferred.resolve(move |_| {
-                    drop(until_told);
-                    Ok(answer)
-                });
-            });
-            Ok(Settled::C(promise))
-        }
-    }
+    let (deferred, promise) = env.create_deferred::<Either<String, Failure>, _>()?;
+    runtime.spawn(async move {
+        let (outcome, keep_alive) = pending.run(deadline, cancellable.cancelled.clone()).await;
+        let answer = match outcome {
+            Ok(json) => Either::A(json),
+            Err(error) => Either::B(error.into()),
+        };
+        deferred.resolve(move |_| {
+            drop(keep_alive);
+            Ok(answer)
+        });
+    });
+    Ok(Settled::C(promise))
 }
 
-fn settled<'env>(answer: Answer) -> Settled<'env> {
-    match answer {
-        Answer::A(json) => Settled::A(json),
-        Answer::B(failure) => Settled::B(failure),
-    }
-}
-
-fn answer_with(json: std::result::Result<String, MediaError>) -> Answer {
-    match json {
-        Ok(json) => Answer::A(json),
-        Err(error) => Answer::B(error.into()),
-    }
-}
-
-fn to_json(value: &impl Serialize) -> std::result::Result<String, MediaError> {
-    let mut text = Text(Vec::with_capacity(128));
+/// Serializes a result of at most [`MAX_RESULT_BYTES`].
+pub fn to_json(value: &impl Serialize) -> Outcome<String> {
+    let mut text = JsonText(Vec::with_capacity(128));
     serde_json::to_writer(&mut text, value).map_err(|error| match error.io_error_kind() {
         Some(_) => MediaError::ResultTooLarge { max: MAX_RESULT_BYTES },
         None => MediaError::Internal,
@@ -96,10 +67,10 @@ fn to_json(value: &impl Serialize) -> std::result::Result<String, MediaError> {
     String::from_utf8(text.0).map_err(|_| MediaError::Internal)
 }
 
-/// The text of a result, which takes up to [`MAX_RESULT_BYTES`].
-struct Text(Vec<u8>);
+/// A result, limited to [`MAX_RESULT_BYTES`].
+struct JsonText(Vec<u8>);
 
-impl io::Write for Text {
+impl io::Write for JsonText {
     #[inline]
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         self.write_all(part)?;

@@ -1,96 +1,97 @@
-//! What comes from JavaScript, into the types of [`crate::media`].
+//! Conversion between JavaScript values and the types of `maravilla-core`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 
+use maravilla_core::{ArgumentFault, MediaError, Permissions, Room, RoomSettings, TrackSource};
 use napi_derive::napi;
 use serde::{Serialize, Serializer};
 
-use maravilla_core::{ArgumentFault, MediaError, Permissions, Room, RoomSettings, TrackSource};
+/// Maximum lifetime of a token, in seconds: 30 days. A longer one is `INVALID_ARGUMENT`.
+pub(super) const MAX_TTL_SECS: u32 = 2_592_000;
+/// Maximum budget of a call, in milliseconds. A longer one is `INVALID_ARGUMENT`.
+pub(super) const MAX_TIMEOUT_MS: u32 = 2_147_483_647;
 
-/// Thirty days.
-pub(super) const MOST_TTL_SECS: u32 = 2_592_000;
-
-/// A configuration that the facade has checked.
+/// Configuration of a LiveKit server, validated by the facade.
 #[napi(object, object_to_js = false)]
 pub struct LiveKitOptions {
-    /// Where clients connect.
+    /// URL that clients connect to.
     pub url: Option<String>,
-    /// Where the server API is reached, as http or https.
+    /// URL of the server API, http or https.
     pub api_url: Option<String>,
-    /// The API key.
+    /// API key.
     pub api_key: String,
-    /// The API secret.
+    /// API secret.
     pub api_secret: String,
-    /// What stands before every room name on the server.
+    /// Prefix of every room name on the server.
     pub room_prefix: String,
-    /// Seconds a token is good for.
+    /// Default lifetime of a token, in seconds.
     pub token_ttl_secs: u32,
-    /// Milliseconds for a whole call.
+    /// Default budget of a call, in milliseconds.
     pub timeout_ms: u32,
 }
 
-/// A configuration of the embedded engine that the facade has checked.
+/// Configuration of the embedded engine, validated by the facade.
 #[napi(object, object_to_js = false)]
 pub struct EmbeddedOptions {
-    /// Share the process's one engine, rather than start one of its own.
+    /// Use the shared engine of the process, instead of an own one.
     pub shared: bool,
-    /// The IP address to listen on; absent: loopback, or whichever a shared engine listens on.
+    /// IP address to listen on; default: loopback, or the address of the shared engine.
     pub host: Option<String>,
-    /// The port to listen on, 0 for any free one; absent: 7880 or the next free one if it is shared, else any.
+    /// Port to listen on, 0 for any free one; default: for the shared engine 7880 or the next free port, otherwise any.
     pub port: Option<u16>,
-    /// What stands for the host where clients connect, as a URL writes it; given with the host.
+    /// Host that clients connect to, as in a URL; set together with the host.
     pub advertised_host: Option<String>,
-    /// Where clients connect, if a proxy stands before the engine.
+    /// URL that clients connect to, if a proxy is in front of the engine.
     pub public_url: Option<String>,
-    /// The UDP and TCP port for media; absent: any free one.
+    /// UDP and TCP port for media; default: any free port.
     pub rtc_port: Option<u16>,
-    /// The IP addresses that clients send media to; absent: the machine's own.
+    /// IP addresses that clients send media to; default: the machine's own.
     pub rtc_addresses: Option<Vec<String>>,
-    /// The API key; absent: a random one.
+    /// API key; default: a random one.
     pub api_key: Option<String>,
-    /// The API secret; given with the key.
+    /// API secret; set together with the key.
     pub api_secret: Option<String>,
-    /// What stands before every room name on the server.
+    /// Prefix of every room name on the server.
     pub room_prefix: String,
-    /// Seconds a token is good for.
+    /// Default lifetime of a token, in seconds.
     pub token_ttl_secs: u32,
-    /// Milliseconds for a whole call.
+    /// Default budget of a call, in milliseconds.
     pub timeout_ms: u32,
 }
 
-/// How the process reaches the network.
+/// Proxies and certificate authorities of the process.
 #[napi(object, object_to_js = false)]
 pub struct NetworkOptions {
     /// Proxy for http, as a URL.
     pub http_proxy: Option<String>,
     /// Proxy for https, as a URL.
     pub https_proxy: Option<String>,
-    /// Hosts that are reached without a proxy.
+    /// Hosts without a proxy, comma-separated.
     pub no_proxy: Option<String>,
-    /// Certificate authorities to trust, as PEM.
-    pub authorities: Option<String>,
+    /// Trusted certificate authorities, as PEM.
+    pub ca_certificates: Option<String>,
 }
 
 /// The public `MediaRoomInfoSettings`.
 #[napi(object, object_to_js = false)]
 pub struct SettingsInput {
-    /// Most participants at once.
+    /// Maximum number of participants.
     pub max_participants: Option<f64>,
-    /// Seconds an empty room lives.
+    /// Seconds until an empty room closes.
     pub empty_timeout_secs: Option<f64>,
-    /// Seconds a room lives after the last leave.
+    /// Seconds until the room closes after the last participant left.
     pub departure_timeout_secs: Option<f64>,
-    /// Text handed to everyone in the room.
+    /// Text that all participants receive.
     pub metadata: Option<String>,
 }
 
-/// A room's participants, most participants and time of creation.
+/// A room's number of participants, maximum and time of creation.
 pub(super) fn fields(room: &Room) -> (u32, u32, i64) {
     (room.num_participants, room.max_participants, room.created_at)
 }
 
-/// Rooms in two columns: their names, and the fields of all in one list. Half as long to read as a list of objects.
+/// Rooms as two lists: their names, and the [`fields`] of all. JavaScript parses it in half the time of a list of objects.
 pub(super) struct Columns(pub(super) Vec<Room>);
 
 impl Serialize for Columns {
@@ -105,7 +106,7 @@ impl Serialize for Columns {
         impl Serialize for Fields<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let each = self.0.iter().map(fields);
-                let numbers = each.flat_map(|(now, most, at)| [now.into(), most.into(), at]);
+                let numbers = each.flat_map(|(count, max, created_at)| [count.into(), max.into(), created_at]);
                 serializer.collect_seq(numbers)
             }
         }
@@ -113,7 +114,7 @@ impl Serialize for Columns {
     }
 }
 
-/// The settings at `owner`. One promise, "torn down this long after it is empty", sets both of LiveKit's timers.
+/// The settings in the argument `owner`. `emptyTimeoutSecs` sets both of LiveKit's timers.
 pub(super) fn settings(owner: &str, input: Option<SettingsInput>) -> Result<RoomSettings, MediaError> {
     let Some(input) = input else { return Ok(RoomSettings::default()) };
     let number = |field, value| whole(format_args!("{owner}.{field}"), value, 0, 0..=u32::MAX);
@@ -129,16 +130,16 @@ pub(super) fn settings(owner: &str, input: Option<SettingsInput>) -> Result<Room
     })
 }
 
-/// A whole number of `range`, or `standard` where none is given.
+/// A whole number within `range`; `default` if there is none.
 pub(super) fn whole(
     parameter: fmt::Arguments<'_>,
     value: Option<f64>,
-    standard: u32,
+    default: u32,
     range: RangeInclusive<u32>,
 ) -> Result<u32, MediaError> {
-    let Some(value) = value else { return Ok(standard) };
-    let (least, most) = range.into_inner();
-    if value.fract() == 0.0 && value >= f64::from(least) && value <= f64::from(most) {
+    let Some(value) = value else { return Ok(default) };
+    let (min, max) = range.into_inner();
+    if value.fract() == 0.0 && value >= f64::from(min) && value <= f64::from(max) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -146,13 +147,23 @@ pub(super) fn whole(
         )]
         return Ok(value as u32);
     }
-    Err(MediaError::InvalidArgument {
-        parameter: parameter.to_string(),
-        fault: ArgumentFault::NotInRange { least, most },
-    })
+    let fault = ArgumentFault::NotInRange { min, max, value: value.to_string() };
+    Err(MediaError::InvalidArgument { parameter: parameter.to_string(), fault })
 }
 
-/// The permissions that the facade packs into bits: five flags, then one for each source.
+/// Names of the permissions, by their bit. The bits of [`sources`] follow.
+pub(super) const PERMISSIONS: [&str; 5] =
+    ["canPublish", "canSubscribe", "canPublishData", "canUpdateOwnMetadata", "hidden"];
+
+/// Names of the track sources, by their bit.
+pub(super) fn sources() -> impl Iterator<Item = &'static str> {
+    TrackSource::GRANTABLE.into_iter().map(TrackSource::as_grant)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "five permissions")]
+const FIRST_SOURCE: u32 = PERMISSIONS.len() as u32;
+
+/// The permissions of a bit set.
 pub(super) fn permissions(bits: u32) -> Permissions {
     let has = |bit: u32| bits & (1 << bit) != 0;
     Permissions {
@@ -161,17 +172,29 @@ pub(super) fn permissions(bits: u32) -> Permissions {
         can_publish_data: has(2),
         can_update_own_metadata: has(3),
         hidden: has(4),
-        sources: (5..).zip(TrackSource::GRANTABLE).filter(|(bit, _)| has(*bit)).map(|(_, source)| source).collect(),
+        sources: (FIRST_SOURCE..)
+            .zip(TrackSource::GRANTABLE)
+            .filter(|(bit, _)| has(*bit))
+            .map(|(_, source)| source)
+            .collect(),
     }
 }
 
-/// Seconds since the epoch, from JavaScript's clock.
+/// Seconds since the epoch, by JavaScript's clock.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a clock before 1970 counts as 1970")]
 pub(super) fn unix_secs(now: f64) -> u64 {
     now as u64
 }
 
-/// Keys and values, which the facade lists one after the other.
+/// `number`, a space, and `text`.
+pub(super) fn prefixed(number: u64, text: &str) -> String {
+    let mut prefixed = String::with_capacity(text.len() + 12);
+    // Writing to a string cannot fail.
+    let _ = write!(prefixed, "{number} {text}");
+    prefixed
+}
+
+/// Pairs of keys and values, from one list of both.
 pub(super) fn pairs(flat: Vec<String>) -> Vec<(String, String)> {
     let mut flat = flat.into_iter();
     std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
@@ -191,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn one_empty_timeout_sets_both_timers() {
+    fn empty_timeout_sets_both_timers() {
         let set = settings("settings", Some(input())).unwrap();
         assert_eq!((set.empty_timeout_secs, set.departure_timeout_secs), (60, 60));
         let apart = SettingsInput { departure_timeout_secs: Some(5.0), ..input() };
@@ -200,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_numbers_of_the_range_pass() {
+    fn accepts_only_whole_numbers_within_the_range() {
         for wrong in [-1.0, 0.5, f64::NAN, f64::INFINITY, 4_294_967_296.0] {
             assert!(whole(format_args!("p"), Some(wrong), 0, 0..=u32::MAX).is_err(), "{wrong}");
         }
@@ -211,6 +234,8 @@ mod tests {
 
     #[test]
     fn each_permission_has_its_bit() {
+        assert_eq!(PERMISSIONS[4], "hidden");
+        assert_eq!(sources().nth(3), Some("screen_share_audio"));
         assert_eq!(permissions(0b0010_0001).sources, [TrackSource::Camera]);
         assert!(permissions(1).can_publish && !permissions(1).can_subscribe);
         assert!(permissions(1 << 4).hidden);

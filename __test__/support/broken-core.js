@@ -9,7 +9,8 @@ const LIVEKIT = { url: 'ws://127.0.0.1:1', apiKey: 'key', apiSecret: 'secret' };
 
 /**
  * Loads the package again with functions of the native core replaced. Gives a platform and its media service, or the thrown error.
- * @param {(name: string, original: Function) => Function | undefined} replace
+ * An operation of the function `call` is replaced by its own name.
+ * @param {(name: string, original?: Function) => Function | undefined} replace
  * @param {import('../../index.js').PlatformOptions} [options]
  */
 function loadOverCore(replace, options = LIVEKIT) {
@@ -21,6 +22,8 @@ function loadOverCore(replace, options = LIVEKIT) {
       for (const [name, original] of Object.entries(core)) {
         if (typeof original === 'function') core[name] = replace(name, original) ?? original;
       }
+      const { call } = core;
+      core.call = (provider, operation, ...rest) => (replace(operation) ?? call)(provider, operation, ...rest);
       return { ...loader, loadAddon: () => core };
     });
     const { createPlatform } = require('../../index.js');
@@ -35,10 +38,13 @@ function loadOverCore(replace, options = LIVEKIT) {
   return loaded;
 }
 
-/** Names of the functions that the native core exports. */
+const OPERATIONS = ['deleteRoom', 'listRooms', 'listParticipants', 'removeParticipant', 'mediaUrl', 'enginePort', 'close'];
+
+/** Names of the functions that the native core exports, and of the operations of its function `call`. */
 function coreFunctions() {
   const { describeTarget, loadAddon } = require(file);
-  return Object.entries(loadAddon(describeTarget())).filter(([, value]) => typeof value === 'function').map(([name]) => name);
+  const functions = Object.entries(loadAddon(describeTarget())).filter(([, value]) => typeof value === 'function');
+  return [...functions.map(([name]) => name), ...OPERATIONS];
 }
 
 module.exports = { coreFunctions, loadOverCore };

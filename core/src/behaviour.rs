@@ -1,4 +1,4 @@
-//! What every provider must do, as one suite. A provider joins by one test that starts it and calls [`behaves`].
+//! One behaviour suite for all providers. A provider joins with one test, which starts it and calls [`behaves`].
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -12,75 +12,76 @@ use crate::{Deadline, Identity, Join, MediaError, Permissions, Provider, RoomNam
 const SECRET: &str = "a secret of 32 characters or more";
 
 async fn behaves(provider: &dyn Provider) {
-    a_created_room_comes_back_unchanged(provider).await;
-    creations_at_once_give_one_room(provider).await;
-    the_last_of_create_and_delete_wins(provider).await;
-    a_missing_room_can_be_deleted(provider).await;
-    rooms_are_listed_by_name_and_by_prefix_only(provider).await;
-    nobody_is_in_a_new_or_missing_room(provider).await;
-    a_missing_participant_cannot_be_removed(provider).await;
-    a_token_is_a_jwt_that_debug_does_not_show(provider);
+    create_room_returns_a_live_room_unchanged(provider).await;
+    concurrent_creations_create_one_room(provider).await;
+    create_and_delete_run_in_order(provider).await;
+    deleting_a_missing_room_succeeds(provider).await;
+    lists_rooms_with_the_prefix_sorted_by_name(provider).await;
+    lists_no_participants_of_an_empty_or_missing_room(provider).await;
+    removing_a_missing_participant_fails(provider).await;
+    a_token_is_a_jwt_with_redacted_debug(provider);
 }
 
-async fn a_created_room_comes_back_unchanged(provider: &dyn Provider) {
+async fn create_room_returns_a_live_room_unchanged(provider: &dyn Provider) {
     let settings = RoomSettings { max_participants: 3, ..RoomSettings::default() };
-    let first = provider.create_room(room("same"), settings, &soon()).await.unwrap();
+    let first = provider.create_room(room("same"), settings, soon()).settled().await.unwrap();
     let other = RoomSettings { max_participants: 9, ..RoomSettings::default() };
-    let second = provider.create_room(room("same"), other, &soon()).await.unwrap();
+    let second = provider.create_room(room("same"), other, soon()).settled().await.unwrap();
     assert_eq!((first.name.as_str(), first.max_participants, first.active), ("same", 3, true));
     assert_eq!(first, second);
 }
 
-async fn creations_at_once_give_one_room(provider: &dyn Provider) {
-    let creations = (0..50).map(|_| provider.create_room(room("at once"), RoomSettings::default(), &soon()));
+async fn concurrent_creations_create_one_room(provider: &dyn Provider) {
+    let creations = (0..50).map(|_| provider.create_room(room("at once"), RoomSettings::default(), soon()).settled());
     let rooms = futures_util::future::join_all(creations).await;
     let created_at = rooms[0].as_ref().unwrap().created_at;
     assert!(rooms.iter().all(|room| room.as_ref().unwrap().created_at == created_at));
 }
 
-async fn the_last_of_create_and_delete_wins(provider: &dyn Provider) {
-    let first = provider.create_room(room("turns"), RoomSettings::default(), &soon());
-    let deleted = provider.delete_room(room("turns"), &soon());
-    let second =
-        provider.create_room(room("turns"), RoomSettings { max_participants: 2, ..Default::default() }, &soon());
+async fn create_and_delete_run_in_order(provider: &dyn Provider) {
+    let first = provider.create_room(room("turns"), RoomSettings::default(), soon()).settled();
+    let deleted = provider.delete_room(room("turns"), soon()).settled();
+    let second = provider
+        .create_room(room("turns"), RoomSettings { max_participants: 2, ..Default::default() }, soon())
+        .settled();
     let (first, deleted, second) = tokio::join!(first, deleted, second);
     assert_eq!((first.unwrap().max_participants, deleted, second.unwrap().max_participants), (0, Ok(()), 2));
 }
 
-async fn a_missing_room_can_be_deleted(provider: &dyn Provider) {
-    provider.create_room(room("gone"), RoomSettings::default(), &soon()).await.unwrap();
-    assert_eq!(provider.delete_room(room("gone"), &soon()).await, Ok(()));
-    assert_eq!(provider.delete_room(room("gone"), &soon()).await, Ok(()));
-    let left = provider.list_rooms(RoomPrefix::default(), &soon()).await.unwrap();
+async fn deleting_a_missing_room_succeeds(provider: &dyn Provider) {
+    provider.create_room(room("gone"), RoomSettings::default(), soon()).settled().await.unwrap();
+    assert_eq!(provider.delete_room(room("gone"), soon()).settled().await, Ok(()));
+    assert_eq!(provider.delete_room(room("gone"), soon()).settled().await, Ok(()));
+    let left = provider.list_rooms(RoomPrefix::default(), soon()).settled().await.unwrap();
     assert!(left.iter().all(|room| room.name != "gone"));
 }
 
-async fn rooms_are_listed_by_name_and_by_prefix_only(provider: &dyn Provider) {
+async fn lists_rooms_with_the_prefix_sorted_by_name(provider: &dyn Provider) {
     let prefix = RoomPrefix::new("t1:".into());
     for id in ["b", "a b/#😀", "a"] {
         let name = RoomName::parse(&prefix, id.into()).unwrap();
-        provider.create_room(name, RoomSettings::default(), &soon()).await.unwrap();
+        provider.create_room(name, RoomSettings::default(), soon()).settled().await.unwrap();
     }
-    provider.create_room(room("t10:c"), RoomSettings::default(), &soon()).await.unwrap();
-    let listed = provider.list_rooms(prefix, &soon()).await.unwrap();
+    provider.create_room(room("t10:c"), RoomSettings::default(), soon()).settled().await.unwrap();
+    let listed = provider.list_rooms(prefix, soon()).settled().await.unwrap();
     let names: Vec<_> = listed.iter().map(|room| room.name.as_str()).collect();
     assert_eq!(names, ["a", "a b/#😀", "b"]);
 }
 
-async fn nobody_is_in_a_new_or_missing_room(provider: &dyn Provider) {
-    provider.create_room(room("empty"), RoomSettings::default(), &soon()).await.unwrap();
+async fn lists_no_participants_of_an_empty_or_missing_room(provider: &dyn Provider) {
+    provider.create_room(room("empty"), RoomSettings::default(), soon()).settled().await.unwrap();
     for id in ["empty", "never was"] {
-        assert_eq!(provider.list_participants(room(id), &soon()).await, Ok(Vec::new()));
+        assert_eq!(provider.list_participants(room(id), soon()).settled().await, Ok(Vec::new()));
     }
 }
 
-async fn a_missing_participant_cannot_be_removed(provider: &dyn Provider) {
+async fn removing_a_missing_participant_fails(provider: &dyn Provider) {
     let nobody = Identity::parse("identity", "nobody".into()).unwrap();
-    let outcome = provider.remove_participant(room("empty"), nobody, &soon()).await;
+    let outcome = provider.remove_participant(room("empty"), nobody, soon()).settled().await;
     assert!(matches!(outcome, Err(MediaError::ParticipantNotFound { .. })), "{outcome:?}");
 }
 
-fn a_token_is_a_jwt_that_debug_does_not_show(provider: &dyn Provider) {
+fn a_token_is_a_jwt_with_redacted_debug(provider: &dyn Provider) {
     let token = provider.generate_token(&join()).unwrap();
     assert_eq!(token.expose().split('.').count(), 3);
     assert!(!format!("{token:?}").contains(token.expose()));
@@ -116,7 +117,7 @@ fn join() -> Join {
 }
 
 #[tokio::test]
-async fn a_livekit_server_behaves() {
+async fn livekit_server_behaves_as_a_provider() {
     let server = Server::start();
     let config = LiveKitConfig {
         url: Some(format!("ws://127.0.0.1:{}", server.port)),
@@ -129,7 +130,7 @@ async fn a_livekit_server_behaves() {
 }
 
 #[tokio::test]
-async fn the_embedded_engine_behaves() {
+async fn embedded_engine_behaves_as_a_provider() {
     let config = EmbeddedConfig {
         shared: false,
         host: Some(Ipv4Addr::LOCALHOST.into()),
@@ -143,12 +144,12 @@ async fn the_embedded_engine_behaves() {
     assert!(!format!("{config:?}").contains(SECRET));
     let provider = Embedded::new(config);
     behaves(&provider).await;
-    provider.close().await.unwrap();
-    let late = provider.create_room(room("late"), RoomSettings::default(), &soon()).await;
+    provider.close().settled().await.unwrap();
+    let late = provider.create_room(room("late"), RoomSettings::default(), soon()).settled().await;
     assert_eq!(late, Err(MediaError::Closed));
 }
 
-/// A real livekit-server on free ports of loopback, which ends with the test.
+/// A livekit-server on free loopback ports; ends with the test.
 struct Server {
     child: Child,
     port: u16,
@@ -185,20 +186,20 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only if it has ended by itself, which the test has then seen.
+        // Both fail only if the process has ended; then the test has failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What the set-up has built; its name ends in its version.
+/// The binary that `npm run setup` builds; its name ends in its version.
 fn server_binary() -> Option<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/bin").read_dir().ok()?;
     let mut files = built.flatten().map(|entry| entry.path());
     files.find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("livekit-server-")))
 }
 
-/// Ports that are free now; all are held until all are known, so that they differ.
+/// Free ports. All are bound at the same time, so that they differ.
 fn free_ports<const N: usize>() -> [u16; N] {
     let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())

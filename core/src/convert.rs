@@ -1,4 +1,4 @@
-//! LiveKit's messages to and from our own types.
+//! Conversion between LiveKit's messages and the types of this crate.
 
 use livekit_protocol as proto;
 
@@ -15,7 +15,7 @@ pub(super) fn create_request(room: &RoomName, settings: &RoomSettings) -> proto:
     }
 }
 
-/// What a join token carries for a room it may have to create; `None` if that is all defaults.
+/// `roomConfig` of a join token, for a room that the join creates; `None` if all settings are defaults.
 pub(super) fn room_configuration(settings: &RoomSettings) -> Option<proto::RoomConfiguration> {
     (*settings != RoomSettings::default()).then(|| proto::RoomConfiguration {
         max_participants: settings.max_participants,
@@ -26,7 +26,7 @@ pub(super) fn room_configuration(settings: &RoomSettings) -> Option<proto::RoomC
     })
 }
 
-/// A listed room is open: the server lists no other. `turn_password` is a secret and is left behind.
+/// Servers list open rooms only. `turn_password` is left out, because it is a secret.
 pub(super) fn room(name: String, room: &proto::Room) -> Room {
     Room {
         name,
@@ -75,7 +75,7 @@ fn track(info: proto::TrackInfo) -> Track {
     Track { sid: info.sid, source, kind, muted: info.muted }
 }
 
-/// Servers before 1.8.4 leave the milliseconds out.
+/// Servers before 1.8.4 send no milliseconds.
 fn millis(millis: i64, secs: i64) -> i64 {
     if millis == 0 { secs.saturating_mul(1000) } else { millis }
 }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_server_that_sends_only_seconds_is_understood() {
+    fn uses_seconds_where_a_server_sends_no_milliseconds() {
         let old = proto::Room { creation_time: 5, ..proto::Room::default() };
         let new = proto::Room { creation_time: 5, creation_time_ms: 5123, ..proto::Room::default() };
         assert_eq!(room("r".into(), &old).created_at, 5000);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_are_all_defaults_stay_out_of_the_token() {
+    fn leaves_default_settings_out_of_the_token() {
         assert!(room_configuration(&RoomSettings::default()).is_none());
     }
 }

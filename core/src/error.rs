@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// What went wrong, one variant per cause. Messages name the thing and the remedy, never a secret or a token.
+/// A failed call, one variant for each cause. Messages name the object and the remedy, and contain no secret and no token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MediaError {
     /// An argument is not what the method takes.
-    #[error("{parameter} {fault}")]
+    #[error("{parameter}: {fault}")]
     InvalidArgument {
         /// The argument's path, such as `settings.maxParticipants`.
         parameter: String,
@@ -17,72 +17,72 @@ pub enum MediaError {
     /// Options or environment are wrong.
     #[error("{0}")]
     InvalidConfig(ConfigFault),
-    /// There is no URL to connect or to send to.
+    /// No URL to connect or to send to is configured.
     #[error("no LiveKit URL is configured: set LIVEKIT_URL (option url)")]
     UrlNotConfigured,
-    /// The server does not take our key, secret or clock.
+    /// The server rejects the API key, its secret or the clock.
     #[error("the server refused the credentials: check LIVEKIT_API_KEY, LIVEKIT_API_SECRET and this machine's clock")]
     Unauthenticated(Upstream),
-    /// The server took the credentials, and refuses the call.
+    /// The credentials are valid, but do not permit the call.
     #[error("the server does not allow this key to do that: check what the key may do")]
     PermissionDenied(Upstream),
-    /// A pinned project has no region left that may answer.
+    /// A region-pinned project has no region left that may answer.
     #[error("no region of this LiveKit Cloud project may answer: check its region pinning")]
     RegionRefused(Upstream),
-    /// The room is not there.
+    /// The room does not exist.
     #[error("there is no room {room:?}")]
     RoomNotFound {
-        /// The room, as the caller named it.
+        /// The room, without the prefix.
         room: String,
-        /// The answer.
+        /// The response.
         upstream: Upstream,
     },
-    /// The participant is not in the room, or there is no such room.
+    /// The participant is not in the room, or the room does not exist.
     #[error("there is no participant {identity:?} in room {room:?}")]
     ParticipantNotFound {
-        /// The room, as the caller named it.
+        /// The room, without the prefix.
         room: String,
         /// The participant.
         identity: String,
-        /// The answer.
+        /// The response.
         upstream: Upstream,
     },
-    /// A limit of the server is reached.
+    /// A limit of the server is exceeded.
     #[error("a limit of the server is reached (status {})", .0.status.unwrap_or_default())]
     LimitExceeded(Upstream),
-    /// No answer could be had from the server.
+    /// No response from the server.
     #[error("the server at {host} cannot be reached: {reason}")]
     Unreachable {
         /// Host and port.
         host: String,
-        /// What failed.
+        /// The cause.
         reason: Unreachable,
         /// The request.
         upstream: Upstream,
     },
-    /// The server, or a proxy before it, says that it cannot serve now.
+    /// The server, or a proxy in front of it, cannot serve now.
     #[error("the server is not available now (status {}): try again later", .0.status.unwrap_or_default())]
     Unavailable(Upstream),
-    /// The call's budget ran out.
+    /// The budget of the call ran out.
     #[error("no answer within {} ms", .budget.as_millis())]
     TimedOut {
         /// The budget of the whole call.
         budget: Duration,
-        /// The request, where one was made; it may not have been sent yet.
+        /// The request; it may not have been sent yet. `None` on the embedded engine.
         upstream: Option<Upstream>,
     },
-    /// The caller gave the call up.
+    /// The caller aborted the call.
     #[error("the call was aborted by its signal")]
     Aborted,
-    /// What answered is not LiveKit.
-    #[error("the answer is not LiveKit's: {mismatch}; check LIVEKIT_URL and LIVEKIT_API_URL")]
+    /// The response is not LiveKit's.
+    #[error("the response is not LiveKit's: {reason}; check LIVEKIT_URL and LIVEKIT_API_URL")]
     BadResponse {
-        /// How it differs.
-        mismatch: Mismatch,
-        /// The answer.
+        /// How it differs from LiveKit's.
+        reason: BadResponseReason,
+        /// The response.
         upstream: Upstream,
     },
-    /// The result is longer than one call gives.
+    /// The result exceeds [`crate::MAX_RESULT_BYTES`].
     #[error(
         "the result is longer than {max} bytes: a list of fewer rooms or participants, or less metadata, would fit"
     )]
@@ -90,11 +90,9 @@ pub enum MediaError {
         /// Maximum size, in bytes.
         max: usize,
     },
-    /// The system has no thread, socket or memory left for it.
-    #[error(
-        "this machine has no thread or socket left for it: raise the limit of open files, or close what is not needed"
-    )]
-    Starved,
+    /// The machine has no thread or socket left.
+    #[error("this machine has no thread or socket left: raise the limit of open files, or close what is not needed")]
+    ResourceExhausted,
     /// The platform was closed.
     #[error("this platform is closed: make a new one with createPlatform()")]
     Closed,
@@ -103,10 +101,10 @@ pub enum MediaError {
     Refused {
         /// The Twirp error code.
         code: String,
-        /// The answer.
+        /// The response.
         upstream: Upstream,
     },
-    /// A defect of this crate.
+    /// A defect of this package.
     #[error("the media core failed; please report it")]
     Internal,
 }
@@ -116,9 +114,11 @@ impl MediaError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Unavailable(_) | Self::TimedOut { .. } | Self::Starved | Self::Closed => {
-                true
-            }
+            Self::Unreachable { .. }
+            | Self::Unavailable(_)
+            | Self::TimedOut { .. }
+            | Self::ResourceExhausted
+            | Self::Closed => true,
             Self::LimitExceeded(upstream) => upstream.status == Some(429),
             Self::InvalidArgument { .. }
             | Self::InvalidConfig(_)
@@ -155,7 +155,7 @@ impl MediaError {
             | Self::InvalidConfig(_)
             | Self::UrlNotConfigured
             | Self::ResultTooLarge { .. }
-            | Self::Starved
+            | Self::ResourceExhausted
             | Self::Closed
             | Self::Aborted
             | Self::Internal => None,
@@ -163,49 +163,51 @@ impl MediaError {
     }
 }
 
-/// A request to the server, and its answer as far as it is safe to show.
+/// A request to the server and its response, without content that may be secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Upstream {
-    /// What `X-Livekit-Request-Id` said, the same on every attempt of a call; `None` if nothing was sent.
+    /// `X-Livekit-Request-Id`, the same on every attempt of a call; `None` if nothing was sent.
     pub request_id: Option<String>,
-    /// The HTTP status, where one came.
+    /// The HTTP status of the response; `None` if none arrived.
     pub status: Option<u16>,
 }
 
-/// What is wrong with an argument.
+/// Why an argument is invalid: what was expected, and what was received.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ArgumentFault {
-    /// Nothing where a name must stand.
-    #[error("must not be empty")]
+    /// An empty name.
+    #[error("expected a name, got an empty string")]
     Empty,
-    /// More bytes than LiveKit takes.
-    #[error("is {bytes} bytes long (a room prefix counts), at most {most} are allowed")]
+    /// A longer name than LiveKit accepts.
+    #[error("expected at most {max} bytes of UTF-8 (a room prefix included), got {bytes}")]
     TooLong {
-        /// Its length in bytes of UTF-8.
+        /// Length in bytes of UTF-8.
         bytes: usize,
-        /// The most that is allowed.
-        most: usize,
+        /// Maximum length in bytes of UTF-8.
+        max: usize,
     },
-    /// A control character.
-    #[error("must not hold control characters")]
-    ControlCharacter,
-    /// Not a whole number of the range.
-    #[error("must be a whole number from {least} to {most}")]
+    /// A control character in a name.
+    #[error("expected no control characters, got U+{:04X}", u32::from(*.0))]
+    ControlCharacter(char),
+    /// Not a whole number within the range.
+    #[error("expected a whole number from {min} to {max}, got {value}")]
     NotInRange {
-        /// The smallest that is allowed.
-        least: u32,
-        /// The largest that is allowed.
-        most: u32,
+        /// Minimum.
+        min: u32,
+        /// Maximum.
+        max: u32,
+        /// The number that was received.
+        value: String,
     },
 }
 
-/// What is wrong with the configuration, as far as only the core can tell.
+/// Why the configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigFault {
     /// The server's address cannot be used.
     #[error("the LiveKit URL cannot be used: give it like wss://example.livekit.cloud or http://127.0.0.1:7880")]
     Url,
-    /// Somebody else listens there.
+    /// Another socket listens on the port.
     #[error(
         "port {port} of {host} is taken: give another as MARAVILLA_MEDIA_PORT (option port), or 0 for any free one"
     )]
@@ -215,7 +217,7 @@ pub enum ConfigFault {
         /// The port.
         port: u16,
     },
-    /// This machine cannot listen there.
+    /// The address is not this machine's, or the user may not open the port.
     #[error(
         "cannot listen on port {port} of {host}: give an address of this machine as MARAVILLA_MEDIA_HOST (option host), and a port that this user may open"
     )]
@@ -233,29 +235,29 @@ pub enum ConfigFault {
         /// The port, of UDP and TCP.
         port: u16,
     },
-    /// The process's one engine runs with another configuration.
+    /// The process's shared engine runs with another configuration.
     #[error(
         "the embedded engine of this process already runs with another {0}: give the same, or use createPlatform()"
     )]
     OtherEngine(&'static str),
-    /// The environment's proxy cannot be used.
+    /// The proxy of the environment cannot be used.
     #[error("{variable} is not the URL of an http or https proxy: give it like http://127.0.0.1:3128, or unset it")]
     Proxy {
-        /// The variable that names it.
+        /// The variable that sets it.
         variable: &'static str,
     },
 }
 
-/// Why no answer came.
+/// Why no response arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unreachable {
-    /// Nothing listens there.
+    /// No server listens on the port.
     #[error("the connection was refused; does LiveKit run there, and the proxy, if one is set?")]
     Refused,
-    /// The name is unknown.
+    /// The host name cannot be resolved.
     #[error("its name cannot be resolved; check the URL")]
     Dns,
-    /// The server's certificate is signed by none that Node trusts.
+    /// The server's certificate is signed by an untrusted authority.
     #[error("its certificate is signed by an unknown authority; add that to NODE_EXTRA_CA_CERTS")]
     UnknownAuthority,
     /// The server's certificate is for another name.
@@ -264,33 +266,33 @@ pub enum Unreachable {
     /// Any other failure of TLS.
     #[error("TLS failed; check the URL's scheme and the server's certificate")]
     Tls,
-    /// The connection could not be made in time.
-    #[error("it does not take connections")]
+    /// Connecting took too long.
+    #[error("it does not accept connections")]
     ConnectTimeout,
-    /// The connection broke before the whole answer was there.
-    #[error("the connection broke before the answer was complete")]
+    /// The connection broke before the response was complete.
+    #[error("the connection broke before the response was complete")]
     Reset,
 }
 
-/// How an answer differs from what LiveKit answers.
+/// How a response differs from LiveKit's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Mismatch {
-    /// Bytes that are not HTTP, or an HTTP head without end.
+pub enum BadResponseReason {
+    /// Not HTTP, or an HTTP head without end.
     #[error("it is not HTTP")]
     NotHttp,
     /// Neither protobuf nor a Twirp error.
     #[error("it is neither protobuf nor a Twirp error")]
     NotTwirp,
-    /// A redirect, which is not followed: it would turn the call into another.
+    /// A redirect. It is not followed, because that would change the call.
     #[error("it is a redirect")]
     Redirect,
-    /// Bytes that do not decode.
+    /// Protobuf that cannot be decoded.
     #[error("its protobuf cannot be decoded")]
     Undecodable,
-    /// More bytes than any answer of this kind has.
+    /// More bytes than the limit for this method.
     #[error("it is too large")]
     TooLarge,
-    /// A room that was not asked for.
+    /// Another room than the requested one.
     #[error("it names another room")]
     OtherRoom,
 }

@@ -1,43 +1,51 @@
 use super::participant::{Identity, TrackSource};
 use super::room::{RoomName, RoomSettings};
 
-/// What a join token is to say: one room, one participant, what it may do there.
+/// Content of a join token: one room, one participant and its permissions.
 #[derive(Debug, Clone)]
 pub struct Join {
-    /// The only room the token opens.
+    /// The room.
     pub room: RoomName,
-    /// Whom it is for.
+    /// The participant's identity.
     pub identity: Identity,
-    /// The name others see; may be empty.
+    /// Display name; may be empty.
     pub name: String,
-    /// What it allows.
+    /// Permissions in the room.
     pub permissions: Permissions,
-    /// When it is minted, in seconds since the epoch.
+    /// Time of issue, in seconds since the epoch.
     pub now: u64,
-    /// Seconds from then on that it is good for joining.
+    /// Seconds from then on until the token expires.
     pub ttl_secs: u32,
-    /// Text handed to everyone in the room; may be empty.
+    /// Text that all participants receive; may be empty.
     pub metadata: String,
-    /// Key and value texts handed to everyone in the room.
+    /// Key-value pairs that all participants receive.
     pub attributes: Vec<(String, String)>,
-    /// What the room is made with if this join creates it.
+    /// Settings of the room if the join creates it.
     pub room_settings: RoomSettings,
 }
 
-/// What a participant may do in its room.
+impl Join {
+    /// Time of expiry, in seconds since the epoch.
+    #[must_use]
+    pub fn expires_at(&self) -> u64 {
+        self.now + u64::from(self.ttl_secs)
+    }
+}
+
+/// Permissions of a participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "five independent permissions, as LiveKit names them")]
 pub struct Permissions {
     /// May publish audio and video.
     pub can_publish: bool,
-    /// May receive others' tracks.
+    /// May subscribe to tracks.
     pub can_subscribe: bool,
     /// May send data messages.
     pub can_publish_data: bool,
     /// May change its own name, metadata and attributes.
     pub can_update_own_metadata: bool,
-    /// Not shown to the others.
+    /// Hidden from the other participants.
     pub hidden: bool,
-    /// The only sources it may publish; empty: all.
+    /// Sources that it may publish; empty: all.
     pub sources: Vec<TrackSource>,
 }

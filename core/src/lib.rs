@@ -19,9 +19,9 @@ mod token;
 mod behaviour;
 
 pub use deadline::Deadline;
-pub use error::{ArgumentFault, ConfigFault, MediaError, Mismatch, Unreachable, Upstream};
+pub use error::{ArgumentFault, BadResponseReason, ConfigFault, MediaError, Unreachable, Upstream};
 pub use join::{Join, Permissions};
 pub use participant::{Identity, Participant, ParticipantState, Track, TrackKind, TrackSource};
-pub use provider::{MAX_RESULT_BYTES, Outcome, Provider, Work, attend};
+pub use provider::{Call, KeepAlive, MAX_RESULT_BYTES, Outcome, PendingCall, Provider};
 pub use room::{Room, RoomName, RoomPrefix, RoomSettings, by_name};
 pub use secret::Secret;

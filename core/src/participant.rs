@@ -5,101 +5,101 @@ use serde::Serialize;
 use super::error::MediaError;
 use super::room::check_name;
 
-/// Who a participant is within a room: 1 to 256 bytes, no control characters.
+/// A participant's identity, unique within its room, validated: 1 to 256 bytes of UTF-8, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity(String);
 
 impl Identity {
-    /// Parses what the caller passed as `parameter`.
+    /// Validates the argument `parameter`.
     ///
     /// # Errors
-    /// [`MediaError::InvalidArgument`] if it is empty, too long, or holds control characters.
+    /// [`MediaError::InvalidArgument`] if it is empty, too long, or contains control characters.
     pub fn parse(parameter: &str, identity: String) -> Result<Self, MediaError> {
         check_name(parameter, &identity, identity.len())?;
         Ok(Self(identity))
     }
 
-    /// The identity as text.
+    /// The identity.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A participant as the server has it.
+/// A participant on the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Participant {
     /// Unique within the room.
     pub identity: String,
-    /// The name others see.
+    /// Display name; may be empty.
     pub name: String,
-    /// How far its connection is.
+    /// State of its connection.
     pub state: ParticipantState,
-    /// Milliseconds since the epoch.
+    /// Time of the join, in milliseconds since the epoch.
     pub joined_at: i64,
-    /// Text handed to everyone in the room.
+    /// Text that all participants receive.
     pub metadata: String,
-    /// Key and value texts handed to everyone in the room.
+    /// Key-value pairs that all participants receive.
     pub attributes: BTreeMap<String, String>,
     /// May publish audio and video.
     pub can_publish: bool,
-    /// May receive others' tracks.
+    /// May subscribe to tracks.
     pub can_subscribe: bool,
     /// May send data messages.
     pub can_publish_data: bool,
-    /// What it has published.
+    /// Its published tracks.
     pub tracks: Vec<Track>,
 }
 
-/// How far a participant's connection is.
+/// State of a participant's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParticipantState {
     /// Signalling is connected.
     Joining,
-    /// The server has the client's offer.
+    /// The server has received an offer.
     Joined,
-    /// Media can flow.
+    /// Media is connected.
     Active,
-    /// Signalling is gone.
+    /// Signalling is disconnected.
     Disconnected,
 }
 
 /// A published track.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Track {
-    /// The server's id for it.
+    /// Track SID.
     pub sid: String,
-    /// Where it comes from.
+    /// Its source.
     pub source: TrackSource,
-    /// What it carries.
+    /// Its kind.
     pub kind: TrackKind,
-    /// Whether it is muted now.
+    /// Whether it is muted.
     pub muted: bool,
 }
 
-/// Where a track comes from.
+/// Source of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrackSource {
-    /// The client did not say.
+    /// The client named no source.
     Unknown,
     /// A camera.
     Camera,
     /// A microphone.
     Microphone,
-    /// A shared screen's picture.
+    /// Video of a shared screen.
     ScreenShare,
-    /// A shared screen's sound.
+    /// Audio of a shared screen.
     ScreenShareAudio,
 }
 
 impl TrackSource {
-    /// The sources that a token can name, in the order of their permission bits.
+    /// The sources that a grant can name.
     pub const GRANTABLE: [Self; 4] = [Self::Camera, Self::Microphone, Self::ScreenShare, Self::ScreenShareAudio];
 
-    /// The source as a grant names it.
+    /// The source's name in a grant.
     #[must_use]
     pub fn as_grant(self) -> &'static str {
         match self {
@@ -112,14 +112,14 @@ impl TrackSource {
     }
 }
 
-/// What a track carries.
+/// Kind of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrackKind {
-    /// Sound.
+    /// Audio.
     Audio,
-    /// Pictures.
+    /// Video.
     Video,
-    /// Neither.
+    /// Data.
     Data,
 }

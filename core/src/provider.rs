@@ -1,126 +1,135 @@
-//! Where rooms live: one trait, and what every provider's calls have in common.
+//! The boundary that LiveKit servers and the embedded engine share.
 
 use std::any::Any;
-use std::future::{Ready, ready};
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Deadline, Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret};
+use crate::{
+    Deadline, Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream,
+};
 
 /// Maximum size of a result as JSON text, in bytes. A larger one is `LIMIT_EXCEEDED`. JavaScript parses it on its own
-/// thread, which does nothing else meanwhile, and cannot hold a text of 512 MiB at all.
+/// thread, which is blocked meanwhile, and cannot hold a string of 512 MiB at all.
 pub const MAX_RESULT_BYTES: usize = 64 * 1024 * 1024;
 
 /// How a call ends.
 pub type Outcome<T> = Result<T, MediaError>;
 
-/// A call under way. It must not block before its first `await`, so that what needs no waiting settles at once.
-pub struct Work<T> {
-    /// The outcome where it is there already, else the call itself.
-    pub future: Either<Ready<Outcome<T>>, BoxFuture<'static, Outcome<T>>>,
-    /// Kept until the caller has been told the outcome, which may be later than the outcome is there.
-    pub until_told: Option<Box<dyn Any + Send>>,
+/// A call of a provider.
+pub enum Call<T> {
+    /// The call needed no waiting.
+    Ready(Outcome<T>),
+    /// The call has to wait, and makes no progress before it is run.
+    Pending(PendingCall<T>),
 }
 
-impl<T> Work<T> {
-    /// A call that is over when it is made.
-    pub fn done(outcome: Outcome<T>) -> Self {
-        Self { future: Either::Left(ready(outcome)), until_told: None }
+impl<T> From<Outcome<T>> for Call<T> {
+    fn from(outcome: Outcome<T>) -> Self {
+        Self::Ready(outcome)
+    }
+}
+
+impl<T: 'static> Call<T> {
+    /// A call that waits for `future`.
+    pub(crate) fn pending(future: impl Future<Output = Outcome<T>> + Send + 'static) -> Self {
+        Self::Pending(PendingCall { future: future.boxed(), request_id: None, keep_alive: None })
     }
 
-    /// A call that waits, and of which nothing is kept.
-    pub fn new(future: impl Future<Output = Outcome<T>> + Send + 'static) -> Self {
-        Self { future: Either::Right(future.boxed()), until_told: None }
-    }
-
-    /// The outcome if it is there already.
-    ///
-    /// # Errors
-    /// The call itself if it waits.
-    pub fn into_outcome(self) -> Result<Outcome<T>, Self> {
-        match self.future {
-            Either::Left(done) => Ok(done.into_inner()),
-            waits @ Either::Right(_) => Err(Self { future: waits, until_told: self.until_told }),
+    /// Applies `change` to the result.
+    #[must_use]
+    pub fn and_then<U>(self, change: impl FnOnce(T) -> Outcome<U> + Send + 'static) -> Call<U> {
+        match self {
+            Self::Ready(outcome) => Call::Ready(outcome.and_then(change)),
+            Self::Pending(PendingCall { future, request_id, keep_alive }) => {
+                let future = future.map(|outcome| outcome.and_then(change)).boxed();
+                Call::Pending(PendingCall { future, request_id, keep_alive })
+            }
         }
     }
 
-    /// The same call with its outcome made into another.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Work<U>
-    where
-        T: 'static,
-    {
-        let future = match self.future {
-            Either::Left(done) => Either::Left(ready(done.into_inner().map(change))),
-            Either::Right(waits) => Either::Right(waits.map(|outcome| outcome.map(change)).boxed()),
+    /// The outcome, within 10 s.
+    #[cfg(test)]
+    pub(crate) async fn settled(self) -> Outcome<T> {
+        match self {
+            Self::Ready(outcome) => outcome,
+            Self::Pending(call) => {
+                let deadline = Deadline::after(std::time::Duration::from_secs(10));
+                call.run(deadline, CancellationToken::new()).await.0
+            }
+        }
+    }
+}
+
+/// A call that has to wait.
+pub struct PendingCall<T> {
+    pub(crate) future: BoxFuture<'static, Outcome<T>>,
+    /// `X-Livekit-Request-Id` of the requests that it sends.
+    pub(crate) request_id: Option<String>,
+    pub(crate) keep_alive: Option<KeepAlive>,
+}
+
+/// Dropped once the call's promise has settled. Until then, later calls can join the request.
+pub type KeepAlive = Box<dyn Any + Send>;
+
+impl<T> PendingCall<T> {
+    /// Runs the call until its outcome, its deadline or its cancellation, whichever comes first; a panic is
+    /// [`MediaError::Internal`]. Only here do calls expire. A successful call also gives its guard.
+    pub async fn run(self, deadline: Deadline, cancelled: CancellationToken) -> (Outcome<T>, Option<KeepAlive>) {
+        let Self { future, request_id, keep_alive } = self;
+        let outcome = tokio::select! {
+            biased;
+            outcome = AssertUnwindSafe(future).catch_unwind() => outcome.unwrap_or(Err(MediaError::Internal)),
+            () = cancelled.cancelled() => Err(MediaError::Aborted),
+            () = deadline.passed() => {
+                let upstream = request_id.map(|id| Upstream { request_id: Some(id), status: None });
+                Err(MediaError::TimedOut { budget: deadline.budget(), upstream })
+            }
         };
-        Work { future, until_told: self.until_told }
+        let keep_alive = keep_alive.filter(|_| outcome.is_ok());
+        (outcome, keep_alive)
     }
 }
 
-impl<T: Unpin> Future for Work<T> {
-    type Output = Outcome<T>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.poll_unpin(context)
-    }
-}
-
-/// Where rooms live. Each method's promise is the public contract's; `deadline` is the call's whole budget.
+/// Creates rooms and tokens, on a server or in this process.
+///
+/// Methods check nothing that the types of their arguments already hold. `deadline` is the budget of the whole call;
+/// a provider uses it to divide its time, and [`PendingCall::run`] ends the call.
 pub trait Provider: Send + Sync {
-    /// Where clients connect; `None` if that is not configured.
+    /// The URL that clients connect to; `None` if none is configured. Starts an embedded engine.
     ///
     /// # Errors
-    /// What keeps an engine of ours from starting.
-    fn media_url(&self) -> Result<Option<String>, MediaError>;
+    /// [`MediaError::InvalidConfig`] if the engine cannot start.
+    fn media_url(&self) -> Outcome<Option<String>>;
 
-    /// The port that the engine in this process listens on; `None` if there is no engine, or none yet.
+    /// The port of the engine in this process; `None` if there is none, or if it has not started yet.
     fn engine_port(&self) -> Option<u16>;
 
-    /// Mints a signed token to join one room. Local work.
+    /// Signs a token to join one room. Local work.
     ///
     /// # Errors
-    /// [`MediaError::UrlNotConfigured`] if there is nowhere to connect to.
-    fn generate_token(&self, join: &Join) -> Result<Secret, MediaError>;
+    /// [`MediaError::UrlNotConfigured`] if there is no URL to connect to.
+    fn generate_token(&self, join: &Join) -> Outcome<Secret>;
 
-    /// Creates the room, or gives the live one of that name back unchanged.
-    fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: &Deadline) -> Work<Room>;
+    /// Creates the room, or returns the live room of that name unchanged.
+    fn create_room(&self, room: RoomName, settings: RoomSettings, deadline: Deadline) -> Call<Room>;
 
-    /// Disconnects everyone and removes the room; a missing room is success.
-    fn delete_room(&self, room: RoomName, deadline: &Deadline) -> Work<()>;
+    /// Disconnects all participants and removes the room; a missing room is success.
+    fn delete_room(&self, room: RoomName, deadline: Deadline) -> Call<()>;
 
-    /// The rooms that bear the prefix, sorted by name.
-    fn list_rooms(&self, prefix: RoomPrefix, deadline: &Deadline) -> Work<Vec<Room>>;
+    /// Lists the rooms with the prefix, sorted by name.
+    fn list_rooms(&self, prefix: RoomPrefix, deadline: Deadline) -> Call<Vec<Room>>;
 
-    /// Those in the room, sorted by identity; none for a missing room.
-    fn list_participants(&self, room: RoomName, deadline: &Deadline) -> Work<Vec<Participant>>;
+    /// Lists the participants of a room, sorted by identity; none for a missing room.
+    fn list_participants(&self, room: RoomName, deadline: Deadline) -> Call<Vec<Participant>>;
 
     /// Disconnects a participant.
-    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: &Deadline) -> Work<()>;
+    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Call<()>;
 
-    /// Gives up what the provider holds; an engine of ours ends, with its rooms.
-    fn close(&self) -> Work<()>;
-}
-
-/// Waits for `work` as one caller: no longer than its deadline, and not past its cancellation. A panic is an error.
-///
-/// # Errors
-/// What `work` gives, [`MediaError::TimedOut`], [`MediaError::Aborted`] or [`MediaError::Internal`].
-pub async fn attend<T>(
-    work: impl Future<Output = Result<T, MediaError>>,
-    deadline: Deadline,
-    cancelled: CancellationToken,
-) -> Result<T, MediaError> {
-    tokio::select! {
-        biased;
-        outcome = AssertUnwindSafe(work).catch_unwind() => outcome.unwrap_or(Err(MediaError::Internal)),
-        () = cancelled.cancelled() => Err(MediaError::Aborted),
-        () = deadline.passed() => Err(MediaError::TimedOut { budget: deadline.budget(), upstream: None }),
-    }
+    /// Releases what the provider holds: closes an engine of its own, with its rooms.
+    fn close(&self) -> Call<()>;
 }
 
 #[cfg(test)]
@@ -129,25 +138,42 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_caller_waits_no_longer_than_its_budget() {
-        let budget = Duration::from_millis(20);
-        let outcome = attend::<()>(std::future::pending(), Deadline::after(budget), CancellationToken::new()).await;
-        assert_eq!(outcome, Err(MediaError::TimedOut { budget, upstream: None }));
+    const LONG: Duration = Duration::from_secs(9);
+
+    fn call<T: 'static>(future: impl Future<Output = Outcome<T>> + Send + 'static) -> PendingCall<T> {
+        let future = future.boxed();
+        PendingCall { future, request_id: Some("id".into()), keep_alive: Some(Box::new(())) }
     }
 
     #[tokio::test]
-    async fn a_cancelled_caller_is_told_so() {
+    async fn times_out_after_its_budget_and_names_its_request() {
+        let budget = Duration::from_millis(20);
+        let (outcome, keep_alive) =
+            call::<()>(std::future::pending()).run(Deadline::after(budget), CancellationToken::new()).await;
+        let upstream = Some(Upstream { request_id: Some("id".into()), status: None });
+        assert_eq!(outcome, Err(MediaError::TimedOut { budget, upstream }));
+        assert!(keep_alive.is_none(), "a failed call keeps nothing");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_call_is_aborted() {
         let cancelled = CancellationToken::new();
         cancelled.cancel();
-        let outcome = attend::<()>(std::future::pending(), Deadline::after(Duration::from_secs(9)), cancelled).await;
+        let (outcome, _) = call::<()>(std::future::pending()).run(Deadline::after(LONG), cancelled).await;
         assert_eq!(outcome, Err(MediaError::Aborted));
     }
 
     #[tokio::test]
     async fn a_panic_is_an_internal_error() {
-        let work = Work::<()>::new(async { panic!("a defect") });
-        let outcome = attend(work, Deadline::after(Duration::from_secs(9)), CancellationToken::new()).await;
+        let panics = call::<()>(async { panic!("a defect") });
+        let (outcome, _) = panics.run(Deadline::after(LONG), CancellationToken::new()).await;
         assert_eq!(outcome, Err(MediaError::Internal));
+    }
+
+    #[tokio::test]
+    async fn a_successful_call_gives_its_guard() {
+        let (outcome, keep_alive) = call(async { Ok(7) }).run(Deadline::after(LONG), CancellationToken::new()).await;
+        assert_eq!(outcome, Ok(7));
+        assert!(keep_alive.is_some());
     }
 }

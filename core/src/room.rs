@@ -2,28 +2,28 @@ use std::cmp::Ordering;
 
 use super::error::{ArgumentFault, MediaError};
 
-/// The most bytes of UTF-8 that LiveKit takes in a room name or an identity.
-const MOST_NAME_BYTES: usize = 256;
+/// Maximum length of a room name or an identity on the server, in bytes of UTF-8. Longer ones are `INVALID_ARGUMENT`.
+const MAX_NAME_BYTES: usize = 256;
 
-/// What stands before every room name on the server, so that several apps can share it; may be empty.
+/// Prefix of every room name on the server, so that several apps can share a server; may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct RoomPrefix(String);
 
 impl RoomPrefix {
-    /// Takes a prefix that the configuration has checked.
+    /// Wraps a validated prefix.
     #[must_use]
     pub fn new(prefix: String) -> Self {
         Self(prefix)
     }
 
-    /// The caller's name for a room of the server, or `None` if the room is another app's.
+    /// The room name without the prefix; `None` if the room belongs to another app.
     #[must_use]
     pub fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(&self.0).filter(|id| self.0.is_empty() || !id.is_empty())
     }
 }
 
-/// A room's name on the server, prefix included: 1 to 256 bytes, no control characters.
+/// A room name, validated: with its prefix 1 to 256 bytes of UTF-8, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RoomName {
     full: String,
@@ -31,10 +31,10 @@ pub struct RoomName {
 }
 
 impl RoomName {
-    /// Parses what the caller passed as `roomId`.
+    /// Validates the argument `roomId`.
     ///
     /// # Errors
-    /// [`MediaError::InvalidArgument`] if it is empty, too long with the prefix, or holds control characters.
+    /// [`MediaError::InvalidArgument`] if it is empty, too long with the prefix, or contains control characters.
     pub fn parse(prefix: &RoomPrefix, id: String) -> Result<Self, MediaError> {
         let prefix_len = prefix.0.len();
         check_name("roomId", &id, prefix_len + id.len())?;
@@ -42,69 +42,69 @@ impl RoomName {
         Ok(Self { full, prefix_len })
     }
 
-    /// The name on the server.
+    /// The name on the server, with the prefix.
     #[must_use]
     pub fn on_server(&self) -> &str {
         &self.full
     }
 
-    /// The name as the caller gave it.
+    /// The name without the prefix.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.full[self.prefix_len..]
     }
 
-    /// The name as the caller gave it.
+    /// The name without the prefix.
     #[must_use]
     pub fn into_id(self) -> String {
         if self.prefix_len == 0 { self.full } else { self.id().to_owned() }
     }
 }
 
-/// Refuses what no name may be; `bytes` is its length on the server.
+/// Rejects empty and long names and control characters; `bytes` is the length on the server.
 pub(super) fn check_name(parameter: &str, name: &str, bytes: usize) -> Result<(), MediaError> {
     let fault = if name.is_empty() {
         ArgumentFault::Empty
-    } else if bytes > MOST_NAME_BYTES {
-        ArgumentFault::TooLong { bytes, most: MOST_NAME_BYTES }
-    } else if name.chars().any(char::is_control) {
-        ArgumentFault::ControlCharacter
+    } else if bytes > MAX_NAME_BYTES {
+        ArgumentFault::TooLong { bytes, max: MAX_NAME_BYTES }
+    } else if let Some(control) = name.chars().find(|c| c.is_control()) {
+        ArgumentFault::ControlCharacter(control)
     } else {
         return Ok(());
     };
     Err(MediaError::InvalidArgument { parameter: parameter.to_owned(), fault })
 }
 
-/// What a new room is made with; `0` and the empty text are the server's defaults.
+/// Settings of a new room; `0` and the empty string are the server's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomSettings {
-    /// Most participants at once.
+    /// Maximum number of participants; further joins are rejected.
     pub max_participants: u32,
-    /// Seconds an empty room lives before the first join.
+    /// Seconds until the room closes if no participant joins.
     pub empty_timeout_secs: u32,
-    /// Seconds a room lives after the last leave.
+    /// Seconds until the room closes after the last participant left.
     pub departure_timeout_secs: u32,
-    /// Text handed to everyone in the room.
+    /// Text that all participants receive.
     pub metadata: String,
 }
 
-/// A room as the server has it.
+/// A room on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// The caller's name for it, without the prefix.
+    /// Name without the prefix.
     pub name: String,
-    /// Participants in it.
+    /// Number of participants.
     pub num_participants: u32,
-    /// Most participants at once; 0: no limit.
+    /// Maximum number of participants; 0: no limit.
     pub max_participants: u32,
-    /// Milliseconds since the epoch.
+    /// Time of creation, in milliseconds since the epoch.
     pub created_at: i64,
-    /// The room is open on the server.
+    /// Whether clients can join.
     pub active: bool,
 }
 
-/// The order of JavaScript's `sort`: by UTF-16 code units. It is the order of the UTF-8 bytes, but that what takes four
-/// bytes (lead byte F0 and up, surrogates in UTF-16) comes before U+E000 to U+FFFF (lead bytes EE and EF).
+/// Order by UTF-16 code units, as JavaScript's `sort` has it: UTF-8 byte order, except that astral characters (4 bytes,
+/// lead byte F0 and up) sort before U+E000-U+FFFF (lead bytes EE and EF).
 #[must_use]
 pub fn by_name(a: &str, b: &str) -> Ordering {
     match a.bytes().zip(b.bytes()).find(|(a, b)| a != b) {
@@ -127,19 +127,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_to_256_bytes_with_its_prefix() {
+    fn accepts_1_to_256_bytes_with_the_prefix() {
         assert_eq!(fault("", ""), ArgumentFault::Empty);
         assert_eq!(fault("t:", ""), ArgumentFault::Empty);
-        assert_eq!(fault("t:", &"é".repeat(128)), ArgumentFault::TooLong { bytes: 258, most: 256 });
+        assert_eq!(fault("t:", &"é".repeat(128)), ArgumentFault::TooLong { bytes: 258, max: 256 });
         let name = RoomName::parse(&RoomPrefix::new("t:".into()), "é".repeat(127)).unwrap();
         assert_eq!(name.on_server().len(), 256);
         assert_eq!(name.id(), "é".repeat(127));
     }
 
     #[test]
-    fn control_characters_are_refused() {
-        for id in ["a\0b", "a\n", "\u{7f}", "\u{85}"] {
-            assert_eq!(fault("", id), ArgumentFault::ControlCharacter, "{id:?}");
+    fn rejects_control_characters() {
+        for id in ["a\0", "a\n", "\u{7f}", "\u{85}"] {
+            assert_eq!(fault("", id), ArgumentFault::ControlCharacter(id.chars().last().unwrap()), "{id:?}");
         }
         for id in ["huddle:1", "a/b #c", "😀", " "] {
             assert!(RoomName::parse(&RoomPrefix::default(), id.to_owned()).is_ok(), "{id:?}");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn names_sort_as_in_javascript() {
+    fn sorts_names_as_javascript_does() {
         let names =
             ["", "a", "ab", "b", "é", "\u{d7ff}", "😀", "😁", "\u{10ffff}", "\u{e000}", "\u{ffee}", "\u{ffee}a"];
         for (i, a) in names.iter().enumerate() {
@@ -159,10 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_taken_off_its_own_rooms_only() {
+    fn strips_the_prefix_from_its_own_rooms_only() {
         let prefix = RoomPrefix::new("t1:".into());
         assert_eq!(prefix.strip("t1:a"), Some("a"));
         assert_eq!(prefix.strip("t10:a"), None);
-        assert_eq!(prefix.strip("t1:"), None, "no method takes an empty name");
+        assert_eq!(prefix.strip("t1:"), None, "an empty name is not valid");
     }
 }

@@ -1,23 +1,23 @@
 use std::fmt;
 
-/// Text that is never shown: its `Debug` says only that it is there.
+/// A secret text. Its `Debug` is redacted.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `text` from `Debug`.
+    /// Wraps `text`.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text itself, for its one receiver.
+    /// The text, for its receiver.
     #[must_use]
     pub fn into_exposed(self) -> String {
         self.0
     }
 
-    /// The text itself, for signing and sending only.
+    /// The text, for signing and sending.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -35,7 +35,7 @@ mod tests {
     use super::Secret;
 
     #[test]
-    fn debug_does_not_show_the_text() {
+    fn debug_is_redacted() {
         assert_eq!(format!("{:?}", Secret::new("hunter2".into())), "[redacted]");
     }
 }

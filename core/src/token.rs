@@ -1,4 +1,4 @@
-//! Tokens: one for a participant to join, one for a call of ours. The grants are LiveKit's own.
+//! Tokens for participants and for server calls, with LiveKit's grants.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::convert;
 use crate::{Join, MediaError, Permissions, Secret};
 
-/// How long a server call's token is good for: enough for the clock to differ, too short to be worth stealing.
-const CALL_TTL_SECS: u32 = 60;
+/// Lifetime of a server call's token, in seconds: longer than clocks differ, too short to be worth stealing.
+const CALL_TTL_SECS: u64 = 60;
 
 /// `{"alg":"HS256","typ":"JWT"}`, encoded.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
@@ -32,7 +32,7 @@ impl Signer {
 
     /// Mints a join token. It never allows more than joining its one room. Empty claims are left out, as LiveKit does.
     pub(super) fn join(&self, join: &Join, epoch: Option<TokenEpoch>) -> Result<Secret, MediaError> {
-        let mut json = self.claims(join.now, join.ttl_secs)?;
+        let mut json = self.claims(join.now, join.expires_at())?;
         json.raw(r#","sub":"#).text(join.identity.as_str())?;
         if !join.name.is_empty() {
             json.raw(r#","name":"#).text(&join.name)?;
@@ -55,17 +55,18 @@ impl Signer {
 
     /// Mints the token of one server call, with the grant that call needs and no other.
     pub(super) fn call(&self, grants: &VideoGrants) -> Result<Secret, MediaError> {
-        let mut json = self.claims(unix_secs(), CALL_TTL_SECS)?;
+        let now = unix_secs();
+        let mut json = self.claims(now, now + CALL_TTL_SECS)?;
         json.raw(r#","video":"#).value(grants)?;
         Ok(self.sign(json.raw("}")))
     }
 
     /// The claims of every token, as an object that is not closed yet.
-    fn claims(&self, now: u64, ttl_secs: u32) -> Result<Json, MediaError> {
+    fn claims(&self, now: u64, expires_at: u64) -> Result<Json, MediaError> {
         let mut json = Json(Vec::with_capacity(512));
         json.raw(r#"{"iss":"#).text(&self.api_key)?;
         json.raw(r#","nbf":"#).value(&now)?;
-        json.raw(r#","exp":"#).value(&(now + u64::from(ttl_secs)))?;
+        json.raw(r#","exp":"#).value(&expires_at)?;
         Ok(json)
     }
 

@@ -9,39 +9,39 @@ use super::EmbeddedConfig;
 use crate::token::Signer;
 use crate::{ConfigFault, MediaError, Secret};
 
-/// LiveKit's own port.
-const STANDARD_PORT: u16 = 7880;
+/// LiveKit's default port.
+const DEFAULT_PORT: u16 = 7880;
 
-/// An engine that runs, and what signs its tokens.
+/// A running engine and its signer.
 pub(super) struct Running {
     pub(super) engine: Engine,
     pub(super) signer: Signer,
-    /// Its host where clients connect, as a URL writes it.
+    /// Host that clients connect to, as in a URL.
     pub(super) advertised_host: String,
     credentials: (String, Secret),
     rtc: RtcConfig,
 }
 
-/// The engine of the process: worker threads, test files and reloaded modules all meet in it. It ends with the process.
+/// The shared engine of the process: of all its worker threads, test files and reloaded modules. It ends with the process.
 static SHARED: Mutex<Option<Arc<Running>>> = Mutex::new(None);
 
-/// The process's engine, started if it is the first call for it.
+/// The shared engine, which the first call starts.
 pub(super) fn shared(config: &EmbeddedConfig) -> Result<Arc<Running>, MediaError> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(running) = &*shared {
         return check_same(running, config).map(|()| running.clone());
     }
-    let running = Arc::new(start(config, Port::From(STANDARD_PORT))?);
+    let running = Arc::new(start(config, Port::From(DEFAULT_PORT))?);
     *shared = Some(running.clone());
     Ok(running)
 }
 
-/// An engine of the caller's own.
+/// Starts an engine of the caller's own.
 pub(super) fn own(config: &EmbeddedConfig) -> Result<Arc<Running>, MediaError> {
     start(config, Port::Any).map(Arc::new)
 }
 
-/// What is not given fits every engine.
+/// Rejects a configuration that differs from that of the running engine. An option that is not set matches.
 fn check_same(running: &Running, config: &EmbeddedConfig) -> Result<(), MediaError> {
     let address = running.engine.address();
     let differs = if config.host.is_some_and(|host| host != address.ip()) {
@@ -60,9 +60,9 @@ fn check_same(running: &Running, config: &EmbeddedConfig) -> Result<(), MediaErr
     Err(MediaError::InvalidConfig(ConfigFault::OtherEngine(differs)))
 }
 
-fn start(config: &EmbeddedConfig, standard: Port) -> Result<Running, MediaError> {
+fn start(config: &EmbeddedConfig, default_port: Port) -> Result<Running, MediaError> {
     let port = match config.port {
-        None => standard,
+        None => default_port,
         Some(0) => Port::Any,
         Some(port) => Port::Exactly(port),
     };
@@ -71,19 +71,19 @@ fn start(config: &EmbeddedConfig, standard: Port) -> Result<Running, MediaError>
     let host = config.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let rtc = rtc_config(config, host);
     let started = Engine::start(&Config { host, port, keys, limits: Limits::default(), rtc: rtc.clone() });
-    let engine = started.map_err(|error| refused(config, host, &error))?;
+    let engine = started.map_err(|error| start_error(config, host, &error))?;
     let advertised_host = config.advertised_host.clone().unwrap_or_else(|| host.to_string());
     Ok(Running { engine, signer: Signer::new(&key, &secret), advertised_host, credentials: (key, secret), rtc })
 }
 
-/// Where media is received. If signalling listens on loopback and nothing says that clients come another way, they are on
-/// this machine, and nothing is opened to others.
+/// Where media is received. Only on loopback if signalling listens there, and no other address is configured: clients are
+/// then on this machine.
 fn rtc_config(config: &EmbeddedConfig, host: IpAddr) -> RtcConfig {
     let local_only = host.is_loopback() && config.public_url.is_none() && config.rtc_addresses.is_empty();
     RtcConfig { port: config.rtc_port, addresses: config.rtc_addresses.clone(), local_only }
 }
 
-fn refused(config: &EmbeddedConfig, host: IpAddr, error: &StartError) -> MediaError {
+fn start_error(config: &EmbeddedConfig, host: IpAddr, error: &StartError) -> MediaError {
     let port = config.port.unwrap_or_default();
     MediaError::InvalidConfig(match error {
         StartError::Media(_) => ConfigFault::RtcPort { port: config.rtc_port.unwrap_or_default() },
@@ -93,8 +93,8 @@ fn refused(config: &EmbeddedConfig, host: IpAddr, error: &StartError) -> MediaEr
         {
             ConfigFault::Listen { host, port }
         }
-        StartError::Listen(_) | StartError::Thread(_) => return MediaError::Starved,
-        // The facade takes an empty key for none.
+        StartError::Listen(_) | StartError::Thread(_) => return MediaError::ResourceExhausted,
+        // The facade passes no empty key.
         StartError::EmptyKey => return MediaError::Internal,
     })
 }

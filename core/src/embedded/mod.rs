@@ -1,4 +1,4 @@
-//! Rooms in an engine of this process: no server, no network.
+//! Provider on an engine in this process, without a server.
 
 mod engines;
 mod rooms;
@@ -9,23 +9,23 @@ pub use rooms::Embedded;
 
 use crate::Secret;
 
-/// How to start the engine, or which one to share.
+/// Configuration of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EmbeddedConfig {
-    /// Share the process's one engine, rather than start one of its own.
+    /// Use the shared engine of the process, instead of an own one.
     pub shared: bool,
-    /// The address it listens on; `None`: loopback, or whichever a shared one listens on.
+    /// Address to listen on; `None`: loopback, or the address of the shared engine.
     pub host: Option<IpAddr>,
-    /// The port it listens on; `None`: 7880 or the next free one if it is shared, else any free one.
+    /// Port to listen on; `None`: for the shared engine 7880 or the next free port, otherwise any free port.
     pub port: Option<u16>,
-    /// What stands for `host` where clients connect, as a URL writes it; given with it.
+    /// Host that clients connect to, as in a URL; set together with `host`.
     pub advertised_host: Option<String>,
-    /// Where clients connect, if a proxy stands before the engine.
+    /// URL that clients connect to, if a proxy is in front of the engine.
     pub public_url: Option<String>,
-    /// The UDP and TCP port for media; `None`: any free one, chosen at the first join.
+    /// UDP and TCP port for media; `None`: any free port, chosen at the first join.
     pub rtc_port: Option<u16>,
-    /// The addresses that clients send media to, if they are not the machine's own.
+    /// Addresses that clients send media to; empty: the machine's own.
     pub rtc_addresses: Vec<IpAddr>,
-    /// The API key and its secret; `None`: a random pair.
+    /// API key and secret; `None`: a random pair.
     pub credentials: Option<(String, Secret)>,
 }

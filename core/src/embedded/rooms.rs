@@ -5,12 +5,12 @@ use maravilla_engine::rooms::Settings;
 
 use super::EmbeddedConfig;
 use super::engines::{self, Running};
-use crate::{Deadline, MAX_RESULT_BYTES, Provider, Work, convert};
 use crate::{
-    Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream, by_name,
+    Call, Deadline, Identity, Join, MAX_RESULT_BYTES, MediaError, Outcome, Participant, Provider, Room, RoomName,
+    RoomPrefix, RoomSettings, Secret, Upstream, by_name, convert,
 };
 
-/// Rooms in an engine of this process, which starts at the first call.
+/// Provider on an engine in this process, which starts at the first call.
 pub struct Embedded {
     config: EmbeddedConfig,
     state: Mutex<State>,
@@ -23,7 +23,7 @@ enum State {
 }
 
 impl Embedded {
-    /// A provider of that configuration. Nothing is opened before the first call.
+    /// A provider with that configuration. Starts nothing.
     #[must_use]
     pub fn new(config: EmbeddedConfig) -> Self {
         Self { config, state: Mutex::new(State::NotStarted) }
@@ -43,14 +43,14 @@ impl Embedded {
         }
     }
 
-    /// A call that is done when it is made: nothing here waits.
-    fn at_once<T: Send + 'static>(&self, call: impl FnOnce(&Running) -> Result<T, MediaError>) -> Work<T> {
-        Work::done(self.running().and_then(|running| call(&running)))
+    /// A call without waiting.
+    fn ready<T>(&self, call: impl FnOnce(&Running) -> Result<T, MediaError>) -> Call<T> {
+        Call::Ready(self.running().and_then(|running| call(&running)))
     }
 }
 
 impl Provider for Embedded {
-    fn media_url(&self) -> Result<Option<String>, MediaError> {
+    fn media_url(&self) -> Outcome<Option<String>> {
         let running = self.running()?;
         let Running { engine, advertised_host, .. } = &*running;
         let own = || format!("ws://{advertised_host}:{}", engine.address().port());
@@ -64,36 +64,36 @@ impl Provider for Embedded {
         }
     }
 
-    fn generate_token(&self, join: &Join) -> Result<Secret, MediaError> {
+    fn generate_token(&self, join: &Join) -> Outcome<Secret> {
         let running = self.running()?;
         let epoch = running.engine.rooms(|rooms, _| rooms.epoch());
         running.signer.join(join, Some(epoch))
     }
 
-    fn create_room(&self, room: RoomName, settings: RoomSettings, _: &Deadline) -> Work<Room> {
-        self.at_once(|running| {
-            let made_with = Settings {
+    fn create_room(&self, room: RoomName, settings: RoomSettings, _: Deadline) -> Call<Room> {
+        self.ready(|running| {
+            let settings = Settings {
                 empty_timeout: settings.empty_timeout_secs,
                 departure_timeout: settings.departure_timeout_secs,
                 max_participants: settings.max_participants,
                 metadata: &settings.metadata,
             };
             running.engine.rooms(|rooms, now| {
-                let created = rooms.create(room.on_server(), &made_with, now).map_err(|error| refused(&error))?;
+                let created = rooms.create(room.on_server(), &settings, now).map_err(|error| refused(&error))?;
                 Ok(convert::room(room.into_id(), created.info()))
             })
         })
     }
 
-    fn delete_room(&self, room: RoomName, _: &Deadline) -> Work<()> {
-        self.at_once(|running| {
+    fn delete_room(&self, room: RoomName, _: Deadline) -> Call<()> {
+        self.ready(|running| {
             running.engine.rooms(|rooms, now| rooms.delete_and_revoke(room.on_server(), now));
             Ok(())
         })
     }
 
-    fn list_rooms(&self, prefix: RoomPrefix, _: &Deadline) -> Work<Vec<Room>> {
-        self.at_once(|running| {
+    fn list_rooms(&self, prefix: RoomPrefix, _: Deadline) -> Call<Vec<Room>> {
+        self.ready(|running| {
             let mut listed: Vec<Room> = running.engine.rooms(|rooms, now| {
                 let own = rooms
                     .iter(now)
@@ -105,8 +105,8 @@ impl Provider for Embedded {
         })
     }
 
-    fn list_participants(&self, room: RoomName, _: &Deadline) -> Work<Vec<Participant>> {
-        self.at_once(|running| {
+    fn list_participants(&self, room: RoomName, _: Deadline) -> Call<Vec<Participant>> {
+        self.ready(|running| {
             let mut listed = running.engine.rooms(|rooms, now| match rooms.get(room.on_server(), now) {
                 Some(room) => participants(room),
                 None => Ok(Vec::new()),
@@ -116,8 +116,8 @@ impl Provider for Embedded {
         })
     }
 
-    fn remove_participant(&self, room: RoomName, identity: Identity, _: &Deadline) -> Work<()> {
-        self.at_once(|running| {
+    fn remove_participant(&self, room: RoomName, identity: Identity, _: Deadline) -> Call<()> {
+        self.ready(|running| {
             let removed = running.engine.rooms(|rooms, now| rooms.remove(room.on_server(), identity.as_str(), now));
             removed.map_err(|error| match error {
                 ApiError::NoParticipant => MediaError::ParticipantNotFound {
@@ -130,23 +130,23 @@ impl Provider for Embedded {
         })
     }
 
-    fn close(&self) -> Work<()> {
+    fn close(&self) -> Call<()> {
         if self.config.shared {
-            return Work::done(Ok(()));
+            return Call::Ready(Ok(()));
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State::Running(running) = std::mem::replace(&mut *state, State::Closed) else {
-            return Work::done(Ok(()));
+            return Call::Ready(Ok(()));
         };
-        Work::new(async move {
+        Call::pending(async move {
             running.engine.close().await;
             Ok(())
         })
     }
 }
 
-/// The participants of a room, copied up to the size of a result: the rooms are locked, and participants can have
-/// metadata of half a megabyte each.
+/// Copies the participants, up to the maximum size of a result: the rooms are locked meanwhile, and a participant's
+/// metadata can have half a megabyte.
 fn participants(room: &maravilla_engine::rooms::Room) -> Result<Vec<Participant>, MediaError> {
     let mut left = MAX_RESULT_BYTES;
     let copied = room.participants().map(|info| {

@@ -1,13 +1,13 @@
-//! Decodes answers within a memory limit, and only the fields that are handed out. A field of two bytes on the wire can
-//! take hundreds of bytes once it is decoded, so that a size limit for the answer alone does not limit memory.
+//! Decodes responses within a memory limit, and only the fields that are used. A field of two bytes on the wire can take
+//! hundreds of bytes once decoded, so a size limit for the response alone does not limit memory.
 
 use livekit_protocol as proto;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, skip_field};
 
-use crate::Mismatch;
+use crate::BadResponseReason;
 
-/// Maximum memory of one decoded answer, in bytes. An answer that would take more is `BAD_RESPONSE`.
+/// Maximum memory of one decoded response, in bytes. A larger one is `BAD_RESPONSE`.
 /// A list of 64 MiB as livekit-server sends it takes about 150 MiB.
 const MAX_DECODED_BYTES: usize = 256 * 1024 * 1024;
 
@@ -26,7 +26,7 @@ impl Shape {
     }
 }
 
-/// An answer of which nothing is used.
+/// A response without used fields.
 pub(super) const EMPTY: Shape = Shape::of::<()>(&[]);
 /// `name`, `max_participants`, `creation_time`, `num_participants`, `creation_time_ms`.
 pub(super) const ROOM: Shape = Shape::of::<proto::Room>(&[(2, None), (4, None), (5, None), (9, None), (15, None)]);
@@ -54,10 +54,10 @@ const PERMISSION: Shape = Shape::of::<proto::ParticipantPermission>(&[(1, None),
 const ATTRIBUTE: Shape = Shape::of::<[String; 4]>(&[(1, None), (2, None)]);
 
 /// Decodes the fields of `shape`.
-pub(super) fn decode<A: Message + Default>(body: &[u8], shape: &Shape) -> Result<A, Mismatch> {
+pub(super) fn decode<A: Message + Default>(body: &[u8], shape: &Shape) -> Result<A, BadResponseReason> {
     let mut filter = Filter { kept: Vec::new(), left: MAX_DECODED_BYTES };
     filter.message(body, shape)?;
-    A::decode(filter.kept.as_slice()).map_err(|_| Mismatch::Undecodable)
+    A::decode(filter.kept.as_slice()).map_err(|_| BadResponseReason::Undecodable)
 }
 
 struct Filter {
@@ -69,19 +69,20 @@ struct Filter {
 
 impl Filter {
     /// Copies the fields of `shape`. The cost is linear in the size of `message`, because no shape contains itself.
-    fn message(&mut self, message: &[u8], shape: &Shape) -> Result<(), Mismatch> {
+    fn message(&mut self, message: &[u8], shape: &Shape) -> Result<(), BadResponseReason> {
         self.count(shape.size)?;
         let mut rest = message;
         while !rest.is_empty() {
             let field = rest;
-            let (tag, wire_type) = decode_key(&mut rest).map_err(|_| Mismatch::Undecodable)?;
+            let (tag, wire_type) = decode_key(&mut rest).map_err(|_| BadResponseReason::Undecodable)?;
             let kept = shape.fields.iter().find(|(number, _)| *number == tag);
             if let (Some((_, Some(inner))), WireType::LengthDelimited) = (kept, wire_type) {
                 encode_key(tag, wire_type, &mut self.kept);
                 self.nested(length_delimited(&mut rest)?, inner)?;
                 continue;
             }
-            skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(|_| Mismatch::Undecodable)?;
+            skip_field(wire_type, tag, &mut rest, DecodeContext::default())
+                .map_err(|_| BadResponseReason::Undecodable)?;
             if kept.is_some() {
                 let field = &field[..field.len() - rest.len()];
                 self.count(field.len())?;
@@ -92,7 +93,7 @@ impl Filter {
     }
 
     /// Copies a message within a message, after its length.
-    fn nested(&mut self, message: &[u8], shape: &Shape) -> Result<(), Mismatch> {
+    fn nested(&mut self, message: &[u8], shape: &Shape) -> Result<(), BadResponseReason> {
         let start = self.kept.len();
         self.kept.extend_from_slice(&[0; LENGTH_BYTES]);
         self.message(message, shape)?;
@@ -106,8 +107,8 @@ impl Filter {
         Ok(())
     }
 
-    fn count(&mut self, bytes: usize) -> Result<(), Mismatch> {
-        self.left = self.left.checked_sub(bytes).ok_or(Mismatch::TooLarge)?;
+    fn count(&mut self, bytes: usize) -> Result<(), BadResponseReason> {
+        self.left = self.left.checked_sub(bytes).ok_or(BadResponseReason::TooLarge)?;
         Ok(())
     }
 }
@@ -115,9 +116,10 @@ impl Filter {
 /// Bytes of the varint before a nested message: enough for 32 GiB.
 const LENGTH_BYTES: usize = 5;
 
-fn length_delimited<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Mismatch> {
+fn length_delimited<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BadResponseReason> {
     let length = decode_varint(rest).ok().and_then(|length| usize::try_from(length).ok());
-    let (content, after) = length.and_then(|length| rest.split_at_checked(length)).ok_or(Mismatch::Undecodable)?;
+    let (content, after) =
+        length.and_then(|length| rest.split_at_checked(length)).ok_or(BadResponseReason::Undecodable)?;
     *rest = after;
     Ok(content)
 }
@@ -177,8 +179,8 @@ mod tests {
     #[test]
     fn rejects_a_list_of_empty_elements_as_too_large() {
         let empty = [0x0a, 0].repeat(4 * 1024 * 1024);
-        assert_eq!(decode::<proto::ListRoomsResponse>(&empty, &ROOMS), Err(Mismatch::TooLarge));
-        assert_eq!(decode::<proto::ListParticipantsResponse>(&empty, &PARTICIPANTS), Err(Mismatch::TooLarge));
+        assert_eq!(decode::<proto::ListRoomsResponse>(&empty, &ROOMS), Err(BadResponseReason::TooLarge));
+        assert_eq!(decode::<proto::ListParticipantsResponse>(&empty, &PARTICIPANTS), Err(BadResponseReason::TooLarge));
     }
 
     #[test]
@@ -189,7 +191,10 @@ mod tests {
             let tracks = empty.repeat(2 * 1024 * 1024);
             prost::encoding::encode_varint(tracks.len() as u64, &mut list);
             list.extend_from_slice(&tracks);
-            assert_eq!(decode::<proto::ListParticipantsResponse>(&list, &PARTICIPANTS), Err(Mismatch::TooLarge));
+            assert_eq!(
+                decode::<proto::ListParticipantsResponse>(&list, &PARTICIPANTS),
+                Err(BadResponseReason::TooLarge)
+            );
         }
     }
 
@@ -203,9 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_is_not_protobuf() {
+    fn rejects_bytes_that_are_not_protobuf() {
         for body in [b"<html>".as_slice(), &[0x0a, 9, 1], &[0x0a], &[0x0a, 2, 0x12, 5]] {
-            assert_eq!(decode::<proto::ListRoomsResponse>(body, &ROOMS), Err(Mismatch::Undecodable), "{body:?}");
+            assert_eq!(
+                decode::<proto::ListRoomsResponse>(body, &ROOMS),
+                Err(BadResponseReason::Undecodable),
+                "{body:?}"
+            );
         }
     }
 }

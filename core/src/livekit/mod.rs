@@ -1,11 +1,11 @@
-//! Rooms on a LiveKit server, a cluster or LiveKit Cloud, over the Twirp API.
+//! Provider for LiveKit servers, clusters and LiveKit Cloud, over the Twirp API.
 
-mod answer;
 mod decode;
+mod error_mapping;
 mod network;
 mod regions;
 mod rooms;
-mod turns;
+mod single_flight;
 mod twirp;
 
 pub use network::{Network, configure as configure_network};
@@ -13,12 +13,12 @@ pub use rooms::LiveKit;
 
 use crate::Secret;
 
-/// Where a LiveKit server is, and the credentials for it.
+/// URLs and credentials of a LiveKit server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LiveKitConfig {
-    /// Where clients connect; without it no token can be minted.
+    /// URL that clients connect to; without it no token can be generated.
     pub url: Option<String>,
-    /// Where the server API is reached, as http or https; without it no room can be reached.
+    /// URL of the server API, http or https; without it room calls fail.
     pub api_url: Option<String>,
     /// The API key.
     pub api_key: String,

@@ -1,4 +1,4 @@
-//! The process's HTTP clients: one pool for every provider and worker thread.
+//! HTTP clients of the process: one connection pool for all providers and worker threads.
 
 use std::fmt;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -10,26 +10,28 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::{ConfigFault, MediaError};
 
+/// Maximum time to connect. Past it the call is `UNAVAILABLE`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Below the 60 s after which common load balancers drop an idle connection.
+/// Time until an idle connection is closed: below the 60 s of common load balancers.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// Hosts that are never reached through a proxy.
 const ALWAYS_DIRECT: &str = "localhost,127.0.0.0/8,::1";
 
-/// How the host process reaches the network, as its runtime says.
+/// Proxies and certificate authorities of the process.
 #[derive(Clone, Default)]
 pub struct Network {
     /// Proxy for http, as a URL.
     pub http_proxy: Option<String>,
     /// Proxy for https, as a URL.
     pub https_proxy: Option<String>,
-    /// Hosts that are reached without a proxy, comma-separated; loopback always is.
+    /// Hosts without a proxy, comma-separated; loopback never has one.
     pub no_proxy: Option<String>,
-    /// Certificate authorities to trust, as PEM; needed for https.
-    pub authorities: Option<String>,
+    /// Trusted certificate authorities, as PEM; needed for https.
+    pub ca_certificates: Option<String>,
 }
 
 impl fmt::Debug for Network {
-    // A proxy's URL can hold a password.
+    // A proxy's URL can contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Network").finish_non_exhaustive()
     }
@@ -40,7 +42,7 @@ impl fmt::Debug for Network {
 pub(super) struct Clients {
     /// Keeps connections alive between calls.
     pub(super) pooled: Client,
-    /// Opens a connection for each request: for a retry, where another pooled one may be as stale as the first.
+    /// Opens a connection for each request: for retries, because another pooled connection may be as stale as the first.
     pub(super) fresh: Client,
 }
 
@@ -59,29 +61,24 @@ impl Shared {
 
 static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(Mutex::default);
 
-/// Says how the network is reached. The first word counts, for the process; authorities may follow later.
+/// Configures the network of the process. The first call counts; certificate authorities may follow later.
 pub fn configure(network: Network) {
     let mut shared = lock();
     match &mut shared.network {
         None => shared.network = Some(network),
-        Some(known) if known.authorities.is_none() => known.authorities = network.authorities,
+        Some(known) if known.ca_certificates.is_none() => known.ca_certificates = network.ca_certificates,
         Some(_) => {}
     }
 }
 
-/// The clients for http or https, made at first need.
-pub(super) async fn clients(secure: bool) -> Result<Clients, MediaError> {
-    if let Some(clients) = lock().made(secure) {
-        return Ok(clients.clone());
-    }
-    // Reading certificates takes milliseconds: not on the thread that called.
-    tokio::task::yield_now().await;
+/// The clients for http or https. The first call for https reads certificates, which takes milliseconds.
+pub(super) fn clients(secure: bool) -> Result<Clients, MediaError> {
     let mut shared = lock();
     if let Some(clients) = shared.made(secure) {
         return Ok(clients.clone());
     }
     let network = shared.network.clone().unwrap_or_default();
-    let roots = if secure { trusted(network.authorities.as_deref()) } else { RootCertStore::empty() };
+    let roots = if secure { trusted(network.ca_certificates.as_deref()) } else { RootCertStore::empty() };
     let clients = Clients { pooled: client(&network, roots.clone(), usize::MAX)?, fresh: client(&network, roots, 0)? };
     Ok(shared.made(secure).insert(clients).clone())
 }
@@ -90,16 +87,16 @@ fn lock() -> MutexGuard<'static, Shared> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What Node trusts, and what the system trusts where it says so.
-fn trusted(authorities: Option<&str>) -> RootCertStore {
+/// The process's certificate authorities and the system's.
+fn trusted(ca_certificates: Option<&str>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    let given = CertificateDer::pem_slice_iter(authorities.unwrap_or_default().as_bytes()).flatten();
+    let given = CertificateDer::pem_slice_iter(ca_certificates.unwrap_or_default().as_bytes()).flatten();
     roots.add_parsable_certificates(given);
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
 
-fn client(network: &Network, roots: RootCertStore, most_idle: usize) -> Result<Client, MediaError> {
+fn client(network: &Network, roots: RootCertStore, max_idle: usize) -> Result<Client, MediaError> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let tls = ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
@@ -114,7 +111,7 @@ fn client(network: &Network, roots: RootCertStore, most_idle: usize) -> Result<C
         .user_agent(concat!("maravilla-platform/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(most_idle)
+        .pool_max_idle_per_host(max_idle)
         .retry(reqwest::retry::never())
         .no_proxy();
     let direct =

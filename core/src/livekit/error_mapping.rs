@@ -1,33 +1,33 @@
-//! The one place that turns LiveKit's failures, and the network's, into ours.
+//! Maps failures of LiveKit and of the network to [`MediaError`]. No other code looks at their codes.
 
 use std::error::Error;
 use std::io;
 
 use serde::Deserialize;
 
-use crate::{MediaError, Mismatch, Unreachable, Upstream};
+use crate::{BadResponseReason, MediaError, Unreachable, Upstream};
 
-/// Why a call gave nothing, before it is known what the call was about.
+/// A failed server call, independent of the method.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// Twirp's `not_found`: which thing, the caller of the call knows.
+pub(super) enum CallError {
+    /// Twirp's `not_found`. The method determines which object is meant.
     NotFound(Upstream),
-    /// The same, after an earlier attempt of the call that the server may have carried out.
+    /// `not_found` after an earlier attempt that the server may have executed.
     NotFoundAgain(Upstream),
-    /// Twirp's `unavailable`: no node answers for the room.
+    /// Twirp's `unavailable`: no node responds for the room.
     NoNode(Upstream),
-    /// Anything that means the same for every call.
+    /// An error that means the same for every method.
     Other(MediaError),
 }
 
-impl From<MediaError> for Failure {
+impl From<MediaError> for CallError {
     fn from(error: MediaError) -> Self {
         Self::Other(error)
     }
 }
 
-impl Failure {
-    /// The error, where `not_found` means what `missing` says.
+impl CallError {
+    /// The error; `missing` makes the one for `not_found`.
     pub(super) fn or_missing(self, missing: impl FnOnce(Upstream) -> MediaError) -> MediaError {
         match self {
             Self::NotFound(upstream) | Self::NotFoundAgain(upstream) => missing(upstream),
@@ -35,10 +35,8 @@ impl Failure {
             Self::Other(error) => error,
         }
     }
-}
 
-impl Failure {
-    /// The HTTP status, where one came.
+    /// The HTTP status of the response; `None` if none arrived.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::NotFound(upstream) | Self::NotFoundAgain(upstream) | Self::NoNode(upstream) => upstream.status,
@@ -46,12 +44,12 @@ impl Failure {
         }
     }
 
-    /// The connection broke, or took too long.
+    /// Whether the connection broke or took too long.
     pub(super) fn is_broken(&self) -> bool {
         matches!(self, Self::Other(MediaError::Unreachable { .. } | MediaError::TimedOut { .. }))
     }
 
-    /// The server may have carried the request out, though it did not say so.
+    /// Whether the server may have executed the request without confirming it.
     pub(super) fn may_have_arrived(&self) -> bool {
         match self {
             Self::Other(MediaError::Unreachable { reason, .. }) => *reason == Unreachable::Reset,
@@ -63,7 +61,7 @@ impl Failure {
         self.is_broken() || self.status().is_some_and(|status| status >= 500 || status == 451)
     }
 
-    /// What the failure means after an earlier attempt that may have been carried out.
+    /// The same error after an earlier attempt that the server may have executed.
     pub(super) fn after_another(self) -> Self {
         match self {
             Self::NotFound(upstream) => Self::NotFoundAgain(upstream),
@@ -77,40 +75,40 @@ struct TwirpBody {
     code: String,
 }
 
-/// What an answer other than 200 means. Looks at status and code only: texts differ between versions, and some echo the token.
-pub(super) fn refusal(status: u16, body: &[u8], request_id: &str) -> Failure {
+/// Maps a response other than 200, by status and Twirp code only: messages differ between versions, and some echo the token.
+pub(super) fn from_response(status: u16, body: &[u8], request_id: &str) -> CallError {
     let upstream = Upstream { request_id: Some(request_id.to_owned()), status: Some(status) };
     let code = serde_json::from_slice::<TwirpBody>(body).ok().map(|body| body.code);
     let error = match (status, code.as_deref()) {
-        (404, Some("not_found")) => return Failure::NotFound(upstream),
-        (_, Some("unavailable")) => return Failure::NoNode(upstream),
+        (404, Some("not_found")) => return CallError::NotFound(upstream),
+        (_, Some("unavailable")) => return CallError::NoNode(upstream),
         (413 | 429, _) | (_, Some("resource_exhausted")) => MediaError::LimitExceeded(upstream),
         (401, None) => MediaError::Unauthenticated(upstream),
         (403, _) | (_, Some("unauthenticated" | "permission_denied")) => MediaError::PermissionDenied(upstream),
         (451, _) => MediaError::RegionRefused(upstream),
-        // `unknown` with 500 is how the server says that no node is free.
+        // The server answers 500 with `unknown` if no node is free.
         (502..=504, _) | (500, Some("unknown")) | (_, Some("deadline_exceeded" | "canceled")) => {
             MediaError::Unavailable(upstream)
         }
         (_, Some(code)) if is_code(code) => MediaError::Refused { code: code.to_owned(), upstream },
-        (300..=399, _) => MediaError::BadResponse { mismatch: Mismatch::Redirect, upstream },
-        _ => MediaError::BadResponse { mismatch: Mismatch::NotTwirp, upstream },
+        (300..=399, _) => MediaError::BadResponse { reason: BadResponseReason::Redirect, upstream },
+        _ => MediaError::BadResponse { reason: BadResponseReason::NotTwirp, upstream },
     };
-    Failure::Other(error)
+    CallError::Other(error)
 }
 
-/// Twirp's codes are short words; anything else could be a text to hide.
+/// Whether `code` has the form of a Twirp code. Any other text might be secret.
 fn is_code(code: &str) -> bool {
     (1..=32).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// Why no whole answer came.
-pub(super) fn broken(error: &reqwest::Error, host: String, request_id: &str) -> MediaError {
+/// Maps a request without a complete response.
+pub(super) fn from_transport(error: &reqwest::Error, host: String, request_id: &str) -> MediaError {
     let is_unreadable = sources(error).filter_map(|source| source.downcast_ref()).any(hyper::Error::is_parse);
     let upstream =
         Upstream { request_id: Some(request_id.to_owned()), status: error.status().map(|status| status.as_u16()) };
     if is_unreadable {
-        MediaError::BadResponse { mismatch: Mismatch::NotHttp, upstream }
+        MediaError::BadResponse { reason: BadResponseReason::NotHttp, upstream }
     } else {
         MediaError::Unreachable { host, reason: reason(error), upstream }
     }
@@ -142,7 +140,7 @@ fn sources<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error
     std::iter::successors(error.source(), |&source: &&'a (dyn Error + 'static)| Error::source(source))
 }
 
-/// `io::Error` gives its inner error's source, not the inner error itself.
+/// `io::Error::source` skips the inner error, so it is read separately.
 fn tls_error<'a>(source: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let inner = source.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     source.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()))
@@ -164,14 +162,14 @@ mod tests {
     use super::*;
 
     fn error(status: u16, body: &str) -> MediaError {
-        refusal(status, body.as_bytes(), "id")
+        from_response(status, body.as_bytes(), "id")
             .or_missing(|upstream| MediaError::RoomNotFound { room: "r".into(), upstream })
     }
 
     #[test]
-    fn each_answer_has_its_error() {
+    fn maps_each_response_to_its_error() {
         let up = |status| Upstream { request_id: Some("id".into()), status: Some(status) };
-        let bad = |status, mismatch| MediaError::BadResponse { mismatch, upstream: up(status) };
+        let bad = |status, reason| MediaError::BadResponse { reason, upstream: up(status) };
         for (status, body, expected) in [
             (401, "invalid token: eyJh.eyJh.sig", MediaError::Unauthenticated(up(401))),
             (401, r#"{"code":"unauthenticated"}"#, MediaError::PermissionDenied(up(401))),
@@ -179,7 +177,7 @@ mod tests {
             (403, "<html>", MediaError::PermissionDenied(up(403))),
             (451, "project not allowed in this region.", MediaError::RegionRefused(up(451))),
             (404, r#"{"code":"not_found"}"#, MediaError::RoomNotFound { room: "r".into(), upstream: up(404) }),
-            (404, "404 page not found", bad(404, Mismatch::NotTwirp)),
+            (404, "404 page not found", bad(404, BadResponseReason::NotTwirp)),
             (404, r#"{"code":"bad_route"}"#, MediaError::Refused { code: "bad_route".into(), upstream: up(404) }),
             (413, "too large", MediaError::LimitExceeded(up(413))),
             (429, "", MediaError::LimitExceeded(up(429))),
@@ -190,9 +188,9 @@ mod tests {
             (408, r#"{"code":"deadline_exceeded"}"#, MediaError::Unavailable(up(408))),
             (408, r#"{"code":"canceled"}"#, MediaError::Unavailable(up(408))),
             (500, r#"{"code":"internal"}"#, MediaError::Refused { code: "internal".into(), upstream: up(500) }),
-            (500, "<html>", bad(500, Mismatch::NotTwirp)),
-            (302, "", bad(302, Mismatch::Redirect)),
-            (400, r#"{"code":"eyJhbGciOiJIUzI1NiJ9.x.y"}"#, bad(400, Mismatch::NotTwirp)),
+            (500, "<html>", bad(500, BadResponseReason::NotTwirp)),
+            (302, "", bad(302, BadResponseReason::Redirect)),
+            (400, r#"{"code":"eyJhbGciOiJIUzI1NiJ9.x.y"}"#, bad(400, BadResponseReason::NotTwirp)),
         ] {
             assert_eq!(error(status, body), expected, "{status} {body}");
         }
