@@ -1,6 +1,6 @@
 'use strict';
 
-// Chromium and Firefox without a window, with fake devices, on a page that has livekit-client.
+// Launches headless Chromium and Firefox with fake devices, and serves a page with livekit-client.
 
 const { existsSync, readFileSync } = require('node:fs');
 const http = require('node:http');
@@ -49,12 +49,12 @@ const CHROMIUM = [
   '--use-fake-device-for-media-stream=fps=15',
   '--use-fake-ui-for-media-stream',
   '--autoplay-policy=no-user-gesture-required',
-  // Background pages must not be throttled.
+  // Several pages run at once, and none is in front: background pages must not be throttled.
   '--disable-background-timer-throttling',
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
   '--disable-gpu',
-  // Each page has a window, and preparing the address bar of each takes most of a second of CPU.
+  // Otherwise each window fills the suggestion lists of its address bar, which takes most of a second of CPU.
   '--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess',
 ];
 
@@ -80,12 +80,12 @@ function programOf(kind) {
   throw new Error(`none of ${PROGRAMS[kind].join(', ')} is on the PATH`);
 }
 
-/** @param {Kind} kind @param {string[]} [more] Further arguments. @returns {Promise<import('puppeteer-core').Browser>} */
+/** @param {Kind} kind @param {string[]} [more] Additional arguments. @returns {Promise<import('puppeteer-core').Browser>} */
 async function launch(kind, more = []) {
   const browser = kind === 'chromium' ? 'chrome' : 'firefox';
   const program = programOf(kind);
   const options = { browser, headless: true, args: [...(kind === 'chromium' ? CHROMIUM : []), ...more], extraPrefsFirefox: FIREFOX };
-  // With setpriv, Linux kills the browser also when this process is killed.
+  // On Linux the kernel then kills the browser when this process dies.
   const setpriv = '/usr/bin/setpriv';
   if (!existsSync(setpriv)) return puppeteer.launch({ ...options, executablePath: program });
   const args = ['--pdeathsig', 'KILL', program, ...puppeteer.defaultArgs(options)];

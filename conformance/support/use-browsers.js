@@ -2,7 +2,7 @@
 
 // Set-up of the tests in browsers/: a server, a browser of each kind, rooms, and participants that are closed after each test.
 
-const { launch, servePage } = require('../../test-support/browser.js');
+const { openBrowser, servePage } = require('../../test-support/browser.js');
 const { Participant } = require('./participant.js');
 const { call, cleanUp, identify, newRun, roomOf, serverFromEnvironment } = require('./server.js');
 const { mint } = require('./token.js');
@@ -61,7 +61,7 @@ function useBrowsers(server = serverFromEnvironment()) {
   function browserOf(kind) {
     let browser = browsers.get(kind);
     if (!browser) {
-      browser = launch(kind);
+      browser = openBrowser(kind);
       browsers.set(kind, browser);
     }
     return browser;
