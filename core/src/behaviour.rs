@@ -157,7 +157,7 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let binary = server_binary().expect("livekit-server is built: type \"npm run setup\"");
+        let binary = server_binary().expect("livekit-server is built: type \"npm run test:livekit\"");
         let [port, tcp, udp] = free_ports();
         let config = format!(
             r#"{{"port":{port},"bind_addresses":["127.0.0.1"],"keys":{{"key":"{SECRET}"}},
@@ -192,7 +192,7 @@ impl Drop for Server {
     }
 }
 
-/// The binary that `npm run setup` builds; its name ends in its version.
+/// The binary that `npm run test:livekit` builds; its name ends in its version.
 fn server_binary() -> Option<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/bin").read_dir().ok()?;
     let mut files = built.flatten().map(|entry| entry.path());
