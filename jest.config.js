@@ -19,6 +19,7 @@ const examples = {
   roots: ['<rootDir>/examples/__test__'],
   testMatch: ['<rootDir>/examples/__test__/**/*.test.js'],
   globalSetup: '<rootDir>/test-support/jest-examples-setup.mjs',
+  globalTeardown: '<rootDir>/test-support/jest-browser-teardown.mjs',
 };
 
 /** The packed package in frameworks, bundlers and other runtimes. Not part of a plain `jest` run, because it takes minutes. */

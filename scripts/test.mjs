@@ -46,7 +46,7 @@ const steps = {
   'example apps': prepareExamples,
   'jest, without servers': project('fast'),
   'jest, on servers': project('server'),
-  examples: project('examples', '--testNamePattern', 'embedded engine two visitors receive'),
+  examples: (print) => jest(['--selectProjects', 'examples', '--testNamePattern', 'embedded engine two visitors receive'], { env: { TEST_CHROMIUM_ONLY: '1' }, print }),
   'examples, all': project('examples'),
   'examples on a newer Node.js': examplesOnNewerNode,
   'conformance on the engine': (print) => conformance('engine', NO_FIREFOX, print),

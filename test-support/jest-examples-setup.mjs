@@ -1,4 +1,14 @@
-// Plain `npx jest --selectProjects examples` works too: the apps are installed and built first.
+// Plain `npx jest --selectProjects examples` works too: the apps are installed and built first. TEST_CHROMIUM_ONLY: no test needs Firefox or Go.
+import { ensurePrograms } from '../scripts/setup.mjs';
 import { prepareExamples } from './examples.mjs';
+import { ensureServers } from './go.mjs';
+import startBrowser from './jest-browser-setup.mjs';
 
-export default prepareExamples;
+export default async function setup() {
+  if (!process.env.TEST_CHROMIUM_ONLY) {
+    await ensurePrograms(['firefox-esr']);
+    await ensureServers();
+  }
+  await prepareExamples();
+  await startBrowser();
+}

@@ -24,8 +24,8 @@ function describeCalls(browsers, name, provider, isFull) {
     await Promise.all([ann.hasParticipants('Ann (you)', 'Ben'), ben.hasParticipants('Ann', 'Ben (you)')]);
     await Promise.all([ann.receivesVideoOf('Ben'), ben.receivesVideoOf('Ann'), ann.receivesVideoOf('Ann (you)')]);
     await Promise.all([ann.receivesAudio(), ben.receivesAudio()]);
-    // Firefox's fake microphone is never silent.
-    await ann.waitFor('Ben to be speaking', ({ people }) => expect(people).toContainEqual(expect.objectContaining({ name: 'Ben', isSpeaking: true })));
+    // Firefox's fake microphone is never silent. Chromium's beeps may be too short for an active speaker.
+    if (!process.env.TEST_CHROMIUM_ONLY) await ann.waitFor('Ben to be speaking', ({ people }) => expect(people).toContainEqual(expect.objectContaining({ name: 'Ben', isSpeaking: true })));
     await ann.sendMessage('hello, Ben');
     await ben.receivesMessage('hello, Ben');
     await ben.sendMessage('hello, Ann');

@@ -3,7 +3,7 @@
 // Set-up of the tests: browsers, the app on either provider, and visitors that are closed after each test.
 
 const { randomBytes } = require('node:crypto');
-const { launch } = require('../../../test-support/browser.js');
+const { openBrowser } = require('../../../test-support/browser.js');
 const { call } = require('../../../conformance/support/server.js');
 const { startExample } = require('../../../test-support/example-server.js');
 const { EVERYWHERE, startServer } = require('../../../test-support/livekit-server.js');
@@ -36,12 +36,12 @@ const providers = {
   },
 };
 
-/** Launches browsers for the tests of a block. @param {('chromium' | 'firefox')[]} [kinds] */
+/** Opens browsers for the tests of a block. @param {('chromium' | 'firefox')[]} [kinds] */
 function openBrowsers(kinds = ['chromium', 'firefox']) {
   /** @type {Browsers} */
   const browsers = /** @type {any} */ ({});
   beforeAll(async () => {
-    await Promise.all(kinds.map(async (kind) => Object.assign(browsers, { [kind]: await launch(kind) })));
+    await Promise.all(kinds.map(async (kind) => Object.assign(browsers, { [kind]: await openBrowser(kind) })));
   }, START_MS);
   afterAll(() => Promise.all(Object.values(browsers).map((browser) => browser.close())), START_MS);
   return browsers;
