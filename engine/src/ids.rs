@@ -1,6 +1,7 @@
 //! Identifiers.
 
 use rand::Rng as _;
+use str0m::media::Mid;
 
 /// A participant's session in a room. Each join that is no resume starts a new one.
 pub(crate) type SessionId = u64;
@@ -10,6 +11,13 @@ pub(crate) type SignalConnectionId = u64;
 pub(crate) type TrackId = u64;
 /// A peer connection of a participant.
 pub(crate) type PeerConnectionId = (SessionId, SignalTarget);
+
+/// One section of a peer connection. It carries one track in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct StreamId {
+    pub(crate) connection: PeerConnectionId,
+    pub(crate) mid: Mid,
+}
 
 /// The peer connections of a participant, by who offers them. Clients of today have the first one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -225,7 +225,6 @@ impl Room {
             track_settings: HashMap::new(),
             subscription_permission: SubscriptionPermission::all(),
             denied: Vec::new(),
-            pli_budgets: HashMap::new(),
             data: DataChannelState::default(),
             reception,
             sif_trailer: rand::random(),

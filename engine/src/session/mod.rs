@@ -11,7 +11,6 @@ mod client_configuration;
 mod data;
 mod demux;
 mod fair_queue;
-mod forwarding;
 mod join;
 mod media_engine;
 mod negotiation;

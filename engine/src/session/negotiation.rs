@@ -14,12 +14,13 @@ use proto::signal_response::Message;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::{Direction, Mid};
 
-use crate::ids::{SessionId, SignalTarget};
+use crate::ids::{SessionId, SignalTarget, StreamId};
 use crate::net::peer_connection::{PeerConnection, add_stream, remove_stream};
 use crate::net::sdp::{self, AnswerPlan, MAX_NEW_SECTIONS, MediaSection, SectionRole};
 use crate::session::participant::Participant;
 use crate::session::room::{Context, Removal, Room};
 use crate::session::subscriptions::Subscription;
+use crate::sfu::router::Router;
 use state::{MAX_RECEIVED_SECTIONS, MediaCounts, PendingOffer};
 
 pub(crate) use state::Negotiation;
@@ -29,11 +30,14 @@ const MAX_JOIN_SECTIONS: usize = 32;
 
 impl Participant {
     /// Drops those subscriptions that are no longer kept.
-    pub(crate) fn drop_subscriptions(&mut self, is_dropped: impl Fn(&Subscription) -> bool) {
-        let is_single = self.is_single;
+    pub(crate) fn drop_subscriptions(&mut self, router: &mut Router, is_dropped: impl Fn(&Subscription) -> bool) {
+        let (is_single, downlink) = (self.is_single, self.downlink());
         let negotiation = &mut self.negotiation;
         self.subscriptions.retain(|subscription| {
             let is_dropped = is_dropped(subscription);
+            if is_dropped {
+                router.unsubscribe(subscription.track, downlink);
+            }
             if let (true, Some(mid)) = (is_dropped, subscription.mid) {
                 negotiation.needs_renegotiation |= is_single;
                 if !is_single {
@@ -107,7 +111,7 @@ impl Room {
             return;
         };
         publisher.remove_stale_streams(&mut context.io, &sections);
-        participant.assign_track_mids(&sections, publisher.has_redundant_audio());
+        participant.assign_track_mids(&mut self.router, &sections, publisher.has_redundant_audio());
         let plan = participant.plan(&sections);
         let tracks = if is_single { participant.tracks_by_section() } else { HashMap::new() };
         participant.send(Message::Answer(proto::SessionDescription {
@@ -190,7 +194,8 @@ impl Room {
 
 impl Participant {
     /// Finds out which of the client's sections its tracks are sent on.
-    fn assign_track_mids(&mut self, sections: &[MediaSection], has_redundant_audio: bool) {
+    fn assign_track_mids(&mut self, router: &mut Router, sections: &[MediaSection], has_redundant_audio: bool) {
+        let connection = self.uplink();
         let taken: HashSet<Mid> = self.tracks.iter().filter_map(|track| track.mid).collect();
         let unplaced: Vec<usize> = (0..self.tracks.len()).filter(|index| self.tracks[*index].mid.is_none()).collect();
         let pending: Vec<_> = unplaced.iter().map(|index| self.tracks[*index].pending()).collect();
@@ -198,7 +203,9 @@ impl Participant {
         for (index, mid) in unplaced.into_iter().zip(placed) {
             if let Some(mid) = mid {
                 let rids = sections.iter().find(|section| section.mid == mid).map_or(&[][..], |section| &section.rids);
-                self.tracks[index].bind_mid(mid, rids, has_redundant_audio);
+                let track = &mut self.tracks[index];
+                track.bind_mid(mid, has_redundant_audio);
+                router.publish(track.id, StreamId { connection, mid }, track.up_track(rids));
             }
         }
     }

@@ -7,7 +7,6 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 
-use crate::ids::TrackId;
 use crate::ids::{PeerConnectionId, SessionId, SignalConnectionId, SignalTarget};
 use crate::net::connections::Connections;
 use crate::net::peer_connection::PeerConnection;
@@ -21,7 +20,6 @@ use crate::session::quality::Quality;
 use crate::session::signal_channel::{SignalMessage, SignalSink};
 use crate::session::subscriptions::Subscription;
 use crate::sfu::layer_selector::TrackSettings;
-use crate::token_bucket::TokenBucket;
 
 pub(crate) struct Participant {
     pub(crate) id: SessionId,
@@ -60,8 +58,6 @@ pub(crate) struct Participant {
     pub(crate) subscription_permission: SubscriptionPermission,
     /// The tracks that it wants and was told it may not have: the `sid` of the publisher and its own.
     pub(crate) denied: Vec<(String, String)>,
-    /// How many PLIs it has caused, by track.
-    pub(crate) pli_budgets: HashMap<TrackId, TokenBucket>,
     pub(crate) data: DataChannelState,
     pub(crate) reception: Reception,
     /// Ends packets that the engine makes itself, which end-to-end encryption does not apply to.

@@ -89,7 +89,9 @@ impl Room {
         }
         for other in self.participants.values_mut() {
             let info = std::mem::take(&mut other.info);
-            other.drop_subscriptions(|each| each.publisher == id && !permission.may_subscribe(&info, &each.track_sid));
+            other.drop_subscriptions(&mut self.router, |each| {
+                each.publisher == id && !permission.may_subscribe(&info, &each.track_sid)
+            });
             other.info = info;
         }
         if let Some(participant) = self.participants.get_mut(&id) {

@@ -16,6 +16,7 @@ use crate::session::client_configuration;
 use crate::session::participant::Participant;
 use crate::session::permissions::may_publish;
 use crate::session::room::{Context, Room};
+use crate::sfu::layer_selector::{AnnouncedLayer, RIDS};
 use crate::sfu::up_track::UpTrack;
 
 /// The most tracks that a participant may publish at once.
@@ -57,7 +58,6 @@ pub(crate) struct Track {
     pub(crate) is_published: bool,
     /// Whether its publisher was told that somebody receives it.
     pub(crate) subscribed_notified: bool,
-    pub(crate) receiver: UpTrack,
 }
 
 impl Track {
@@ -79,7 +79,7 @@ impl Track {
         let layers = asked.map(|asked| asked.layers.clone()).filter(|layers| !layers.is_empty());
         let mut layers = layers.unwrap_or(request.layers);
         let has_rids = matches!(mime_type.as_str(), "video/VP8" | "video/H264");
-        crate::sfu::layer_selector::name(&mut layers, has_rids);
+        name_layers(&mut layers, has_rids);
         let info = proto::TrackInfo {
             sid: new_sid(prefix(kind, request.source)),
             r#type: request.r#type,
@@ -107,7 +107,6 @@ impl Track {
             backup_codec_policy: request.backup_codec_policy,
             ..proto::TrackInfo::default()
         };
-        let receiver = UpTrack::new(&layers, &[]);
         Self {
             id,
             info,
@@ -118,7 +117,6 @@ impl Track {
             requested_at,
             is_published: false,
             subscribed_notified: false,
-            receiver,
         }
     }
 
@@ -126,11 +124,9 @@ impl Track {
         PendingTrack { cid: &self.cid, kind: self.kind }
     }
 
-    /// It arrives by that section, in those layers, on a connection that may have redundant audio.
-    #[expect(deprecated, reason = "clients read and write the older fields, too")]
-    pub(crate) fn bind_mid(&mut self, mid: Mid, rids: &[Rid], has_redundant_audio: bool) {
+    /// Notes by which section it arrives, on a connection that may have redundant audio.
+    pub(crate) fn bind_mid(&mut self, mid: Mid, has_redundant_audio: bool) {
         self.mid = Some(mid);
-        self.receiver = UpTrack::new(&self.info.layers, rids);
         self.info.mid = mid.to_string();
         self.info.codecs.iter_mut().for_each(|codec| codec.mid = mid.to_string());
         if self.kind == MediaKind::Audio {
@@ -139,6 +135,17 @@ impl Track {
             mime_type.clone_into(&mut self.info.mime_type);
             self.info.codecs.iter_mut().for_each(|codec| mime_type.clone_into(&mut codec.mime_type));
         }
+    }
+
+    /// The track as it arrives by its section, in layers with those rids.
+    #[expect(deprecated, reason = "clients read and write the older fields, too")]
+    pub(crate) fn up_track(&self, rids: &[Rid]) -> UpTrack {
+        let announced = self.info.layers.iter().map(|layer| AnnouncedLayer {
+            rid: &layer.rid,
+            quality: layer.quality,
+            height: layer.height,
+        });
+        UpTrack::new(self.kind, self.info.muted, &announced.collect::<Vec<_>>(), rids)
     }
 
     /// Whether the client sends it no more.
@@ -163,6 +170,14 @@ fn prefix(kind: MediaKind, source: i32) -> &'static str {
         (MediaKind::Audio, _) => "TR_AM",
         (MediaKind::Video, Ok(TrackSource::ScreenShare)) => "TR_VS",
         (MediaKind::Video, _) => "TR_VC",
+    }
+}
+
+/// Sorts the layers of a track, and names those of a simulcast one.
+fn name_layers(layers: &mut [proto::VideoLayer], is_simulcast: bool) {
+    layers.sort_by_key(|layer| layer.quality);
+    if is_simulcast && layers.len() > 1 {
+        layers.iter_mut().zip(RIDS).for_each(|(layer, rid)| rid.clone_into(&mut layer.rid));
     }
 }
 
@@ -297,7 +312,7 @@ impl Room {
             return;
         }
         for track in participant.tracks.extract_if(.., |track| sids.contains(&track.info.sid)) {
-            self.speakers.remove_source((id, track.id));
+            self.router.unpublish(track.id);
         }
         if notify_client {
             for track_sid in sids.iter().cloned() {
@@ -315,9 +330,7 @@ impl Room {
             track.info.muted = is_muted;
             let track = track.id;
             self.broadcast_participant(context, id, false);
-            if !is_muted {
-                self.resync_after_unmute(context, id, track);
-            }
+            self.router.set_muted(&mut context.io, &mut self.connections, track, is_muted);
         }
     }
 }

@@ -126,10 +126,11 @@ impl Room {
     fn send_speaker_updates(&mut self, now: Instant) {
         let participants = &self.participants;
         let speakers: Vec<_> = self
-            .speakers
+            .router
+            .speakers()
             .changes(now)
             .into_iter()
-            .filter_map(|(id, level)| {
+            .filter_map(|((id, _), level)| {
                 let participant = participants.get(&id).filter(|participant| !participant.is_hidden())?;
                 Some((id, proto::SpeakerInfo { sid: participant.info.sid.clone(), level, active: level > 0.0 }))
             })

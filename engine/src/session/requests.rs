@@ -230,7 +230,7 @@ impl Room {
             Some(Scenario::SpeakerUpdate(secs)) => {
                 let sid = participant.info.sid.clone();
                 let until = context.io.now + Duration::from_secs(u64::try_from(secs).unwrap_or_default().min(60));
-                self.speakers.simulate(id, SIMULATED_LEVEL, until);
+                self.router.speakers().simulate(participant.uplink(), SIMULATED_LEVEL, until);
                 self.broadcast_speakers(&[(id, proto::SpeakerInfo { sid, level: SIMULATED_LEVEL, active: true })]);
             }
             // The client finds the server silent, as if it had died.

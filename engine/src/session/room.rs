@@ -11,14 +11,14 @@ use proto::participant_info::State;
 use proto::signal_response::Message;
 
 use crate::clock::Now;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, SignalTarget};
 use crate::net::connections::Connections;
 use crate::net::peer_connection::Io;
 use crate::services::Services;
 use crate::session::participant::{Announced, Participant};
 use crate::session::signal_channel::SignalMessage;
 use crate::session::subscriptions::ReconcileQueue;
-use crate::sfu::active_speakers::ActiveSpeakers;
+use crate::sfu::router::Router;
 
 /// So many of those who have left are remembered for those who resume, each by its identity and its `sid`.
 const MAX_DISCONNECTED: usize = 128;
@@ -45,7 +45,7 @@ pub(crate) struct Room {
     pub(crate) participants: BTreeMap<SessionId, Participant>,
     /// The peer connections of the participants.
     pub(crate) connections: Connections,
-    pub(crate) speakers: ActiveSpeakers<SessionId>,
+    pub(crate) router: Router,
     /// The identities of those who have asked to be connected over TCP from now on.
     pub(crate) tcp_only: HashSet<String>,
     /// The last who left for all to see, and when.
@@ -92,7 +92,7 @@ impl Room {
             sid,
             participants: BTreeMap::new(),
             connections: Connections::default(),
-            speakers: ActiveSpeakers::default(),
+            router: Router::default(),
             tcp_only: HashSet::new(),
             disconnected: VecDeque::new(),
             #[cfg(test)]
@@ -244,12 +244,11 @@ impl Room {
         }
         let Some(mut participant) = self.participants.remove(&id) else { return false };
         context.removed.push(id);
-        self.connections.remove_session(id);
+        self.remove_media(id);
         if let Some(action) = removal.action {
             participant.leave(removal.reason, action);
         }
         leave_registry(context.services, &self.name, &participant.info.identity, &participant.info.sid);
-        self.speakers.remove(id);
         if removal.notify_others && participant.announced > Announced::No && !participant.is_hidden() {
             let mut info = std::mem::take(&mut participant.info);
             info.version += 1;
@@ -260,6 +259,14 @@ impl Room {
             self.broadcast_except(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
         }
         true
+    }
+
+    /// Removes the connections of a session, and what is forwarded from and to them.
+    pub(crate) fn remove_media(&mut self, id: SessionId) {
+        for target in [SignalTarget::Publisher, SignalTarget::Subscriber] {
+            self.router.remove_connection((id, target));
+        }
+        self.connections.remove_session(id);
     }
 
     fn remember_disconnected(&mut self, left: Instant, info: &proto::ParticipantInfo) {

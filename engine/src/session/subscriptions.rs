@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use livekit_protocol as proto;
-use proto::DisconnectReason;
 use proto::signal_response::Message;
-use str0m::media::{MediaKind, Mid};
+use proto::{DisconnectReason, VideoQuality};
+use str0m::media::{MediaKind, Mid, Rid};
+use str0m::rtp::RtpPacket;
 
-use crate::ids::{SessionId, TrackId};
+use crate::ids::{SessionId, StreamId, TrackId};
 use crate::net::peer_connection::PeerConnection;
 use crate::net::sdp::SectionRole;
 use crate::session::participant::Participant;
@@ -18,8 +19,9 @@ use crate::session::publications::Track;
 use crate::session::room::{Context, Removal, Room};
 use crate::session::worker::SLICE;
 use crate::sfu::down_track::DownTrack;
-use crate::sfu::fillers::FILL_TIME;
+use crate::sfu::fillers::{Filler, FillerFormat};
 use crate::sfu::layer_selector::TrackSettings;
+use crate::sfu::router::{CodecUnsupported, Router};
 
 /// The most tracks that a participant may have chosen or put aside one by one.
 const MAX_SUBSCRIPTION_OVERRIDES: usize = 4096;
@@ -36,14 +38,16 @@ pub(crate) struct Subscription {
     pub(crate) mid: Option<Mid>,
     /// Whether the client knows the section.
     pub(crate) is_ready: bool,
-    /// Until when stand-ins are sent if the track sends no packet.
-    pub(crate) fill_until: Option<Instant>,
-    pub(crate) down_track: DownTrack,
+    kind: MediaKind,
+    /// Whether the client may report lost packets of Opus.
+    has_nack: bool,
+    /// For a client that needs a first packet.
+    filler: Option<FillerFormat>,
 }
 
 impl Subscription {
     /// A participant's subscription to a publisher's track.
-    fn new(subscriber: &Participant, publisher: &Participant, track: &Track, settings: TrackSettings) -> Self {
+    fn new(subscriber: &Participant, publisher: &Participant, track: &Track) -> Self {
         let is_red = track.info.mime_type.eq_ignore_ascii_case("audio/red");
         let has_nack =
             track.kind == MediaKind::Audio && !subscriber.is_single && !(is_red && subscriber.reception.reads_red);
@@ -54,13 +58,14 @@ impl Subscription {
             publisher_sid: publisher.info.sid.clone(),
             mid: None,
             is_ready: false,
-            fill_until: None,
-            down_track: DownTrack::new(track.kind, has_nack, settings),
+            kind: track.kind,
+            has_nack,
+            filler: subscriber.reception.needs_first_packet.then(|| FillerFormat::of(&track.info.mime_type)).flatten(),
         }
     }
 
     pub(crate) fn kind(&self) -> MediaKind {
-        self.down_track.kind
+        self.kind
     }
 
     /// The stream that clients know the publisher and the track by.
@@ -69,14 +74,30 @@ impl Subscription {
     }
 
     pub(crate) fn role(&self) -> SectionRole {
-        let nack = self.down_track.has_nack();
-        SectionRole::Sends { stream: self.stream(), track: self.track_sid.clone(), nack }
+        SectionRole::Sends { stream: self.stream(), track: self.track_sid.clone(), nack: self.has_nack }
     }
 }
 
 impl Participant {
     fn wants(&self, track_sid: &str) -> bool {
         self.subscription_overrides.get(track_sid).copied().unwrap_or(self.auto_subscribe)
+    }
+
+    fn settings_for(&self, track_sid: &str) -> TrackSettings {
+        self.track_settings.get(track_sid).copied().unwrap_or_default()
+    }
+
+    /// Starts to forward the tracks that have a section and are not forwarded yet.
+    fn start_down_tracks(&mut self, router: &mut Router, now: Instant) {
+        let (connection, sif_trailer) = (self.downlink(), self.sif_trailer);
+        for each in self.subscriptions.iter_mut().filter(|each| !each.is_ready) {
+            let Some(mid) = each.mid else { continue };
+            each.is_ready = true;
+            let settings = self.track_settings.get(&each.track_sid).copied().unwrap_or_default();
+            let filler = each.filler.map(|format| Filler::new(format, sif_trailer, now));
+            let down_track = DownTrack::new(StreamId { connection, mid }, each.kind, each.has_nack, settings);
+            router.subscribe(each.track, down_track.with_filler(filler));
+        }
     }
 }
 
@@ -127,8 +148,9 @@ impl Room {
                 *wanted = change(*wanted);
             }
         }
-        for each in &mut participant.subscriptions {
-            each.down_track.settings = participant.track_settings.get(&each.track_sid).copied().unwrap_or_default();
+        for each in &participant.subscriptions {
+            let settings = participant.settings_for(&each.track_sid);
+            self.router.set_settings(each.track, participant.downlink(), settings);
         }
     }
 
@@ -211,8 +233,7 @@ impl Room {
                 }
                 due.insert(track.id);
                 if !subscribed.contains(&track.id) {
-                    let wanted = participant.track_settings.get(sid).copied().unwrap_or_default();
-                    added.push(Subscription::new(participant, publisher, track, wanted));
+                    added.push(Subscription::new(participant, publisher, track));
                 }
             }
         }
@@ -221,18 +242,41 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.subscriptions.extend(added);
         participant.send_permission_changes(denied, publisher_sid.as_deref());
-        participant.drop_subscriptions(|each| concerns(each.publisher) && !due.contains(&each.track));
+        participant.drop_subscriptions(&mut self.router, |each| concerns(each.publisher) && !due.contains(&each.track));
     }
 
-    /// Begins to send what the client knows of by now.
+    /// Starts to forward the tracks whose sections the client knows by now.
     pub(crate) fn activate_subscriptions(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        for each in participant.subscriptions.iter_mut().filter(|each| each.mid.is_some() && !each.is_ready) {
-            each.is_ready = true;
-            each.fill_until = Some(context.io.now + FILL_TIME);
-        }
+        participant.start_down_tracks(&mut self.router, context.io.now);
         self.notify_track_subscribed(id);
         self.request_keyframes(context, id);
+    }
+
+    /// Requests the keyframes that a participant needs.
+    pub(crate) fn request_keyframes(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        self.router.request_keyframes(&mut context.io, &mut self.connections, participant.downlink());
+    }
+
+    /// Sends a participant fillers, if its client needs them.
+    pub(crate) fn send_fillers(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get(&id).filter(|known| known.reception.needs_first_packet) else {
+            return;
+        };
+        self.router.send_fillers(&mut context.io, &mut self.connections, participant.downlink());
+    }
+
+    /// Forwards a packet that has arrived from a participant.
+    pub(crate) fn on_rtp(&mut self, context: &mut Context<'_>, stream: StreamId, rid: Option<Rid>, packet: &RtpPacket) {
+        let unsupported = self.router.forward(&mut context.io, &mut self.connections, stream, rid, packet);
+        for CodecUnsupported { track, subscriber: (id, _) } in unsupported {
+            let Some(participant) = self.participants.get_mut(&id) else { continue };
+            let Some(each) = participant.subscriptions.iter().find(|each| each.track == track) else { continue };
+            let track_sid = each.track_sid.clone();
+            let err = proto::SubscriptionError::SeCodecUnsupported.into();
+            participant.send(Message::SubscriptionResponse(proto::SubscriptionResponse { track_sid, err }));
+        }
     }
 
     /// Tells the publishers of the tracks that a participant is sent that somebody receives them now: some clients wait for
@@ -257,20 +301,6 @@ impl Room {
         }
     }
 
-    /// A track is to be heard or seen again by all: what was left out of it is not to look like a loss.
-    pub(crate) fn resync_after_unmute(&mut self, context: &mut Context<'_>, id: SessionId, track: TrackId) {
-        let mut subscribers = Vec::new();
-        for participant in self.participants.values_mut().filter(|participant| participant.id != id) {
-            for each in participant.subscriptions.iter_mut().filter(|each| each.track == track) {
-                each.down_track.resync();
-                subscribers.push(participant.id);
-            }
-        }
-        for subscriber in subscribers {
-            self.request_keyframes(context, subscriber);
-        }
-    }
-
     /// Takes what a participant says of how it wants its tracks.
     pub(crate) fn update_track_settings(
         &mut self,
@@ -278,9 +308,16 @@ impl Room {
         id: SessionId,
         settings: &proto::UpdateTrackSettings,
     ) {
-        self.update_settings(id, &settings.track_sids, |_| TrackSettings::from(settings));
+        self.update_settings(id, &settings.track_sids, |_| track_settings(settings));
         self.request_keyframes(context, id);
     }
+}
+
+/// Which layer a participant wants of the tracks that its request names.
+fn track_settings(request: &proto::UpdateTrackSettings) -> TrackSettings {
+    let settings = TrackSettings::new(request.quality, (request.width, request.height));
+    let is_off = request.disabled || request.quality == i32::from(VideoQuality::Off);
+    if is_off { settings.disable() } else { settings }
 }
 
 /// Queue of participants whose subscriptions have to be reconciled. Each is in it at most once.
@@ -310,5 +347,22 @@ impl ReconcileQueue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quality_off_disables_a_track_as_disabling_it_does() {
+        let settings = |quality: VideoQuality, disabled| {
+            let quality = quality.into();
+            track_settings(&proto::UpdateTrackSettings { quality, disabled, ..Default::default() })
+        };
+        let (low, off) = (VideoQuality::Low, VideoQuality::Off);
+        assert_eq!(settings(low, true), settings(low, false).disable());
+        assert_eq!(settings(off, false), settings(off, true));
+        assert_ne!(settings(low, false), settings(low, true));
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::ids::PeerConnectionId;
-use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
+use crate::ids::{SessionId, SignalConnectionId, SignalTarget, StreamId};
 use crate::net::datagram::ReceivedDatagram;
 use crate::net::peer_connection::{EventQueue, Io, PeerConnection, TransportEvent};
 use crate::net::sockets::Network;
@@ -392,8 +392,9 @@ impl Worker {
             let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
             // A second panic must not stop what follows.
             let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, removal)));
-            let left = (room.participants.remove(&id), room.connections.remove_session(id));
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
+            let _ = catch_unwind(AssertUnwindSafe(|| room.remove_media(id)));
+            let participant = room.participants.remove(&id);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(participant)));
         }
         // Had it not been in the room yet, that would not have let it go.
         leave_registry(&self.services, &home.name, &home.identity, &home.sid);
@@ -762,9 +763,17 @@ impl Room {
         event: TransportEvent,
     ) {
         match event {
-            TransportEvent::Packet { mid, rid, packet } => self.forward(context, id, (mid, rid), &packet),
-            TransportEvent::KeyframeRequest(mid) => self.forward_pli(context, id, mid),
-            TransportEvent::Nack { mid, entries } => self.retransmit(context, id, mid, &entries),
+            TransportEvent::Packet { mid, rid, packet } => {
+                self.on_rtp(context, StreamId { connection: (id, target), mid }, rid, &packet);
+            }
+            TransportEvent::KeyframeRequest(mid) => {
+                let stream = StreamId { connection: (id, target), mid };
+                self.router.on_pli(&mut context.io, &mut self.connections, stream);
+            }
+            TransportEvent::Nack { mid, entries } => {
+                let stream = StreamId { connection: (id, target), mid };
+                self.router.on_nack(&mut context.io, &mut self.connections, stream, &entries);
+            }
             TransportEvent::Data { reliable, bytes } => self.on_data_packet(context, id, reliable, &bytes),
             TransportEvent::RawData(bytes) => self.on_raw_data(context, id, bytes),
             TransportEvent::Connected => self.on_connected(context, id),
@@ -823,7 +832,7 @@ impl Room {
         self.flush_pending_updates(id);
         self.tick_token(context, id);
         self.request_keyframes(context, id);
-        self.fill_silent_tracks(context, id);
+        self.send_fillers(context, id);
         self.retry_waiting_offer(context, id);
         self.negotiate(context, id);
     }

@@ -1,57 +1,68 @@
-//! What one subscriber is sent of a track: which layer, in which codec, and under which numbers.
+//! A track as one subscriber is sent it: which layer, in which payload type, and with which sequence numbers and timestamps.
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use str0m::format::{Codec, CodecSpec};
-use str0m::media::{MediaKind, Mid, Pt};
-use str0m::rtp::RtpWrite;
+use str0m::media::{MediaKind, Pt};
 use str0m::rtp::rtcp::NackEntry;
+use str0m::rtp::{RtpWrite, Ssrc};
 
+use crate::ids::StreamId;
 use crate::net::peer_connection::{Io, PeerConnection};
-use crate::sfu::fillers::{self, FillerFormat};
+use crate::sfu::fillers::{self, Filler};
 use crate::sfu::layer_selector::{LayerName, Layers, TrackSettings};
 use crate::sfu::red;
 use crate::sfu::retransmission::{RetransmissionBuffer, SentPacket};
-use crate::sfu::rtp_munger::RtpMunger;
-use crate::sfu::up_track::InboundPacket;
+use crate::sfu::rtp_munger::{RtpMunger, TranslationParams};
+use crate::sfu::up_track::{InboundPacket, UpTrack};
 use crate::sfu::vp8_munger::Vp8Munger;
 
-/// The numbers of what is sent begin here: below 65,536, since the receiver's counter of overflows begins at 0.
+/// The first sequence number: below 65,536, because the receiver's rollover counter starts at 0.
 const FIRST_SEQ: u64 = 1000;
-/// The longest payload that is sent on. Clients send at most 1,200 bytes.
+/// Maximum bytes of a payload; a longer one is dropped, because its packet fits into no datagram. Clients send at most 1,200 bytes.
 const MAX_PAYLOAD_BYTES: usize = 1600;
 
 /// The packet half of a subscription.
 pub(crate) struct DownTrack {
-    pub(crate) kind: MediaKind,
-    pub(crate) settings: TrackSettings,
-    /// The layer that is sent.
+    destination: StreamId,
+    /// The destination's SSRC, once it is known.
+    ssrc: Option<Ssrc>,
+    kind: MediaKind,
+    settings: TrackSettings,
+    /// The layer that is forwarded.
     current: Option<LayerName>,
-    /// The layer that was sent last, whose clock the munger knows.
+    /// The layer that was forwarded last; the munger's timestamps are on its clock.
     last_layer: Option<LayerName>,
-    /// The client has asked for a keyframe, and was sent none since.
+    /// The client has sent a PLI, and no keyframe was forwarded since.
     pli_requested: bool,
     munger: RtpMunger,
     vp8: Vp8Munger,
-    /// The payload type for that of the publisher; `None` if the client has no such codec.
+    /// The client's payload types for the publisher's one; `None` if the client does not support the codec.
     payload: Option<(Pt, Option<PayloadTypes>)>,
     /// For a track with NACK for Opus.
     retransmission: Option<RetransmissionBuffer>,
+    /// Until the first packet, for a client that needs one.
+    filler: Option<Filler>,
 }
 
-/// The client has just turned out not to have the codec of the packets.
-pub(crate) struct CodecUnsupported;
-
-/// What a client knows a codec by.
+/// A client's payload types for a codec.
 #[derive(Debug, Clone, Copy)]
 struct PayloadTypes {
     plain: Pt,
-    /// For redundant audio, if the client reads that.
+    /// For redundant audio, if the client supports that.
     redundant: Option<Pt>,
 }
 
+/// A packet's payload type and payload for one subscriber.
+type OutgoingPayload = (Pt, Arc<[u8]>);
+
 impl DownTrack {
-    pub(crate) fn new(kind: MediaKind, has_nack: bool, settings: TrackSettings) -> Self {
+    pub(crate) fn new(destination: StreamId, kind: MediaKind, has_nack: bool, settings: TrackSettings) -> Self {
         let clock_rate = if kind == MediaKind::Audio { 48_000 } else { 90_000 };
         Self {
+            destination,
+            ssrc: None,
             kind,
             settings,
             current: None,
@@ -61,31 +72,44 @@ impl DownTrack {
             vp8: Vp8Munger::default(),
             payload: None,
             retransmission: has_nack.then(RetransmissionBuffer::default),
+            filler: None,
         }
     }
 
-    /// Whether the client may report lost packets of Opus.
-    pub(crate) fn has_nack(&self) -> bool {
-        self.retransmission.is_some()
+    /// The same track, with fillers until its first packet.
+    pub(crate) fn with_filler(self, filler: Option<Filler>) -> Self {
+        Self { filler, ..self }
     }
 
-    /// The layer that it needs a keyframe of. `target` is the one that it should be sent.
-    pub(crate) fn needs_keyframe(&self, target: Option<LayerName>) -> Option<LayerName> {
-        // What is lost of the layer that it leaves is of no use any more.
-        target.filter(|target| self.current != Some(*target)).or_else(|| self.current.filter(|_| self.pli_requested))
+    pub(super) fn destination(&self) -> StreamId {
+        self.destination
     }
 
-    /// The client has lost what it cannot do without: it needs a keyframe.
-    pub(crate) fn on_pli(&mut self) {
+    pub(super) fn set_settings(&mut self, settings: TrackSettings) {
+        self.settings = settings;
+    }
+
+    /// The layer that it needs a keyframe of.
+    pub(super) fn needs_keyframe(&self, up_track: &UpTrack, now: Instant) -> Option<LayerName> {
+        if self.kind != MediaKind::Video || self.settings.disabled {
+            return None;
+        }
+        let target = up_track.pli_layer(&self.settings, now)?;
+        // A loss in a layer that it is to leave does not matter any more.
+        if self.current == Some(target) { self.current.filter(|_| self.pli_requested) } else { Some(target) }
+    }
+
+    /// The client needs a keyframe, because it has lost packets.
+    pub(super) fn on_pli(&mut self) {
         self.pli_requested = true;
     }
 
-    /// Waits for a packet that a receiver can begin with. What was left out before is not to look like a loss.
-    pub(crate) fn resync(&mut self) {
+    /// Waits for the next packet that a receiver can start with. Packets dropped before it do not count as lost.
+    pub(super) fn resync(&mut self) {
         self.current = None;
     }
 
-    /// Whether it is to begin, or to go on with that layer, with this packet.
+    /// Whether to forward a packet: it continues the current layer, or starts the one that is to be sent.
     fn should_forward(&mut self, packet: &InboundPacket<'_>, layers: &Layers) -> bool {
         if self.settings.disabled {
             self.current = None;
@@ -106,49 +130,55 @@ impl DownTrack {
         true
     }
 
-    /// Sends a packet, if it is of a layer that is due. `connection` is the subscriber's, and must be connected: str0m keeps what
-    /// it is given before it can send, without a bound.
-    ///
-    /// # Errors
-    /// [`CodecUnsupported`], with the first packet of such a codec.
-    pub(crate) fn write_rtp(
+    /// Forwards a packet of the track, if it is of the layer that is to be sent. `connection` is the destination's, and is
+    /// established. `false` if this packet is the first one that shows that the client does not support the codec.
+    pub(super) fn write_rtp(
         &mut self,
         io: &mut Io<'_>,
         connection: &mut PeerConnection,
-        mid: Mid,
         layers: &Layers,
         inbound: &InboundPacket<'_>,
-    ) -> Result<(), CodecUnsupported> {
+    ) -> bool {
         let packet = inbound.packet;
         if !self.should_forward(inbound, layers) {
-            return Ok(());
+            return true;
         }
         self.pli_requested &= !inbound.is_start;
-        // Padding is of use to the publisher's own connection only; and what is longer than any datagram may be would break
-        // the receiver's.
+        // Empty packets are padding, which is for the publisher's connection only.
         if packet.payload.is_empty() || packet.payload.len() > MAX_PAYLOAD_BYTES {
             self.munger.drop_packet(*packet.seq_no);
-            return Ok(());
+            return true;
         }
-        let source = packet.header.payload_type;
-        let (pt, is_new) = match self.payload {
-            Some((known, pt)) if known == source => (pt, false),
-            _ => {
-                let pt = payload_type(connection, mid, &inbound.codec.spec);
-                self.payload = Some((source, pt));
-                (pt, pt.is_none())
-            }
-        };
-        let Some(pt) = pt else { return if is_new { Err(CodecUnsupported) } else { Ok(()) } };
-        let Some(out) = self.munger.translate(*packet.seq_no, packet.time.numer(), inbound.now) else { return Ok(()) };
-        let (pt, payload) = match pt.redundant.filter(|_| inbound.codec.is_redundant) {
-            Some(redundant) => (redundant, packet.payload.clone()),
-            None if inbound.codec.is_redundant => {
-                let Some(primary) = red::primary(&packet.payload) else { return Ok(()) };
-                (pt.plain, primary.into())
-            }
-            None => (pt.plain, packet.payload.clone()),
-        };
+        let is_known = self.payload.is_some_and(|(known, _)| known == packet.header.payload_type);
+        let Some(types) = self.payload_types(connection, inbound) else { return is_known };
+        let Some(out) = self.munger.translate(*packet.seq_no, packet.time.numer(), inbound.now) else { return true };
+        if let Some(payload) = outgoing_payload(types, inbound) {
+            self.send(io, connection, inbound, out, payload);
+        }
+        true
+    }
+
+    fn payload_types(&mut self, connection: &PeerConnection, inbound: &InboundPacket<'_>) -> Option<PayloadTypes> {
+        let source = inbound.packet.header.payload_type;
+        if let Some((known, types)) = self.payload
+            && known == source
+        {
+            return types;
+        }
+        let types = payload_types(connection, self.destination, &inbound.codec.spec);
+        self.payload = Some((source, types));
+        types
+    }
+
+    fn send(
+        &mut self,
+        io: &mut Io<'_>,
+        connection: &mut PeerConnection,
+        inbound: &InboundPacket<'_>,
+        out: TranslationParams,
+        (pt, payload): OutgoingPayload,
+    ) {
+        let packet = inbound.packet;
         if let Some(buffer) = &mut self.retransmission {
             buffer.push(SentPacket {
                 pt,
@@ -169,27 +199,28 @@ impl DownTrack {
         if let Some(patch) = patch {
             write = write.vp8_patch(patch);
         }
+        let (mid, ssrc) = (self.destination.mid, &mut self.ssrc);
         connection.enqueue_rtp(io, |rtc| {
-            if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
-                stream.write_rtp(write);
+            let mut api = rtc.direct_api();
+            if ssrc.is_none() {
+                // str0m searches all streams of the connection for it.
+                *ssrc = api.stream_tx_by_mid(mid, None).map(|stream| stream.ssrc());
+            }
+            match ssrc.and_then(|ssrc| api.stream_tx(&ssrc)) {
+                Some(stream) => stream.write_rtp(write),
+                None => *ssrc = None,
             }
         });
-        Ok(())
     }
 
     /// Retransmits the packets that the client reports as lost.
-    pub(crate) fn retransmit(
-        &mut self,
-        io: &mut Io<'_>,
-        connection: &mut PeerConnection,
-        mid: Mid,
-        nack: &[NackEntry],
-    ) {
+    pub(super) fn retransmit(&mut self, io: &mut Io<'_>, connection: &mut PeerConnection, nack: &[NackEntry]) {
         let Some(buffer) = &mut self.retransmission else { return };
         let due = buffer.take(nack, io.now);
         if due.is_empty() {
             return;
         }
+        let mid = self.destination.mid;
         connection.enqueue_rtp(io, |rtc| {
             if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
                 for packet in &due {
@@ -199,37 +230,44 @@ impl DownTrack {
         });
     }
 
-    /// Sends a stand-in for a track that sends nothing. `false` once the track has sent a packet, and needs none.
-    pub(crate) fn send_filler(
-        &mut self,
-        io: &mut Io<'_>,
-        connection: &mut PeerConnection,
-        mid: Mid,
-        format: FillerFormat,
-        sif_trailer: &[u8],
-    ) -> bool {
-        let Some((pt, red)) = fillers::payload_types(connection, mid, format.codec) else { return true };
-        let Some(out) = self.munger.next_filler(io.now) else { return false };
-        let (pt, payload) = fillers::payload(self.kind, pt, red.filter(|_| format.is_redundant), sif_trailer);
+    /// Sends a filler, if the track has sent no packet yet and the client needs one.
+    pub(super) fn send_filler(&mut self, io: &mut Io<'_>, connection: &mut PeerConnection) {
+        let Some(filler) = self.filler.filter(|filler| filler.is_due(io.now)) else { return };
+        let mid = self.destination.mid;
+        let Some((pt, red)) = fillers::payload_types(connection, mid, filler.codec()) else { return };
+        let Some(out) = self.munger.next_filler(io.now) else {
+            self.filler = None;
+            return;
+        };
+        let (pt, payload) = filler.payload(self.kind, pt, red);
         let write = RtpWrite::new(pt, out.seq.into(), out.time, io.now, payload).marker(true);
         connection.enqueue_rtp(io, |rtc| {
             if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
                 stream.write_rtp(write);
             }
         });
-        true
     }
 }
 
-/// What the client knows the codec by in that section; another profile of it will have to do if need be.
-fn payload_type(connection: &PeerConnection, mid: Mid, codec: &CodecSpec) -> Option<PayloadTypes> {
-    let offered = connection.rtc().media(mid)?.remote_pts();
-    let known = |is_same: &dyn Fn(&CodecSpec) -> bool| {
+/// The payload of a packet in the form that a client supports: redundant audio, or its primary payload. `None` if it has none.
+fn outgoing_payload(types: PayloadTypes, inbound: &InboundPacket<'_>) -> Option<OutgoingPayload> {
+    let payload = &inbound.packet.payload;
+    match types.redundant.filter(|_| inbound.codec.is_redundant) {
+        Some(redundant) => Some((redundant, payload.clone())),
+        None if inbound.codec.is_redundant => Some((types.plain, red::primary(payload)?.into())),
+        None => Some((types.plain, payload.clone())),
+    }
+}
+
+/// A client's payload types for a codec in a section: those of the same profile, or else of any.
+fn payload_types(connection: &PeerConnection, destination: StreamId, codec: &CodecSpec) -> Option<PayloadTypes> {
+    let offered = connection.rtc().media(destination.mid)?.remote_pts();
+    let find = |is_same: &dyn Fn(&CodecSpec) -> bool| {
         let mut params = connection.rtc().codec_config().iter();
         let found = params.find(|params| offered.contains(&params.pt()) && is_same(&params.spec()))?;
-        // That of redundant audio is not among those of the section, and is gone where the client has none.
+        // The payload type for redundant audio is not listed in the section, and absent if the client has none.
         Some(PayloadTypes { plain: found.pt(), redundant: found.red() })
     };
-    known(&|spec| spec.codec == codec.codec && spec.format == codec.format)
-        .or_else(|| known(&|spec| spec.codec == codec.codec))
+    find(&|spec| spec.codec == codec.codec && spec.format == codec.format)
+        .or_else(|| find(&|spec| spec.codec == codec.codec))
 }

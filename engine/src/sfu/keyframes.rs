@@ -1,13 +1,23 @@
 //! Keyframes: where a receiver can begin, and whose are requested.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use str0m::format::{Codec, detect_h264_nalu, detect_vp8_keyframe};
 
+use crate::ids::TrackId;
 use crate::sfu::layer_selector::LayerName;
+use crate::token_bucket::TokenBucket;
 
 /// Minimum time between PLIs for one layer. A keyframe that is needed sooner is requested when it has passed.
 const PLI_INTERVAL: Duration = Duration::from_millis(500);
+/// Average minimum time between the PLIs that one subscriber causes for one track. Past it, and past the burst, a PLI is deferred:
+/// one subscriber on a bad connection must not make the others receive nothing but keyframes.
+const SUBSCRIBER_PLI_INTERVAL: Duration = Duration::from_secs(3);
+/// The burst: six PLIs.
+const SUBSCRIBER_PLI_BURST: Duration = Duration::from_secs(18);
+/// Maximum number of tracks whose PLIs are counted for a subscriber. Past it, those that it is not subscribed to are forgotten.
+const MAX_COUNTED_TRACKS: usize = 1024;
 /// What H264 calls the part that tells the size of the picture (ITU-T H.264, table 7-1).
 const H264_SEQUENCE_PARAMETERS: u8 = 7;
 
@@ -66,6 +76,32 @@ impl PliThrottle {
     pub(crate) fn note_sent(&mut self, layer: LayerName, now: Instant) {
         self.sent.retain(|(known, _)| *known != layer);
         self.sent.push((layer, now));
+    }
+}
+
+/// How many PLIs a subscriber has caused lately, by track. A track that is unsubscribed and subscribed again in between has the same
+/// limit.
+#[derive(Debug, Default)]
+pub(crate) struct PliBudgets {
+    budgets: HashMap<TrackId, TokenBucket>,
+}
+
+impl PliBudgets {
+    /// Counts one PLI, unless there were too many.
+    pub(crate) fn try_take(&mut self, track: TrackId, now: Instant) -> bool {
+        let budget = self.budgets.entry(track).or_insert_with(|| TokenBucket::new(SUBSCRIBER_PLI_BURST, now));
+        let is_allowed = budget.has(SUBSCRIBER_PLI_INTERVAL, now);
+        if is_allowed {
+            budget.take(SUBSCRIBER_PLI_INTERVAL, now);
+        }
+        is_allowed
+    }
+
+    /// Forgets the tracks that are not subscribed, if there are many.
+    pub(crate) fn prune(&mut self, is_subscribed: impl Fn(TrackId) -> bool) {
+        if self.budgets.len() > MAX_COUNTED_TRACKS {
+            self.budgets.retain(|track, _| is_subscribed(*track));
+        }
     }
 }
 

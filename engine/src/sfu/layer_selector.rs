@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use livekit_protocol as proto;
-use proto::VideoQuality;
 use str0m::media::Rid;
 use str0m::rtp::rtcp::SenderInfo;
 
@@ -11,8 +9,10 @@ use crate::net::sdp::MAX_RIDS;
 
 /// A layer that sent nothing for so long is not expected to send.
 const LAYER_TIMEOUT: Duration = Duration::from_millis(1500);
-/// The names of simulcast's layers from the smallest on, as LiveKit's clients have them.
-const RIDS: [&str; 3] = ["q", "h", "f"];
+/// The rids of simulcast layers in LiveKit's clients, from the smallest on.
+pub(crate) const RIDS: [&str; 3] = ["q", "h", "f"];
+/// The best quality of a layer; the others are 0 and 1.
+const HIGH: i32 = 2;
 
 /// A layer by its name in simulcast; the only one of a track has none.
 pub(crate) type LayerName = Option<Rid>;
@@ -59,12 +59,23 @@ impl SenderClock {
 }
 
 impl Layer {
-    /// A layer as it was announced; if it was not, of that quality and an unknown size.
-    fn new(name: LayerName, quality: i32, announced: Option<&proto::VideoLayer>) -> Self {
+    /// A layer as it was announced, or else of that quality and an unknown size.
+    fn new(name: LayerName, quality: i32, announced: Option<&AnnouncedLayer<'_>>) -> Self {
         let Some(announced) = announced else { return Self { name, quality, ..Self::default() } };
-        let &proto::VideoLayer { quality, height, .. } = announced;
+        let &AnnouncedLayer { quality, height, .. } = announced;
         Self { name, quality, height, ..Self::default() }
     }
+}
+
+/// A layer as its publisher has announced it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AnnouncedLayer<'a> {
+    /// Empty for the only layer of a track.
+    pub(crate) rid: &'a str,
+    /// From 0 to 2.
+    pub(crate) quality: i32,
+    /// In pixels.
+    pub(crate) height: u32,
 }
 
 /// The layers that a publisher has declared, from the smallest on. A packet of any other is dropped.
@@ -74,56 +85,46 @@ pub(crate) struct Layers {
     count: usize,
 }
 
-/// What a subscriber wants of a track.
+/// Which layer of a track a subscriber wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TrackSettings {
-    /// Nothing, for now.
-    pub(crate) disabled: bool,
+    /// None for now.
+    pub(super) disabled: bool,
+    /// The best quality that is sent.
     quality: i32,
-    /// The size that it is shown in, which counts before the quality; without a width, it was not told.
+    /// Width and height in which the track is shown. They take precedence over the quality; a width of 0 means unknown.
     size: (u32, u32),
 }
 
 impl Default for TrackSettings {
     fn default() -> Self {
-        Self { disabled: false, quality: VideoQuality::High.into(), size: (0, 0) }
-    }
-}
-
-impl From<&proto::UpdateTrackSettings> for TrackSettings {
-    fn from(settings: &proto::UpdateTrackSettings) -> Self {
-        let is_off = settings.quality == i32::from(VideoQuality::Off);
-        let size = (settings.width, settings.height);
-        Self { disabled: settings.disabled || is_off, quality: settings.quality, size }
+        Self { disabled: false, quality: HIGH, size: (0, 0) }
     }
 }
 
 impl TrackSettings {
+    /// At most a quality, and the width and height in which the track is shown, if the width is not 0.
+    pub(crate) fn new(quality: i32, size: (u32, u32)) -> Self {
+        Self { disabled: false, quality, size }
+    }
+
     /// The same settings for a track that is not to be sent for now.
     pub(crate) fn disable(self) -> Self {
         Self { disabled: true, ..self }
     }
 }
 
-/// Names the layers of a simulcast track.
-pub(crate) fn name(layers: &mut [proto::VideoLayer], is_simulcast: bool) {
-    layers.sort_by_key(|layer| layer.quality);
-    if is_simulcast && layers.len() > 1 {
-        layers.iter_mut().zip(RIDS).for_each(|(layer, rid)| rid.clone_into(&mut layer.rid));
-    }
-}
-
 impl Layers {
-    /// The layers of a section with those names, of a track that was announced with some sizes.
-    pub(crate) fn declared(announced: &[proto::VideoLayer], rids: &[Rid]) -> Self {
+    /// The layers of a section that declares those rids, with the sizes that were announced.
+    pub(super) fn declared(announced: &[AnnouncedLayer<'_>], rids: &[Rid]) -> Self {
         let mut layers = [Layer::default(); MAX_RIDS];
         if rids.is_empty() {
             let best = announced.iter().max_by_key(|layer| layer.quality);
-            layers[0] = Layer::new(None, VideoQuality::High.into(), best);
+            layers[0] = Layer::new(None, HIGH, best);
             return Self { layers, count: 1 };
         }
         for (index, (layer, rid)) in layers.iter_mut().zip(rids).enumerate() {
-            let named = announced.iter().find(|layer| layer.rid == **rid);
+            let named = announced.iter().find(|layer| *layer.rid == **rid);
             let usual = RIDS.iter().position(|known| **known == **rid).unwrap_or(index);
             let usual = i32::try_from(usual).unwrap_or_default();
             let announced = named.or_else(|| announced.iter().find(|layer| layer.quality == usual));
@@ -139,7 +140,7 @@ impl Layers {
     }
 
     /// Notes that a packet of a layer has arrived; whether there is such a layer.
-    pub(crate) fn mark_active(&mut self, name: LayerName, clock: Option<SenderClock>, now: Instant) -> bool {
+    pub(super) fn mark_active(&mut self, name: LayerName, clock: Option<SenderClock>, now: Instant) -> bool {
         let layer = self.layers[..self.count].iter_mut().find(|layer| layer.name == name);
         let Some(layer) = layer else { return false };
         layer.seen = Some(now);
@@ -148,7 +149,7 @@ impl Layers {
     }
 
     /// What a time of a layer is on the clock of another, if it is known.
-    pub(crate) fn convert_time(&self, time: u32, from: LayerName, to: LayerName, clock_rate: u32) -> Option<u32> {
+    pub(super) fn convert_time(&self, time: u32, from: LayerName, to: LayerName, clock_rate: u32) -> Option<u32> {
         if from == to {
             return Some(time);
         }
@@ -157,7 +158,7 @@ impl Layers {
     }
 
     /// The layer to send: the best that arrives and is not more than is wanted, else the smallest that arrives.
-    pub(crate) fn select_layer(&self, settings: &TrackSettings, now: Instant) -> Option<LayerName> {
+    pub(super) fn select_layer(&self, settings: &TrackSettings, now: Instant) -> Option<LayerName> {
         let is_live =
             |layer: &Layer| layer.seen.is_some_and(|seen| now.saturating_duration_since(seen) < LAYER_TIMEOUT);
         self.best(settings, is_live)
@@ -165,7 +166,7 @@ impl Layers {
 
     /// The layer to request a keyframe of: the one to send, or else one that has sent before, or may. A source that is still
     /// sends nothing until it is asked.
-    pub(crate) fn pli_layer(&self, settings: &TrackSettings, now: Instant) -> Option<LayerName> {
+    pub(super) fn pli_layer(&self, settings: &TrackSettings, now: Instant) -> Option<LayerName> {
         let seen = || self.best(settings, |layer| layer.seen.is_some());
         self.select_layer(settings, now).or_else(seen).or_else(|| self.best(settings, |_| true))
     }
@@ -186,10 +187,9 @@ impl TrackSettings {
         if width == 0 {
             return self.quality;
         }
-        let best = VideoQuality::High.into();
         let is_enough = |layer: &&Layer| u64::from(layer.height) >= u64::from(height) * 9 / 10;
-        let Some(chosen) = layers.iter().filter(is_enough).map(|layer| layer.height).min() else { return best };
-        layers.iter().filter(|layer| layer.height == chosen).map(|layer| layer.quality).max().unwrap_or(best)
+        let Some(chosen) = layers.iter().filter(is_enough).map(|layer| layer.height).min() else { return HIGH };
+        layers.iter().filter(|layer| layer.height == chosen).map(|layer| layer.quality).max().unwrap_or(HIGH)
     }
 }
 
@@ -198,12 +198,9 @@ mod tests {
     use super::*;
 
     /// 320, 640 and 1280 pixels wide.
-    fn announced() -> Vec<proto::VideoLayer> {
-        let size =
-            |quality, width: u32| proto::VideoLayer { quality, width, height: width * 9 / 16, ..Default::default() };
-        let mut announced = vec![size(2, 1280), size(0, 320), size(1, 640)];
-        name(&mut announced, true);
-        announced
+    fn announced() -> [AnnouncedLayer<'static>; 3] {
+        let layer = |rid, quality, width: u32| AnnouncedLayer { rid, quality, height: width * 9 / 16 };
+        [layer("f", 2, 1280), layer("q", 0, 320), layer("h", 1, 640)]
     }
 
     /// All that are announced, with packets of those that are named.
@@ -255,9 +252,8 @@ mod tests {
 
     #[test]
     fn of_layers_of_one_size_the_best_is_chosen() {
-        let layer = |quality, height| proto::VideoLayer { quality, width: 1920, height, ..Default::default() };
-        let mut announced = [layer(0, 1080), layer(1, 1080)];
-        name(&mut announced, true);
+        let layer = |rid, quality| AnnouncedLayer { rid, quality, height: 1080 };
+        let announced = [layer("q", 0), layer("h", 1)];
         let now = Instant::now();
         let mut layers = Layers::declared(&announced, &["q".into(), "h".into()]);
         assert!(["q", "h"].into_iter().all(|rid| layers.mark_active(Some(rid.into()), None, now)));
@@ -268,7 +264,7 @@ mod tests {
 
     #[test]
     fn sizes_of_any_number_are_compared() {
-        let most = proto::VideoLayer { width: u32::MAX, height: u32::MAX, ..announced()[0].clone() };
+        let most = AnnouncedLayer { rid: "q", quality: 2, height: u32::MAX };
         let mut layers = Layers::declared(&[most], &["q".into()]);
         let now = Instant::now();
         assert!(layers.mark_active(Some("q".into()), None, now));
@@ -348,13 +344,5 @@ mod tests {
         assert_eq!(layers.convert_time(0, high, low, 90_000), Some(50_000 + 18_000));
         layers.mark_active(high, None, now);
         assert_eq!(layers.convert_time(0, high, low, 90_000), Some(50_000 + 18_000), "it is still known");
-    }
-
-    #[test]
-    fn off_is_disabled() {
-        let settings = |quality, disabled| proto::UpdateTrackSettings { quality, disabled, ..Default::default() };
-        assert!(TrackSettings::from(&settings(VideoQuality::Off.into(), false)).disabled);
-        assert!(TrackSettings::from(&settings(0, true)).disabled);
-        assert!(!TrackSettings::from(&settings(0, false)).disabled);
     }
 }

@@ -1,12 +1,14 @@
-//! The packet path: published tracks, what each subscriber is sent of them, and how packets are rewritten for it.
+//! The packet path: published tracks, the subscribers of each, and how packets are rewritten for them. Knows no participant, and
+//! nothing of signalling.
 
-pub(crate) mod active_speakers;
+mod active_speakers;
 pub(crate) mod down_track;
 pub(crate) mod fillers;
-pub(crate) mod keyframes;
+mod keyframes;
 pub(crate) mod layer_selector;
 mod red;
-pub(crate) mod retransmission;
+mod retransmission;
+pub(crate) mod router;
 mod rtp_munger;
 pub(crate) mod up_track;
 mod vp8_munger;
