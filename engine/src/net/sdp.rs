@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod cost;
+mod parts;
 mod reduce;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,8 @@ use std::collections::{HashMap, HashSet};
 
 use str0m::media::{Direction, MediaKind, Mid, Rid};
 use str0m::rtp::Ssrc;
+
+use parts::{mid_of, split};
 
 pub(crate) use reduce::{MAX_NEW_SECTIONS, MAX_RIDS, MAX_SECTIONS, Meanings, reduce, shorten};
 
@@ -279,21 +282,6 @@ fn key(parameter: &str) -> &str {
     parameter.split('=').next().unwrap_or(parameter).trim()
 }
 
-/// The part of a description before its sections, and those; together they are all of it.
-fn split(sdp: &str) -> (&str, Vec<&str>) {
-    let mut starts = Vec::new();
-    let mut at = 0;
-    for line in sdp.split_inclusive('\n') {
-        if line.starts_with("m=") {
-            starts.push(at);
-        }
-        at += line.len();
-    }
-    let ends = starts.iter().copied().skip(1).chain([sdp.len()]);
-    let parts = starts.iter().zip(ends).map(|(start, end)| &sdp[*start..end]).collect();
-    (&sdp[..starts.first().copied().unwrap_or(sdp.len())], parts)
-}
-
 /// Writes the lines as `change` makes them, each with the end it had.
 fn edit<'a>(part: &'a str, out: &mut String, change: impl Fn(&'a str) -> Option<Cow<'a, str>>) {
     for line in part.split_inclusive('\n') {
@@ -303,11 +291,6 @@ fn edit<'a>(part: &'a str, out: &mut String, change: impl Fn(&'a str) -> Option<
             out.push_str(&line[text.len()..]);
         }
     }
-}
-
-/// As str0m reads it, which keeps letters and digits, and 16 of them.
-fn mid_of(part: &str) -> Option<Mid> {
-    part.lines().find_map(|line| line.strip_prefix("a=mid:")).map(Mid::from)
 }
 
 fn direction_of(line: &str) -> Option<Direction> {

@@ -11,7 +11,7 @@ use std::collections::hash_map::Entry;
 use str0m::format::FormatParams;
 use str0m::media::Mid;
 
-use super::{mid_of, split};
+use super::parts::{mid_of, split};
 
 /// Maximum number of sections. A description with more is rejected.
 pub(crate) const MAX_SECTIONS: usize = 512;
