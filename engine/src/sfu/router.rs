@@ -288,3 +288,83 @@ impl Route {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use str0m::media::MediaKind;
+
+    use super::*;
+    use crate::ids::{SessionId, SignalTarget};
+
+    const PUBLISHER: PeerConnectionId = (1, SignalTarget::Publisher);
+
+    fn downlink(session: SessionId) -> PeerConnectionId {
+        (session, SignalTarget::Subscriber)
+    }
+
+    fn stream(connection: PeerConnectionId, mid: &str) -> StreamId {
+        StreamId { connection, mid: mid.into() }
+    }
+
+    fn down_track(connection: PeerConnectionId, mid: &str) -> DownTrack {
+        DownTrack::new(stream(connection, mid), MediaKind::Video, false, TrackSettings::default())
+    }
+
+    /// Track 7 with subscribers of those sessions.
+    fn router(sessions: &[SessionId]) -> Router {
+        let mut router = Router::default();
+        router.publish(7, stream(PUBLISHER, "0"), UpTrack::new(MediaKind::Video, false, &[], &[]));
+        for session in sessions {
+            router.subscribe(7, down_track(downlink(*session), "1"));
+        }
+        router
+    }
+
+    fn subscribers(router: &Router, track: TrackId) -> Vec<PeerConnectionId> {
+        router.routes[&track].down_tracks.iter().map(|each| each.destination().connection).collect()
+    }
+
+    #[test]
+    fn finds_each_subscriber_in_whatever_order_they_came() {
+        let mut router = router(&[5, 3, 9, 3]);
+        assert_eq!(subscribers(&router, 7), [downlink(3), downlink(5), downlink(9)]);
+        router.unsubscribe(7, downlink(5));
+        router.unsubscribe(7, downlink(4));
+        assert_eq!(subscribers(&router, 7), [downlink(3), downlink(9)]);
+        assert_eq!(router.downlinks[&downlink(3)].tracks, [("1".into(), 7)]);
+        assert!(router.downlinks[&downlink(5)].tracks.is_empty());
+    }
+
+    #[test]
+    fn an_unpublished_track_leaves_nothing() {
+        let mut router = router(&[2, 3]);
+        router.unpublish(7);
+        assert!(router.routes.is_empty() && router.tracks.is_empty());
+        assert!(router.downlinks.values().all(|downlink| downlink.tracks.is_empty()));
+        router.subscribe(7, down_track(downlink(2), "1"));
+        assert!(router.downlinks[&downlink(2)].tracks.is_empty());
+    }
+
+    #[test]
+    fn a_removed_connection_leaves_neither_tracks_nor_subscriptions() {
+        let mut router = router(&[2, 3]);
+        router.remove_connection(downlink(2));
+        assert_eq!(subscribers(&router, 7), [downlink(3)]);
+        assert!(!router.downlinks.contains_key(&downlink(2)));
+        router.remove_connection(PUBLISHER);
+        assert!(router.routes.is_empty() && router.tracks.is_empty());
+    }
+
+    #[test]
+    fn a_section_that_is_used_again_carries_the_new_track() {
+        let mut router = router(&[2]);
+        router.publish(8, stream(PUBLISHER, "4"), UpTrack::new(MediaKind::Video, false, &[], &[]));
+        router.unsubscribe(7, downlink(2));
+        router.subscribe(8, down_track(downlink(2), "1"));
+        assert_eq!(router.downlinks[&downlink(2)].track("1".into()), Some(8));
+        // The publisher's section, too, before the track that it carried is gone.
+        router.publish(9, stream(PUBLISHER, "0"), UpTrack::new(MediaKind::Video, false, &[], &[]));
+        router.unpublish(7);
+        assert_eq!(router.tracks.get(&stream(PUBLISHER, "0")), Some(&9));
+    }
+}
