@@ -13,6 +13,7 @@ mod support;
 
 mod first_packets;
 mod keyframes;
+mod large_rooms;
 mod quality;
 mod recycling;
 mod retransmission;
