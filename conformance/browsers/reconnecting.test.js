@@ -43,7 +43,7 @@ const expectResumed = async (participant, sid) => {
 const expectNewSession = (participant, sid) => participant.seesState({ state: 'connected', me: { sid: expect.not.same(sid) } }, BACK);
 
 test.each([...connections.map((options) => ({ options })), { browser: /** @type {const} */ ('firefox') }])(
-  'a participant whose signal connection breaks expectResumed, and the others receive no update: %j',
+  'a participant whose signal connection breaks resumes, and the others receive no update: %j',
   async (how) => {
     const { ann, ben, sid } = await startCall(how);
     const before = await ben.events();
@@ -59,7 +59,7 @@ test.each([...connections.map((options) => ({ options })), { browser: /** @type 
 );
 
 test(
-  'a participant that expectResumed receives what was published and unpublished meanwhile',
+  'a participant that resumes receives what was published and unpublished meanwhile',
   async () => {
     const { room, ann, ben, sid } = await startCall();
     const cas = await join({ room, identity: 'cas', publish: ['camera'] });
