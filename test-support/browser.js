@@ -93,15 +93,16 @@ async function launch(kind, more = []) {
 }
 
 /**
- * The run's shared Chromium, or a browser of this test file's own: Firefox accepts one client only. `close` leaves the shared one running.
+ * The Chromium that the worker's test files share, or a browser of this test file's own: Firefox accepts one client only. `close` leaves the shared one
+ * running.
  * @param {Kind} kind
  * @returns {Promise<import('puppeteer-core').Browser>}
  */
 async function openBrowser(kind) {
-  const { TEST_CHROMIUM, TEST_CHROMIUM_ONLY } = process.env;
+  const { JEST_WORKER_ID = '1', TEST_CHROMIUM, TEST_CHROMIUM_ONLY } = process.env;
   if (kind === 'firefox' && !TEST_CHROMIUM_ONLY) return launch(kind);
   if (!TEST_CHROMIUM) return launch('chromium');
-  const browser = await puppeteer.connect({ browserWSEndpoint: TEST_CHROMIUM });
+  const browser = await puppeteer.connect({ browserWSEndpoint: TEST_CHROMIUM.split(',')[Number(JEST_WORKER_ID) - 1] });
   return Object.assign(browser, { close: () => browser.disconnect() });
 }
 

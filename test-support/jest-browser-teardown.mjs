@@ -1,3 +1,3 @@
 export default async function teardown() {
-  await globalThis.sharedChromium?.close();
+  await Promise.all(globalThis.sharedChromium?.map((browser) => browser.close()) ?? []);
 }

@@ -4,11 +4,12 @@ import { prepareExamples } from './examples.mjs';
 import { ensureServers } from './go.mjs';
 import startBrowser from './jest-browser-setup.mjs';
 
-export default async function setup() {
+/** @param {{ maxWorkers: number }} config */
+export default async function setup(config) {
   if (!process.env.TEST_CHROMIUM_ONLY) {
     await ensurePrograms(['firefox-esr']);
     await ensureServers();
   }
   await prepareExamples();
-  await startBrowser();
+  await startBrowser(config);
 }
