@@ -205,3 +205,14 @@ describe('a client that resumes an unknown session', () => {
     await ann.isClosed();
   });
 });
+
+test.each([
+  { code: undefined, received: 1005 },
+  { code: 1000, received: 1000 },
+  { code: 4000, received: 4000 },
+])('a client that closes its connection with code $code receives $received', async ({ code, received }) => {
+  const ann = await connectSignalling({ room: newRoom(), identity: 'ann' });
+  await ann.receives('join');
+  ann.socket.close(code);
+  expect(await ann.isClosed()).toBe(received);
+});

@@ -35,8 +35,8 @@ pub(crate) const MAX_TRACKS: usize = 64;
 
 /// Why a signalling connection ends.
 enum End {
-    /// The client has closed it.
-    Closed,
+    /// The client has closed it, with that code.
+    Closed(Option<CloseCode>),
     /// The engine has nothing more to say.
     Done,
     /// The client does not take what it is sent.
@@ -82,7 +82,7 @@ async fn serve(
     let close = async {
         match end {
             End::Stuck | End::Failed(ReadError::Lost) => (),
-            End::Closed => drop(socket.send_close(CloseCode::Normal).await),
+            End::Closed(code) => drop(socket.answer_close(code).await),
             End::Done => socket.close(CloseCode::Normal).await,
             End::Malformed => socket.close(CloseCode::Invalid).await,
             End::Failed(error) => socket.fail(error.close_code()).await,
@@ -122,7 +122,7 @@ async fn pump(
                 Ok(Received::Ping(bytes)) => if beside(&mut handling, socket.pong(&bytes)).await.is_err() {
                     return End::Stuck;
                 },
-                Ok(Received::Close) => return End::Closed,
+                Ok(Received::Close(code)) => return End::Closed(code),
                 Err(error) => return End::Failed(error),
             },
             Some(()) = OptionFuture::from(handling.as_mut()) => {

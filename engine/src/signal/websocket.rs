@@ -34,7 +34,8 @@ const READ_BYTES: usize = 8 * 1024;
 pub(crate) enum Received {
     Message(Message),
     Ping(Vec<u8>),
-    Close,
+    /// The close frame's code, if it has one.
+    Close(Option<CloseCode>),
 }
 
 /// A whole message. It counts against the budget until it is dropped.
@@ -170,15 +171,26 @@ impl WebSocket {
         }
     }
 
-    /// The same where the client has closed: it does not answer any more.
+    /// Answers a close frame with its own code, and with none if it has none (RFC 6455, section 5.5.1): some clients take 1000 for
+    /// an end that they asked for, and do not reconnect.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub(crate) async fn send_close(&mut self, code: CloseCode) -> io::Result<()> {
+    pub(crate) async fn answer_close(&mut self, code: Option<CloseCode>) -> io::Result<()> {
+        match code {
+            Some(code) if code.is_allowed() => self.send_close(code).await,
+            Some(_) => self.send_close(CloseCode::Protocol).await,
+            None => self.write(OpCode::Control(Control::Close), &[]).await,
+        }
+    }
+
+    /// # Errors
+    /// As [`Self::send`].
+    async fn send_close(&mut self, code: CloseCode) -> io::Result<()> {
         self.write(OpCode::Control(Control::Close), &u16::from(code).to_be_bytes()).await
     }
 
-    /// The same where the client's frames cannot be read any more.
+    /// Sends a close frame, and discards what the client sends on: its frames cannot be read any more.
     pub(crate) async fn fail(&mut self, code: CloseCode) {
         self.message = None;
         if self.send_close(code).await.is_ok() {
@@ -254,7 +266,11 @@ impl WebSocket {
                 self.message.take().map(|incomplete| Received::Message(incomplete.message))
             }
             Some((OpCode::Control(Control::Ping), _)) => Some(Received::Ping(std::mem::take(&mut self.control))),
-            Some((OpCode::Control(Control::Close), _)) => Some(Received::Close),
+            Some((OpCode::Control(Control::Close), _)) => {
+                let code = self.control.first_chunk().map(|code| CloseCode::from(u16::from_be_bytes(*code)));
+                self.control.clear();
+                Some(Received::Close(code))
+            }
             // A pong that answers no ping.
             Some((OpCode::Control(_), _)) => {
                 self.control.clear();
