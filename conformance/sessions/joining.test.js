@@ -1,6 +1,6 @@
 'use strict';
 
-// What a client receives when it joins, and the signal connection.
+// Responses to a join, and the signal connection.
 
 const { expectedInSession } = require('../deviations.js');
 const { useSession } = require('../support/use-session.js');

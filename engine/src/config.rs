@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// What an engine bears before it refuses more, or ends what takes too long. The default suits every machine.
+/// Limits of an engine: past them it rejects requests, or closes connections that take too long. The default suits every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once: one more ends the one that has been idle for longest.
@@ -62,7 +62,7 @@ pub struct Config<'a> {
     pub port: Port,
     /// API keys and their secrets.
     pub keys: &'a [(&'a str, &'a str)],
-    /// What it bears.
+    /// Limits of requests, connections, rooms and participants.
     pub limits: Limits,
     /// Where it receives media.
     pub rtc: RtcConfig,

@@ -164,7 +164,7 @@ fn refused(error: &ApiError) -> MediaError {
     MediaError::Refused { code: code.to_owned(), upstream: upstream(error) }
 }
 
-/// What the same error would look like from a server; no request was made.
+/// The HTTP status that a server's response with this error would have. There is no request id, because no request was made.
 fn upstream(error: &ApiError) -> Upstream {
     let (_, status) = error.code();
     Upstream { request_id: None, status: Some(status) }

@@ -4,12 +4,12 @@ use livekit_protocol as proto;
 use livekit_token::VideoGrants;
 use proto::TrackSource;
 
-/// What a token calls a source.
+/// The name of a source in a token.
 fn name_of(source: TrackSource) -> String {
     source.as_str_name().to_ascii_lowercase()
 }
 
-/// What a token's grants allow in a room.
+/// The permissions that a token's grants give in a room.
 #[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
 pub(crate) fn from_grants(grants: &VideoGrants) -> proto::ParticipantPermission {
     let source = |name: &String| {

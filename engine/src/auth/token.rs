@@ -28,7 +28,7 @@ struct Key {
     encoding: EncodingKey,
 }
 
-/// What a token says, as far as a server needs it.
+/// The claims of a token that a server needs.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claims {

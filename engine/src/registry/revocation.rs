@@ -58,7 +58,7 @@ impl Revocations {
         }
     }
 
-    /// What a token that is minted now is marked with.
+    /// The epoch that a token minted now contains.
     #[must_use]
     pub fn epoch(&self) -> TokenEpoch {
         TokenEpoch { engine: self.engine.clone(), deletions: self.deletions }

@@ -378,7 +378,7 @@ impl Rooms {
         self.live.values().map(AsRef::as_ref).filter(move |room: &&Room| !room.is_expired(now))
     }
 
-    /// What a token that is minted now is marked with.
+    /// The epoch that a token minted now contains.
     #[must_use]
     pub fn epoch(&self) -> TokenEpoch {
         self.revocations.epoch()
