@@ -38,7 +38,7 @@ const steps = {
   // Compiled as shipped, because it measures time.
   'isolation test': (print) => cargoTest(['--workspace', '--test', 'isolation'], print),
   'cargo unit tests': (print) => cargoTest(['--workspace', '--lib', '--', '--skip', 'livekit_server'], print),
-  'push to talk': (print) => cargoTest(['--workspace', '--test', 'forwarding', '--', '--ignored'], print),
+  'push to talk': (print) => cargoTest(['--workspace', '--test', 'forwarding', '--', '--ignored', 'push_to_talk'], print),
   'Debian packages': () => ensurePrograms(['chromium', 'openssl']),
   'more Debian packages': () => ensurePrograms(['redis-server', 'faketime', 'openssl', 'chromium', 'ip', 'unshare']),
   Firefox: () => ensurePrograms(['chromium', 'firefox-esr']),
