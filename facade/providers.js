@@ -151,7 +151,7 @@ const inUrl = (address) => new URL(`http://${address.includes(':') ? `[${address
 function outerAddress(family) {
   const all = Object.values(require('node:os').networkInterfaces()).flat();
   const outer = all.filter(({ internal, scopeid }) => !internal && !scopeid);
-  // Whoever listens on :: is reached over IPv4 too; on 0.0.0.0, over IPv4 alone.
+  // A server that listens on :: accepts IPv4 too; one on 0.0.0.0 accepts IPv4 only.
   const reachable = family === 'IPv6' ? outer : outer.filter((each) => each.family === 'IPv4');
   const found = reachable.find((each) => each.family === family) ?? reachable[0];
   return found?.address ?? (family === 'IPv6' ? '::1' : '127.0.0.1');

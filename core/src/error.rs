@@ -11,7 +11,7 @@ pub enum MediaError {
     InvalidArgument {
         /// The argument's path, such as `settings.maxParticipants`.
         parameter: String,
-        /// What is wrong with it.
+        /// The reason why it is invalid.
         fault: ArgumentFault,
     },
     /// Options or environment are wrong.

@@ -104,7 +104,7 @@ impl Sources {
             return 2 + self.follow(&next, &tokens[2..], found);
         }
         found.insert(if is_module { next } else { base.to_owned() });
-        // What follows is an item's own, such as a constant of a type.
+        // The segments after it belong to the item, such as a type's constant.
         let rest = tokens.iter().take_while(|token| ![",", "}", ";", "{"].contains(&token.as_str())).count();
         rest.max(1)
     }

@@ -1,30 +1,30 @@
-//! Who speaks: RFC 6464's levels over time, judged as livekit-server does by default.
+//! Active speakers, from audio levels (RFC 6464) over time, with livekit-server's default thresholds.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Length of the window that is judged, and how often changes are sent.
+/// Length of the window in which levels are evaluated, and minimum time between two updates.
 const WINDOW: Duration = Duration::from_millis(400);
-/// The same in units of RTP's time; Opus has 48 of them in a millisecond (RFC 7587, section 4.1).
+/// The window in RTP ticks: Opus has 48 in a millisecond (RFC 7587, section 4.1).
 const WINDOW_TICKS: u32 = 400 * 48;
-/// Up to so many decibels below the loudest sound it is speech.
+/// Level of a packet with speech: at most this many dB below the loudest possible sound.
 const ACTIVE_LEVEL: u8 = 35;
-/// So much of a window has to be speech.
+/// Minimum speech in a window, in RTP ticks. Below it the source counts as silent.
 const MIN_ACTIVE_TICKS: u32 = WINDOW_TICKS * 40 / 100;
-/// The weight of the newest of two windows, so that a level does not jump.
+/// Weight of the newest window in the smoothed level.
 const SMOOTHING: f64 = 2.0 / 3.0;
-/// Whoever sends nothing for so long is silent.
+/// Time without a packet after which a source counts as silent.
 const STALE: Duration = Duration::from_millis(800);
 
-/// Those whose sound arrives in one room.
+/// The audio levels of a room's participants.
 #[derive(Debug)]
 pub(crate) struct ActiveSpeakers<K> {
-    /// By whom it is and the source of the sound: whoever has several is as loud as the loudest.
+    /// By participant and source. A participant with several sources has the level of the loudest.
     levels: HashMap<(K, u64), Level>,
-    /// Those who count as speaking until then, whatever they say.
+    /// Participants that count as speaking until a time, whatever their levels.
     simulated: HashMap<K, Instant>,
-    /// What was said last.
+    /// The levels of the last update.
     last_sent: HashMap<K, f32>,
     evaluated_at: Option<Instant>,
 }
@@ -38,10 +38,10 @@ impl<K> Default for ActiveSpeakers<K> {
 #[derive(Debug)]
 struct Level {
     loudest: u8,
-    /// In units of RTP's time, as the next two.
+    /// Speech in the window so far, in RTP ticks, as the next two.
     active: u32,
     duration: u32,
-    /// The time of the newest packet.
+    /// RTP timestamp of the newest packet.
     newest: u32,
     /// From 0 to 1.
     smoothed: f64,
@@ -58,10 +58,10 @@ impl Level {
     fn observe(&mut self, level: u8, time: u32, now: Instant) {
         let passed = time.wrapping_sub(self.newest);
         if passed > u32::MAX / 2 {
-            // It is late, and its time has been counted.
+            // A late packet: its time has been counted.
             return;
         }
-        // After a longer pause a single packet decides nothing about more than a window.
+        // After a long pause, one packet counts for at most one window.
         let passed = passed.min(WINDOW_TICKS);
         self.newest = time;
         self.observed = now;
@@ -72,7 +72,7 @@ impl Level {
         }
         if self.duration >= WINDOW_TICKS {
             let smoothed = if self.active >= MIN_ACTIVE_TICKS {
-                // What is heard for a part of the time only counts for less.
+                // Speech that fills only a part of the window counts for less.
                 let weight = 20.0 * (f64::from(self.active) / f64::from(WINDOW_TICKS)).log10();
                 let level = linear(f64::from(self.loudest) - weight);
                 self.smoothed + (level - self.smoothed) * SMOOTHING
@@ -84,35 +84,35 @@ impl Level {
     }
 }
 
-/// Decibels below the loudest sound as a part of 1.
+/// Converts dB below the loudest possible sound to a level from 0 to 1.
 fn linear(level: f64) -> f64 {
     10_f64.powf(-level / 20.0)
 }
 
 impl<K: Copy + Eq + Hash + Ord> ActiveSpeakers<K> {
-    /// A packet of that RTP time has arrived, so many decibels below the loudest sound.
+    /// Records a packet: its level in dB below the loudest possible sound, and its RTP timestamp.
     pub(crate) fn observe(&mut self, source: (K, u64), level: u8, time: u32, now: Instant) {
         self.levels.entry(source).or_insert_with(|| Level::new(time, now)).observe(level, time, now);
     }
 
-    /// Whoever it is counts as speaking until then.
+    /// Makes a participant count as speaking until a time, at a level from 0 to 1.
     pub(crate) fn simulate(&mut self, who: K, level: f32, until: Instant) {
         self.simulated.insert(who, until);
         self.last_sent.insert(who, level);
     }
 
-    /// Whoever it is has gone.
+    /// Removes a participant's sources.
     pub(crate) fn remove(&mut self, who: K) {
         self.levels.retain(|(known, _), _| *known != who);
     }
 
-    /// That source is no more.
+    /// Removes one source.
     pub(crate) fn remove_source(&mut self, source: (K, u64)) {
         self.levels.remove(&source);
     }
 
-    /// Whose level has changed since it was asked last, from 0 to 1, and who has fallen silent (0). Nothing more often than
-    /// every 400 ms.
+    /// The levels that have changed since the last call, from 0 to 1; 0 for a participant that is silent now. Empty within
+    /// [`WINDOW`] of the last evaluation.
     pub(crate) fn changes(&mut self, now: Instant) -> Vec<(K, f32)> {
         if self.evaluated_at.is_some_and(|then| now.saturating_duration_since(then) < WINDOW) {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Keyframes: where a receiver can begin, and whose are requested.
+//! Detection of keyframes, and limits of keyframe requests (PLI).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,17 +16,17 @@ const PLI_INTERVAL: Duration = Duration::from_millis(500);
 const SUBSCRIBER_PLI_INTERVAL: Duration = Duration::from_secs(3);
 /// The burst: six PLIs.
 const SUBSCRIBER_PLI_BURST: Duration = Duration::from_secs(18);
-/// Maximum number of tracks whose PLIs are counted for a subscriber. Past it, those that it is not subscribed to are forgotten.
+/// Maximum number of tracks whose PLIs are counted for a subscriber. Past it, tracks that it is not subscribed to are removed.
 const MAX_COUNTED_TRACKS: usize = 1024;
-/// What H264 calls the part that tells the size of the picture (ITU-T H.264, table 7-1).
+/// NAL unit type of a sequence parameter set (ITU-T H.264, table 7-1).
 const H264_SEQUENCE_PARAMETERS: u8 = 7;
 
-/// Whether a receiver can begin with that packet: it is the first of a keyframe.
+/// Whether a receiver can start with this packet: it is the first of a keyframe.
 pub(crate) fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::Vp8 => detect_vp8_keyframe(payload),
         Codec::Vp9 => is_vp9_keyframe(payload),
-        // It comes in a packet of its own before the keyframe, which cannot be decoded without.
+        // Start at the SPS: the IDR that follows can't be decoded without it.
         Codec::H264 => detect_h264_nalu(payload, H264_SEQUENCE_PARAMETERS),
         Codec::Av1 => is_av1_keyframe(payload),
         _ => true,
@@ -61,7 +61,7 @@ fn is_av1_keyframe(payload: &[u8]) -> bool {
     payload.first().is_some_and(|flags| flags & (CONTINUES | NEW_SEQUENCE) == NEW_SEQUENCE)
 }
 
-/// When a keyframe of each layer was requested last. A track has at most as many layers as it has declared.
+/// The time of the last keyframe request for each declared layer of a track.
 #[derive(Debug, Default)]
 pub(crate) struct PliThrottle {
     sent: Vec<(LayerName, Instant)>,

@@ -1,4 +1,4 @@
-//! The layers that a track comes in, and which of them a subscriber gets.
+//! The layers of a track, and the choice of one for a subscriber.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,29 +7,29 @@ use str0m::rtp::rtcp::SenderInfo;
 
 use crate::net::sdp::MAX_RIDS;
 
-/// A layer that sent nothing for so long is not expected to send.
+/// Time without a packet after which a layer counts as inactive.
 const LAYER_TIMEOUT: Duration = Duration::from_millis(1500);
-/// The rids of simulcast layers in LiveKit's clients, from the smallest on.
+/// The rids of simulcast layers in LiveKit's clients, from the smallest layer to the largest.
 pub(crate) const RIDS: [&str; 3] = ["q", "h", "f"];
-/// The best quality of a layer; the others are 0 and 1.
+/// The highest quality of a layer: qualities are 0, 1 and 2.
 const HIGH: i32 = 2;
 
-/// A layer by its name in simulcast; the only one of a track has none.
+/// The rid of a simulcast layer; `None` for the only layer of a track.
 pub(crate) type LayerName = Option<Rid>;
 
-/// A layer that a track comes in.
+/// A layer of a track.
 #[derive(Debug, Clone, Copy, Default)]
 struct Layer {
     name: LayerName,
     /// From 0 on.
     quality: i32,
     height: u32,
-    /// When a packet of it arrived last.
+    /// Arrival of its last packet.
     seen: Option<Instant>,
     clock: Option<SenderClock>,
 }
 
-/// What a layer's RTP time was at a time of its sender's, by its last sender report.
+/// An RTP timestamp of a layer and the sender's time that it corresponds to, from the last sender report.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SenderClock {
     at: SystemTime,
@@ -42,14 +42,14 @@ impl SenderClock {
         Self { at: report.ntp_time, time: u32::try_from(time).unwrap_or_default() }
     }
 
-    /// What a time of this clock is on another one of the same sender.
+    /// Converts a timestamp of this clock to another clock of the same sender.
     fn convert(self, time: u32, other: Self, clock_rate: u32) -> u32 {
         let since = |later: SystemTime, earlier: SystemTime| later.duration_since(earlier).ok();
         let ticks = |duration: Duration| {
             let ticks = duration.as_micros() * u128::from(clock_rate) / 1_000_000;
             u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or_default()
         };
-        // What this clock showed when the other one was read.
+        // This clock's timestamp at the other clock's sender report.
         let then = match since(other.at, self.at) {
             Some(later) => self.time.wrapping_add(ticks(later)),
             None => self.time.wrapping_sub(since(self.at, other.at).map_or(0, ticks)),
@@ -78,7 +78,7 @@ pub(crate) struct AnnouncedLayer<'a> {
     pub(crate) height: u32,
 }
 
-/// The layers that a publisher has declared, from the smallest on. A packet of any other is dropped.
+/// The layers that a publisher has declared, from the smallest to the largest. Packets of other layers are dropped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layers {
     layers: [Layer; MAX_RIDS],
@@ -90,7 +90,7 @@ pub(crate) struct Layers {
 pub(crate) struct TrackSettings {
     /// None for now.
     pub(super) disabled: bool,
-    /// The best quality that is sent.
+    /// The highest quality to send.
     quality: i32,
     /// Width and height in which the track is shown. They take precedence over the quality; a width of 0 means unknown.
     size: (u32, u32),
@@ -139,7 +139,7 @@ impl Layers {
         &self.layers[..self.count]
     }
 
-    /// Notes that a packet of a layer has arrived; whether there is such a layer.
+    /// Records a packet of a layer. `false` if the layer was not declared.
     pub(super) fn mark_active(&mut self, name: LayerName, clock: Option<SenderClock>, now: Instant) -> bool {
         let layer = self.layers[..self.count].iter_mut().find(|layer| layer.name == name);
         let Some(layer) = layer else { return false };
@@ -148,7 +148,7 @@ impl Layers {
         true
     }
 
-    /// What a time of a layer is on the clock of another, if it is known.
+    /// Converts a timestamp of one layer to another layer's clock; `None` before both have a sender report.
     pub(super) fn convert_time(&self, time: u32, from: LayerName, to: LayerName, clock_rate: u32) -> Option<u32> {
         if from == to {
             return Some(time);
@@ -157,15 +157,15 @@ impl Layers {
         Some(clock(from)?.convert(time, clock(to)?, clock_rate))
     }
 
-    /// The layer to send: the best that arrives and is not more than is wanted, else the smallest that arrives.
+    /// The layer to send: the best active one within the settings, else the smallest active one.
     pub(super) fn select_layer(&self, settings: &TrackSettings, now: Instant) -> Option<LayerName> {
         let is_live =
             |layer: &Layer| layer.seen.is_some_and(|seen| now.saturating_duration_since(seen) < LAYER_TIMEOUT);
         self.best(settings, is_live)
     }
 
-    /// The layer to request a keyframe of: the one to send, or else one that has sent before, or may. A source that is still
-    /// sends nothing until it is asked.
+    /// The layer to request a keyframe of: the one to send, else one that was active before, else a declared one. A static source
+    /// may send nothing until a keyframe is requested.
     pub(super) fn pli_layer(&self, settings: &TrackSettings, now: Instant) -> Option<LayerName> {
         let seen = || self.best(settings, |layer| layer.seen.is_some());
         self.select_layer(settings, now).or_else(seen).or_else(|| self.best(settings, |_| true))
@@ -180,8 +180,8 @@ impl Layers {
 }
 
 impl TrackSettings {
-    /// For a size, the smallest layer that is high enough: nine tenths of what is wanted, as livekit-server has it. Of layers that
-    /// are equally high, and may differ in their frame rates, the best one.
+    /// For a size, the smallest layer with at least nine tenths of the requested height, as in livekit-server. Of layers of equal
+    /// height, which may differ in frame rate, the best one.
     fn quality(self, layers: &[Layer]) -> i32 {
         let (width, height) = self.size;
         if width == 0 {
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(layers.convert_time(7, low, low, 90_000), Some(7));
         layers.mark_active(low, clock(1_000, 50_000), now);
         assert_eq!(layers.convert_time(7, low, high, 90_000), None);
-        // Read 100 ms later, near the end of its numbers.
+        // Read 100 ms later, just before its timestamps wrap.
         layers.mark_active(high, clock(1_100, u32::MAX - 8_999), now);
         assert_eq!(layers.convert_time(50_000, low, high, 90_000), Some(u32::MAX - 17_999));
         assert_eq!(layers.convert_time(50_000 + 18_000, low, high, 90_000), Some(0));

@@ -1,10 +1,10 @@
-//! Redundant audio (RFC 2198), for those who cannot read it.
+//! Redundant audio (RED, RFC 2198), for clients without support for it.
 
-/// The newest block, which is the audio itself; `None` if the payload is none of that kind.
+/// The primary block of a RED payload; `None` if the payload is not RED.
 pub(crate) fn primary(payload: &[u8]) -> Option<&[u8]> {
     let mut headers = payload;
     let mut redundant = 0;
-    // Four bytes for each redundant block, and a last one for the newest.
+    // Headers: four bytes per redundant block, one for the primary block.
     while headers.first()? & 0x80 != 0 {
         let &[_, _, high, low, ..] = headers else { return None };
         redundant += usize::from(high & 0x03) << 8 | usize::from(low);

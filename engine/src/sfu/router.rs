@@ -254,7 +254,7 @@ impl Router {
         }
     }
 
-    /// Who speaks, by the connections that the audio arrives on.
+    /// The active speakers, by the connection that the audio arrives on.
     pub(crate) fn speakers(&mut self) -> &mut ActiveSpeakers<PeerConnectionId> {
         &mut self.speakers
     }
@@ -362,7 +362,7 @@ mod tests {
         router.unsubscribe(7, downlink(2));
         router.subscribe(8, down_track(downlink(2), "1"));
         assert_eq!(router.downlinks[&downlink(2)].track("1".into()), Some(8));
-        // The publisher's section, too, before the track that it carried is gone.
+        // The publisher's section carries another track before the first is unpublished.
         router.publish(9, stream(PUBLISHER, "0"), UpTrack::new(MediaKind::Video, false, &[], &[]));
         router.unpublish(7);
         assert_eq!(router.tracks.get(&stream(PUBLISHER, "0")), Some(&9));

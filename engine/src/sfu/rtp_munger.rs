@@ -1,55 +1,55 @@
-//! One continuous stream out of several: what a subscriber is sent changes its layer and pauses, while its receiver counts on.
+//! Sequence numbers and timestamps for one subscriber: a continuous stream across layer switches and pauses.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How many packets that were left out are remembered. Older ones cannot come out of order any more.
+/// Maximum number of dropped packets that are remembered. Packets before them count as too old to be forwarded.
 const MAX_DROPPED: usize = 128;
-/// By how much a sender's clock may run ahead of the time that has passed. More is another clock.
+/// Maximum time by which a timestamp may be ahead of the time that has passed. Past it, the sender's clock was reset.
 const MAX_TS_AHEAD: Duration = Duration::from_secs(10);
-/// By how much it may run back: what is sent in layers comes slightly out of order.
+/// Maximum time by which a timestamp may go back, because packets of layers arrive slightly out of order.
 const MAX_TS_BACK: Duration = Duration::from_secs(1);
-/// By how much a time that is known by a common clock may differ from the time that has passed. If it does by more, the clock has
-/// stood still, or is another.
+/// Maximum difference between a converted timestamp and the time that has passed. Past it, the sender's clock stood still or was
+/// reset, and the time that has passed counts.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
 
-/// The sequence numbers and timestamps of what one subscriber is sent of one track.
+/// Translates the sequence numbers and timestamps of one track for one subscriber.
 #[derive(Debug)]
 pub(crate) struct RtpMunger {
-    /// Ticks a second.
+    /// RTP ticks per second.
     clock_rate: u32,
     first: u64,
     source: Option<SourceState>,
-    /// The highest number that was given, its time, and when.
+    /// The highest sequence number sent, its timestamp, and when it was sent.
     last: Option<(u64, u64, Instant)>,
 }
 
-/// What the packets come from now.
+/// The layer that is being forwarded.
 #[derive(Debug)]
 struct SourceState {
-    /// Packets from before were meant for others, or are of another layer.
+    /// Lower sequence numbers are from before the switch and are not forwarded.
     min_seq: u64,
-    /// The highest number that came.
+    /// The highest sequence number received.
     highest: u64,
-    /// What is added to a number, but for one less for each that was left out before it.
+    /// Sequence offset; subtract the number of packets dropped before this one.
     seq_offset: u64,
-    /// What is added to a time.
+    /// Timestamp offset.
     ts_offset: u64,
-    /// The time that came with the highest number.
+    /// Timestamp of the highest sequence number received.
     last_ts: u64,
     dropped: VecDeque<u64>,
 }
 
-/// Where a packet stands in what is sent.
+/// Sequence number and timestamp of a packet as sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TranslationParams {
-    /// Extended: its lower 16 bits are sent.
+    /// Extended sequence number: the lower 16 bits are sent.
     pub(crate) seq: u64,
     pub(crate) time: u32,
 }
 
 impl SourceState {
-    /// What a time near the latest one is sent as.
+    /// Translates a timestamp near the last one.
     fn translate_ts(&self, time: u32) -> u64 {
         let last_ts = self.last_ts & u64::from(u32::MAX);
         let ahead = time.wrapping_sub(u32::try_from(last_ts).unwrap_or_default()).cast_signed();
@@ -58,14 +58,13 @@ impl SourceState {
 }
 
 impl RtpMunger {
-    /// Counts from `first` on.
+    /// Starts with the sequence number `first`.
     pub(crate) fn new(clock_rate: u32, first: u64) -> Self {
         Self { clock_rate, first, source: None, last: None }
     }
 
-    /// Goes on with a packet of that number and time, from wherever it comes. The next number is the next one. The time is
-    /// `on_last`, if that is known: what the packet's time is on the clock of the packets before. Else, it is as much later as has
-    /// passed.
+    /// Continues with a packet of another source. Its sequence number follows the last one sent. Its timestamp is `on_last`, the
+    /// packet's timestamp on the last source's clock; without it, the last one sent plus the time that has passed.
     pub(crate) fn switch_source(&mut self, seq: u64, time: u64, on_last: Option<u32>, now: Instant) {
         let (next, at) = match self.last {
             None => (self.first, time),
@@ -82,7 +81,7 @@ impl RtpMunger {
             Some(SourceState { min_seq: seq, highest: seq, seq_offset, ts_offset: offset, last_ts: time, dropped });
     }
 
-    /// Where a packet stands that comes before any of a source; `None` once there is a source.
+    /// Sequence number and timestamp of a filler; `None` once there is a source.
     pub(crate) fn next_filler(&mut self, now: Instant) -> Option<TranslationParams> {
         if self.source.is_some() {
             return None;
@@ -95,10 +94,10 @@ impl RtpMunger {
         Some(TranslationParams { seq, time: u32::try_from(time & u64::from(u32::MAX)).unwrap_or_default() })
     }
 
-    /// Leaves out a packet of the source, so that nobody misses it.
+    /// Drops a packet: the receiver sees no gap in the sequence numbers.
     pub(crate) fn drop_packet(&mut self, seq: u64) {
         let Some(source) = &mut self.source else { return };
-        // What came late cannot be taken back from those that were counted after it.
+        // A late packet leaves a gap, because later numbers are sent already.
         if seq <= source.highest {
             return;
         }
@@ -112,7 +111,7 @@ impl RtpMunger {
         }
     }
 
-    /// Where the packet stands; `None` if it is too old to be sent.
+    /// The packet's sequence number and timestamp; `None` if it is too old to be forwarded.
     pub(crate) fn translate(&mut self, seq: u64, time: u64, now: Instant) -> Option<TranslationParams> {
         let (forward, back) = (self.ticks(MAX_TS_AHEAD), self.ticks(MAX_TS_BACK));
         let last = self.last;
@@ -166,7 +165,7 @@ mod tests {
         then + Duration::from_millis(millis)
     }
 
-    /// A rewriter that has begun with packet 70,000 of time 5,000.
+    /// A munger whose source starts with packet 70,000 at timestamp 5,000.
     fn begun(now: Instant) -> RtpMunger {
         let mut munger = RtpMunger::new(VIDEO, 1000);
         munger.switch_source(70_000, 5_000, None, now);

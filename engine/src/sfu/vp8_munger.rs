@@ -1,8 +1,9 @@
-//! VP8's payload descriptor, so that its counters go on where a subscriber's layer changes.
+//! Counters of VP8's payload descriptor: continuous for a subscriber across layer switches.
 
 use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 
-/// The counters in VP8's payload descriptor (RFC 7741, section 4.2), which go on over changes like those of the packets.
+/// Translates the counters in VP8's payload descriptor (RFC 7741, section 4.2), as [`super::rtp_munger::RtpMunger`] does sequence
+/// numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Vp8Munger {
     picture: Counter<0x7fff>,
@@ -11,20 +12,20 @@ pub(crate) struct Vp8Munger {
 }
 
 impl Vp8Munger {
-    /// The next packet begins another source.
+    /// The next packet starts another layer.
     pub(crate) fn switch_source(&mut self) {
         self.picture.starts = true;
         self.base_layer.starts = true;
         self.keyframe.starts = true;
     }
 
-    /// What to change in the packet; `None` if there is nothing to.
+    /// The change to the packet's descriptor; `None` if it has no counters.
     pub(crate) fn translate(&mut self, payload: &[u8]) -> Option<Vp8Patch> {
         let descriptor = Vp8Descriptor::parse(payload).ok()?;
         let mut patch = descriptor.patch();
         if let Some(id) = descriptor.picture_id() {
             let id = self.picture.map(id);
-            // Of a short number the lower bits say as much.
+            // A 7-bit picture id has the lower bits only.
             let is_long = payload.get(2).is_some_and(|byte| byte & 0x80 != 0);
             patch = patch.picture_id(if is_long { id } else { id & 0x7f });
         }
