@@ -78,28 +78,25 @@ impl Provider for Embedded {
                 max_participants: settings.max_participants,
                 metadata: &settings.metadata,
             };
-            running.engine.rooms(|rooms, now| {
-                let created = rooms.create(room.on_server(), &settings, now).map_err(|error| refused(&error))?;
-                Ok(convert::room(room.into_id(), created.info()))
-            })
+            let created = running.engine.rooms(|rooms, now| rooms.create(room.on_server(), &settings, now));
+            Ok(convert::room(room.into_id(), created.map_err(|error| refused(&error))?.info()))
         })
     }
 
     fn delete_room(&self, room: RoomName, _: Deadline) -> Call<()> {
         self.ready(|running| {
-            running.engine.rooms(|rooms, now| rooms.delete_and_revoke(room.on_server(), now));
+            drop(running.engine.rooms(|rooms, now| rooms.delete_and_revoke(room.on_server(), now)));
             Ok(())
         })
     }
 
     fn list_rooms(&self, prefix: RoomPrefix, _: Deadline) -> Call<Vec<Room>> {
         self.ready(|running| {
-            let mut listed: Vec<Room> = running.engine.rooms(|rooms, now| {
-                let own = rooms
-                    .iter(now)
-                    .filter_map(|room| Some(convert::room(prefix.strip(room.name())?.to_owned(), room.info())));
-                own.collect()
-            });
+            let (rooms, now) = running.engine.rooms(|rooms, now| (rooms.snapshot(), now));
+            let own = |room: &maravilla_engine::rooms::Room| {
+                Some(convert::room(prefix.strip(room.name())?.to_owned(), room.info()))
+            };
+            let mut listed: Vec<Room> = rooms.sorted(now).into_iter().filter_map(own).collect();
             listed.sort_by(|a, b| by_name(&a.name, &b.name));
             Ok(listed)
         })
@@ -107,10 +104,8 @@ impl Provider for Embedded {
 
     fn list_participants(&self, room: RoomName, _: Deadline) -> Call<Vec<Participant>> {
         self.ready(|running| {
-            let mut listed = running.engine.rooms(|rooms, now| match rooms.get(room.on_server(), now) {
-                Some(room) => participants(room),
-                None => Ok(Vec::new()),
-            })?;
+            let found = running.engine.rooms(|rooms, now| rooms.get(room.on_server(), now).cloned());
+            let mut listed = found.map_or_else(|| Ok(Vec::new()), |room| participants(&room))?;
             listed.sort_by(|a, b| by_name(&a.identity, &b.identity));
             Ok(listed)
         })
@@ -145,8 +140,7 @@ impl Provider for Embedded {
     }
 }
 
-/// Copies the participants, up to the maximum size of a result: the rooms are locked meanwhile, and a participant's
-/// metadata can have half a megabyte.
+/// Copies the participants, up to the maximum size of a result, because a participant's metadata can have half a megabyte.
 fn participants(room: &maravilla_engine::rooms::Room) -> Result<Vec<Participant>, MediaError> {
     let mut left = MAX_RESULT_BYTES;
     let copied = room.participants().map(|info| {

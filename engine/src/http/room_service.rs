@@ -12,7 +12,7 @@ use super::json::ToProtoJson;
 use crate::auth::strict_json;
 use crate::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
 use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_creation, check_metadata};
-use crate::registry::rooms::{Room, Settings, Snapshot};
+use crate::registry::rooms::{Room, Settings};
 use crate::shared::Shared;
 use crate::work::{Kind, Memory};
 
@@ -130,13 +130,13 @@ impl Call<'_> {
     async fn list<A: ToProtoJson>(
         &self,
         bytes: usize,
-        list: impl FnOnce(&Shared) -> A + Send + 'static,
+        list: impl FnOnce() -> A + Send + 'static,
     ) -> Result<Vec<u8>, CallError> {
-        let (shared, codec) = (self.shared.clone(), self.codec);
+        let codec = self.codec;
         if bytes > MAX_LIST_BYTES {
             return Err(CallError::Refused(ApiError::Overloaded));
         }
-        let encoded = self.shared.work.run(Kind::Call, bytes, move || codec.encode(&list(&shared))).await;
+        let encoded = self.shared.work.run(Kind::Call, bytes, move || codec.encode(&list())).await;
         encoded.ok_or(CallError::Refused(ApiError::Overloaded))
     }
 
@@ -169,31 +169,31 @@ impl Call<'_> {
             max_participants: request.max_participants,
             metadata: &request.metadata,
         };
-        self.shared.rooms(|rooms, now| {
-            // There are no named configurations here; a live room is not asked what it was made with.
+        let created = self.shared.rooms(|rooms, now| {
+            // There are no named configurations; for an open room, livekit-server ignores this field.
             if !request.room_preset.is_empty() && rooms.get(&request.name, now).is_none() {
                 return Err(ApiError::RoomPreset);
             }
-            rooms.create(&request.name, &settings, now).map(|room| room.to_proto())
-        })
+            rooms.create(&request.name, &settings, now)
+        });
+        Ok(created?.to_proto())
     }
 
     async fn list_rooms(&self) -> Result<Vec<u8>, CallError> {
         let (proto::ListRoomsRequest { names }, memory) = self.read(&FLAT).await?;
         self.check(|grants| grants.room_list).map_err(CallError::Refused)?;
-        let count =
-            if names.is_empty() { self.shared.rooms(|rooms, now| rooms.iter(now).count()) } else { names.len() };
-        let list = move |shared: &Shared| {
+        let (rooms, now) = self.shared.rooms(|rooms, now| (rooms.snapshot(), now));
+        let count = if names.is_empty() { rooms.len() } else { names.len() };
+        let list = move || {
             let _memory = memory;
-            let listed: Vec<Snapshot> = shared.rooms(|rooms, now| {
-                if names.is_empty() {
-                    return rooms.iter(now).map(Room::snapshot).collect();
-                }
+            let listed = if names.is_empty() {
+                rooms.sorted(now)
+            } else {
                 let mut seen = HashSet::new();
                 let names = names.iter().filter(|name| seen.insert(name.as_str()));
-                names.filter_map(|name| rooms.get(name, now).map(Room::snapshot)).collect()
-            });
-            proto::ListRoomsResponse { rooms: listed.into_iter().map(Snapshot::to_proto).collect() }
+                names.filter_map(|name| rooms.get(name, now).map(AsRef::as_ref)).collect()
+            };
+            proto::ListRoomsResponse { rooms: listed.into_iter().map(Room::to_proto).collect() }
         };
         self.list(count * ELEMENT_BYTES, list).await
     }
@@ -208,25 +208,20 @@ impl Call<'_> {
         check_metadata(&request.metadata)?;
         self.check_admin(&request.room)?;
         let (name, metadata) = (&request.room, request.metadata);
-        let room = self.shared.rooms(|rooms, now| rooms.update_metadata(name, metadata, now).map(Room::to_proto))?;
+        let room = self.shared.rooms(|rooms, now| rooms.update_metadata(name, metadata, now))?;
         self.shared.media.broadcast_room_update(name).await;
-        Ok(room)
+        Ok(room.to_proto())
     }
 
     async fn list_participants(&self) -> Result<Vec<u8>, CallError> {
         let (proto::ListParticipantsRequest { room }, _memory) = self.read(&FLAT).await?;
         self.check_admin(&room).map_err(CallError::Refused)?;
-        let bytes = self.shared.rooms(|rooms, now| {
-            let sizes =
-                rooms.get(&room, now)?.participants().map(|one| ELEMENT_BYTES + prost::Message::encoded_len(one));
-            Some(sizes.sum::<usize>())
-        });
-        let list = move |shared: &Shared| {
-            let listed = |room: &Room| room.participants().cloned().collect();
-            let participants = shared.rooms(|rooms, now| rooms.get(&room, now).map(listed));
-            proto::ListParticipantsResponse { participants: participants.unwrap_or_default() }
-        };
-        self.list(bytes.unwrap_or_default(), list).await
+        let room = self.shared.rooms(|rooms, now| rooms.get(&room, now).cloned());
+        let Some(room) = room else { return Ok(self.codec.encode(&proto::ListParticipantsResponse::default())) };
+        let sizes = room.participants().map(|one| ELEMENT_BYTES + prost::Message::encoded_len(one));
+        let bytes = sizes.sum();
+        let list = move || proto::ListParticipantsResponse { participants: room.participants().cloned().collect() };
+        self.list(bytes, list).await
     }
 
     fn get_participant(&self, request: &proto::RoomParticipantIdentity) -> Result<proto::ParticipantInfo, ApiError> {
@@ -297,7 +292,7 @@ impl Call<'_> {
 
     fn participant(&self, room: &str, identity: &str) -> Result<proto::ParticipantInfo, ApiError> {
         let found = self.shared.rooms(|rooms, now| rooms.get(room, now)?.participant(identity).cloned());
-        found.ok_or(ApiError::NoParticipant)
+        found.map(Arc::unwrap_or_clone).ok_or(ApiError::NoParticipant)
     }
 
     /// What livekit-server without its cloud does not do either.

@@ -1,4 +1,6 @@
 //! Rooms and their participants as the server API sees them, and revoked tokens: no clock, no lock, no network.
 
 pub mod revocation;
+mod room;
+mod room_list;
 pub mod rooms;

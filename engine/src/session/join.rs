@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -169,7 +170,7 @@ impl Room {
     ) {
         #[cfg(test)]
         crate::session::panics::on_join(&joined.participant.identity);
-        let sid = joined.replaced.map(|replaced| replaced.sid);
+        let sid = joined.replaced.map(|replaced| replaced.sid.clone());
         let mut was_known = false;
         if let Some(replaced) =
             self.participants.values().find(|participant| Some(&participant.info.sid) == sid.as_ref())
@@ -205,7 +206,7 @@ impl Room {
         }
         let mut participant = Participant {
             id,
-            info: joined.participant,
+            info: Arc::unwrap_or_clone(joined.participant),
             credentials: Credentials { claims, grants },
             protocol: request.client_info.map_or(0, |client| client.protocol),
             configuration,

@@ -25,10 +25,7 @@ pub(crate) fn on_join(identity: &str) {
 fn listed(engine: &Engine) -> Vec<String> {
     engine.rooms(|rooms, now| {
         let room = rooms.get(ROOM, now);
-        room.into_iter()
-            .flat_map(crate::registry::rooms::Room::participants)
-            .map(|info| info.identity.clone())
-            .collect()
+        room.into_iter().flat_map(|room| room.participants()).map(|info| info.identity.clone()).collect()
     })
 }
 

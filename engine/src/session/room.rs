@@ -156,7 +156,8 @@ impl Room {
         let was_publisher = participant.info.is_publisher;
         participant.info.is_publisher = !participant.info.tracks.is_empty();
         let publisher_count_changed = participant.info.is_publisher != was_publisher;
-        context.services.rooms(|rooms, now| rooms.update(&self.name, &participant.info, now));
+        let info = Arc::new(participant.info.clone());
+        context.services.rooms(|rooms, now| rooms.update(&self.name, info, now));
         self.publisher_count_changed |= publisher_count_changed;
     }
 
@@ -201,8 +202,8 @@ impl Room {
 
     /// The room as the server API shows it; `None` if it is gone, though another one may have its name.
     pub(crate) fn to_proto(&self, services: &Services) -> Option<proto::Room> {
-        let room = services.rooms(|rooms, now| rooms.get(&self.name, now).map(crate::registry::rooms::Room::snapshot));
-        room.filter(|room| room.sid() == self.sid).map(crate::registry::rooms::Snapshot::to_proto)
+        let room = services.rooms(|rooms, now| rooms.get(&self.name, now).cloned());
+        room.filter(|room| room.sid() == self.sid).map(|room| room.to_proto())
     }
 
     /// The participants that a participant is sent when it joins or resumes, those that are not announced yet included.

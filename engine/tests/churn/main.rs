@@ -95,8 +95,9 @@ async fn run_call(engine: &Engine, number: usize) {
 
 /// Waits until all rooms are empty.
 async fn wait_until_empty(engine: &Engine) {
-    let is_empty =
-        |engine: &Engine| engine.rooms(|rooms, now| rooms.iter(now).all(|room| room.participants().count() == 0));
+    let is_empty = |engine: &Engine| {
+        engine.rooms(|rooms, now| rooms.snapshot().sorted(now).into_iter().all(|room| room.participants().count() == 0))
+    };
     poll_until(|| "a participant is left".to_owned(), || is_empty(engine)).await;
 }
 

@@ -89,7 +89,8 @@ fn a_join_request_adds_and_changes_attributes_but_deletes_none_of_the_token() {
     let participant_attributes = own.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let claims = json!({ "attributes": { "kept": "k", "changed": "old" } });
     assert_eq!(join(&engine, &claims, &proto::JoinRequest { participant_attributes, ..request() }).0, 200);
-    let attributes = engine.rooms(|rooms, now| rooms.get("r", now)?.participant("ann").cloned()).unwrap().attributes;
+    let participant = engine.rooms(|rooms, now| rooms.get("r", now)?.participant("ann").cloned()).unwrap();
+    let attributes = participant.attributes.clone();
     assert_eq!(
         attributes,
         [("kept", "k"), ("changed", "new"), ("added", "a")].map(|(k, v)| (k.into(), v.into())).into()
