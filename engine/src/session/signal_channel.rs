@@ -1,5 +1,5 @@
-//! What waits to be sent to a client over its signalling connection. A client that takes nothing loses the connection; it
-//! never holds up the room.
+//! Queue of messages to a client on its signalling connection. A client that does not read loses its connection; it never
+//! delays the room.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -14,23 +14,24 @@ use proto::signal_response::Message;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Maximum number of messages that wait for one client.
+/// Maximum number of messages that wait for one client. Past it, the signalling connection is closed.
 const MAX_MESSAGES: usize = 4096;
-/// Maximum bytes that wait for one client, one message of any length aside: a join response grows with the room.
+/// Maximum bytes that wait for one client, besides one message of any length, because a join response grows with the room.
+/// Past it, the signalling connection is closed.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes that may wait for one client in any case, so that clients that take nothing keep nobody else out.
+/// Bytes that may wait for one client even if all memory is in use, so that clients that do not read cannot starve others.
 const MIN_BYTES: usize = 64 * 1024;
-/// One client may hold so large a part of what is left of the memory for all.
+/// Messages for one client may take this part of the free memory. Past it, the signalling connection is closed.
 const FREE_SHARE_DIVISOR: usize = 4;
 
 /// Maximum bytes of a batch of messages; a single message may be longer.
 const MAX_BATCH_BYTES: usize = 16 * 1024;
 
-/// From so many messages or bytes on, a client is congested.
+/// Above either threshold a client is congested, and updates to it are coalesced.
 const CONGESTED_MESSAGES: usize = 256;
 const CONGESTED_BYTES: usize = 1024 * 1024;
 
-/// Memory of the messages that wait for all clients together. A message for many clients counts once.
+/// Memory of the messages that wait for all clients. A message to many clients counts once.
 #[derive(Debug)]
 pub(crate) struct OutgoingBudget {
     bytes: AtomicUsize,
@@ -42,8 +43,8 @@ impl OutgoingBudget {
         Arc::new(Self { bytes: AtomicUsize::new(0), max_bytes })
     }
 
-    /// How many bytes may wait for one client. The less memory is left, the sooner those who take little of what they are
-    /// sent have to go; those who take it hold next to nothing.
+    /// Maximum bytes that may wait for one client now. The less memory is free, the sooner slow clients are disconnected;
+    /// clients that read hold next to nothing.
     fn max_bytes_of_client(&self) -> usize {
         let free = self.max_bytes.saturating_sub(self.bytes.load(Ordering::Relaxed));
         MAX_BYTES.min((free / FREE_SHARE_DIVISOR).max(MIN_BYTES))
@@ -54,22 +55,40 @@ thread_local! {
     static SENT_BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Bytes that this thread has put into outboxes so far: what somebody's message costs is the difference.
+/// Bytes that this thread has queued so far. The sender of a request is charged for the difference over its step.
 pub(crate) fn sent_bytes() -> u64 {
     SENT_BYTES.get()
 }
 
-/// A message for one or many clients.
+/// A message to one or many clients, encoded at most once per format.
 #[derive(Debug)]
 pub(crate) struct SignalMessage {
-    bytes: Bytes,
+    protobuf: Bytes,
+    /// Set by the first client that needs it.
+    json: OnceLock<Option<Json>>,
     counted: OnceLock<Counted>,
+    #[cfg(test)]
+    pub(crate) json_encodings: AtomicUsize,
 }
 
+#[derive(Debug)]
+struct Json {
+    text: String,
+    _counted: Option<Counted>,
+}
+
+/// Bytes that count against the budget until they are dropped.
 #[derive(Debug)]
 struct Counted {
     outgoing: Arc<OutgoingBudget>,
     bytes: usize,
+}
+
+impl Counted {
+    fn new(outgoing: &Arc<OutgoingBudget>, bytes: usize) -> Self {
+        outgoing.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { outgoing: outgoing.clone(), bytes }
+    }
 }
 
 impl Drop for Counted {
@@ -80,22 +99,41 @@ impl Drop for Counted {
 
 impl SignalMessage {
     pub(crate) fn new(message: Message) -> Arc<Self> {
-        let bytes = proto::SignalResponse { message: Some(message) }.encode_to_vec().into();
-        Arc::new(Self { bytes, counted: OnceLock::new() })
+        let protobuf = proto::SignalResponse { message: Some(message) }.encode_to_vec().into();
+        Arc::new(Self {
+            protobuf,
+            json: OnceLock::new(),
+            counted: OnceLock::new(),
+            #[cfg(test)]
+            json_encodings: AtomicUsize::new(0),
+        })
     }
 
-    /// A `SignalResponse` as protobuf.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The `SignalResponse` in protobuf.
+    pub(crate) fn protobuf(&self) -> &[u8] {
+        &self.protobuf
     }
 
-    /// The same as JSON; `None` if there is no JSON for it.
-    pub(crate) fn to_json(&self) -> Option<String> {
-        serde_json::to_string(&proto::SignalResponse::decode(self.bytes.clone()).ok()?).ok()
+    /// The `SignalResponse` in JSON; `None` if JSON cannot represent it, such as an unknown enumeration value. The first
+    /// call encodes it, which takes long for a long message.
+    pub(crate) fn json(&self) -> Option<&str> {
+        let json = self.json.get_or_init(|| {
+            #[cfg(test)]
+            self.json_encodings.fetch_add(1, Ordering::Relaxed);
+            let text = serde_json::to_string(&proto::SignalResponse::decode(self.protobuf.clone()).ok()?).ok()?;
+            let counted = self.counted.get().map(|counted| Counted::new(&counted.outgoing, text.len()));
+            Some(Json { text, _counted: counted })
+        });
+        json.as_ref().map(|json| json.text.as_str())
+    }
+
+    /// Whether [`json`](Self::json) returns at once.
+    pub(crate) fn has_json(&self) -> bool {
+        self.json.get().is_some()
     }
 }
 
-/// Where a room puts messages for one client. Dropped, the connection ends once they are sent.
+/// Sending half of a client's queue. When it is dropped, the connection is closed after the queued messages.
 #[derive(Debug)]
 pub(crate) struct SignalSink {
     sender: mpsc::Sender<QueuedMessage>,
@@ -105,16 +143,16 @@ pub(crate) struct SignalSink {
     _ends: DropGuard,
 }
 
-/// Where a client's connection takes them from.
+/// Receiving half of a client's queue.
 #[derive(Debug)]
 pub(crate) struct SignalStream {
     receiver: mpsc::Receiver<QueuedMessage>,
-    /// A message that was taken from the channel but did not fit into the last batch.
+    /// A message received from the channel that did not fit into the last batch.
     next: Option<QueuedMessage>,
     closing: Closing,
 }
 
-/// What an [`SignalStream`] is told of its [`SignalSink`].
+/// State of a [`SignalSink`] that its [`SignalStream`] can await.
 #[derive(Debug, Clone)]
 pub(crate) struct Closing {
     ended: CancellationToken,
@@ -129,11 +167,11 @@ pub(crate) struct QueuedMessage {
     is_counted: bool,
 }
 
-/// What waits for one client.
+/// Memory of the messages that wait for one client.
 #[derive(Debug, Default)]
 struct Held {
     bytes: AtomicUsize,
-    /// Whether a message waits that does not count among `bytes`.
+    /// Whether a message waits that `bytes` does not include.
     has_uncounted: AtomicBool,
 }
 
@@ -148,7 +186,7 @@ impl Deref for QueuedMessage {
 impl Drop for QueuedMessage {
     fn drop(&mut self) {
         if self.is_counted {
-            self.held.bytes.fetch_sub(self.signal.bytes.len(), Ordering::Relaxed);
+            self.held.bytes.fetch_sub(self.signal.protobuf.len(), Ordering::Relaxed);
         } else {
             self.held.has_uncounted.store(false, Ordering::Relaxed);
         }
@@ -169,7 +207,7 @@ pub(crate) fn signal_channel(outgoing: &Arc<OutgoingBudget>) -> (SignalSink, Sig
 }
 
 impl SignalSink {
-    /// Whether the client takes less than it is told. Whoever has news then had better wait, and tell the newest only.
+    /// Whether messages arrive faster than the client reads them. Updates should then be coalesced.
     pub(crate) fn is_congested(&self) -> bool {
         let waiting = self.sender.max_capacity() - self.sender.capacity();
         let held = self.held.bytes.load(Ordering::Relaxed);
@@ -177,9 +215,9 @@ impl SignalSink {
         waiting >= CONGESTED_MESSAGES || (held > 0 && held >= congested)
     }
 
-    /// Whether there was room for it. If there was none, the client is given up together with all that waits for it.
+    /// Queues a message. `false` if the queue is full: the connection is then closed, and queued messages are dropped.
     pub(crate) fn send(&self, signal: &Arc<SignalMessage>) -> bool {
-        let bytes = signal.bytes.len();
+        let bytes = signal.protobuf.len();
         let is_counted = self.held.has_uncounted.swap(true, Ordering::Relaxed);
         let held = self.held.bytes.fetch_add(if is_counted { bytes } else { 0 }, Ordering::Relaxed);
         let queued = QueuedMessage { signal: signal.clone(), held: self.held.clone(), is_counted };
@@ -189,26 +227,23 @@ impl SignalSink {
             return false;
         }
         SENT_BYTES.set(SENT_BYTES.get() + bytes as u64);
-        signal.counted.get_or_init(|| {
-            self.outgoing.bytes.fetch_add(bytes, Ordering::Relaxed);
-            Counted { outgoing: self.outgoing.clone(), bytes }
-        });
+        signal.counted.get_or_init(|| Counted::new(&self.outgoing, bytes));
         true
     }
 }
 
 impl SignalStream {
-    /// The next message, together with queued ones after it, up to [`MAX_BATCH_BYTES`]. Empty once the [`SignalSink`] is dropped and all
-    /// messages are taken. Cancel safe.
+    /// Waits for the next message, and returns it with the queued ones after it, up to [`MAX_BATCH_BYTES`]. Empty once the
+    /// [`SignalSink`] is dropped and all messages were returned. Cancel safe.
     pub(crate) async fn next(&mut self) -> Vec<QueuedMessage> {
         let first = match self.next.take() {
             Some(next) => Some(next),
             None => self.receiver.recv().await,
         };
         let mut batch: Vec<QueuedMessage> = first.into_iter().collect();
-        let mut length: usize = batch.iter().map(|queued| queued.bytes().len()).sum();
+        let mut length: usize = batch.iter().map(|queued| queued.protobuf().len()).sum();
         while let Some(Some(next)) = self.receiver.recv().now_or_never() {
-            length += next.bytes().len();
+            length += next.protobuf().len();
             if length > MAX_BATCH_BYTES {
                 self.next = Some(next);
                 break;
@@ -224,12 +259,12 @@ impl SignalStream {
 }
 
 impl Closing {
-    /// Resolves when the [`SignalSink`] is dropped: nothing more will come.
+    /// Resolves when the [`SignalSink`] is dropped. Queued messages may still be there.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Resolves when there was no room for a message: what waits is of no use any more.
+    /// Resolves when a message did not fit. Queued messages are useless then, because the client has missed one.
     pub(crate) async fn overflowed(&self) {
         self.overflowed.cancelled().await;
     }
@@ -237,6 +272,8 @@ impl Closing {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     const MIB: usize = 1024 * 1024;
@@ -250,10 +287,10 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_nothing_is_given_up_after_so_many_bytes_or_messages() {
+    fn closes_the_connection_past_the_maximum_of_bytes_or_messages() {
         let (signal_sink, _inbox) = signal_channel(&plenty());
-        assert!(signal_sink.send(&text(2 * MAX_BYTES)), "a single message may be longer");
-        assert!(signal_sink.send(&text(MAX_BYTES - 64)), "as a join response is, and more follows it");
+        assert!(signal_sink.send(&text(2 * MAX_BYTES)), "a single message may exceed the maximum");
+        assert!(signal_sink.send(&text(MAX_BYTES - 64)), "as after a long join response");
         assert!(!signal_sink.send(&text(64)));
         let (signal_sink, signal_stream) = signal_channel(&plenty());
         assert!((0..MAX_MESSAGES).all(|_| signal_sink.send(&text(1))));
@@ -263,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_is_behind_until_it_takes_what_waits() {
+    async fn a_client_is_congested_until_it_reads_queued_messages() {
         let (signal_sink, mut signal_stream) = signal_channel(&plenty());
         for _ in 0..CONGESTED_MESSAGES {
             assert!(!signal_sink.is_congested());
@@ -278,22 +315,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_taken_makes_room() {
+    async fn a_message_frees_its_bytes_once_it_is_sent() {
         let (signal_sink, mut signal_stream) = signal_channel(&plenty());
         assert!(signal_sink.send(&text(1)) && signal_sink.send(&text(MAX_BYTES - 64)));
         drop(signal_stream.next().await);
         let first = signal_stream.next().await;
-        assert!(signal_sink.is_congested(), "what is being sent still counts");
+        assert!(signal_sink.is_congested(), "a message counts while it is being sent");
         drop(first);
         assert!(signal_sink.send(&text(1)));
         drop(signal_sink);
-        assert_eq!(signal_stream.next().await.len(), 1, "what was put in is still sent");
+        assert_eq!(signal_stream.next().await.len(), 1, "queued messages are still sent");
         assert_eq!(signal_stream.next().await.len(), 0);
         signal_stream.closing().ended().await;
     }
 
     #[tokio::test]
-    async fn short_messages_are_taken_together_and_long_ones_alone() {
+    async fn batches_short_messages_and_sends_long_ones_alone() {
         let (signal_sink, mut signal_stream) = signal_channel(&plenty());
         for bytes in [1, 1, MAX_BATCH_BYTES, MAX_BATCH_BYTES, 1] {
             signal_sink.send(&text(bytes));
@@ -309,23 +346,23 @@ mod tests {
     }
 
     #[test]
-    fn those_who_take_little_go_before_all_memory_is_taken_and_the_others_stay() {
+    fn disconnects_slow_clients_before_memory_runs_out_and_keeps_the_others() {
         let outgoing = plenty();
-        let deaf: Vec<_> = (0..100).map(|_| signal_channel(&outgoing)).collect();
-        let mut gone = 0;
+        let slow: Vec<_> = (0..100).map(|_| signal_channel(&outgoing)).collect();
+        let mut closed = 0;
         for _ in 0..80 {
-            gone += deaf.iter().filter(|(signal_sink, _)| !signal_sink.send(&text(MIB / 10))).count();
+            closed += slow.iter().filter(|(signal_sink, _)| !signal_sink.send(&text(MIB / 10))).count();
         }
-        assert!(gone > 100, "{gone}");
+        assert!(closed > 100, "{closed}");
         assert!(outgoing.bytes.load(Ordering::Relaxed) <= 64 * MIB);
-        let (quick, _inbox) = signal_channel(&outgoing);
-        assert!(quick.send(&text(MIB / 10)) && quick.send(&text(1000)), "it holds less than any of the others");
-        drop(deaf);
-        assert!(outgoing.bytes.load(Ordering::Relaxed) < 2 * MIB, "all is given back");
+        let (fast, _inbox) = signal_channel(&outgoing);
+        assert!(fast.send(&text(MIB / 10)) && fast.send(&text(1000)), "it holds less than each of the others");
+        drop(slow);
+        assert!(outgoing.bytes.load(Ordering::Relaxed) < 2 * MIB, "the memory is returned");
     }
 
     #[test]
-    fn a_message_for_many_counts_once() {
+    fn a_message_to_many_clients_counts_once() {
         let outgoing = plenty();
         let clients: Vec<_> = (0..500).map(|_| signal_channel(&outgoing)).collect();
         let message = text(MIB / 2);
@@ -338,7 +375,29 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_written_as_json_where_there_is_json_for_it() {
-        assert_eq!(text(1).to_json().unwrap(), r#"{"refreshToken":"x"}"#);
+    fn encodes_a_message_to_many_clients_once_per_format() {
+        let outgoing = plenty();
+        let message = text(MIB);
+        let clients: Vec<_> = (0..100).map(|_| signal_channel(&outgoing)).collect();
+        let queued: Vec<_> = clients
+            .into_iter()
+            .map(|(signal_sink, mut signal_stream)| {
+                assert!(signal_sink.send(&message));
+                signal_stream.next().now_or_never().unwrap().remove(0)
+            })
+            .collect();
+        let protobuf: HashSet<_> = queued.iter().map(|queued| queued.protobuf().as_ptr()).collect();
+        let json: HashSet<_> = queued.iter().map(|queued| queued.json().unwrap().as_ptr()).collect();
+        assert_eq!((protobuf.len(), json.len()), (1, 1));
+        assert_eq!(message.json_encodings.load(Ordering::Relaxed), 1);
+        let held = outgoing.bytes.load(Ordering::Relaxed);
+        assert!((2 * MIB..3 * MIB).contains(&held), "both formats count: {held}");
+        drop((queued, message));
+        assert_eq!(outgoing.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn encodes_a_message_as_json() {
+        assert_eq!(text(1).json().unwrap(), r#"{"refreshToken":"x"}"#);
     }
 }

@@ -1,5 +1,5 @@
-//! Signalling connections: `WebSocket`s that carry `SignalRequest` one way and `SignalResponse` the other, as protobuf or,
-//! where the client has spoken so last, as JSON.
+//! Signalling connections: `WebSocket`s that carry `SignalRequest` from the client and `SignalResponse` to it, in protobuf,
+//! or in JSON if the client's last message was JSON.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,31 +23,33 @@ use crate::shared::Shared;
 use crate::signal::websocket::{Message, ReadError, Received, WebSocket};
 use crate::work::Kind;
 
-/// Time for a client to take what is left for it, once the engine has ended its connection.
+/// Time for a client to read the queued messages once its queue is closed. Past it, the connection is dropped.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for a client to close a connection that the engine has closed. Firefox drops what came before if it is closed at once.
+/// Time for a client to answer the close frame. Past it, the connection is dropped. Without this wait, Firefox loses the last
+/// messages.
 const LINGER: Duration = Duration::from_secs(1);
-/// Maximum number of tracks or participants that one message names, as many as a participant can choose; a message that
-/// names more closes the connection.
-const MAX_NAMES: usize = 4096;
-/// Maximum number of own tracks in one message, as many as a participant can publish.
+/// Maximum number of tracks in one message, as many as a participant can have settings for. Past it, the connection is closed
+/// with 1007.
+const MAX_NAMED_TRACKS: usize = 4096;
+/// Maximum number of published tracks in one message, as many as a participant can publish. Past it, the connection is closed
+/// with 1007.
 pub(crate) const MAX_TRACKS: usize = 64;
 
 /// Why a signalling connection ends.
 enum End {
-    /// The client has closed it, with that code.
+    /// The client closed it with this code.
     Closed(Option<CloseCode>),
-    /// The engine has nothing more to say.
+    /// The queue is closed, and all messages are sent.
     Done,
-    /// The client does not take what it is sent.
+    /// The client does not read.
     Stuck,
-    /// The client sends what cannot be read.
+    /// Reading a message failed.
     Failed(ReadError),
-    /// The client's message is none, or would take too much memory.
+    /// A message cannot be decoded, or would take too much memory.
     Malformed,
 }
 
-/// Serves a signalling connection on a task of its own, once it has become a WebSocket.
+/// Spawns a task that serves a signalling connection once its upgrade to a WebSocket is complete.
 pub(crate) fn spawn(
     shared: &Arc<Shared>,
     upgrade: OnUpgrade,
@@ -64,7 +66,7 @@ pub(crate) fn spawn(
     });
 }
 
-/// Carries messages until either side has had enough, and closes the connection.
+/// Exchanges messages until either side ends the connection, then closes it.
 async fn serve(
     shared: &Arc<Shared>,
     mut socket: WebSocket,
@@ -77,7 +79,7 @@ async fn serve(
         () = closing.overflowed() => End::Stuck,
         () = async { closing.ended().await; sleep(FLUSH_TIMEOUT).await } => End::Stuck,
     };
-    // Messages that are not sent give their memory back before the connection has ended.
+    // Frees unsent messages before the close handshake.
     drop(signal_stream);
     let close = async {
         match end {
@@ -88,11 +90,11 @@ async fn serve(
             End::Failed(error) => socket.fail(error.close_code()).await,
         }
     };
-    // It is closed in any case.
+    // After the timeout, dropping the socket closes the connection.
     let _ = timeout(LINGER, close).await;
 }
 
-/// Carries messages. The next one is read once the last one is dealt with: a client that says more than can be done waits.
+/// Exchanges messages. The next message is read after the previous one was handled, which is the backpressure for clients.
 async fn pump(
     shared: &Arc<Shared>,
     socket: &mut WebSocket,
@@ -103,13 +105,13 @@ async fn pump(
     let mut handling: Handling<_> = None;
     loop {
         tokio::select! {
-            // What waits for the client goes out before it is asked for more, which may cause more of that.
+            // Queued messages first, because reading may queue more of them.
             biased;
             signals = signal_stream.next() => {
                 if signals.is_empty() {
                     return End::Done;
                 }
-                // A client that takes nothing is given up by its TCP socket after a while.
+                // Fails after the write timeout of the TCP socket if the client does not read.
                 if beside(&mut handling, send(shared, socket, signals, is_json)).await.is_err() {
                     return End::Stuck;
                 }
@@ -135,18 +137,23 @@ async fn pump(
     }
 }
 
-/// Sends messages to a client.
+/// Sends a batch of messages.
 async fn send(shared: &Shared, socket: &mut WebSocket, signals: Vec<QueuedMessage>, is_json: bool) -> io::Result<()> {
     if !is_json {
         return match &*signals {
-            [signal] => socket.send(false, signal.bytes()).await,
-            several => socket.send_all(several.iter().map(|signal| signal.bytes())).await,
+            [signal] => socket.send(false, signal.protobuf()).await,
+            several => socket.send_all(several.iter().map(|signal| signal.protobuf())).await,
         };
     }
     for signal in signals {
-        let length = signal.bytes().len();
-        // There is no JSON for the echo of a request that no enumeration has a word for.
-        if let Some(json) = shared.work.run(Kind::Signal, length, move || signal.to_json()).await.flatten() {
+        let bytes_to_encode = if signal.has_json() { 0 } else { signal.protobuf().len() };
+        let encode = move || {
+            signal.json();
+            signal
+        };
+        let Some(signal) = shared.work.run(Kind::Signal, bytes_to_encode, encode).await else { continue };
+        // The copy of a request with an unknown enumeration value has no JSON.
+        if let Some(json) = signal.json() {
             socket.send(true, json.as_bytes()).await?;
         }
     }
@@ -156,13 +163,13 @@ async fn send(shared: &Shared, socket: &mut WebSocket, signals: Vec<QueuedMessag
 /// A message that is being handled.
 type Handling<F> = Option<Pin<Box<MaybeDone<F>>>>;
 
-/// Awaits `work` while the message is still being handled: handling may hold memory or a turn that others wait for, and sending to a
-/// slow client takes long.
+/// Awaits `work`, and drives the handling of a message meanwhile. Handling may hold memory or a worker thread that others wait
+/// for, and sending to a slow client takes long.
 async fn beside<T>(handling: &mut Handling<impl Future>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|context| {
         if let Some(handling) = handling {
-            // Its outcome is kept.
+            // `MaybeDone` stores the result.
             let _ = handling.as_mut().poll(context);
         }
         work.as_mut().poll(context)
@@ -170,8 +177,11 @@ async fn beside<T>(handling: &mut Handling<impl Future>, work: impl Future<Outpu
     .await
 }
 
-/// Has a message dealt with. Otherwise, how the connection ends: the message is none, would take too much memory, or has lost
-/// its own while it waited.
+/// Decodes a message and hands it to the media thread.
+///
+/// # Errors
+/// [`End::Malformed`] if it cannot be decoded or would take too much memory; [`ReadError::Overloaded`] if its bytes had to be
+/// freed for newer messages while it waited.
 async fn handle(shared: Arc<Shared>, signal_id: SignalConnectionId, message: Message) -> Result<(), End> {
     let revoked = message.revocation();
     let decoded = async {
@@ -180,7 +190,7 @@ async fn handle(shared: Arc<Shared>, signal_id: SignalConnectionId, message: Mes
         let cost = cost?;
         let memory = shared.work.memory(cost).await;
         let request = shared.work.run(Kind::Signal, length.max(cost), move || decode(&message)).await??;
-        names_few(&request).then_some((request, memory))
+        is_within_limits(&request).then_some((request, memory))
     };
     let (request, memory) = tokio::select! {
         biased;
@@ -209,24 +219,24 @@ fn decode(message: &Message) -> Option<proto::SignalRequest> {
     Some(request)
 }
 
-/// Whether a request names no more tracks and participants than there may be.
-fn names_few(request: &proto::SignalRequest) -> bool {
+/// Whether the number of tracks in a request is within [`MAX_NAMED_TRACKS`] and [`MAX_TRACKS`].
+fn is_within_limits(request: &proto::SignalRequest) -> bool {
     match &request.message {
-        Some(SignalRequest::Subscription(subscription)) => names(subscription) <= MAX_NAMES,
-        Some(SignalRequest::TrackSetting(settings)) => settings.track_sids.len() <= MAX_NAMES,
+        Some(SignalRequest::Subscription(subscription)) => named_tracks(subscription) <= MAX_NAMED_TRACKS,
+        Some(SignalRequest::TrackSetting(settings)) => settings.track_sids.len() <= MAX_NAMED_TRACKS,
         Some(SignalRequest::SyncState(state)) => is_small(state),
         _ => true,
     }
 }
 
-fn names(subscription: &proto::UpdateSubscription) -> usize {
+fn named_tracks(subscription: &proto::UpdateSubscription) -> usize {
     let of_participants = subscription.participant_tracks.iter().map(|tracks| tracks.track_sids.len());
     subscription.track_sids.len() + of_participants.sum::<usize>()
 }
 
-/// Whether what a client says about its session names no more than there may be.
+/// Whether the number of tracks in a client's session state is within [`MAX_NAMED_TRACKS`] and [`MAX_TRACKS`].
 pub(crate) fn is_small(state: &proto::SyncState) -> bool {
-    state.subscription.as_ref().map_or(0, names) <= MAX_NAMES
-        && state.track_sids_disabled.len() <= MAX_NAMES
+    state.subscription.as_ref().map_or(0, named_tracks) <= MAX_NAMED_TRACKS
+        && state.track_sids_disabled.len() <= MAX_NAMED_TRACKS
         && state.publish_tracks.len() <= MAX_TRACKS
 }

@@ -1,6 +1,8 @@
-//! The server's side of a WebSocket (RFC 6455), without extensions. What a client can make it hold is bounded: one message,
-//! which counts against a budget of all connections while it is incomplete and has to be complete within a time limit; and
-//! one pong, because nothing is read while an answer is written.
+//! The server side of a WebSocket (RFC 6455), without extensions.
+//!
+//! Memory per client is bounded. A connection holds at most one message, which counts against a budget of all connections while
+//! it is incomplete, and must be complete within a time limit. It holds at most one pong, because it does not read while it
+//! writes.
 
 use std::future::pending;
 use std::io::{self, Cursor};
@@ -19,17 +21,17 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::{Budget, Share};
 use crate::work::SHORT_BYTES;
 
-/// Maximum bytes of one message, as livekit-server has it; a longer one closes the connection. A client that receives 400
-/// tracks resumes with a message of that length: it holds an offer and an answer of 5 kB for each.
+/// Maximum bytes of one message, the limit of livekit-server. Past it, the connection is closed with 1009. A client that
+/// receives 400 tracks resumes with a message of this length, which contains about 5 kB of SDP per track.
 const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
-/// Maximum bytes of a control frame (RFC 6455, section 5.5).
+/// Maximum bytes of a control frame (RFC 6455, section 5.5). Past it, the connection is closed with 1002.
 const MAX_CONTROL_BYTES: usize = 125;
-/// Maximum bytes of the header of a frame that the engine sends: it is not masked.
+/// Maximum bytes of the header of an unmasked frame, as servers send them.
 const MAX_HEADER_BYTES: usize = 10;
-/// Bytes that are read at once.
+/// Bytes to read from the stream at once.
 const READ_BYTES: usize = 8 * 1024;
 
-/// What a client has sent.
+/// A message or control frame from the client.
 #[derive(Debug)]
 pub(crate) enum Received {
     Message(Message),
@@ -38,7 +40,7 @@ pub(crate) enum Received {
     Close(Option<CloseCode>),
 }
 
-/// A whole message. It counts against the budget until it is dropped.
+/// A message. Its bytes count against the budget until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) is_text: bool,
@@ -46,22 +48,23 @@ pub(crate) struct Message {
     share: Option<Share>,
 }
 
-/// Why nothing more can be read.
+/// Why reading failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadError {
-    /// The client is gone.
+    /// The connection is closed or broken.
     Lost,
-    /// The client does not keep to RFC 6455.
+    /// The client violates RFC 6455.
     Protocol,
+    /// The message is longer than [`MAX_MESSAGE_BYTES`].
     TooLarge,
-    /// A message was not complete in time.
+    /// The message was not complete in time.
     Timeout,
-    /// All connections together hold too much of incomplete messages, and this one's is the oldest.
+    /// Incomplete messages of all connections exceed the budget, and this message is the oldest.
     Overloaded,
 }
 
 impl ReadError {
-    /// What the client is told.
+    /// The status code for the close frame (RFC 6455, section 7.4).
     pub(crate) fn close_code(self) -> CloseCode {
         match self {
             Self::Lost | Self::Protocol => CloseCode::Protocol,
@@ -75,14 +78,15 @@ impl ReadError {
 pub(crate) struct WebSocket {
     stream: TokioIo<Upgraded>,
     input: BytesMut,
-    /// The frame that is being read.
+    /// The frame whose payload is being read.
     frame: Option<Frame>,
     message: Option<Incomplete>,
+    /// Payload of the current control frame.
     control: Vec<u8>,
-    /// Whether messages are read and dropped.
+    /// Whether messages are read and discarded.
     discards: bool,
     budget: Arc<Budget>,
-    /// Maximum time from a message's beginning to its end.
+    /// Maximum time from the first to the last byte of a message.
     message_timeout: Duration,
 }
 
@@ -91,11 +95,11 @@ struct Frame {
     is_final: bool,
     opcode: OpCode,
     mask: [u8; 4],
-    /// How many of its bytes are still to come.
-    rest: usize,
+    /// Bytes of the payload that are not read yet.
+    remaining: usize,
 }
 
-/// A message of which not all has come.
+/// A message that is not complete.
 struct Incomplete {
     message: Message,
     deadline: Instant,
@@ -115,7 +119,7 @@ impl WebSocket {
         }
     }
 
-    /// Waits for what the client sends next. Nothing is lost if it is cancelled.
+    /// Waits for the next message, ping or close frame. Cancel safe.
     ///
     /// # Errors
     /// [`ReadError`]
@@ -133,15 +137,15 @@ impl WebSocket {
         }
     }
 
-    /// Sends a whole message.
+    /// Sends a message in one frame.
     ///
     /// # Errors
-    /// If the client is gone, or takes nothing for too long.
+    /// If the connection is lost, or the client does not read within the write timeout.
     pub(crate) async fn send(&mut self, is_text: bool, bytes: &[u8]) -> io::Result<()> {
         self.write(OpCode::Data(if is_text { Data::Text } else { Data::Binary }), bytes).await
     }
 
-    /// Sends several short binary messages at once.
+    /// Sends several short binary messages in one write.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -154,7 +158,7 @@ impl WebSocket {
         self.write_bytes(&*bytes).await
     }
 
-    /// Answers a ping.
+    /// Sends a pong, with the payload of the ping.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -162,8 +166,8 @@ impl WebSocket {
         self.write(OpCode::Control(Control::Pong), bytes).await
     }
 
-    /// Sends a close frame, and reads on until the client has answered it. Clients lose what was sent before if the
-    /// connection ends while they are sending.
+    /// Sends a close frame, then reads and discards messages until the client's close frame. If the connection ended while the
+    /// client sends, the client could lose earlier messages.
     pub(crate) async fn close(&mut self, code: CloseCode) {
         self.discards = true;
         if self.send_close(code).await.is_ok() {
@@ -171,8 +175,8 @@ impl WebSocket {
         }
     }
 
-    /// Answers a close frame with its own code, and with none if it has none (RFC 6455, section 5.5.1): some clients take 1000 for
-    /// an end that they asked for, and do not reconnect.
+    /// Answers a close frame with its own code, or without one if it has none (RFC 6455, section 5.5.1). Some clients take 1000 for
+    /// a close that they requested, and do not reconnect.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -190,7 +194,8 @@ impl WebSocket {
         self.write(OpCode::Control(Control::Close), &u16::from(code).to_be_bytes()).await
     }
 
-    /// Sends a close frame, and discards what the client sends on: its frames cannot be read any more.
+    /// Sends a close frame, then discards bytes until the client closes the connection. For use after [`ReadError`], when
+    /// frame boundaries are unknown.
     pub(crate) async fn fail(&mut self, code: CloseCode) {
         self.message = None;
         if self.send_close(code).await.is_ok() {
@@ -203,7 +208,7 @@ impl WebSocket {
         }
     }
 
-    /// Reads the header of the next frame, unless there is a frame already. `false` if more has to come for it.
+    /// Parses the header of the next frame, unless a frame is being read. `false` if `input` does not hold all of it.
     fn read_header(&mut self) -> Result<bool, ReadError> {
         if self.frame.is_some() {
             return Ok(true);
@@ -216,17 +221,17 @@ impl WebSocket {
         self.input.advance(parsed);
         let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, mask } = header;
         let (Some(mask), false) = (mask, rsv1 || rsv2 || rsv3) else { return Err(ReadError::Protocol) };
-        let rest = usize::try_from(length).map_err(|_| ReadError::TooLarge)?;
+        let remaining = usize::try_from(length).map_err(|_| ReadError::TooLarge)?;
         match opcode {
-            OpCode::Control(_) if !is_final || rest > MAX_CONTROL_BYTES => return Err(ReadError::Protocol),
+            OpCode::Control(_) if !is_final || remaining > MAX_CONTROL_BYTES => return Err(ReadError::Protocol),
             OpCode::Control(_) => (),
-            OpCode::Data(kind) => self.begin(kind, rest)?,
+            OpCode::Data(kind) => self.begin(kind, remaining)?,
         }
-        self.frame = Some(Frame { is_final, opcode, mask, rest });
+        self.frame = Some(Frame { is_final, opcode, mask, remaining });
         Ok(true)
     }
 
-    /// Begins a message, or goes on with it.
+    /// Starts or continues a message with a data frame of `length` bytes.
     fn begin(&mut self, kind: Data, length: usize) -> Result<(), ReadError> {
         match (kind, &self.message) {
             (Data::Text | Data::Binary, None) => {
@@ -240,10 +245,10 @@ impl WebSocket {
         if length > MAX_MESSAGE_BYTES - before { Err(ReadError::TooLarge) } else { Ok(()) }
     }
 
-    /// Takes what has come of the frame.
+    /// Reads payload from `input`. Returns the message or control frame that this completes.
     fn read_payload(&mut self) -> Result<Option<Received>, ReadError> {
         let Some(frame) = &mut self.frame else { return Ok(None) };
-        let mut part = self.input.split_to(frame.rest.min(self.input.len()));
+        let mut part = self.input.split_to(frame.remaining.min(self.input.len()));
         unmask(&mut part, frame.mask);
         frame.mask.rotate_left(part.len() % 4);
         match &mut self.message {
@@ -251,13 +256,13 @@ impl WebSocket {
             Some(_) if self.discards => (),
             Some(incomplete) => {
                 let length = incomplete.message.bytes.len();
-                let max_length = if frame.is_final { length + frame.rest } else { MAX_MESSAGE_BYTES };
+                let max_length = if frame.is_final { length + frame.remaining } else { MAX_MESSAGE_BYTES };
                 incomplete.message.extend(&part, max_length, &self.budget)?;
             }
             None => (),
         }
-        frame.rest -= part.len();
-        if frame.rest > 0 {
+        frame.remaining -= part.len();
+        if frame.remaining > 0 {
             return Ok(None);
         }
         let frame = self.frame.take();
@@ -271,7 +276,7 @@ impl WebSocket {
                 self.control.clear();
                 Some(Received::Close(code))
             }
-            // A pong that answers no ping.
+            // An unsolicited pong.
             Some((OpCode::Control(_), _)) => {
                 self.control.clear();
                 None
@@ -280,7 +285,7 @@ impl WebSocket {
         })
     }
 
-    /// Reads more bytes.
+    /// Reads more bytes into `input`.
     async fn fill(&mut self) -> Result<(), ReadError> {
         self.input.reserve(READ_BYTES);
         tokio::select! {
@@ -300,7 +305,7 @@ impl WebSocket {
     }
 
     async fn write_bytes(&mut self, mut bytes: impl bytes::Buf) -> io::Result<()> {
-        // A client that takes nothing keeps what it has sent of a message no longer than one that sends nothing.
+        // The incomplete message has its deadline here too: a client that does not read must not hold its bytes for longer.
         tokio::select! {
             biased;
             _ = interrupted(self.message.as_ref()) => Err(io::ErrorKind::TimedOut.into()),
@@ -314,7 +319,7 @@ fn write_header(opcode: OpCode, length: usize, out: &mut Vec<u8>) -> io::Result<
     header.format(u64::try_from(length).unwrap_or(u64::MAX), out).map_err(io::Error::other)
 }
 
-/// Resolves once an incomplete message has lost its memory, or is late; never if there is none.
+/// Resolves when an incomplete message loses its memory or misses its deadline; never if there is none.
 async fn interrupted(incomplete: Option<&Incomplete>) -> ReadError {
     let Some(incomplete) = incomplete else { return pending().await };
     let revocation = incomplete.message.revocation();
@@ -326,12 +331,12 @@ async fn interrupted(incomplete: Option<&Incomplete>) -> ReadError {
 }
 
 impl Message {
-    /// Cancelled once the message has lost its memory to others.
+    /// Cancelled when the memory of the message is needed for newer ones.
     pub(crate) fn revocation(&self) -> CancellationToken {
         self.share.as_ref().map_or_else(CancellationToken::new, Share::revocation)
     }
 
-    /// `max_length`: its length in the end, if that is known.
+    /// Appends bytes. The capacity doubles, up to `max_length`, the final length as far as it is known.
     fn extend(&mut self, part: &[u8], max_length: usize, budget: &Arc<Budget>) -> Result<(), ReadError> {
         let (length, before) = (self.bytes.len(), self.bytes.capacity());
         if length + part.len() > before {
@@ -347,7 +352,7 @@ impl Message {
     }
 }
 
-/// `mask` begins with the byte for the first of `bytes`.
+/// Applies a mask (RFC 6455, section 5.3) that is rotated to start with the byte for `bytes[0]`.
 fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
     let wide = u32::from_ne_bytes(mask);
     let (words, rest) = bytes.as_chunks_mut::<4>();
