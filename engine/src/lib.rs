@@ -20,6 +20,7 @@ mod budget;
 mod clock;
 mod config;
 mod decode_cost;
+mod decoded_memory;
 mod engine;
 mod error;
 mod http;

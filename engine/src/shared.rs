@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::budget::Budget;
 use crate::clock::Now;
 use crate::config::{Limits, RtcConfig};
+use crate::decoded_memory::DecodedMemory;
 use crate::registry::rooms::Rooms;
 use crate::services::Services;
 use crate::session::{MediaEngine, OutgoingBudget};
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) incomplete: Arc<Budget>,
     /// Memory of messages that are queued for clients.
     pub(crate) outgoing: Arc<OutgoingBudget>,
+    /// Memory of decoded messages that are not handled yet.
+    pub(crate) decoded_memory: Arc<DecodedMemory>,
     pub(crate) work: Work,
 }
 
@@ -58,7 +61,8 @@ impl Shared {
             response_bytes: Arc::default(),
             incomplete: Budget::new(limits.incomplete_bytes),
             outgoing: OutgoingBudget::new(limits.outgoing_bytes),
-            work: Work::new(limits.decoded_bytes),
+            decoded_memory: DecodedMemory::new(limits.decoded_bytes),
+            work: Work::default(),
         })
     }
 

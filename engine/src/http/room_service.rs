@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 use super::json::ToProtoJson;
 use crate::auth::strict_json;
 use crate::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
+use crate::decoded_memory::{Memory, Sender};
 use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_creation, check_metadata};
 use crate::registry::rooms::{Room, Settings};
 use crate::shared::Shared;
-use crate::work::{Kind, Memory};
+use crate::work::Kind;
 
 /// How a request's body is written, and so its answer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +152,7 @@ impl Call<'_> {
             Codec::Protobuf => decode_cost::protobuf(&body, message, decode_cost::BODY),
         });
         let cost = cost.await.flatten().ok_or(CallError::Malformed)?;
-        let memory = work.memory(cost).await;
+        let memory = self.shared.decoded_memory.reserve(Sender::ServerApi, cost).await;
         let body = self.body.clone();
         let request = work.run(Kind::Call, length.max(cost), move || match codec {
             Codec::Json => strict_json::read(&body),

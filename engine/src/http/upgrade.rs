@@ -26,13 +26,14 @@ pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
     let Admission { claims, grants, is_single, request: mut wished, memory } = admission;
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     session::augment(wished.client_info.get_or_insert_default(), user_agent);
+    let sender = shared.decoded_memory.participant(&grants.room, claims.identity());
     let (signal_sink, signal_stream) = session::signal_channel(&shared.outgoing);
     let params = JoinParams { claims, grants, is_single, request: wished, signal_sink };
     let signal_id = match shared.media.join(params, memory).await {
         Ok(signal_id) => signal_id,
         Err(error) => return response::validated(Err(error_response(&error))),
     };
-    connection::spawn(shared, hyper::upgrade::on(&mut request), signal_id, signal_stream);
+    connection::spawn(shared, hyper::upgrade::on(&mut request), (signal_id, sender), signal_stream);
     let mut answer = response::empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

@@ -18,12 +18,13 @@ use proto::wrapped_join_request::Compression;
 use super::query::Query;
 use crate::auth::token::Claims;
 use crate::decode_cost::{self, JOIN_REQUEST};
+use crate::decoded_memory::{Memory, Sender};
 use crate::error::{ApiError, MAX_NAME_BYTES, check_creation};
 use crate::registry::rooms::TokenIssuedAt;
 use crate::session;
 use crate::shared::Shared;
 use crate::signal::connection::{MAX_TRACKS, is_small};
-use crate::work::{Kind, Memory, SHORT_BYTES};
+use crate::work::{Kind, SHORT_BYTES};
 
 /// Maximum bytes of an unpacked join request, as Go's servers limit a head; past it the request is refused.
 const MAX_JOIN_REQUEST_BYTES: usize = 1024 * 1024;
@@ -63,7 +64,8 @@ pub(super) async fn check(
 ) -> Result<Admission, ValidationError> {
     let (claims, grants) =
         claims.and_then(|mut claims| claims.video.take().map(|grants| (claims, grants))).ok_or(NO_ACCESS)?;
-    let client_params = ClientParams::read(shared, path, query, is_strict).await?;
+    let sender = shared.decoded_memory.participant(&grants.room, claims.identity());
+    let client_params = ClientParams::read(shared, sender, path, query, is_strict).await?;
     if !grants.room_join {
         return Err((StatusCode::UNAUTHORIZED, "permissions denied".into()));
     }
@@ -144,6 +146,7 @@ struct ClientParams {
 impl ClientParams {
     async fn read(
         shared: &Arc<Shared>,
+        sender: Sender,
         path: Path,
         query: &Query<'_>,
         is_strict: bool,
@@ -151,7 +154,7 @@ impl ClientParams {
         let parameter = |name| query.get(name);
         let wrong = |fault: &'static str| (StatusCode::BAD_REQUEST, Cow::Borrowed(fault));
         if let Some(packed) = parameter("join_request") {
-            let (request, memory) = join_request(shared, packed).await.map_err(wrong)?;
+            let (request, memory) = join_request(shared, sender, packed).await.map_err(wrong)?;
             return Ok(Self { is_single: true, publishes: false, request, memory });
         }
         if path == Path::V1 {
@@ -196,7 +199,7 @@ impl ClientParams {
             participant_sid: parameter("sid").unwrap_or_default().to_owned(),
             ..proto::JoinRequest::default()
         };
-        let memory = shared.work.memory(0).await;
+        let memory = shared.decoded_memory.reserve(sender, 0).await;
         Ok(Self { is_single: false, publishes: parameter("publish").is_some(), request, memory })
     }
 
@@ -217,7 +220,11 @@ fn sdk(name: &str) -> Sdk {
 }
 
 /// Unpacks and decodes a join request.
-async fn join_request(shared: &Arc<Shared>, packed: &str) -> Result<(proto::JoinRequest, Memory), &'static str> {
+async fn join_request(
+    shared: &Arc<Shared>,
+    sender: Sender,
+    packed: &str,
+) -> Result<(proto::JoinRequest, Memory), &'static str> {
     let wrapped = URL_SAFE.decode(packed).map_err(|_| "cannot base64 decode wrapped join request")?;
     let wrapped = proto::WrappedJoinRequest::decode(&*wrapped).map_err(|_| "cannot unmarshal wrapped join request")?;
     // How much is packed is only known once it is unpacked: what is too much for this thread is begun anew on another.
@@ -229,7 +236,7 @@ async fn join_request(shared: &Arc<Shared>, packed: &str) -> Result<(proto::Join
         unpacked.ok_or("cannot unmarshal join request")??.ok_or(TOO_LARGE)?
     };
     let cost = decode_cost::protobuf(&unpacked, &JOIN_REQUEST, decode_cost::SIGNAL).ok_or(TOO_LARGE)?;
-    let memory = shared.work.memory(cost).await;
+    let memory = shared.decoded_memory.reserve(sender, cost).await;
     let decode = move || {
         let mut request = proto::JoinRequest::decode(&*unpacked).ok()?;
         request.publisher_offer.iter_mut().for_each(|offer| session::shorten(&mut offer.sdp));

@@ -10,13 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::RtcConfig;
+use crate::decoded_memory::Memory;
 use crate::error::ApiError;
 use crate::ids::SignalConnectionId;
 use crate::net::sockets::{self, Network, Socket};
 use crate::services::Services;
 use crate::session::join::JoinParams;
 use crate::session::worker::{self, ApiCall, Command, Receivers, Worker};
-use crate::work::Memory;
 
 /// Maximum number of commands, and of calls of the server API, queued for the media thread; past it, senders wait.
 const MAX_COMMANDS: usize = 1024;

@@ -16,6 +16,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Now;
+use crate::decoded_memory::Memory;
 use crate::error::ApiError;
 use crate::ids::PeerConnectionId;
 use crate::ids::{SessionId, SignalConnectionId, SignalTarget, StreamId};
@@ -32,7 +33,6 @@ use crate::session::fair_queue::FairQueue;
 use crate::session::join::{JoinParams, refuse_resume};
 use crate::session::room::{Context, Removal, Room, leave_registry};
 use crate::session::signal_channel;
-use crate::work::Memory;
 
 /// How often rooms are looked after while somebody is in one.
 const TICK: Duration = Duration::from_millis(200);

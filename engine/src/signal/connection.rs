@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::auth::strict_json;
 use crate::decode_cost::{self, SIGNAL_REQUEST};
+use crate::decoded_memory::Sender;
 use crate::ids::SignalConnectionId;
 use crate::session::{self, QueuedMessage, SignalStream};
 use crate::shared::Shared;
@@ -53,14 +54,14 @@ enum End {
 pub(crate) fn spawn(
     shared: &Arc<Shared>,
     upgrade: OnUpgrade,
-    signal_id: SignalConnectionId,
+    (signal_id, sender): (SignalConnectionId, Sender),
     signal_stream: SignalStream,
 ) {
     let shared_then = shared.clone();
     shared.signalling.spawn(async move {
         if let Ok(upgraded) = upgrade.await {
             let socket = WebSocket::new(upgraded, shared_then.incomplete.clone(), shared_then.limits.signal_timeout);
-            serve(&shared_then, socket, signal_id, signal_stream).await;
+            serve(&shared_then, socket, (signal_id, sender), signal_stream).await;
         }
         shared_then.media.signal_closed(signal_id).await;
     });
@@ -70,12 +71,12 @@ pub(crate) fn spawn(
 async fn serve(
     shared: &Arc<Shared>,
     mut socket: WebSocket,
-    signal_id: SignalConnectionId,
+    source: (SignalConnectionId, Sender),
     mut signal_stream: SignalStream,
 ) {
     let closing = signal_stream.closing();
     let end = tokio::select! {
-        end = pump(shared, &mut socket, signal_id, &mut signal_stream) => end,
+        end = pump(shared, &mut socket, source, &mut signal_stream) => end,
         () = closing.overflowed() => End::Stuck,
         () = async { closing.ended().await; sleep(FLUSH_TIMEOUT).await } => End::Stuck,
     };
@@ -98,7 +99,7 @@ async fn serve(
 async fn pump(
     shared: &Arc<Shared>,
     socket: &mut WebSocket,
-    signal_id: SignalConnectionId,
+    source: (SignalConnectionId, Sender),
     signal_stream: &mut SignalStream,
 ) -> End {
     let mut is_json = false;
@@ -119,7 +120,7 @@ async fn pump(
             received = socket.read(), if handling.is_none() => match received {
                 Ok(Received::Message(message)) => {
                     is_json = message.is_text;
-                    handling = Some(Box::pin(maybe_done(handle(shared.clone(), signal_id, message))));
+                    handling = Some(Box::pin(maybe_done(handle(shared.clone(), source, message))));
                 }
                 Ok(Received::Ping(bytes)) => if beside(&mut handling, socket.pong(&bytes)).await.is_err() {
                     return End::Stuck;
@@ -182,13 +183,17 @@ async fn beside<T>(handling: &mut Handling<impl Future>, work: impl Future<Outpu
 /// # Errors
 /// [`End::Malformed`] if it cannot be decoded or would take too much memory; [`ReadError::Overloaded`] if its bytes had to be
 /// freed for newer messages while it waited.
-async fn handle(shared: Arc<Shared>, signal_id: SignalConnectionId, message: Message) -> Result<(), End> {
+async fn handle(
+    shared: Arc<Shared>,
+    (signal_id, sender): (SignalConnectionId, Sender),
+    message: Message,
+) -> Result<(), End> {
     let revoked = message.revocation();
     let decoded = async {
         let length = message.bytes.len();
         let (cost, message) = shared.work.run(Kind::Signal, length, move || (cost(&message), message)).await?;
         let cost = cost?;
-        let memory = shared.work.memory(cost).await;
+        let memory = shared.decoded_memory.reserve(sender, cost).await;
         let request = shared.work.run(Kind::Signal, length.max(cost), move || decode(&message)).await??;
         is_within_limits(&request).then_some((request, memory))
     };
