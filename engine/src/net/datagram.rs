@@ -1,4 +1,4 @@
-//! Received datagrams, whichever way they came.
+//! Datagrams received over UDP or TCP.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -7,12 +7,12 @@ use str0m::net::Protocol;
 
 use crate::net::udp::Datagram;
 
-/// What has come from somewhere.
+/// A datagram received over UDP or TCP.
 pub(crate) struct ReceivedDatagram {
     pub(crate) protocol: Protocol,
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
-    /// When it was received, as far as the system tells.
+    /// When the system received it, or when it was read if the system has no timestamp.
     pub(crate) arrived_at: Instant,
     pub(crate) bytes: Vec<u8>,
 }

@@ -1,7 +1,7 @@
-//! str0m's cryptography, with one DTLS configuration for all connections.
+//! str0m's cryptography with one DTLS configuration for all connections.
 //!
-//! dimpl tries every algorithm out when a configuration is built, which takes 4 ms. str0m's own provider builds one for each
-//! connection, and connections are made on the thread that forwards.
+//! dimpl tests every algorithm when it builds a configuration, which takes 4 ms. str0m's own provider builds one per connection,
+//! on the media thread.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -15,13 +15,13 @@ use str0m::crypto::{CryptoError, from_feature_flags};
 static CRYPTO: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(CryptoProvider { dtls_provider: &Shared, ..from_feature_flags() }));
 
-/// ICE has shown by then that the client is where it says, so no cookie has to.
+/// Without DTLS cookies, because ICE has verified the client's address before.
 static CONFIG: LazyLock<Result<Arc<Config>, String>> = LazyLock::new(|| {
     let config = Config::builder().use_server_cookie(false).mtu(DATAGRAM_MTU_TARGET).build();
     config.map(Arc::new).map_err(|error| error.to_string())
 });
 
-/// For every connection.
+/// The provider for all connections.
 pub(crate) fn crypto_provider() -> Arc<CryptoProvider> {
     Arc::clone(&CRYPTO)
 }
@@ -41,7 +41,7 @@ impl DtlsProvider for Shared {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        // What no connection here asks for is str0m's own affair.
+        // The engine uses only DTLS 1.2 with this MTU; str0m's provider handles all else.
         if !matches!((version, mtu), (DtlsVersion::Dtls12, Some(DATAGRAM_MTU_TARGET))) {
             return from_feature_flags().dtls_provider.new_dtls(certificate, now, version, mtu);
         }

@@ -1,26 +1,30 @@
-//! The addresses of this machine that media is received at.
+//! Addresses of this machine for media.
 
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 
-/// Addresses that are offered to clients. The rest is not, because clients try each pair of addresses.
+/// Maximum number of addresses to send to clients as candidates; further ones are left out, because clients check every pair
+/// of addresses.
 const MAX_ADDRESSES: usize = 8;
 
 /// The addresses of this machine.
 #[derive(Debug, Default)]
 pub(crate) struct LocalAddresses {
     all: HashSet<IpAddr>,
-    /// Those that packets to other networks leave from. Machines with containers have many more, which lead nowhere else.
+    /// Source addresses of packets to other networks. Machines with containers have many addresses that reach only those.
     outer: Vec<IpAddr>,
 }
 
 impl LocalAddresses {
+    /// Reads the addresses of all interfaces.
+    ///
     /// # Errors
-    /// If the system does not tell, as when the process has no file descriptor left.
+    /// If the system call fails, such as when the process has no file descriptors left.
     pub(crate) fn read() -> io::Result<Self> {
         let all = if_addrs::get_if_addrs()?.iter().map(if_addrs::Interface::ip).collect();
-        // Documentation addresses (RFC 5737, RFC 3849), which only the default route leads to. Nothing is sent.
+        // Documentation addresses (RFC 5737, RFC 3849), which only the default route matches. Connecting a UDP socket sends
+        // nothing.
         let outer =
             [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")].into_iter().filter_map(|(any, far)| {
                 let socket = UdpSocket::bind(any).ok()?;
@@ -35,9 +39,8 @@ impl LocalAddresses {
     }
 }
 
-/// The addresses to receive media at, loopback last: a client on this machine reaches them all, and Firefox uses no other.
-///
-/// For clients on this machine alone, one address besides loopback is enough for Firefox.
+/// Addresses to listen on for media. Loopback is last, because clients on this machine reach all addresses, and Firefox does not
+/// use loopback. `local_only` selects loopback and one other address for Firefox.
 pub(crate) fn media_addresses(own: &LocalAddresses, local_only: bool) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = own.all.iter().copied().filter(is_usable).collect();
     addresses.sort_by_key(|address| (address.is_loopback(), !own.outer.contains(address), address.is_ipv6(), *address));
@@ -50,8 +53,8 @@ pub(crate) fn media_addresses(own: &LocalAddresses, local_only: bool) -> Vec<IpA
     addresses
 }
 
-/// Whether to accept TCP connections at an address. TCP is for clients that UDP does not reach: one family of addresses is
-/// enough, and loopback for clients on this machine.
+/// Whether to accept TCP connections on an address. TCP is for clients without UDP, for which one address family is enough, and
+/// loopback for clients on this machine.
 pub(crate) fn accepts_tcp(address: IpAddr, addresses: &[IpAddr], local_only: bool) -> bool {
     if local_only {
         return address.is_loopback();
@@ -59,8 +62,8 @@ pub(crate) fn accepts_tcp(address: IpAddr, addresses: &[IpAddr], local_only: boo
     address.is_ipv4() || !addresses.iter().any(|other| other.is_ipv4() && !other.is_loopback())
 }
 
-/// Addresses that need their interface's name beside them cannot stand in a candidate. Clients that reach `::1` reach
-/// `127.0.0.1`, too; clients try each pair of addresses, and those that they try for nothing cost them time.
+/// Whether an address is useful as a candidate. Link-local addresses are not, because candidates have no scope id; `::1` is not,
+/// because clients that reach it reach `127.0.0.1` as well, and each pair of addresses costs clients a check.
 fn is_usable(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !address.is_link_local() && !address.is_unspecified(),
@@ -81,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn no_address_is_offered_that_is_tried_for_nothing() {
+    fn leaves_out_addresses_that_are_useless_as_candidates() {
         let own = own(ips(["127.0.0.1", "::1", "fe80::1", "169.254.0.1", "10.0.0.1", "fd00::1"]));
         assert_eq!(media_addresses(&own, false), ips(["10.0.0.1", "fd00::1", "127.0.0.1"]));
         assert_eq!(media_addresses(&LocalAddresses::default(), false), ips(["127.0.0.1"]));
     }
 
     #[test]
-    fn clients_on_this_machine_get_loopback_and_one_address_for_firefox() {
+    fn selects_loopback_and_one_other_address_for_local_clients() {
         let own = own(ips(["127.0.0.1", "10.0.0.1", "10.0.0.2", "fd00::1"]));
         let addresses = media_addresses(&own, true);
         assert_eq!(addresses, ips(["10.0.0.1", "127.0.0.1"]));
@@ -99,16 +102,16 @@ mod tests {
     }
 
     #[test]
-    fn of_many_addresses_some_and_loopback_are_offered() {
+    fn selects_the_outer_address_and_loopback_among_many() {
         let mut own = own((1..100).map(|last| IpAddr::from([10, 0, 0, last])).chain(ips(["192.168.1.5"])));
         own.outer = ips(["192.168.1.5"]).to_vec();
         let addresses = media_addresses(&own, false);
-        assert!(addresses.contains(&own.outer[0]), "the one that leads to other machines: {addresses:?}");
+        assert!(addresses.contains(&own.outer[0]), "the source address of packets to other networks: {addresses:?}");
         assert_eq!((addresses.len(), addresses.last()), (MAX_ADDRESSES, Some(&IpAddr::from([127, 0, 0, 1]))));
     }
 
     #[test]
-    fn tcp_is_offered_by_ipv6_only_where_nobody_else_is_reached_by_ipv4() {
+    fn accepts_tcp_on_ipv6_only_without_an_ipv4_address_besides_loopback() {
         let both = ips(["10.0.0.1", "fd00::1", "127.0.0.1"]);
         assert_eq!(both.map(|address| accepts_tcp(address, &both, false)), [true, false, true]);
         let ipv6 = ips(["fd00::1", "127.0.0.1"]);

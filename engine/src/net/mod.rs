@@ -1,4 +1,4 @@
-//! Sockets and peer connections: what sends and receives packets. Knows no participant, room or track of LiveKit's.
+//! Sockets and peer connections, which send and receive packets. Independent of LiveKit's rooms, participants and tracks.
 
 pub(crate) mod connections;
 pub(crate) mod datagram;

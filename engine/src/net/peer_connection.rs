@@ -1,6 +1,6 @@
-//! One peer connection. All that may change it goes through [`PeerConnection::mutate_and_drain`] or, for media,
-//! [`PeerConnection::enqueue_rtp`]. They keep str0m's rule that changes are followed by a complete drain, and a panic to the
-//! connection that it happened in.
+//! One peer connection. All changes go through [`PeerConnection::mutate_and_drain`] or, for media,
+//! [`PeerConnection::enqueue_rtp`]. They keep str0m's rule that a complete drain follows each change, and confine a panic to its
+//! connection.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -23,22 +23,23 @@ use crate::net::sockets::{CandidateChanges, Network};
 use crate::net::ssrcs::{MAX_SSRCS, SsrcLimiter, is_rtp};
 use crate::net::timers::Timers;
 
-/// Maximum bytes of one message from a client over a data channel, as its SDP says. Clients reject longer ones.
+/// Maximum bytes of one data channel message, announced in the SDP. Past it, clients reject to send.
 const MAX_MESSAGE_BYTES: u32 = 65_535;
-/// Maximum number of data channels of the application, beside LiveKit's, per connection. Messages on further ones are dropped.
+/// Maximum number of the app's own data channels per connection, besides LiveKit's. Messages on further ones are dropped.
 const MAX_RAW_CHANNELS: usize = 16;
-/// How much may be under way in data channels to one client. More waits in a queue of ours.
+/// Maximum bytes in str0m's send buffer for the data channels of one client. More waits in the participant's queue.
 const SCTP_BUFFER_BYTES: usize = 512 * 1024;
-/// At so few bytes under way in the reliable channel, and in the lossy one, more are handed over.
+/// Low-water marks of the reliable and of the lossy channel's send buffer, in bytes. Below them, queued messages are written.
 const SCTP_LOW_BYTES: usize = 128 * 1024;
 const SCTP_LOW_LOSSY_BYTES: usize = 64 * 1024;
+/// Interval of str0m's statistics.
 const STATS_INTERVAL: Duration = Duration::from_secs(5);
 
 const DEPENDENCY_DESCRIPTOR: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 const DEPENDENCY_DESCRIPTOR_ID: u8 = 12;
 
-/// What a peer connection tells.
+/// An event of a peer connection.
 pub(crate) enum TransportEvent {
     Packet {
         mid: Mid,
@@ -46,7 +47,7 @@ pub(crate) enum TransportEvent {
         packet: Box<RtpPacket>,
     },
     KeyframeRequest(Mid),
-    /// The client reports lost packets of Opus.
+    /// The client reports lost Opus packets.
     Nack {
         mid: Mid,
         entries: Vec<NackEntry>,
@@ -55,22 +56,22 @@ pub(crate) enum TransportEvent {
         reliable: bool,
         bytes: Vec<u8>,
     },
-    /// A message from a data channel of the application. It is not a `DataPacket`.
+    /// A message from one of the app's own data channels. It is not a `DataPacket`.
     RawData(Vec<u8>),
     Connected,
     ChannelOpen,
     ChannelLow,
     Stats(PeerStats),
-    /// The client has closed it.
+    /// The client closed the connection.
     Closed,
-    /// It is broken and must go, and its participant with it.
+    /// The connection failed. Its participant has to be removed.
     Failed,
 }
 
-/// What happened where, in that order.
+/// Events of peer connections, in order.
 pub(crate) type EventQueue = VecDeque<(SessionId, SignalTarget, TransportEvent)>;
 
-/// What driving a connection needs of its surroundings.
+/// Inputs and outputs of the event loop that a connection uses.
 pub(crate) struct Io<'a> {
     pub(crate) network: &'a mut Network,
     pub(crate) events: &'a mut EventQueue,
@@ -78,11 +79,11 @@ pub(crate) struct Io<'a> {
     pub(crate) now: Instant,
 }
 
-/// By which protocols a client may connect.
+/// Protocols by which a client may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CandidateFilter {
     All,
-    /// Over TCP alone, as if UDP were blocked.
+    /// TCP only, as if UDP were blocked.
     Tcp,
 }
 
@@ -91,29 +92,29 @@ pub(crate) struct PeerConnection {
     session_id: SessionId,
     target: SignalTarget,
     candidate_filter: CandidateFilter,
-    /// When it wants to be driven next.
+    /// Deadline of the next `handle_timeout`.
     deadline: Instant,
-    /// The deadline for which it is in the timers.
+    /// Deadline of its entry in the timers.
     scheduled: Option<Instant>,
-    /// It panicked, broke or was closed: nothing more is done with it.
+    /// Whether it panicked, failed or was closed. It ignores further input then.
     failed: bool,
     connected: bool,
-    /// When the client was last heard.
+    /// Time of the last datagram from the client.
     last_received_at: Instant,
-    /// The sources that packets come from.
+    /// Limits the sources of received packets.
     ssrcs: SsrcLimiter,
-    /// The section and layer of each source that a packet came from.
+    /// The section and layer of each source of received packets.
     streams_by_ssrc: HashMap<Ssrc, (Mid, Option<Rid>)>,
-    /// The sources that the client has declared for its sections.
+    /// The sources that the client declared for its sections.
     declared: HashMap<Mid, Vec<Ssrc>>,
     channels: HashMap<ChannelId, bool>,
-    /// Data channels of the application: those with other labels than LiveKit's.
+    /// The app's own data channels, with labels other than LiveKit's.
     raw_channels: HashSet<ChannelId>,
     meanings: Meanings,
 }
 
 impl PeerConnection {
-    /// A connection by the ways that the client may take, with AV1 or without.
+    /// Creates a connection with the candidates that the filter allows, with or without AV1.
     pub(crate) fn new(
         session_id: SessionId,
         target: SignalTarget,
@@ -134,7 +135,7 @@ impl PeerConnection {
             .set_extension(DEPENDENCY_DESCRIPTOR_ID, descriptor)
             .set_sctp_max_message_size(MAX_MESSAGE_BYTES)
             .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
-            // The only way in which str0m hands on NACKs.
+            // str0m reports NACKs only in raw packets.
             .enable_raw_packets(target == SignalTarget::Subscriber)
             .set_stats_interval(Some(STATS_INTERVAL))
             .build(io.now);
@@ -160,7 +161,7 @@ impl PeerConnection {
         connection
     }
 
-    /// Follows a change of the candidates that clients may connect to.
+    /// Adds and removes local candidates.
     pub(crate) fn change_candidates(&mut self, io: &mut Io<'_>, changes: &CandidateChanges) {
         let candidate_filter = self.candidate_filter;
         let is_open =
@@ -173,14 +174,14 @@ impl PeerConnection {
         }
     }
 
-    /// Makes the data channels of a connection that we offer (the client makes those of its own).
+    /// The data channels of a connection that the engine offers. In other connections, the client creates them.
     pub(crate) fn data_channels() -> [ChannelConfig; 2] {
         let channel = |label: &str| ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
         let reliability = Reliability::MaxRetransmits { retransmits: 0 };
         [channel("_reliable"), ChannelConfig { ordered: false, reliability, ..channel("_lossy") }]
     }
 
-    /// Changes the connection, and sends and reports all that comes of it. `None` if it is broken, or breaks now.
+    /// Changes the connection, then sends its output and queues its events. `None` if it has failed or fails now.
     pub(crate) fn mutate_and_drain<T>(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
         if self.failed {
             return None;
@@ -201,8 +202,7 @@ impl PeerConnection {
         None
     }
 
-    /// Hands media over. It goes out when time passes next, which is at once, together with all that is handed over before:
-    /// str0m sends no sooner, and a drain costs more than a packet.
+    /// Queues RTP. It is sent by the next `handle_timeout`, in this turn of the event loop, so that a burst costs one drain.
     pub(crate) fn enqueue_rtp(&mut self, io: &mut Io<'_>, work: impl FnOnce(&mut Rtc)) {
         if self.failed {
             return;
@@ -221,12 +221,12 @@ impl PeerConnection {
         io.events.push_back((self.session_id, self.target, how));
     }
 
-    /// Asks without changing anything.
+    /// Read access to the connection.
     pub(crate) fn rtc(&self) -> &Rtc {
         &self.rtc
     }
 
-    /// The ICE username fragment that requests for this connection name.
+    /// The local ICE username fragment, which STUN requests for this connection contain.
     pub(crate) fn ufrag(&mut self) -> String {
         self.rtc.direct_api().local_ice_credentials().ufrag
     }
@@ -236,12 +236,12 @@ impl PeerConnection {
         let time = input_time(received, now);
         if let Some(input) = datagram(received, time).filter(|_| self.ssrcs.admits(&received.bytes, now)) {
             self.last_received_at = now;
-            // What cannot be understood is dropped; it need not come from the client at all.
+            // Invalid datagrams are dropped; they may not be from the client at all.
             self.mutate_and_drain(io, |rtc| drop(rtc.handle_input(input)));
         }
     }
 
-    /// Lets time pass, if the connection waits for that. `timer` is the deadline that has come up in the timers.
+    /// Advances the connection's time, if `timer` is the deadline it is scheduled for.
     pub(crate) fn handle_timeout(&mut self, io: &mut Io<'_>, timer: Instant) {
         if self.scheduled != Some(timer) || self.failed {
             return;
@@ -259,14 +259,14 @@ impl PeerConnection {
         io.timers.set((self.session_id, self.target), &mut self.scheduled, self.deadline);
     }
 
-    /// A client's description, as far as str0m reads it. `None` if it is too large.
+    /// Reduces a client's description to the lines that str0m reads. `None` if it has too many sections.
     pub(crate) fn reduce(&mut self, description: &str) -> Option<String> {
-        // Once the payload types of a section are known, they stay.
+        // The payload types of a section never change.
         let is_known = |mid| self.rtc.media(mid).is_some_and(|media| !media.remote_pts().is_empty());
         sdp::reduce(description, &mut self.meanings, is_known)
     }
 
-    /// Removes the streams of sources that a client's new description declares no more: str0m keeps them.
+    /// Removes the streams of sources that a client's new description no longer declares, because str0m keeps them.
     pub(crate) fn remove_stale_streams(&mut self, io: &mut Io<'_>, sections: &[MediaSection]) {
         let declared: HashMap<Mid, Vec<Ssrc>> =
             sections.iter().map(|section| (section.mid, section.sources.clone())).collect();
@@ -281,20 +281,20 @@ impl PeerConnection {
         }
     }
 
-    /// Whether the client can send Opus with its redundancy (RFC 2198): once it has offered, those are left that it has, too.
+    /// Whether RED (RFC 2198) is negotiated. Before the client's first offer, true.
     pub(crate) fn has_redundant_audio(&self) -> bool {
         self.rtc.codec_config().iter().any(|params| params.red().is_some())
     }
 
-    /// Whether the STUN message is for this connection, by its credentials.
+    /// Whether the credentials of a STUN message are this connection's.
     pub(crate) fn accepts(&self, received: &ReceivedDatagram, now: Instant) -> bool {
-        let asked = || {
+        let matches = || {
             let Some(Input::Receive(now, mut receive)) = datagram(received, now) else { return false };
-            // From where the client is, str0m accepts anything, though somebody else may be there by now.
+            // str0m accepts any datagram from the client's address, though another client may have that address now.
             receive.source = (Ipv4Addr::UNSPECIFIED, 0).into();
             self.rtc.accepts(&Input::Receive(now, receive))
         };
-        !self.failed && catch_unwind(AssertUnwindSafe(asked)).unwrap_or(false)
+        !self.failed && catch_unwind(AssertUnwindSafe(matches)).unwrap_or(false)
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -305,7 +305,7 @@ impl PeerConnection {
         self.last_received_at
     }
 
-    /// Moves the time of the last datagram, because none could be read meanwhile.
+    /// Shifts the time of the last datagram by a stall, during which none could be read.
     pub(crate) fn discount_stall(&mut self, later: impl Fn(Instant) -> Instant) {
         self.last_received_at = later(self.last_received_at);
     }
@@ -318,29 +318,29 @@ impl PeerConnection {
         });
     }
 
-    /// The channel of that kind, once it is open.
+    /// The reliable or lossy channel, once it is open.
     pub(crate) fn channel(&self, reliable: bool) -> Option<ChannelId> {
         self.channels.iter().find(|(_, kind)| **kind == reliable).map(|(id, _)| *id)
     }
 
-    /// Whether the channel has taken it; `None` if it is closed or broken.
+    /// Writes a message. `false` if the send buffer is full; `None` if the channel is closed or the connection failed.
     pub(crate) fn write(&mut self, io: &mut Io<'_>, channel: ChannelId, bytes: &[u8]) -> Option<bool> {
         self.mutate_and_drain(io, |rtc| rtc.channel(channel)?.write(true, bytes).ok())?
     }
 
-    /// Bytes that are under way in a channel.
+    /// Bytes in the send buffer of a channel.
     pub(crate) fn buffered(&mut self, channel: ChannelId) -> usize {
         if self.failed {
             return 0;
         }
-        // That only looks, and str0m has nothing to send because of it.
+        // Read-only, so no drain is needed.
         let buffered = || self.rtc.channel(channel).map(|mut channel| channel.buffered_amount());
         catch_unwind(AssertUnwindSafe(buffered)).ok().flatten().unwrap_or(0)
     }
 
-    /// Whether it is unbroken.
+    /// Sends all output and queues all events. `false` if the connection failed.
     fn drain(&mut self, io: &mut Io<'_>) -> bool {
-        let is_unbroken = loop {
+        let is_alive = loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(deadline)) => {
                     self.deadline = deadline;
@@ -356,7 +356,7 @@ impl PeerConnection {
             }
         };
         io.network.flush();
-        is_unbroken
+        is_alive
     }
 
     fn on_event(&mut self, event: Event) -> Option<TransportEvent> {
@@ -378,7 +378,7 @@ impl PeerConnection {
                 let reliable = match label.as_str() {
                     "_reliable" => true,
                     "_lossy" => false,
-                    // Data tracks, which this engine does not carry.
+                    // Data tracks, which the engine does not support.
                     "_data_track" => return None,
                     _ => {
                         if self.raw_channels.len() < MAX_RAW_CHANNELS {
@@ -412,7 +412,7 @@ impl PeerConnection {
         }
     }
 
-    /// The NACK in a raw packet, if it concerns audio. str0m itself retransmits video.
+    /// The NACK in a raw packet, if it is for audio. str0m itself retransmits video.
     fn nack(&mut self, packet: &RawPacket) -> Option<TransportEvent> {
         let RawPacket::RtcpRx(Rtcp::Nack(nack)) = packet else { return None };
         let mid = self.rtc.direct_api().stream_tx(&nack.ssrc)?.mid();
@@ -420,7 +420,7 @@ impl PeerConnection {
         is_audio.then(|| TransportEvent::Nack { mid, entries: nack.reports.iter().copied().collect() })
     }
 
-    /// Which section and layer a source belongs to.
+    /// The section and layer that a source belongs to.
     fn source(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
         if let Some(known) = self.streams_by_ssrc.get(&ssrc) {
             return Some(*known);
@@ -433,7 +433,7 @@ impl PeerConnection {
         Some(found)
     }
 
-    /// Removes the streams of layers that were not declared. str0m makes one for any name while a section has declared none.
+    /// Removes the streams of undeclared layers. str0m creates one for any rid while a section declares none.
     fn remove_undeclared_layers(&mut self) {
         for ssrc in self.ssrcs.iter() {
             let stream = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()));
@@ -456,15 +456,15 @@ pub(crate) fn remove_stream(rtc: &mut Rtc, mid: Mid) {
     }
 }
 
-/// Adds an outgoing stream to a section of an offer of ours that has none.
+/// Adds an outgoing stream to a section of the engine's offer that has none.
 pub(crate) fn add_stream(rtc: &mut Rtc, mid: Mid, kind: MediaKind) {
     let ssrc = rtc.direct_api().new_ssrc();
     let rtx = (kind == MediaKind::Video).then(|| rtc.direct_api().new_ssrc());
     rtc.direct_api().declare_stream_tx(ssrc, rtx, mid, None);
 }
 
-/// The time that a datagram counts from. Transport feedback says when media arrived, not when this thread came to handle it. All
-/// else counts from now: it drives timers, which do not run backwards.
+/// The time to pass to str0m with a datagram: for media its receive time, which transport feedback reports. For all else now,
+/// because it drives timers, which must not run backwards.
 fn input_time(received: &ReceivedDatagram, now: Instant) -> Instant {
     if is_rtp(&received.bytes) { received.arrived_at.min(now) } else { now }
 }
@@ -475,7 +475,7 @@ fn datagram(received: &ReceivedDatagram, now: Instant) -> Option<Input<'_>> {
     Some(Input::Receive(now, Receive { proto: *protocol, source: *source, destination: *destination, contents }))
 }
 
-/// A header extension that is handed on as it came.
+/// A header extension that is forwarded unchanged.
 #[derive(Debug)]
 struct PassThrough;
 
@@ -509,7 +509,7 @@ impl ExtensionSerializer for PassThrough {
     }
 }
 
-/// The values that are handed on with a packet: all but those that each connection sets for itself.
+/// The header extensions to forward with a packet: all except those that each connection sets itself.
 pub(crate) fn forwarded_extensions(values: &ExtensionValues) -> ExtensionValues {
     ExtensionValues {
         mid: None,

@@ -1,5 +1,5 @@
-//! When a datagram was received. Clients estimate their bandwidth by that (transport-cc). On a busy machine the media thread reads
-//! datagrams late, and several at once: the time of reading would look like a congested network.
+//! Receive timestamps of datagrams, from which clients estimate their bandwidth (transport-cc). On a busy machine the media thread
+//! reads datagrams late and in bursts, so the time of reading would look like a congested network.
 
 pub(crate) use system::{enable, receive};
 
@@ -16,16 +16,17 @@ mod system {
     use tokio::io::Interest;
     use tokio::net::UdpSocket;
 
-    /// Room for the one control message that is enabled.
+    /// Buffer for one timestamp control message.
     #[repr(align(8))]
     struct Control([u8; cmsg_space::<TimeSpec>()]);
 
-    /// Maximum age of a datagram when it is read. An older one counts as that old: rather, the system's clock was set.
+    /// Maximum age of a datagram when it is read. A larger age is cut to this, because it more likely means that the system clock
+    /// was set.
     const MAX_AGE: Duration = Duration::from_secs(1);
 
-    /// Has the system note when it receives datagrams (`SO_TIMESTAMPNS`).
+    /// Enables receive timestamps (`SO_TIMESTAMPNS`).
     pub(crate) fn enable(socket: &UdpSocket) {
-        // Without it, the time of reading counts.
+        // On failure, the time of reading is used.
         let _ = setsockopt(socket, ReceiveTimestampns, &true);
     }
 
@@ -48,7 +49,7 @@ mod system {
         ipv4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddrV6::from(*address).into()))
     }
 
-    /// The time of a datagram, given in the system's time since 1970.
+    /// Converts a timestamp, in system time since the Unix epoch, to monotonic time. Without a timestamp, now.
     fn instant(time: Option<Duration>) -> Instant {
         let now = Instant::now();
         let age = time.and_then(|time| SystemTime::now().duration_since(UNIX_EPOCH + time).ok()).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Session descriptions as text: what a client offers, and str0m's answers made into what LiveKit's clients need.
+//! Session descriptions as text: parses offers of clients, and rewrites str0m's answers for LiveKit's clients.
 //!
-//! str0m has no say for us in an answer's msids, directions and codec order. It never reads its answer again, so the
-//! text may be changed as long as it asks for nothing that str0m does not do.
+//! str0m's API cannot set the msids, directions and codec order of an answer. str0m does not parse its own answer, so the text may
+//! be changed as long as str0m supports what it says.
 
 #[cfg(test)]
 mod cost;
@@ -24,58 +24,57 @@ pub(crate) use reduce::{MAX_NEW_SECTIONS, MAX_RIDS, MAX_SECTIONS, Meanings, redu
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MediaSection {
     pub(crate) mid: Mid,
-    /// None for data channels.
+    /// `None` for data channels.
     pub(crate) kind: Option<MediaKind>,
     pub(crate) direction: Direction,
-    /// The track its msid names. That is the track's `cid` in Chromium, but not in Firefox.
+    /// The track id in the msid. It is the track's `cid` in Chromium, but not in Firefox.
     pub(crate) track: Option<String>,
-    /// The client has stopped it for good.
+    /// Whether the client has stopped the transceiver.
     pub(crate) is_rejected: bool,
-    /// The layers that the client sends by name.
+    /// The rids of the simulcast layers that the client sends.
     pub(crate) rids: Vec<Rid>,
-    /// The sources that the client sends from, as far as it has declared them.
+    /// The sources (SSRCs) that the client declares.
     pub(crate) sources: Vec<Ssrc>,
 }
 
 impl MediaSection {
-    /// Whether the client sends a track on it.
+    /// Whether the client sends a track in it.
     pub(crate) fn sends(&self) -> bool {
         !self.is_rejected && self.kind.is_some() && self.direction.is_sending()
     }
 
-    /// Whether the client only waits for a track to be sent to it there.
+    /// Whether the client only receives in it.
     pub(crate) fn is_placeholder(&self) -> bool {
         !self.is_rejected && self.kind.is_some() && self.direction == Direction::RecvOnly
     }
 
-    /// Whether it is for media that neither side sends: the client has unpublished its track.
+    /// Whether neither side sends in it, because the client has unpublished its track.
     pub(crate) fn is_unused(&self) -> bool {
         !self.is_rejected && self.kind.is_some() && self.direction == Direction::Inactive
     }
 }
 
-/// A track that a client has said it will publish.
+/// A track from `AddTrackRequest` that has no section yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PendingTrack<'a> {
     pub(crate) cid: &'a str,
     pub(crate) kind: MediaKind,
 }
 
-/// What becomes of a section of an answer.
+/// Role of a section in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SectionRole {
-    /// We send a track on it. White space in the names is left out. `nack`: the client may report lost packets of Opus, and the
+    /// The engine sends a track. White space in the names is removed. `nack`: the client may report lost Opus packets, and the
     /// packets have no header extension whose value depends on the time of sending.
     Sends { stream: String, track: String, nack: bool },
-    /// Nothing is sent on it yet. The client has to hear `inactive`: were it told of a track once, no later msid would
-    /// give it another.
+    /// Nothing is sent yet. Must be `inactive`: after a first track, clients fire no further `track` event for a new msid.
     Idle,
-    /// The client sends on it, in the first codec of the answer that it can: that named here (`VP9`, `video/VP9`), or
-    /// str0m's first. The rest is for Opus.
+    /// The client sends, in the first codec of the answer that it supports: the one named here (`VP9` or `video/VP9`), or str0m's
+    /// first. The other fields are for Opus.
     Receives { codec: Option<String>, dtx: bool, stereo: bool },
 }
 
-/// The roles of an answer's sections. Those not named are left as they are.
+/// The roles of an answer's sections by mid. Other sections stay unchanged.
 pub(crate) type AnswerPlan = HashMap<Mid, SectionRole>;
 
 /// The number of sections of a description.
@@ -83,7 +82,7 @@ pub(crate) fn count_sections(description: &str) -> usize {
     description.lines().filter(|line| line.starts_with("m=")).count()
 }
 
-/// The sections of an offer, in its order; without those that have no mid, which str0m refuses.
+/// Parses the sections of an offer, in order. Leaves out sections without a mid, which str0m rejects.
 pub(crate) fn sections(offer: &str) -> Vec<MediaSection> {
     let (head, parts) = split(offer);
     let bundle = head.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE ")).unwrap_or_default();
@@ -96,7 +95,7 @@ pub(crate) fn sections(offer: &str) -> Vec<MediaSection> {
             Some("m=video") => Some(MediaKind::Video),
             _ => None,
         };
-        // Port 0 alone says nothing: Firefox puts it into all sections but the first.
+        // Port 0 alone does not mean rejected: Firefox writes it in all bundled sections but the first.
         let is_rejected = words.next() == Some("0") && !bundle.contains(&mid);
         let direction = part.lines().find_map(direction_of).unwrap_or(Direction::SendRecv);
         let names = part.lines().find_map(|line| line.strip_prefix("a=msid:"));
@@ -116,8 +115,8 @@ pub(crate) fn sections(offer: &str) -> Vec<MediaSection> {
     parts.into_iter().filter_map(section).collect()
 }
 
-/// The section that each of the tracks is sent on, if there is one left for it. A section that names a track is that
-/// track's; the others are given out in the order of the tracks.
+/// Assigns a section to each track, `None` if there is none left. A section whose msid names a track is that track's; the others
+/// are assigned in the order of the tracks.
 pub(crate) fn assign(
     pending: &[PendingTrack<'_>],
     sections: &[MediaSection],
@@ -134,7 +133,7 @@ pub(crate) fn assign(
     pending.iter().zip(named).map(|(track, mid)| mid.or_else(|| take(track, false))).collect()
 }
 
-/// The answer with each section in its role.
+/// Rewrites an answer, so that each section has its role.
 pub(crate) fn rewrite(answer: &str, plan: &AnswerPlan) -> String {
     let (head, parts) = split(answer);
     let mut out = String::with_capacity(answer.len() + 128 * plan.len());
@@ -183,14 +182,14 @@ fn sends<'a>(line: &'a str, msid: &str) -> Cow<'a, str> {
     } else if let Some(ssrc) = ssrc(line) {
         format!("a=ssrc:{ssrc} {msid}").into()
     } else if line == "a=sendrecv" {
-        // Only this: an answer may not send where the offer does not receive.
+        // The answer must not send if the offer does not receive.
         "a=sendonly".into()
     } else {
         line.into()
     }
 }
 
-/// Those of the payload types that have no NACK in the section yet.
+/// The payload types among these that have no NACK in the section yet.
 fn without_nack<'a>(part: &str, mut formats: Vec<&'a str>) -> Vec<&'a str> {
     let is_nack = |format: &str, (of, feedback): (&str, &str)| of == format && feedback.trim_end() == "nack";
     formats.retain(|format| !attributes(part, "a=rtcp-fb:").any(|feedback| is_nack(format, feedback)));
@@ -204,7 +203,7 @@ fn is_extension_of_sending(line: &str) -> bool {
     line.starts_with("a=extmap:") && CHANGING.iter().any(|name| line.trim_end().ends_with(name))
 }
 
-/// Adds NACK after the `rtpmap` of one of the payload types; returns other lines unchanged.
+/// Adds NACK after the `rtpmap` line of one of these payload types. Other lines stay unchanged.
 fn with_nack<'a>(line: Cow<'a, str>, formats: &[&str]) -> Cow<'a, str> {
     match attribute(&line, "a=rtpmap:") {
         Some((format, _)) if formats.contains(&format) => format!("{line}\r\na=rtcp-fb:{format} nack").into(),
@@ -212,7 +211,7 @@ fn with_nack<'a>(line: Cow<'a, str>, formats: &[&str]) -> Cow<'a, str> {
     }
 }
 
-/// The section's first line, with those payload types in front; any other line as it is.
+/// Moves these payload types to the front of a section's first line. Other lines stay unchanged.
 fn prefer<'a>(line: &'a str, preferred: &[&str]) -> Cow<'a, str> {
     if !line.starts_with("m=") || preferred.is_empty() {
         return line.into();
@@ -239,10 +238,10 @@ fn with_rtx<'a>(mut formats: Vec<&'a str>, part: &'a str) -> Vec<&'a str> {
     formats
 }
 
-/// What to ask of a client's Opus.
+/// Parameters for a client's Opus encoder.
 struct Opus<'a> {
     formats: Vec<&'a str>,
-    /// Those of them without parameters of their own.
+    /// The payload types among them without an `fmtp` line.
     bare: Vec<&'a str>,
     wanted: Vec<&'static str>,
 }
@@ -282,7 +281,7 @@ fn key(parameter: &str) -> &str {
     parameter.split('=').next().unwrap_or(parameter).trim()
 }
 
-/// Writes the lines as `change` makes them, each with the end it had.
+/// Replaces each line by the result of `change`, and keeps the line ends.
 fn edit<'a>(part: &'a str, out: &mut String, change: impl Fn(&'a str) -> Option<Cow<'a, str>>) {
     for line in part.split_inclusive('\n') {
         let text = line.trim_end_matches(['\r', '\n']);
@@ -303,7 +302,7 @@ fn direction_of(line: &str) -> Option<Direction> {
     }
 }
 
-/// Each payload type that has such a line, and what the line says of it.
+/// The payload types with a line of this kind, and the values of these lines.
 fn attributes<'a>(part: &'a str, name: &'static str) -> impl Iterator<Item = (&'a str, &'a str)> {
     part.lines().filter_map(move |line| attribute(line, name))
 }

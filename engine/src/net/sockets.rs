@@ -1,4 +1,4 @@
-//! The sockets of media: one port, on each of the machine's addresses, over UDP and over TCP.
+//! The sockets for media: one UDP and TCP port on each of the machine's addresses.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -17,26 +17,27 @@ use crate::net::interfaces::{LocalAddresses, accepts_tcp, media_addresses};
 use crate::net::tcp::Tcp;
 use crate::net::udp::Udp;
 
-/// How often all addresses are tried with another port before those are left out on which it is taken.
+/// Maximum number of random ports to try. Past it, addresses on which the port is taken are left out.
 const BIND_ATTEMPTS: usize = 16;
-/// What a socket holds while this thread waits for the processor, as far as the system allows it: a second of video.
+/// Bytes of a socket's buffers, as far as the system allows: about a second of video while the media thread waits for a CPU.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// Datagrams of other machines that are dropped in a row before the rest of the engine gets its turn.
+/// Maximum number of datagrams from other machines to drop at once. Past it, other work is done first.
 const MAX_FOREIGN: usize = 64;
 
-/// All sockets. Dropped, they are closed.
+/// The sockets of an engine. Dropping it closes them.
 pub(crate) struct Network {
     udp: Udp,
     tcp: Tcp,
     config: RtcConfig,
     port: u16,
-    /// This machine's addresses.
+    /// The machine's addresses.
     own: LocalAddresses,
     candidates: Vec<Candidate>,
+    /// Whether to read TCP before UDP next.
     tcp_is_next: bool,
 }
 
-/// What has changed of the candidates.
+/// Changes of the candidates since the last refresh.
 #[derive(Debug, Default)]
 pub(crate) struct CandidateChanges {
     pub(crate) added: Vec<Candidate>,
@@ -50,10 +51,10 @@ impl CandidateChanges {
 }
 
 impl Network {
-    /// Serves sockets that are bound, or where there are none, opens one on each of the machine's addresses.
+    /// Uses the sockets in `bound`, or opens one on each of the machine's addresses.
     ///
     /// # Errors
-    /// If not a single one can be opened.
+    /// If no socket can be opened.
     pub(crate) fn open(config: RtcConfig, bound: Option<Vec<Socket>>) -> io::Result<Self> {
         let own = LocalAddresses::read()?;
         let sockets = bound.map_or_else(|| bind(&config, &own), Ok)?;
@@ -74,9 +75,9 @@ impl Network {
         Ok(network)
     }
 
-    /// Opens sockets at addresses that are new, and closes those at addresses that are gone.
+    /// Opens sockets on new addresses, and closes the sockets on removed ones.
     pub(crate) fn refresh(&mut self) -> CandidateChanges {
-        // What could not be read has not changed.
+        // On failure, keeps the sockets.
         let Ok(own) = LocalAddresses::read() else { return CandidateChanges::default() };
         self.own = own;
         let addresses = media_addresses(&self.own, self.config.local_only);
@@ -85,10 +86,10 @@ impl Network {
         self.tcp.retain(|listener| open.contains(&listener));
         for address in &addresses {
             if !open.contains(&(*address, self.port).into())
-                // Where another program has the port at this address, clients have the others.
+                // If the port is taken on this address, clients use the others.
                 && let Ok(socket) = bind_one(*address, self.port, accepts_tcp(*address, &addresses, self.config.local_only))
             {
-                // A socket that cannot be watched is of no use.
+                // If the runtime cannot poll the socket, it is left out.
                 let _ = self.add(socket);
             }
         }
@@ -103,39 +104,39 @@ impl Network {
         }
     }
 
-    /// Where the sockets receive.
+    /// The candidates for the sockets' addresses.
     pub(crate) fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
 
-    /// A session description with the candidates that clients are to use: those of the configured addresses, if there are
-    /// any, in place of the sockets' own.
+    /// Replaces the candidates in a session description by those of the configured addresses, if any.
     pub(crate) fn advertise(&self, sdp: String) -> String {
         if self.config.addresses.is_empty() {
             return sdp;
         }
-        let offered = self.config.addresses.iter().flat_map(|address| {
+        let candidates = self.config.addresses.iter().flat_map(|address| {
             let address = SocketAddr::new(*address, self.port);
             let udp = Candidate::host(address, "udp").ok();
             let tcp = Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok();
             [udp, tcp]
         });
-        let offered: Vec<_> = offered.flatten().map(|candidate| format!("a={candidate}\r\n")).collect();
-        let offered = offered.concat();
-        let mut out = String::with_capacity(sdp.len() + offered.len());
+        let candidates: Vec<_> = candidates.flatten().map(|candidate| format!("a={candidate}\r\n")).collect();
+        let candidates = candidates.concat();
+        let mut out = String::with_capacity(sdp.len() + candidates.len());
         let mut is_first = true;
         for line in sdp.split_inclusive('\n') {
             if !line.starts_with("a=candidate:") {
                 is_first = true;
                 out.push_str(line);
             } else if std::mem::take(&mut is_first) {
-                out.push_str(&offered);
+                out.push_str(&candidates);
             }
         }
         out
     }
 
-    /// Sends at once or not at all, but what goes over UDP with the next [`flush`](Self::flush) at the latest.
+    /// Sends a datagram without waiting, and drops it if that is not possible. Over UDP, it is sent by the next
+    /// [`flush`](Self::flush) at the latest.
     pub(crate) fn send(&mut self, transmit: &Transmit) {
         if transmit.proto == Protocol::Udp {
             self.udp.send(transmit.source, transmit.destination, &transmit.contents);
@@ -144,22 +145,22 @@ impl Network {
         }
     }
 
-    /// Sends what waits for more that goes the same way.
+    /// Sends the datagrams that wait to form a batch.
     pub(crate) fn flush(&mut self) {
         self.udp.flush();
     }
 
-    /// Resolves once something may have come.
+    /// Resolves when [`receive`](Self::receive) may return a datagram.
     pub(crate) async fn readable(&mut self) {
         poll_fn(|context| {
-            // Each has to know whom to wake.
+            // Polls both, so that both register the waker.
             let is_ready = [self.udp.poll_readable(context), self.tcp.poll_readable(context)];
             if is_ready.iter().any(Poll::is_ready) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
-    /// What has come already. UDP and TCP take turns, and so do the sockets of each.
+    /// Takes a received datagram, without waiting. Reads UDP and TCP in turn.
     pub(crate) fn receive(&mut self) -> Option<ReceivedDatagram> {
         for _ in 0..MAX_FOREIGN {
             let tcp_is_next = self.tcp_is_next;
@@ -177,14 +178,14 @@ impl Network {
         None
     }
 
-    /// Notes that a participant has shown that the connection is its own on which that came.
+    /// Assigns the TCP connection that a datagram came from to the participant that it authenticates.
     pub(crate) fn authenticate(&mut self, received: &ReceivedDatagram, participant: SessionId) {
         if received.protocol == Protocol::Tcp {
             self.tcp.authenticate((received.destination, received.source), participant);
         }
     }
 
-    /// Closes what a participant has opened.
+    /// Closes the TCP connections of a participant.
     pub(crate) fn remove(&mut self, participant: SessionId) {
         self.tcp.remove(participant);
     }
@@ -207,7 +208,7 @@ impl Network {
     }
 }
 
-/// Sockets that are bound, and served by nobody yet.
+/// Bound sockets of one address that are not polled yet.
 #[derive(Debug)]
 pub(crate) struct Socket {
     address: SocketAddr,
@@ -215,10 +216,10 @@ pub(crate) struct Socket {
     listener: Option<TcpListener>,
 }
 
-/// Binds a socket at each address that media is received at, all on the configured port or on one that is free.
+/// Binds sockets on all media addresses, on the configured port or a free one.
 ///
 /// # Errors
-/// If not a single one can be bound, or where the configured port is taken.
+/// If no socket can be bound, or the configured port is taken.
 pub(crate) fn bind_configured(config: &RtcConfig) -> io::Result<Vec<Socket>> {
     bind(config, &LocalAddresses::read()?)
 }
@@ -228,7 +229,7 @@ fn bind(config: &RtcConfig, own: &LocalAddresses) -> io::Result<Vec<Socket>> {
     let accepts_tcp = |address: IpAddr| accepts_tcp(address, &addresses, config.local_only);
     if let Some(port) = config.port {
         let sockets = addresses.iter().map(|address| bind_one(*address, port, accepts_tcp(*address)));
-        // An address may have gone meanwhile.
+        // An address may have been removed meanwhile.
         return sockets
             .filter(|bound| !bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable))
             .collect();
@@ -254,12 +255,12 @@ fn bind(config: &RtcConfig, own: &LocalAddresses) -> io::Result<Vec<Socket>> {
     if best.is_empty() { Err(failure) } else { Ok(best) }
 }
 
-/// Binds a port for UDP, and where it is wanted for TCP.
+/// Binds a UDP port, and the TCP port of the same number if `accepts_tcp`.
 fn bind_one(address: IpAddr, port: u16, accepts_tcp: bool) -> io::Result<Socket> {
     let udp = UdpSocket::bind((address, port))?;
     let address = udp.local_addr()?;
     let system = SockRef::from(&udp);
-    // With smaller ones it works, too, and loses more.
+    // Smaller buffers work too, but lose more packets.
     let _ = system.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = system.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     udp.set_nonblocking(true)?;
@@ -281,20 +282,20 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_port_that_another_program_has_is_an_error() {
+    fn fails_if_the_configured_port_is_taken() {
         let free = bind(&LOCAL, &loopback()).unwrap().remove(0);
         let fixed = RtcConfig { port: Some(free.address.port()), ..LOCAL };
         let Socket { udp, listener, .. } = free;
         let refused = |fixed: &RtcConfig| bind(fixed, &loopback()).unwrap_err().kind();
         assert_eq!(refused(&fixed), io::ErrorKind::AddrInUse);
         drop(udp);
-        assert_eq!(refused(&fixed), io::ErrorKind::AddrInUse, "TCP alone");
+        assert_eq!(refused(&fixed), io::ErrorKind::AddrInUse, "the TCP port is taken");
         drop(listener);
         assert_eq!(bind(&fixed, &loopback()).unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn configured_addresses_stand_in_descriptions_in_place_of_the_sockets_own() {
+    async fn advertises_configured_addresses_instead_of_the_sockets_own() {
         let addresses = vec![[192, 0, 2, 7].into(), "2001:db8::7".parse().unwrap()];
         let network = Network::open(RtcConfig { addresses, ..LOCAL }, None).unwrap();
         let port = network.port;
@@ -309,11 +310,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_other_machines_send_is_dropped_where_only_this_one_may_connect() {
+    async fn drops_datagrams_of_other_machines_if_local_only() {
         let mut network = Network::open(LOCAL, None).unwrap();
         let Some(address) = network.udp.addresses().find(|address| !address.ip().is_loopback()) else { return };
         let other = UdpSocket::bind((address.ip(), 0)).unwrap();
-        // As if that address were another machine's.
+        // Treats the address as another machine's.
         let own = std::mem::take(&mut network.own);
         let send = |datagram: &[u8], network: &mut Network| {
             other.send_to(datagram, address).unwrap();

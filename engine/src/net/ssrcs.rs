@@ -1,25 +1,25 @@
-//! The sources (SSRCs) that a client sends from. str0m makes a stream for each that it has not seen, before it knows whether the
-//! packet is genuine, and looks through all streams for each further one. So their number is bounded here.
+//! A limit for the number of sources (SSRCs) that a client sends. str0m creates a stream for each new SSRC before it authenticates
+//! the packet, and searches all streams for each further one.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use str0m::rtp::Ssrc;
 
-/// Maximum number of sources that a client sends from at one time; packets of further ones are dropped. 64 tracks in three
-/// layers, each with its RTX, are 384.
+/// Maximum number of active sources of a client. Packets from further ones are dropped. 64 tracks with three layers and RTX have
+/// 384.
 pub(crate) const MAX_SSRCS: usize = 512;
-/// A source that nothing came from for so long makes room for another.
+/// Time without packets after which a source no longer counts.
 const SSRC_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The sources that have been seen lately.
+/// The active sources of a client.
 #[derive(Debug, Default)]
 pub(crate) struct SsrcLimiter {
     seen: HashMap<Ssrc, Instant>,
 }
 
 impl SsrcLimiter {
-    /// Whether to let a datagram in: always, unless it is RTP from a source too many.
+    /// Whether to process a datagram: always, unless it is RTP from a source past the limit.
     pub(crate) fn admits(&mut self, datagram: &[u8], now: Instant) -> bool {
         let Some(ssrc) = ssrc_of(datagram) else { return true };
         if let Some(seen) = self.seen.get_mut(&ssrc) {
@@ -46,7 +46,7 @@ pub(crate) fn is_rtp(datagram: &[u8]) -> bool {
     ssrc_of(datagram).is_some()
 }
 
-/// The source of a datagram, if that is RTP (RFC 7983, and RFC 5761 for RTCP).
+/// The SSRC of an RTP packet; `None` for other datagrams, by RFC 7983 and for RTCP RFC 5761.
 fn ssrc_of(datagram: &[u8]) -> Option<Ssrc> {
     let &[first, second, _, _, _, _, _, _, a, b, c, d, ..] = datagram else { return None };
     let is_rtp = (128..192).contains(&first) && !(192..224).contains(&second);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn lets_in_what_is_no_rtp() {
+    fn admits_all_datagrams_other_than_rtp() {
         let (mut sources, now) = (SsrcLimiter::default(), Instant::now());
         for ssrc in 0..2 * MAX_SSRCS {
             let mut rtcp = packet(ssrc);

@@ -1,4 +1,4 @@
-//! The part of STUN (RFC 5389) that routes a datagram: str0m parses and verifies the message for its connection.
+//! The part of STUN (RFC 5389) that is needed to route a datagram. str0m parses and verifies the message for its connection.
 
 const HEADER_BYTES: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -50,14 +50,14 @@ mod tests {
     }
 
     #[test]
-    fn the_recipient_is_the_first_part_of_the_user_name() {
+    fn the_recipient_ufrag_is_the_first_part_of_the_username() {
         let request = message(BINDING_REQUEST, &[(0x0024, &[0; 4]), (0x8022, b"odd"), (USERNAME, b"ours:theirs")]);
         assert!(is_stun(&request));
         assert_eq!(recipient_ufrag(&request), Some("ours"));
     }
 
     #[test]
-    fn a_message_that_is_no_binding_request_with_a_user_name_has_no_recipient() {
+    fn other_messages_have_no_recipient_ufrag() {
         let name: &[(u16, &[u8])] = &[(USERNAME, b"ours:theirs")];
         for other in [[0, 0x11], [1, 1], [1, 0x11], [0, 3]] {
             assert_eq!(recipient_ufrag(&message(other, name)), None, "{other:?}");
@@ -73,7 +73,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_datagram_is_read_without_a_panic(mut datagram in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn never_panics(mut datagram in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = recipient_ufrag(&datagram);
             let head = message(BINDING_REQUEST, &[]);
             let shared = head.len().min(datagram.len());

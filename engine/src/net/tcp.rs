@@ -1,7 +1,7 @@
-//! TCP connections for media (RFC 6544): frames of RFC 4571, two bytes of length and then a datagram.
+//! TCP connections for media (RFC 6544), framed as in RFC 4571: two bytes of length, then a datagram.
 //!
-//! Anybody can open one. Until a connection has shown a STUN request with good integrity, it may send only small STUN
-//! messages and has a few seconds for that; afterwards, it belongs to a participant, who can have a few.
+//! Any client can open a connection. Until it has sent a STUN request with valid message integrity, for which it has a few
+//! seconds, it may send only small STUN messages. Then it belongs to a participant, which may have several.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,36 +24,36 @@ use crate::net::datagram::ReceivedDatagram;
 use crate::net::stun::is_stun;
 use crate::net::udp::MAX_DATAGRAM_BYTES;
 
-/// TCP connections for media at once. Past it, the least recently used unauthenticated one is closed, or if there is none,
-/// that of the participant who has the most.
+/// Maximum number of TCP connections for media. Past it, the least recently used unauthenticated one is closed; if there is
+/// none, the least recently used one of the participant with the most connections.
 const MAX_CONNECTIONS: usize = 1024;
-/// Unauthenticated TCP connections at once. Past it, the least recently used one of them is closed.
+/// Maximum number of unauthenticated TCP connections. Past it, the least recently used one of them is closed.
 const MAX_UNAUTHENTICATED: usize = 256;
-/// TCP connections of one participant. Past it, its least recently used one is closed.
+/// Maximum number of TCP connections of one participant. Past it, its least recently used one is closed.
 const MAX_PER_PARTICIPANT: usize = 8;
-/// Time within which a connection must show a STUN request with good integrity. Past it, it is closed.
+/// Time to receive a STUN request with valid message integrity. Past it, the connection is closed.
 const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time without a byte after which an authenticated connection is closed. Clients check theirs every few seconds. Also the
-/// time within which a client must take what it is sent.
+/// Time without received bytes after which an authenticated connection is closed; clients send checks every few seconds. Also
+/// the maximum time of one write.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a frame of an unauthenticated connection. A longer one closes it.
+/// Maximum bytes of a frame on an unauthenticated connection. Past it, the connection is closed.
 const MAX_UNAUTHENTICATED_FRAME_BYTES: usize = 1024;
-/// Bytes that wait to be sent on one connection. Past it, datagrams are dropped.
+/// Maximum bytes that wait to be sent on one connection. Past it, datagrams are dropped.
 const MAX_QUEUED_BYTES: usize = 256 * 1024;
-/// Bytes that wait to be sent on all connections. Past it, datagrams are dropped.
+/// Maximum bytes that wait to be sent on all connections. Past it, datagrams are dropped.
 const MAX_TOTAL_QUEUED_BYTES: usize = 32 * 1024 * 1024;
-/// Frames and new connections that wait for the media thread. Past it, the connections are not read.
+/// Maximum number of frames and new connections that wait for the media thread. Past it, connections are not read.
 const MAX_EVENTS: usize = 64;
-/// Time without accepting connections after that failed, such as for want of file descriptors.
+/// Pause after accepting a connection failed, such as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The addresses of a connection's two ends, ours first.
+/// The local and the remote address of a connection.
 type AddressPair = (SocketAddr, SocketAddr);
 
 pub(crate) struct Tcp {
     events: mpsc::Receiver<Event>,
     sender: mpsc::Sender<Event>,
-    /// An event that was taken while waiting.
+    /// An event that `poll_readable` received.
     pending: Option<Event>,
     connections: HashMap<AddressPair, Connection>,
     listeners: HashMap<SocketAddr, AbortHandle>,
@@ -67,7 +67,7 @@ enum Event {
     Closed(u64, AddressPair),
 }
 
-/// A connection. Dropped, it is closed.
+/// A connection. Dropping it closes it.
 struct Connection {
     id: u64,
     frames: mpsc::UnboundedSender<Queued>,
@@ -84,7 +84,7 @@ impl Drop for Connection {
     }
 }
 
-/// A datagram that waits to be sent. It counts until it is dropped.
+/// A datagram that waits to be sent. Its bytes count until it is dropped.
 struct Queued {
     bytes: Vec<u8>,
     counters: [Arc<AtomicUsize>; 2],
@@ -112,7 +112,7 @@ impl Tcp {
         }
     }
 
-    /// Accepts connections at an address.
+    /// Accepts connections on an address.
     pub(crate) fn listen(&mut self, address: SocketAddr, listener: TcpListener) {
         let task = tokio::spawn(accept(listener, address, self.sender.clone()));
         self.listeners.insert(address, task.abort_handle());
@@ -122,7 +122,7 @@ impl Tcp {
         self.listeners.contains_key(&address)
     }
 
-    /// Closes the listeners at addresses that are not kept.
+    /// Closes the listeners for which `is_kept` is false.
     pub(crate) fn retain(&mut self, is_kept: impl Fn(SocketAddr) -> bool) {
         self.listeners.retain(|address, task| {
             let is_kept = is_kept(*address);
@@ -133,7 +133,7 @@ impl Tcp {
         });
     }
 
-    /// Ready once something has come.
+    /// Ready when [`receive`](Self::receive) may return a frame.
     pub(crate) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.pending.is_none() {
             let Poll::Ready(event) = self.events.poll_recv(context) else { return Poll::Pending };
@@ -142,9 +142,9 @@ impl Tcp {
         Poll::Ready(())
     }
 
-    /// A frame that has come already.
+    /// Takes a received frame, without waiting.
     pub(crate) fn receive(&mut self) -> Option<ReceivedDatagram> {
-        // This ends: what comes is put there by other tasks, which do not run meanwhile.
+        // Terminates, because the tasks that send events do not run meanwhile.
         while let Some(event) = self.pending.take().or_else(|| self.events.try_recv().ok()) {
             match event {
                 Event::Accepted(stream, addresses) => self.admit(stream, addresses, Instant::now()),
@@ -166,7 +166,7 @@ impl Tcp {
         None
     }
 
-    /// Sends a datagram, or drops it where too much waits already: what gets lost is asked for again.
+    /// Queues a datagram. Drops it if the queue is full; the recipient then requests a retransmission.
     pub(crate) fn send(&mut self, addresses: AddressPair, datagram: &[u8]) {
         let Some(connection) = self.connections.get(&addresses) else { return };
         let counters = [connection.queued.clone(), self.queued.clone()];
@@ -177,11 +177,11 @@ impl Tcp {
         for counter in &counters {
             counter.fetch_add(datagram.len(), Ordering::Relaxed);
         }
-        // Where the connection has ended meanwhile, it is lost.
+        // If the connection has ended meanwhile, the datagram is dropped.
         let _ = connection.frames.send(Queued { bytes: datagram.to_vec(), counters });
     }
 
-    /// Notes that a participant has shown that a connection is its own.
+    /// Assigns a connection to the participant that authenticated on it.
     pub(crate) fn authenticate(&mut self, addresses: AddressPair, participant: SessionId) {
         let own = Some(participant);
         let Some(connection) = self.connections.get_mut(&addresses).filter(|connection| connection.participant != own)
@@ -191,7 +191,7 @@ impl Tcp {
         connection.participant = own;
         connection.is_authenticated.store(true, Ordering::Relaxed);
         if self.connections.values().filter(|connection| connection.participant == own).count() > MAX_PER_PARTICIPANT {
-            self.close_idlest(|connection| connection.participant == own);
+            self.close_least_recently_used(|connection| connection.participant == own);
         }
     }
 
@@ -205,14 +205,14 @@ impl Tcp {
         let unauthenticated = self.connections.values().filter(|connection| is_unauthenticated(connection)).count();
         if unauthenticated >= MAX_UNAUTHENTICATED || (self.connections.len() >= MAX_CONNECTIONS && unauthenticated > 0)
         {
-            self.close_idlest(is_unauthenticated);
+            self.close_least_recently_used(is_unauthenticated);
         } else if self.connections.len() >= MAX_CONNECTIONS {
             let mut counts: HashMap<Option<SessionId>, usize> = HashMap::new();
             for connection in self.connections.values() {
                 *counts.entry(connection.participant).or_default() += 1;
             }
             let busiest = counts.into_iter().max_by_key(|(_, count)| *count).map(|(participant, _)| participant);
-            self.close_idlest(|connection| Some(connection.participant) == busiest);
+            self.close_least_recently_used(|connection| Some(connection.participant) == busiest);
         }
         self.next_id += 1;
         let id = self.next_id;
@@ -231,10 +231,10 @@ impl Tcp {
         self.connections.insert(addresses, connection);
     }
 
-    fn close_idlest(&mut self, is_meant: impl Fn(&Connection) -> bool) {
-        let meant = self.connections.iter().filter(|(_, connection)| is_meant(connection));
-        let idlest = meant.min_by_key(|(_, connection)| connection.last_used).map(|(addresses, _)| *addresses);
-        idlest.map(|addresses| self.connections.remove(&addresses));
+    fn close_least_recently_used(&mut self, is_candidate: impl Fn(&Connection) -> bool) {
+        let candidates = self.connections.iter().filter(|(_, connection)| is_candidate(connection));
+        let oldest = candidates.min_by_key(|(_, connection)| connection.last_used).map(|(addresses, _)| *addresses);
+        oldest.map(|addresses| self.connections.remove(&addresses));
     }
 }
 
@@ -257,7 +257,7 @@ async fn accept(listener: TcpListener, address: SocketAddr, events: mpsc::Sender
     }
 }
 
-/// Carries frames until either side has ended the connection.
+/// Exchanges frames until either side ends the connection.
 async fn run(
     mut stream: TcpStream,
     (id, addresses): (u64, AddressPair),
@@ -265,7 +265,7 @@ async fn run(
     is_authenticated: Arc<AtomicBool>,
     events: mpsc::Sender<Event>,
 ) {
-    // Without it, small packets would wait for others.
+    // Nagle's algorithm would delay small packets.
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.split();
     tokio::select! {
@@ -288,7 +288,7 @@ async fn read(
         match timeout_at(deadline.into(), reader.read_buf(&mut buffer)).await {
             Ok(Ok(0) | Err(_)) => return,
             Ok(Ok(_)) => (),
-            // It may have been authenticated while this has waited.
+            // The connection was authenticated during the wait.
             Err(_) if is_authenticated.load(Ordering::Relaxed) && deadline == opened + AUTHENTICATION_TIMEOUT => (),
             Err(_) => return,
         }
@@ -308,10 +308,10 @@ async fn read(
     }
 }
 
-/// Takes a frame's datagram, once it is there as a whole.
+/// Takes the datagram of a complete frame; `None` if the frame is not complete.
 ///
 /// # Errors
-/// If it is longer than `max` bytes.
+/// If the datagram is longer than `max` bytes.
 fn take_frame(buffer: &mut Vec<u8>, max: usize) -> io::Result<Option<Vec<u8>>> {
     let Some(length) = buffer.first_chunk() else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes(*length));
@@ -341,10 +341,10 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
-    /// The head of a STUN message without attributes.
+    /// A STUN message without attributes.
     const STUN: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
-    /// The server's side, and where it listens.
+    /// A server, and the address it listens on.
     async fn listen() -> (Tcp, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -369,7 +369,7 @@ mod tests {
         timeout(PATIENCE, next).await.unwrap()
     }
 
-    /// A connection that has shown a STUN message.
+    /// A connection that has sent a STUN message.
     async fn connect(tcp: &mut Tcp, address: SocketAddr) -> (TcpStream, AddressPair) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(&framed(&STUN)).await.unwrap();
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_sends_no_small_stun_messages_first_is_closed_at_once() {
+    async fn closes_a_connection_whose_first_frame_is_not_a_small_stun_message() {
         let (mut tcp, address) = listen().await;
         let long = [&STUN[..], &[0; MAX_UNAUTHENTICATED_FRAME_BYTES]].concat();
         for datagram in [&[][..], b"something else, of twenty bytes", &long] {
@@ -406,26 +406,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_nobody_owns_is_closed_after_a_while_and_one_with_an_owner_is_not() {
+    async fn closes_unauthenticated_connections_after_the_timeout() {
         let (mut tcp, address) = listen().await;
         let (mut owned, addresses) = connect(&mut tcp, address).await;
         tcp.authenticate(addresses, 1);
-        let (mut stranger, _) = connect(&mut tcp, address).await;
+        let (mut unauthenticated, _) = connect(&mut tcp, address).await;
         let mut silent = TcpStream::connect(address).await.unwrap();
-        is_closed(&mut tcp, &mut stranger).await;
+        is_closed(&mut tcp, &mut unauthenticated).await;
         is_closed(&mut tcp, &mut silent).await;
         owned.write_all(&framed(b"anything")).await.unwrap();
         assert_eq!(next(&mut tcp).await.bytes, b"anything");
-        tcp.send(addresses, b"an answer");
-        let mut answer = [0; 11];
-        timeout(PATIENCE, owned.read_exact(&mut answer)).await.unwrap().unwrap();
-        assert_eq!(answer[..], framed(b"an answer"));
+        tcp.send(addresses, b"a reply");
+        let mut reply = [0; 9];
+        timeout(PATIENCE, owned.read_exact(&mut reply)).await.unwrap().unwrap();
+        assert_eq!(reply[..], framed(b"a reply"));
         tcp.remove(1);
         is_closed(&mut tcp, &mut owned).await;
     }
 
     #[tokio::test]
-    async fn many_connections_that_nobody_owns_close_the_idlest_of_them_and_no_other() {
+    async fn too_many_unauthenticated_connections_close_the_least_recently_used_of_them() {
         let (mut tcp, address) = listen().await;
         let (mut owned, addresses) = connect(&mut tcp, address).await;
         tcp.authenticate(addresses, 1);
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_participant_with_too_many_connections_loses_its_own_idlest() {
+    async fn a_participant_with_too_many_connections_loses_its_least_recently_used_one() {
         let (mut tcp, address) = listen().await;
         let (_others, addresses) = connect(&mut tcp, address).await;
         tcp.authenticate(addresses, 2);
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_client_does_not_take_is_dropped_past_a_bound() {
+    async fn drops_datagrams_past_the_maximum_of_queued_bytes() {
         let (mut tcp, address) = listen().await;
         let (_stream, addresses) = connect(&mut tcp, address).await;
         tcp.authenticate(addresses, 1);
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_out_as_they_are_complete() {
+    fn takes_frames_as_they_become_complete() {
         let whole = [framed(b"one"), framed(b""), framed(b"three")].concat();
         let mut buffer = Vec::new();
         let mut frames = Vec::new();

@@ -1,4 +1,4 @@
-//! When peer connections want to be driven next. Costs grow with what is due, and not with the number of connections.
+//! Timers of peer connections. A turn of the event loop costs what is due, not what exists.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use crate::ids::PeerConnectionId;
 
-/// Deadlines of connections. A connection has at most one that counts; those before it are skipped as they come up.
+/// Deadlines of connections. A connection has at most one valid deadline; the caller skips outdated ones.
 #[derive(Default)]
 pub(crate) struct Timers {
     heap: BinaryHeap<Reverse<(Instant, PeerConnectionId)>>,
 }
 
 impl Timers {
-    /// Wakes a connection at a time. An earlier deadline of its own, `scheduled`, would wake it anyway.
+    /// Schedules a connection, unless its current deadline, `scheduled`, is earlier.
     pub(crate) fn set(&mut self, id: PeerConnectionId, scheduled: &mut Option<Instant>, deadline: Instant) {
         if scheduled.is_none_or(|scheduled| deadline < scheduled) {
             *scheduled = Some(deadline);
@@ -21,7 +21,7 @@ impl Timers {
         }
     }
 
-    /// The next connection that may be due. It is, if this is the deadline that it is scheduled for.
+    /// Takes the next deadline that has passed. It is outdated if it is not the one that the connection is scheduled for.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, PeerConnectionId)> {
         let Reverse((deadline, id)) = *self.heap.peek()?;
         if deadline > now {
@@ -31,7 +31,7 @@ impl Timers {
         Some((deadline, id))
     }
 
-    /// When the next one may be due.
+    /// The earliest deadline, which may be outdated.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((deadline, _))| *deadline)
     }
@@ -45,7 +45,7 @@ mod tests {
     use crate::ids::SignalTarget;
 
     #[test]
-    fn a_connection_comes_up_at_its_earliest_deadline_and_only_once_scheduled() {
+    fn returns_a_connection_at_its_earliest_deadline() {
         let now = Instant::now();
         let at = |secs| now + Duration::from_secs(secs);
         let (ann, ben) = ((1, SignalTarget::Publisher), (2, SignalTarget::Publisher));
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(timers.pop(at(2)), None);
         assert_eq!(timers.pop(at(9)), Some((at(3), ann)));
         assert_eq!(timers.pop(at(9)), Some((at(4), ben)));
-        assert_eq!(timers.pop(at(9)), Some((at(5), ann)), "its own that counts no more");
+        assert_eq!(timers.pop(at(9)), Some((at(5), ann)), "an outdated deadline");
         assert_eq!((timers.pop(at(9)), timers.next()), (None, None));
     }
 }

@@ -1,5 +1,5 @@
-//! UDP. Datagrams that are equally long and go to the same address leave in one call of the system where it takes them apart
-//! (Linux: UDP GSO): a call costs more than a datagram.
+//! UDP sockets. On Linux, datagrams of equal length to the same address are sent in one system call (UDP GSO), because a call
+//! costs more than a datagram.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,49 +10,49 @@ use tokio::net::UdpSocket;
 
 use crate::net::receive_time;
 
-/// The most datagrams that leave in one call; older systems take no more (`UDP_MAX_SEGMENTS`).
+/// Maximum number of datagrams in one call, the limit of older kernels (`UDP_MAX_SEGMENTS`). More are sent in further calls.
 const MAX_SEGMENTS: usize = 64;
-/// The most bytes that leave in one call; with their headers they have room in one IP packet.
+/// Maximum bytes in one call, which fit into one IP packet with their headers. More are sent in further calls.
 const MAX_BATCH_BYTES: usize = 65_000;
-/// The longest datagram that is looked at; WebRTC's are shorter than an Ethernet frame.
+/// Maximum bytes of a received datagram; a longer one is cut off and thus invalid. WebRTC's fit into an Ethernet frame.
 pub(crate) const MAX_DATAGRAM_BYTES: usize = 2048;
-/// Errors of a socket without a pause between them, after which it is read no more: it would keep the thread busy. It is
-/// opened again when the interfaces are read next.
+/// Maximum number of consecutive errors of a socket. Past it, the socket is not read, because it would keep the thread busy,
+/// until it is opened again with the next check of the interfaces.
 const MAX_ERRORS: usize = 64;
 
-/// A datagram that has come.
+/// A received datagram.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Datagram {
     pub(crate) source: SocketAddr,
-    /// The address of the socket that it came to.
+    /// The address of the socket that received it.
     pub(crate) destination: SocketAddr,
-    /// When the system received it, where the system says so; else when it was read.
+    /// When the system received it, or when it was read if the system has no timestamp.
     pub(crate) arrived_at: Instant,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Sockets that are served together.
+/// The UDP sockets of an engine.
 pub(crate) struct Udp {
     sockets: Vec<Socket>,
-    /// The index of the socket that is read next.
+    /// Index of the socket to read next.
     next: usize,
-    /// How many datagrams may leave in one call.
+    /// Maximum number of datagrams in one call; 1 without GSO.
     max_segments: usize,
     batch: Batch,
     buffer: Box<[u8; MAX_DATAGRAM_BYTES]>,
 }
 
 struct Socket {
-    /// The address that it is bound to.
+    /// The address that the socket is bound to.
     address: SocketAddr,
     inner: UdpSocket,
-    /// Errors since it last had a datagram, or had none.
+    /// Consecutive errors.
     errors: usize,
 }
 
-/// What leaves next: datagrams to one address, all equally long, but the last may be shorter.
+/// Datagrams to send in the next call: to one address and of one length, except that the last may be shorter.
 struct Batch {
-    /// The index of the socket.
+    /// Index of the socket.
     socket: usize,
     destination: SocketAddr,
     length: usize,
@@ -75,18 +75,18 @@ impl Udp {
         udp
     }
 
-    /// Sends a datagram from the socket of that address, at the latest with the next [`flush`](Self::flush).
+    /// Queues a datagram to send from the socket with address `source`. It is sent by the next [`flush`](Self::flush) at the
+    /// latest.
     pub(crate) fn send(&mut self, source: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
         let Some(socket) = self.sockets.iter().position(|socket| socket.address == source) else { return };
-        if !self.batch.takes(socket, destination, datagram, self.max_segments) {
+        if !self.batch.accepts(socket, destination, datagram, self.max_segments) {
             self.flush();
             (self.batch.socket, self.batch.destination, self.batch.length) = (socket, destination, datagram.len());
         }
         self.batch.bytes.extend_from_slice(datagram);
     }
 
-    /// Sends what has not left yet at once or not at all: what does not fit into the system's queue is lost, as it may be
-    /// on any network.
+    /// Sends queued datagrams. Datagrams that do not fit into the system's queue are dropped, as on a congested network.
     pub(crate) fn flush(&mut self) {
         let Batch { socket, destination, length, bytes } = &mut self.batch;
         if bytes.is_empty() {
@@ -95,29 +95,29 @@ impl Udp {
         let Socket { inner: socket, .. } = &self.sockets[*socket];
         let one_by_one = bytes.len() == *length
             || offload::send(socket, *destination, bytes, *length)
-                // They may still leave so: some drivers cannot take them apart, or they are too long for the way.
+                // Some drivers do not support GSO, and datagrams may exceed the path MTU; single ones may still be sent.
                 .is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
         if one_by_one {
             for datagram in bytes.chunks(*length) {
-                // Nobody can be told; what gets lost is asked for again.
+                // A lost datagram is retransmitted at the recipient's request.
                 let _ = socket.try_send_to(datagram, *destination);
             }
         }
         bytes.clear();
     }
 
-    /// Adds a socket with the address that it is bound to.
+    /// Adds a socket that is bound to `address`.
     pub(crate) fn add(&mut self, address: SocketAddr, socket: UdpSocket) {
-        if !offload::is_known(&socket) {
+        if !offload::is_supported(&socket) {
             self.max_segments = 1;
         }
         receive_time::enable(&socket);
         self.sockets.push(Socket { address, inner: socket, errors: 0 });
     }
 
-    /// Closes all sockets but those that are kept and work.
+    /// Closes the sockets for which `is_kept` is false, and those with too many errors.
     pub(crate) fn retain(&mut self, is_kept: impl Fn(SocketAddr) -> bool) {
-        // What waits names its socket by index.
+        // The batch refers to its socket by index.
         self.flush();
         self.sockets.retain(|socket| socket.errors < MAX_ERRORS && is_kept(socket.address));
         self.next = 0;
@@ -128,7 +128,7 @@ impl Udp {
         self.sockets.iter().map(|socket| socket.address)
     }
 
-    /// Ready once a socket may have a datagram.
+    /// Ready when a socket may have a datagram.
     pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut working = self.sockets.iter().filter(|socket| socket.errors < MAX_ERRORS);
         if working.any(|socket| socket.inner.poll_recv_ready(context).is_ready()) {
@@ -138,7 +138,7 @@ impl Udp {
         }
     }
 
-    /// A datagram that has come already. The sockets take turns, so that none has to wait until another one is empty.
+    /// Takes a received datagram, without waiting. Sockets are read in turn, so that a busy one does not delay the others.
     pub(crate) fn receive(&mut self) -> Option<Datagram> {
         self.receive_by(receive_time::receive)
     }
@@ -161,7 +161,7 @@ impl Udp {
                     return Some(Datagram { source, destination: *address, arrived_at, bytes });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => *errors = 0,
-                // Usually about an earlier datagram (RFC 1122, section 4.1.3.3), and not about this socket.
+                // Usually an ICMP error for a datagram sent earlier (RFC 1122, section 4.1.3.3).
                 Err(_) => *errors += 1,
             }
         }
@@ -170,11 +170,11 @@ impl Udp {
 }
 
 impl Batch {
-    /// Whether a datagram can leave together with those that are in it.
-    fn takes(&self, socket: usize, destination: SocketAddr, datagram: &[u8], max_segments: usize) -> bool {
+    /// Whether a datagram can be sent in the same call as the batch.
+    fn accepts(&self, socket: usize, destination: SocketAddr, datagram: &[u8], max_segments: usize) -> bool {
         !self.bytes.is_empty()
             && (self.socket, self.destination) == (socket, destination)
-            // A shorter one ends it.
+            // A shorter datagram must be the last one.
             && self.bytes.len().is_multiple_of(self.length)
             && (1..=self.length).contains(&datagram.len())
             && self.bytes.len() / self.length < max_segments
@@ -193,12 +193,12 @@ mod offload {
     use tokio::io::Interest;
     use tokio::net::UdpSocket;
 
-    /// Linux before 4.18 does not know it, and would send all as one datagram.
-    pub(crate) fn is_known(socket: &UdpSocket) -> bool {
+    /// Whether the system supports GSO. Linux before 4.18 would send a batch as one datagram.
+    pub(crate) fn is_supported(socket: &UdpSocket) -> bool {
         getsockopt(socket, UdpGsoSegment).is_ok()
     }
 
-    /// Sends datagrams of that length, of which the last may be shorter.
+    /// Sends datagrams of `length` bytes each, except that the last may be shorter.
     pub(crate) fn send(socket: &UdpSocket, to: SocketAddr, bytes: &[u8], length: usize) -> io::Result<()> {
         let length = u16::try_from(length).map_err(io::Error::other)?;
         let (parts, address) = ([IoSlice::new(bytes)], SockaddrStorage::from(to));
@@ -217,7 +217,7 @@ mod offload {
 
     use tokio::net::UdpSocket;
 
-    pub(crate) fn is_known(_: &UdpSocket) -> bool {
+    pub(crate) fn is_supported(_: &UdpSocket) -> bool {
         false
     }
 
@@ -256,9 +256,9 @@ mod tests {
         let mut sockets = Vec::new();
         for _ in 0..count {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-            // Some systems have room for less than a test sends.
+            // Some systems' default is less than a test sends.
             let _ = SockRef::from(&socket).set_recv_buffer_size(ROOM_BYTES);
-            // Before that nothing is sent.
+            // tokio sends nothing before.
             socket.writable().await.unwrap();
             sockets.push((socket.local_addr().unwrap(), socket));
         }
@@ -266,7 +266,7 @@ mod tests {
         (Udp::new(sockets), addresses)
     }
 
-    /// Can be told from others, and is as long as wanted.
+    /// A datagram of `length` bytes that starts with its index.
     fn datagram(index: usize, length: usize) -> Vec<u8> {
         index.to_le_bytes().into_iter().cycle().take(length).collect()
     }
@@ -275,30 +275,30 @@ mod tests {
         let mut received = Vec::new();
         while received.len() < count {
             let next = timeout(LONGEST, poll_fn(|context| udp.poll_readable(context))).await;
-            next.unwrap_or_else(|_| panic!("{} of {count} have come", received.len()));
+            next.unwrap_or_else(|_| panic!("received {} of {count}", received.len()));
             received.extend(iter::from_fn(|| udp.receive()));
         }
         received
     }
 
-    /// What goes from one address to another, in that order.
-    type CandidateFilter = HashMap<(SocketAddr, SocketAddr), Vec<Vec<u8>>>;
+    /// Datagrams by source and destination, in order.
+    type Flows = HashMap<(SocketAddr, SocketAddr), Vec<Vec<u8>>>;
 
-    fn note(candidate_filter: &mut CandidateFilter, Datagram { source, destination, bytes, .. }: Datagram) {
-        candidate_filter.entry((source, destination)).or_default().push(bytes);
+    fn record(flows: &mut Flows, Datagram { source, destination, bytes, .. }: Datagram) {
+        flows.entry((source, destination)).or_default().push(bytes);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn datagrams_arrive_as_they_were_sent(
+        fn datagrams_arrive_unchanged_and_in_order(
             all in vec((0..2_usize, 0..2_usize, prop_oneof![Just(1000_usize), 8..1500_usize]), 1..40),
         ) {
             runtime().block_on(async {
                 let (mut here, sources) = sockets(2).await;
                 let (mut there, destinations) = sockets(2).await;
-                let (mut sent, mut arrived) = (CandidateFilter::new(), CandidateFilter::new());
+                let (mut sent, mut arrived) = (Flows::new(), Flows::new());
                 for (index, &(source, destination, length)) in all.iter().enumerate() {
                     let (source, destination, bytes) = (sources[source], destinations[destination], datagram(index, length));
                     here.send(source, destination, &bytes);
@@ -306,7 +306,7 @@ mod tests {
                 }
                 here.flush();
                 for datagram in receive(&mut there, all.len()).await {
-                    note(&mut arrived, datagram);
+                    record(&mut arrived, datagram);
                 }
                 assert_eq!(arrived, sent);
                 assert_eq!(there.receive(), None);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_equally_long_leaves_together_and_a_shorter_one_ends_it() {
+    fn batches_datagrams_of_equal_length_up_to_a_shorter_one() {
         runtime().block_on(async {
             let (mut here, sources) = sockets(1).await;
             let (mut there, destinations) = sockets(2).await;
@@ -327,7 +327,7 @@ mod tests {
             assert_eq!(waiting_bytes(0, 900), 900);
             assert_eq!(waiting_bytes(0, 900), 1800);
             assert_eq!(waiting_bytes(0, 500), 2300);
-            assert_eq!(waiting_bytes(0, 500), 500, "after a shorter one");
+            assert_eq!(waiting_bytes(0, 500), 500, "a new batch after a shorter datagram");
             assert_eq!(waiting_bytes(0, 900), 900, "a longer one");
             assert_eq!(waiting_bytes(1, 900), 900, "to somebody else");
             here.flush();
@@ -335,7 +335,7 @@ mod tests {
         });
     }
 
-    /// Sends so many, and sees them arrive; how many of them were still waiting at last.
+    /// Sends `count` datagrams and checks that they arrive. Returns how many were in the batch before the flush.
     async fn send_all((count, length): (usize, usize), max_segments: usize) -> usize {
         let (mut here, sources) = sockets(1).await;
         let (mut there, destinations) = sockets(1).await;
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_leave_together_than_the_system_takes() {
+    fn limits_a_batch_in_datagrams_and_bytes() {
         runtime().block_on(async {
             assert_eq!(send_all((80, 20), MAX_SEGMENTS).await, 80 - MAX_SEGMENTS);
             assert_eq!(send_all((50, 1400), MAX_SEGMENTS).await, 50 - MAX_BATCH_BYTES / 1400);
@@ -360,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_does_not_take_apart_leaves_one_by_one() {
-        // More than any Linux takes.
+    fn sends_datagrams_one_by_one_if_the_system_rejects_the_batch() {
+        // More than any Linux accepts.
         assert_eq!(runtime().block_on(send_all((150, 20), usize::MAX)), 150);
     }
 
     #[test]
-    fn an_empty_datagram_is_nothing() {
+    fn ignores_empty_datagrams() {
         runtime().block_on(async {
             let (mut here, sources) = sockets(1).await;
             let (mut there, destinations) = sockets(1).await;
@@ -381,11 +381,11 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_datagram_that_is_read_late_has_the_time_at_which_it_was_received() {
+    fn a_datagram_read_late_has_its_receive_time() {
         runtime().block_on(async {
             let (mut here, sources) = sockets(1).await;
             let (mut there, destinations) = sockets(1).await;
-            // Linux turns the times on a moment after the first socket asks for them.
+            // Linux enables timestamps shortly after the first socket requests them.
             for _ in 0..MAX_UNTIMED {
                 let before = Instant::now();
                 here.send(sources[0], destinations[0], &datagram(0, 8));
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_read_though_another_one_always_has_datagrams() {
+    fn reads_a_socket_while_another_one_always_has_datagrams() {
         runtime().block_on(async {
             let (mut here, sources) = sockets(1).await;
             let (mut there, destinations) = sockets(2).await;
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_only_fails_is_given_up_and_the_others_are_read() {
+    fn stops_reading_a_socket_with_too_many_errors() {
         runtime().block_on(async {
             let (mut here, sources) = sockets(1).await;
             let (mut there, destinations) = sockets(2).await;
@@ -443,7 +443,7 @@ mod tests {
             let received: Vec<_> = (0..=MAX_ERRORS).filter_map(|_| there.receive_by(fails)).collect();
             assert_eq!(received.len(), 1);
             let is_ready = poll_fn(|context| Poll::Ready(there.poll_readable(context).is_ready())).await;
-            assert!(!is_ready, "the broken one keeps nobody busy");
+            assert!(!is_ready, "the broken socket is not polled");
             there.retain(|_| true);
             assert_eq!(there.addresses().collect::<Vec<_>>(), [destinations[1]]);
         });

@@ -1,4 +1,4 @@
-//! What it costs to accept a hostile offer: every participant waits for as long as that takes.
+//! CPU time to accept a hostile offer. All participants wait meanwhile.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use super::reduce::{MAX_NEW_SECTIONS, MAX_SECTIONS};
 use super::tests::{offer, rtc};
 use super::{Meanings, reduce};
 
-/// Maximum processor time for one offer. Tests are compiled with checks and little optimisation, which makes it several times as
-/// long as it is in a release.
+/// Maximum CPU time for one offer. Tests are compiled with checks and little optimisation, so this is several times the time of a
+/// release build.
 const MAX_COST: Duration = Duration::from_millis(150);
 
 fn is_known(rtc: &Rtc, mid: Mid) -> bool {
     rtc.media(mid).is_some_and(|media| !media.remote_pts().is_empty())
 }
 
-/// The processor time of this thread.
+/// CPU time of this thread.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// The processor time that the offer takes a new connection, the least of three.
+/// CPU time that a new connection takes for the offer, the minimum of three runs.
 fn cost(text: &str) -> Duration {
     let once = || {
         let mut rtc = rtc(true);
@@ -41,7 +41,7 @@ fn accept(rtc: &mut Rtc, text: &str) -> Option<String> {
     Some(rtc.sdp_api().accept_offer(offer).ok()?.to_sdp_string())
 }
 
-/// The first offer of Chromium, with that section's lines followed by others.
+/// Chromium's first offer, with lines added to one section.
 fn with_lines(section: &str, count: usize, line: impl Fn(usize) -> String) -> String {
     let text = offer("chromium", "2-publish");
     let added: String = (0..count).flat_map(|number| [line(number), "\r\n".to_owned()]).collect();
@@ -52,7 +52,7 @@ fn with_lines(section: &str, count: usize, line: impl Fn(usize) -> String) -> St
     text.replacen(&name, &format!("{name}{added}"), 1)
 }
 
-/// An offer with that many sections for video, as Chromium writes them.
+/// An offer with `count` video sections as Chromium writes them.
 fn with_sections(count: usize) -> String {
     let text = offer("chromium", "1-join");
     let (head, rest) = text.split_once("m=").unwrap();
@@ -135,7 +135,7 @@ fn the_cost_of_a_large_session_grows_with_its_sections_and_no_faster() {
         costs.push(cpu_time().saturating_sub(started));
     }
     let (few, many): (Duration, Duration) = (costs.iter().take(3).sum(), costs.iter().rev().take(3).sum());
-    // They are four and a half times as many.
+    // There are 4.5 times as many sections.
     assert!(many < 9 * few, "{costs:?}");
     assert_eq!(accept(&mut rtc, &with_sections(MAX_SECTIONS + 1)), None);
 }

@@ -34,7 +34,7 @@ const MAX_PARAMETERS: usize = 12;
 const MAX_LINE_BYTES: usize = 512;
 /// Maximum length of a section's first line in bytes; the rest is left out. Chromium writes 180.
 const MAX_FIRST_LINE_BYTES: usize = 1024;
-/// Descriptions of no more bytes take the media thread no time worth mentioning. Chromium with eight tracks writes 30 kB.
+/// Maximum bytes of a description that the media thread parses without noticeable delay. Chromium writes 30 kB for eight tracks.
 const SHORT_BYTES: usize = 64 * 1024;
 
 /// The codecs that the engine enables in str0m.
@@ -47,8 +47,8 @@ const KNOWN_PAYLOAD_TYPES: &str = "0";
 /// A set of payload types.
 type PayloadTypes = [bool; 128];
 
-/// What each payload type of a connection means. A section that gives it another meaning is against BUNDLE (RFC 9143,
-/// section 9.1), and makes str0m panic.
+/// Codec and parameters of each payload type of a connection. BUNDLE forbids different ones in another section (RFC 9143,
+/// section 9.1), and str0m panics then.
 #[derive(Debug, Default)]
 pub(crate) struct Meanings {
     known: HashMap<u8, Meaning>,
@@ -56,7 +56,7 @@ pub(crate) struct Meanings {
 
 #[derive(Debug, PartialEq)]
 struct Meaning {
-    /// In small letters.
+    /// In lower case.
     codec: String,
     /// Only those that str0m reads: clients add others, such as `x-google-start-bitrate`, for a single track.
     parameters: FormatParams,
@@ -77,7 +77,7 @@ impl Meaning {
 }
 
 impl Meanings {
-    /// Whether the payload type means this, or has meant nothing yet.
+    /// Whether a payload type is new or has the same codec and parameters as before.
     fn agree(&mut self, payload_type: &PayloadType<'_>) -> bool {
         let meaning = Meaning::of(payload_type);
         match self.known.entry(payload_type.number) {
@@ -92,7 +92,7 @@ impl Meanings {
 
 /// The description without the lines that str0m does not need. `None` if it has too many sections.
 ///
-/// `is_known` tells the sections whose payload types str0m has already, and does not read again.
+/// `is_known`: whether str0m already has the payload types of a section, and does not parse them again.
 pub(crate) fn reduce(description: &str, meanings: &mut Meanings, is_known: impl Fn(Mid) -> bool) -> Option<String> {
     let (head, parts) = split(description);
     if parts.len() > MAX_SECTIONS {
@@ -161,7 +161,7 @@ fn write_line(line: &str, out: &mut String) {
     out.push_str("\r\n");
 }
 
-/// Writes what str0m reads of the part before the first section.
+/// Writes the lines before the first section that str0m reads.
 fn reduce_head(head: &str, sections: usize, out: &mut String) {
     let max_group_bytes = max_group_bytes(sections);
     let mut once = vec!["v=", "o=", "s=", "t=", "a=group:BUNDLE"];
@@ -184,7 +184,7 @@ fn name_of(line: &str) -> &str {
     line.split_once(':').map_or(line, |(name, _)| name)
 }
 
-/// Counts lines that are kept as they are.
+/// Counts the lines that are kept unchanged.
 #[derive(Default)]
 struct Counts {
     single: [bool; 7],
@@ -193,7 +193,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Whether to keep a line of that name. Of those that str0m rejects when they are doubled, two are kept.
+    /// Whether to keep a line with this name. Keeps two lines of a kind that str0m rejects duplicates of.
     fn keeps(&mut self, name: &str) -> bool {
         let count = |counted: &mut usize, max| {
             *counted += 1;
@@ -215,7 +215,7 @@ impl Counts {
     }
 }
 
-/// A section of a description, as far as it is kept.
+/// The kept parts of a section.
 struct Section<'a> {
     first: &'a str,
     lines: Vec<&'a str>,
@@ -231,7 +231,7 @@ struct Section<'a> {
 /// A payload type that str0m can use.
 struct PayloadType<'a> {
     number: u8,
-    /// With its clock rate and channels.
+    /// Including clock rate and channels.
     codec: &'a str,
     parameters: Option<&'a str>,
 }
@@ -284,7 +284,7 @@ impl<'a> Section<'a> {
 
     fn write(&self, has_feedback: &mut PayloadTypes, out: &mut String) {
         write_line(&self.first_line(), out);
-        // str0m looks for the name from the start of a section, once for every other one.
+        // str0m searches for the mid from the start of a section, once per other section.
         self.mids.iter().chain(&self.directions).for_each(|line| write_line(line, out));
         for PayloadType { number, codec, parameters } in &self.payload_types {
             write_line(&format!("a=rtpmap:{number} {codec}"), out);
@@ -312,7 +312,7 @@ impl<'a> Section<'a> {
         let mut formats: Vec<String> =
             if self.is_known { vec![KNOWN_PAYLOAD_TYPES.to_owned()] } else { supported.collect() };
         if formats.is_empty() {
-            // A section has at least one, though str0m can use none of them. A static one needs no line of its own.
+            // A section needs at least one payload type. A static one needs no `rtpmap` line.
             formats.extend(words.next().map(|_| KNOWN_PAYLOAD_TYPES.to_owned()));
         }
         for format in &formats {
@@ -325,7 +325,7 @@ impl<'a> Section<'a> {
         self.payload_types.iter().any(|known| known.number == number)
     }
 
-    /// str0m reads the sources only of a client that sends without simulcast.
+    /// str0m reads sources only in a section without simulcast.
     fn has_sources(&self) -> bool {
         matches!(self.directions.first(), Some(&("a=sendrecv" | "a=sendonly"))) && self.simulcast.is_none()
     }
@@ -342,7 +342,7 @@ fn listed(first: &str) -> PayloadTypes {
     listed
 }
 
-/// The payload type that the line maps to a codec that str0m can use, if it is listed, which it is then no more.
+/// The payload type of an `rtpmap` line, if str0m supports its codec and it is listed. Removes it from the list.
 fn supported<'a>(line: &'a str, is_listed: &mut PayloadTypes) -> Option<PayloadType<'a>> {
     let (number, codec) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
     let number: u8 = number.parse().ok()?;
@@ -352,14 +352,14 @@ fn supported<'a>(line: &'a str, is_listed: &mut PayloadTypes) -> Option<PayloadT
     std::mem::take(is_listed).then_some(PayloadType { number, codec, parameters: None })
 }
 
-/// The parameters of a payload type, as many as are kept.
+/// The parameters of a payload type, up to the maximum.
 fn parameters_of(line: &str) -> Option<(u8, &str)> {
     let (number, parameters) = line.strip_prefix("a=fmtp:")?.split_once(' ')?;
     let end = parameters.match_indices(';').nth(MAX_PARAMETERS - 1).map_or(parameters.len(), |(end, _)| end);
     Some((number.parse().ok()?, &parameters[..end]))
 }
 
-/// What has been kept of a section's lines.
+/// Counts of the lines kept in a section.
 #[derive(Default)]
 struct Kept<'a> {
     counts: Counts,
@@ -370,7 +370,7 @@ struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    /// The line, or what of it is kept.
+    /// The line, shortened to the parts that are kept.
     fn reduce(
         &mut self,
         section: &Section<'_>,
@@ -405,7 +405,7 @@ impl<'a> Kept<'a> {
         is_kept
     }
 
-    /// A layer without its restrictions, which str0m does not read.
+    /// A rid without its restrictions, which str0m does not read.
     fn rid(&mut self, value: &'a str) -> Option<Cow<'a, str>> {
         let mut words = value.split(' ');
         let (rid, direction) = (words.next()?, words.next()?);
@@ -413,7 +413,7 @@ impl<'a> Kept<'a> {
         (self.rids <= MAX_RIDS).then(|| format!("a=rid:{rid} {direction}").into())
     }
 
-    /// Whether this is the first line of a source: str0m needs no more of it.
+    /// Whether this is the first line of a source. str0m needs only that.
     fn source(&mut self, value: &'a str) -> bool {
         let Some((source, attribute)) = value.split_once(' ') else { return false };
         let is_kept = self.sources.len() < MAX_SSRCS && attribute.contains(':') && !self.sources.contains(&source);
@@ -424,8 +424,8 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Whether the line says, for the first time in the description, that a payload type has transport-wide feedback. Of other
-/// feedback str0m reads nothing.
+/// Whether the line is the first in the description that enables transport-wide feedback for its payload type. str0m ignores
+/// other feedback.
 fn feedback(section: &Section<'_>, value: &str, has_feedback: &mut PayloadTypes) -> bool {
     let Some(format) = value.strip_suffix(" transport-cc").and_then(|format| format.parse().ok()) else { return false };
     let known = has_feedback.get_mut(usize::from(format)).filter(|_| section.has(format));

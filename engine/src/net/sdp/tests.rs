@@ -1,4 +1,4 @@
-//! With recorded offers (see `tests/offers`) and what str0m really answers to them.
+//! Tests with recorded offers (see `tests/offers`) and str0m's answers to them.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -18,20 +18,20 @@ const DEPENDENCY_DESCRIPTOR: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 
 #[test]
-fn chromium_is_answered_as_recorded() {
+fn answers_chromium_as_recorded() {
     replay("chromium", &conversation());
     replay("chromium", &[("publisher-h264", vec![("0", receives("video/H264")), ("1", stereo())])]);
     replay("chromium", &[("publisher-vp9", vec![("0", receives("video/vp9")), ("1", receives("opus"))])]);
 }
 
 #[test]
-fn firefox_is_answered_as_recorded() {
+fn answers_firefox_as_recorded() {
     replay("firefox", &conversation());
     replay("firefox", &[("publisher-av1", vec![("0", receives("video/AV1")), ("1", stereo())])]);
 }
 
 #[test]
-fn an_offer_of_ours_has_the_msid_we_gave() {
+fn the_engines_offer_has_the_given_msid() {
     let mut rtc = rtc(false);
     let mut changes = rtc.sdp_api();
     changes.add_channel("_reliable".to_owned());
@@ -52,7 +52,7 @@ fn an_offer_of_ours_has_the_msid_we_gave() {
 }
 
 #[test]
-fn an_offer_is_read_section_by_section() {
+fn parses_the_sections_of_an_offer() {
     let read = sections(&offer("chromium", "2-publish"));
     let kinds: Vec<_> = read.iter().map(|section| section.kind).collect();
     let (audio, video) = (Some(MediaKind::Audio), Some(MediaKind::Video));
@@ -66,7 +66,7 @@ fn an_offer_is_read_section_by_section() {
 }
 
 #[test]
-fn only_a_stopped_section_is_rejected_though_firefox_has_port_0_almost_everywhere() {
+fn rejects_only_stopped_sections_though_firefox_writes_port_0_elsewhere() {
     for browser in ["chromium", "firefox"] {
         let read = sections(&offer(browser, "3-unpublish"));
         let rejected: Vec<_> = read.iter().filter(|section| section.is_rejected).map(|one| one.mid).collect();
@@ -79,7 +79,7 @@ fn only_a_stopped_section_is_rejected_though_firefox_has_port_0_almost_everywher
 }
 
 #[test]
-fn nothing_is_sent_either_way_on_a_rejected_section() {
+fn neither_side_sends_in_a_rejected_section() {
     for direction in ["sendonly", "recvonly", "sendrecv"] {
         let of = |port: &str| sections(&format!("m=audio {port}\na=mid:a\na={direction}\n")).pop().unwrap();
         assert!(of("9").sends() || of("9").is_placeholder(), "{direction}");
@@ -88,7 +88,7 @@ fn nothing_is_sent_either_way_on_a_rejected_section() {
 }
 
 #[test]
-fn a_section_is_read_whatever_is_missing() {
+fn parses_incomplete_sections() {
     let read = |text: &str| sections(text).pop();
     assert_eq!(read(""), None);
     assert_eq!(read("m=audio 9 UDP/TLS/RTP/SAVPF 111"), None, "there is no mid");
@@ -110,7 +110,7 @@ fn a_section_is_read_whatever_is_missing() {
 }
 
 #[test]
-fn a_track_that_an_msid_names_is_found_in_whatever_order_it_was_told() {
+fn assigns_tracks_by_msid_in_any_order() {
     let read = sections(&offer("chromium", "2-publish"));
     let named = |mid: &str| PendingTrack { cid: track_of(&read, mid), kind: find(&read, mid).kind.unwrap() };
     let pending = [named("10"), named("7"), named("9"), named("8")];
@@ -118,7 +118,7 @@ fn a_track_that_an_msid_names_is_found_in_whatever_order_it_was_told() {
 }
 
 #[test]
-fn tracks_that_no_msid_names_take_the_sections_of_their_kind_in_order() {
+fn assigns_other_tracks_to_sections_of_their_kind_in_order() {
     let read = sections(&offer("firefox", "2-publish"));
     let pending = [video("camera"), audio("voice"), video("screen"), video("backup"), audio("none")];
     assert_eq!(mids(&assign(&pending, &read, |_| false)), ["8", "7", "9", "10", "-"]);
@@ -127,7 +127,7 @@ fn tracks_that_no_msid_names_take_the_sections_of_their_kind_in_order() {
 }
 
 #[test]
-fn a_track_without_a_name_takes_none_that_another_has_by_its_name() {
+fn does_not_assign_a_section_that_names_another_track() {
     let read = sections(&offer("chromium", "2-publish"));
     let pending = [video("unknown"), PendingTrack { cid: track_of(&read, "8"), kind: MediaKind::Video }];
     assert_eq!(mids(&assign(&pending, &read, |_| false)), ["9", "8"]);
@@ -136,14 +136,14 @@ fn a_track_without_a_name_takes_none_that_another_has_by_its_name() {
 }
 
 #[test]
-fn no_track_is_sent_on_a_section_that_was_stopped_or_is_inactive() {
+fn assigns_no_track_to_a_stopped_or_inactive_section() {
     let read = sections(&offer("chromium", "3-unpublish"));
     let pending = [audio("voice"), video("a"), video("b"), video("c")];
     assert_eq!(mids(&assign(&pending, &read, |_| false)), ["-", "8", "10", "-"]);
 }
 
 #[test]
-fn an_idle_section_tells_of_no_track() {
+fn an_idle_section_has_no_track() {
     let answer = answer(&mut rtc(false), &offer("chromium", "1-join"));
     assert_eq!(section_of(&answer, "3").matches("a=ssrc").count(), 5, "str0m would send on it");
     let rewritten = rewrite(&answer, &plan("", vec![("3", SectionRole::Idle)]));
@@ -153,7 +153,7 @@ fn an_idle_section_tells_of_no_track() {
 }
 
 #[test]
-fn a_section_we_send_on_names_the_track_in_each_place() {
+fn a_sending_section_names_the_track_in_all_lines() {
     let answer = answer(&mut rtc(false), &offer("chromium", "1-join"));
     let role = SectionRole::Sends { stream: "PA_x|a b\r\na=c".into(), track: "TR_v".into(), nack: false };
     let rewritten = rewrite(&answer, &plan("", vec![("3", role)]));
@@ -165,7 +165,7 @@ fn a_section_we_send_on_names_the_track_in_each_place() {
 }
 
 #[test]
-fn we_only_send_where_the_client_receives() {
+fn sends_only_if_the_client_receives() {
     let sends = |direction: &str| {
         let answer = format!("v=0\r\nm=audio 9 X 111\r\na=mid:0\r\n{direction}\r\n");
         rewrite(&answer, &plan("", vec![("0", tracks("TR_a"))]))
@@ -193,7 +193,7 @@ fn a_preferred_codec_comes_first_with_all_its_profiles_and_their_rtx() {
 }
 
 #[test]
-fn redundant_opus_comes_before_opus_if_asked_for() {
+fn puts_red_before_opus_if_enabled() {
     let answer = answer(&mut rtc(true), &offer("chromium", "publisher-vp9"));
     assert!(section_of(&answer, "1").contains("\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n"), "{answer}");
     let formats = |codec| formats_of(&rewrite(&answer, &plan("", vec![("1", receives(codec))])), "1");
@@ -202,7 +202,7 @@ fn redundant_opus_comes_before_opus_if_asked_for() {
 }
 
 #[test]
-fn opus_is_asked_for_silence_and_stereo_once() {
+fn sets_the_dtx_and_stereo_parameters_once() {
     let ask = |lines: &str, dtx, stereo| {
         let answer = format!("v=0\r\nm=audio 9 X 111 112 0\r\na=mid:0\r\n{lines}");
         let asked = rewrite(&answer, &plan("", vec![("0", SectionRole::Receives { codec: None, dtx, stereo })]));
@@ -224,13 +224,13 @@ fn opus_is_asked_for_silence_and_stereo_once() {
 
 proptest! {
     #[test]
-    fn any_text_is_read_and_rewritten(text: String, (_, roles) in case()) {
+    fn parses_and_rewrites_any_text(text: String, (_, roles) in case()) {
         sections(&text);
         holds(&text, &roles)?;
     }
 
     #[test]
-    fn a_mutilated_offer_makes_str0m_panic_nowhere((text, _) in case(), (other, _) in case()) {
+    fn str0m_does_not_panic_on_a_mutated_offer((text, _) in case(), (other, _) in case()) {
         let (mut rtc, mut meanings) = (rtc(true), Meanings::default());
         for text in [text, other] {
             let is_known = |mid| rtc.media(mid).is_some_and(|media| !media.remote_pts().is_empty());
@@ -242,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mutilated_description_is_read_and_rewritten((text, roles) in case()) {
+    fn parses_and_rewrites_mutated_descriptions((text, roles) in case()) {
         let read = sections(&text);
         let pending = [video("a"), audio("b"), video("c")];
         let given: Vec<_> = assign(&pending, &read, |_| false).into_iter().flatten().collect();
@@ -251,7 +251,7 @@ proptest! {
     }
 }
 
-/// What is true of each rewriting.
+/// Invariants of every rewritten description.
 fn holds(text: &str, roles: &AnswerPlan) -> Result<(), TestCaseError> {
     let once = rewrite(text, roles);
     prop_assert_eq!(&rewrite(&once, roles), &once, "twice is once");
@@ -267,7 +267,7 @@ fn holds(text: &str, roles: &AnswerPlan) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A recorded description with lines lost, doubled, moved, cut and joined, and roles for some of its sections.
+/// A recorded description with lines removed, duplicated, moved, cut and joined, and roles for some of its sections.
 fn case() -> impl Strategy<Value = (String, AnswerPlan)> {
     let recorded = ["chromium/2-publish", "firefox/2-publish", "chromium/publisher-vp9", "firefox/4-share-again"];
     let texts = recorded.into_iter().flat_map(|name| ["offer", "answer"].map(|which| read(&format!("{name}.{which}"))));
@@ -309,7 +309,7 @@ fn parts(text: &str) -> Vec<&str> {
     cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
 }
 
-/// The conversation of a client that publishes, unpublishes and shares its screen again, with subscriptions on the way.
+/// Negotiations of a client that publishes, unpublishes and shares its screen again, with subscriptions in between.
 fn conversation() -> Vec<(&'static str, Vec<(&'static str, SectionRole)>)> {
     let (voice, view) = (("0", tracks("TR_voice")), ("3", tracks("TR_view")));
     let (camera, backup) = (("8", receives("VP8")), ("10", receives("VP9")));
@@ -341,7 +341,7 @@ fn replay(browser: &str, steps: &[(&str, Vec<(&'static str, SectionRole)>)]) {
     }
 }
 
-/// All placeholders of the offer idle, but for those that have a role.
+/// A plan in which all receiving sections without a role are idle.
 fn plan(offer: &str, roles: Vec<(&'static str, SectionRole)>) -> AnswerPlan {
     let idle = sections(offer)
         .into_iter()
@@ -422,7 +422,7 @@ pub(crate) fn offer(browser: &str, name: &str) -> String {
     read(&format!("{browser}/{name}.offer"))
 }
 
-/// A stored description, with the line ends of the wire.
+/// A stored description, with CRLF line ends.
 fn read(name: &str) -> String {
     let stored = fs::read_to_string(path(name)).unwrap();
     stored.lines().flat_map(|line| [line, "\r\n"]).collect()
@@ -432,7 +432,7 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/offers/{name}.sdp"))
 }
 
-/// The answer with stand-ins for what str0m draws at random.
+/// The answer with placeholders for str0m's random values.
 fn normal(answer: &str) -> String {
     let mut drawn = Vec::new();
     let lines: Vec<_> = answer.lines().map(|line| normal_line(line, &mut drawn) + "\n").collect();
@@ -466,7 +466,7 @@ fn normal_line<'a>(line: &'a str, drawn: &mut Vec<&'a str>) -> String {
     words.collect::<Vec<_>>().concat()
 }
 
-/// Stands in for the engine's serializer: nothing is sent here.
+/// Placeholder for the engine's serializer, because nothing is sent here.
 #[derive(Debug)]
 struct Nothing;
 
@@ -489,7 +489,7 @@ impl ExtensionSerializer for Nothing {
 }
 
 #[test]
-fn a_shortened_description_is_reduced_to_the_same() {
+fn shortening_does_not_change_the_reduced_description() {
     for (lines, times) in [
         ("a=extmap:1 urn:x\r\n", 100_000),
         ("a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n", 50_000),
