@@ -1,12 +1,11 @@
-//! Memory that many connections share.
+//! A memory budget that many connections share.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// Bytes that many holders share. Where there is no room for more, the oldest holders lose their shares: whoever needs
-/// memory for long gives way to those who need it for a moment.
+/// A budget of bytes. When it is exceeded, the oldest shares are revoked: a slow client loses its memory to fast ones.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: usize,
@@ -16,7 +15,7 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Shares {
     held_bytes: usize,
-    /// By age: the first is the oldest.
+    /// By id, so oldest first.
     holders: BTreeMap<u64, Holder>,
     next_id: u64,
 }
@@ -27,7 +26,7 @@ struct Holder {
     revoked: CancellationToken,
 }
 
-/// A part of a [`Budget`], given back when it is dropped.
+/// Part of a [`Budget`]. Dropping it returns its bytes.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
@@ -40,7 +39,7 @@ impl Budget {
         Arc::new(Self { max_bytes, shares: Mutex::default() })
     }
 
-    /// A share of no bytes yet. Its age counts from now on.
+    /// Creates an empty share. Its age counts from now on.
     pub(crate) fn share(self: &Arc<Self>) -> Share {
         let revoked = CancellationToken::new();
         let mut shares = self.shares();
@@ -57,7 +56,7 @@ impl Budget {
 }
 
 impl Share {
-    /// Takes more bytes, from the oldest holders if need be. `false` if this share is lost.
+    /// Adds bytes to the share, and revokes the oldest shares while the budget is exceeded. `false` if this share is revoked.
     pub(crate) fn grow(&self, bytes: usize) -> bool {
         let mut shares = self.budget.shares();
         let Some(holder) = shares.holders.get_mut(&self.id) else { return false };
@@ -75,7 +74,7 @@ impl Share {
         true
     }
 
-    /// Cancelled once this share is lost.
+    /// Cancelled when this share is revoked.
     pub(crate) fn revocation(&self) -> CancellationToken {
         self.revoked.clone()
     }
@@ -95,30 +94,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_holders_lose_their_shares_when_a_newer_one_needs_room() {
+    fn revokes_the_oldest_share_when_a_newer_one_exceeds_the_budget() {
         let budget = Budget::new(100);
         let (first, second, third) = (budget.share(), budget.share(), budget.share());
         assert!(second.grow(40) && first.grow(40) && third.grow(20));
         assert!(third.grow(10));
         assert!(first.revoked.is_cancelled() && !second.revoked.is_cancelled());
         assert!(!first.grow(1));
-        assert!(third.grow(30), "the first one's bytes are free");
+        assert!(third.grow(30), "the bytes of the first share are free");
         assert!(!second.revoked.is_cancelled());
     }
 
     #[test]
-    fn the_oldest_holder_loses_its_share_when_it_needs_room_itself() {
+    fn revokes_the_oldest_share_when_it_exceeds_the_budget_itself() {
         let budget = Budget::new(100);
         let (first, second) = (budget.share(), budget.share());
         assert!(first.grow(50) && second.grow(50));
         assert!(!first.grow(1));
         assert!(first.revoked.is_cancelled() && !second.revoked.is_cancelled());
         assert!(second.grow(50));
-        assert!(!second.grow(1), "more than there is at all");
+        assert!(!second.grow(1), "a share cannot exceed the whole budget");
     }
 
     #[test]
-    fn a_dropped_share_is_given_back() {
+    fn returns_the_bytes_of_a_dropped_share() {
         let budget = Budget::new(100);
         let first = budget.share();
         assert!(first.grow(100));

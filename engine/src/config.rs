@@ -7,32 +7,37 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Limits of an engine: past them it rejects requests, or closes connections that take too long. The default suits every machine.
+/// Limits of an engine: numbers, times and bytes. The defaults suit every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once: one more ends the one that has been idle for longest.
+    /// Maximum number of HTTP connections. Past it, the longest idle connection is closed. Default 1,024.
     pub connections: usize,
-    /// Participants at once, in all rooms together.
+    /// Maximum number of participants in all rooms together. Past it, joins are rejected with 503. Default 1,024.
     pub participants: usize,
-    /// The longest time from one request's end to the end of the next one's head.
+    /// Maximum time from the end of one request to the end of the next one's headers. Past it, the connection is closed.
+    /// Default 30 s.
     pub header_timeout: Duration,
-    /// The longest time a body may take.
+    /// Maximum time to receive a body. Past it, the request is rejected with 408. Default 30 s.
     pub body_timeout: Duration,
-    /// The longest time in which a client takes nothing of its answer.
+    /// Maximum time during which a client reads nothing of its response. Past it, the connection is closed. Default 30 s.
     pub write_timeout: Duration,
-    /// The most bytes that all large requests with a good token may hold together; those without may hold half as many besides.
+    /// Maximum bytes of all large requests with a valid token. Past it, requests are rejected with 429. Requests without a
+    /// valid token have half as much of their own. Default 64 MiB.
     pub request_bytes: usize,
-    /// The most bytes that all large answers may hold together until they are taken; a single one may be longer.
+    /// Maximum bytes of all large responses that clients have not read yet. Past it, requests are rejected with 429. A single
+    /// response may be longer. Default 64 MiB.
     pub response_bytes: usize,
-    /// Maximum time from the beginning to the end of a client's message on a signalling connection; past it the connection
-    /// is closed.
+    /// Maximum time from the first to the last byte of a client's signalling message. Past it, the connection is closed.
+    /// Default 30 s.
     pub signal_timeout: Duration,
-    /// Maximum bytes of the messages of all clients that are incomplete or not decoded yet; past it the connection with the
-    /// oldest one is closed.
+    /// Maximum bytes of all clients' signalling messages that are incomplete or not decoded yet. Past it, the connection with
+    /// the oldest message is closed. Default 64 MiB.
     pub incomplete_bytes: usize,
-    /// Maximum memory of all decoded messages that are not dealt with; past it the next one waits.
+    /// Maximum bytes of all decoded messages that are not handled yet. A participant may hold a quarter, and 256 KiB in any
+    /// case. Past it, messages wait. Default 64 MiB.
     pub decoded_bytes: usize,
-    /// Maximum bytes of the messages that wait for all clients; the more there are, the fewer may wait for one client.
+    /// Maximum bytes of the messages that are queued for all clients. The more is in use, the less may be queued for one
+    /// client; past that, its signalling connection is closed. Default 64 MiB.
     pub outgoing_bytes: usize,
 }
 
@@ -54,17 +59,17 @@ impl Default for Limits {
     }
 }
 
-/// How an engine is started.
+/// Configuration of an engine.
 pub struct Config<'a> {
-    /// The address it listens on.
+    /// The address to listen on for HTTP and signalling.
     pub host: IpAddr,
-    /// The port it listens on.
+    /// The TCP port to listen on for HTTP and signalling.
     pub port: Port,
     /// API keys and their secrets.
     pub keys: &'a [(&'a str, &'a str)],
     /// Limits of requests, connections, rooms and participants.
     pub limits: Limits,
-    /// Where it receives media.
+    /// The addresses and ports for media.
     pub rtc: RtcConfig,
 }
 
@@ -76,42 +81,43 @@ impl fmt::Debug for Config<'_> {
     }
 }
 
-/// Where an engine receives media. By default at each of the machine's addresses, on any port that is free.
+/// Addresses and ports for media. The default is any free port on each of the machine's addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RtcConfig {
-    /// The port, of UDP and TCP both; `None`: one that is free, chosen at the first join.
+    /// The UDP and TCP port; `None` selects a free one at the first join.
     pub port: Option<u16>,
-    /// The addresses that clients connect to, if they are not the machine's own: those of a container's host, or a NAT.
+    /// The addresses to send to clients as candidates instead of the machine's own, such as those of a container's host or a
+    /// NAT.
     pub addresses: Vec<IpAddr>,
-    /// Whether only clients on this machine can connect. The engine then receives at loopback and at one other address,
-    /// because Firefox does not connect to loopback, and drops what other machines send there.
+    /// Whether only clients on this machine can connect. The engine then listens on loopback and on one other address, because
+    /// Firefox does not connect to loopback, and drops packets from other machines there.
     pub local_only: bool,
 }
 
-/// Which port to listen on.
+/// A port to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
-    /// That one and no other.
+    /// This port only.
     Exactly(u16),
-    /// The first free one, from that one up.
+    /// The first free port from this one up; any free port if none is.
     From(u16),
-    /// Any that is free.
+    /// Any free port.
     Any,
 }
 
-/// Why an engine could not start.
+/// Why an engine failed to start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The address or port cannot be listened on.
+    /// Listening on the address or port failed.
     #[error("cannot listen there")]
     Listen(#[source] io::Error),
-    /// The port for media cannot be bound.
+    /// Binding the port for media failed.
     #[error("cannot receive media there")]
     Media(#[source] io::Error),
-    /// With that, everyone could sign tokens.
+    /// A key or secret is empty, so anybody could sign tokens.
     #[error("a key or its secret is empty")]
     EmptyKey,
-    /// The system gives no thread.
+    /// Starting a thread failed.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }

@@ -1,41 +1,42 @@
-//! How much memory a message takes once it is decoded, computed before it is decoded. An element of two bytes can take
-//! hundreds of bytes in memory, so the length of a message says nothing about its cost.
+//! Memory of a decoded message, computed before decoding. An element of two bytes can take hundreds of bytes in memory, so the
+//! length of a message does not bound its cost.
 
 use livekit_protocol as proto;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Bytes that every message may take once decoded, however short it is.
+/// Bytes that any message may take once decoded, however short it is.
 const FREE_BYTES: usize = 256 * 1024;
-/// A list has room for twice its elements while it grows.
+/// Capacity of a growing list, relative to its length.
 const GROWTH: usize = 2;
-/// Bytes of a text or byte field beside its content: the handle in a list that has grown, and the allocator's share.
+/// Bytes of a text or byte field besides its content: its handle in a growing list, and the allocator's overhead.
 const TEXT_BYTES: usize = GROWTH * size_of::<String>() + 16;
-/// Bytes of a number.
+/// Bytes of a number in a growing list.
 const NUMBER_BYTES: usize = GROWTH * size_of::<u64>();
-/// Bytes of a JSON value in a list that has grown.
+/// Bytes of a JSON value in a growing list.
 const JSON_VALUE_BYTES: usize = GROWTH * size_of::<serde_json::Value>();
-/// Bytes of a JSON object: one node of a B-tree, and the message that it becomes.
+/// Bytes of a JSON object: one B-tree node, and the message decoded from it.
 const JSON_OBJECT_BYTES: usize = 1024;
 
-/// Limits of the cost of a message.
+/// Limits of a message's cost. A message past one of them is rejected before decoding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Maximum number of fields and list elements, nested ones included.
     parts: usize,
-    /// Maximum memory once decoded, as a multiple of the length.
+    /// Maximum bytes once decoded, as a multiple of the length.
     factor: usize,
+    /// The same for JSON.
     json_factor: usize,
-    /// Maximum memory once decoded.
+    /// Maximum bytes once decoded.
     bytes: usize,
 }
 
-/// Of a client's signal or join request. After a resume in a room of a thousand, a client sends some 20,000 parts, each of
-/// which takes at most five times its length.
+/// Limits of a signal or join request. After a resume in a room of 1,000, a client sends about 20,000 parts, which take up to
+/// five times their length.
 pub(crate) const SIGNAL: Limits = Limits { parts: 65_536, factor: 8, json_factor: 32, bytes: 16 * 1024 * 1024 };
-/// Of a body of the server API: short room names, as many as there may be rooms.
+/// Limits of a server API body. The largest useful one is a list of many short room names.
 pub(crate) const BODY: Limits = Limits { parts: 300_000, factor: 16, json_factor: 32, bytes: 32 * 1024 * 1024 };
 
-/// Inputs to the cost of a message: its size in memory, and the fields that are messages themselves.
+/// Schema of a message for computing its cost: its size in memory, and the fields that are messages.
 pub(crate) struct Message {
     bytes: usize,
     fields: &'static [(u32, &'static Message)],
@@ -48,11 +49,11 @@ macro_rules! messages {
     };
 }
 
-/// A list of enumeration values in one field: each byte becomes a number.
+/// A packed list of enumeration values: each byte can become a number.
 static PACKED: Message = Message { bytes: 0, fields: &[] };
 type MapEntry = (String, String);
 
-// Only what repeats is listed, and what leads to it: any other field is counted as a text.
+// Lists repeated messages and the path to them. Any other field counts as a text.
 messages! {
     MAP_ENTRY: MapEntry {}
     DESCRIPTION: proto::SessionDescription { 4 => MAP_ENTRY }
@@ -110,19 +111,19 @@ messages! {
     PERMISSION: proto::ParticipantPermission { 9 => PACKED }
     UPDATE_PARTICIPANT: proto::UpdateParticipantRequest { 4 => PERMISSION, 6 => MAP_ENTRY }
     UPDATE_SUBSCRIPTIONS: proto::UpdateSubscriptionsRequest { 5 => PARTICIPANT_TRACKS }
-    // Any message whose fields are texts, numbers and lists of them.
+    // Any message without nested messages.
     FLAT: () {}
 }
 
-/// The memory that a protobuf message takes once decoded; `None` if that is more than it may take. Input that is no message
-/// costs what precedes the error: decoding stops there, too.
+/// Bytes of a protobuf message once decoded; `None` past a limit. For malformed input, the cost of the part before the error,
+/// where decoding stops as well.
 pub(crate) fn protobuf(bytes: &[u8], message: &Message, limits: Limits) -> Option<usize> {
     let mut cost = Cost::new(limits, limits.factor, bytes.len());
     cost.message(bytes, message)?;
     Some(cost.bytes)
 }
 
-/// The same for a message in JSON, which is read into a tree first.
+/// Bytes of a JSON message once decoded, including the tree of values it is parsed into; `None` past a limit.
 pub(crate) fn json(text: &[u8], limits: Limits) -> Option<usize> {
     let mut cost = Cost::new(limits, limits.json_factor, text.len());
     cost.bytes = 2 * text.len();
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     #[expect(deprecated, reason = "clients still send a track's layers twice")]
-    fn accepts_what_a_client_sends_after_a_resume_in_a_room_of_a_thousand() {
+    fn accepts_the_sync_state_after_a_resume_in_a_room_of_1000() {
         let tracks = |number| (0..2).map(|track| sid("TR", 2 * number + track)).collect();
         let participant =
             |number| proto::ParticipantTracks { participant_sid: sid("PA", number), track_sids: tracks(number) };
@@ -253,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    #[expect(deprecated, reason = "an attacker sends what nobody sends any more, too")]
-    fn refuses_elements_that_take_many_times_their_length() {
+    #[expect(deprecated, reason = "attackers can send deprecated fields")]
+    fn rejects_elements_that_take_many_times_their_length() {
         const COUNT: usize = 50_000;
         let empty = vec![String::new(); COUNT];
         let layers = vec![proto::VideoLayer::default(); COUNT];
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_json_that_takes_many_times_its_length() {
+    fn rejects_json_that_takes_many_times_its_length() {
         for unit in ["[],", "{\"\":0},", "\"\",", "{},"] {
             let text = format!("{{\"x\":[{}0]}}", unit.repeat(60_000));
             assert_eq!(json(text.as_bytes(), SIGNAL), None, "{unit}");

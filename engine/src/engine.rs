@@ -16,26 +16,26 @@ use crate::services::Services;
 use crate::shared::Shared;
 use crate::work;
 
-/// How many connections get a turn before sockets and the media thread's messages are looked at again. With tokio's 61, few
-/// busy connections make all others wait for that many of their turns.
+/// Number of tasks that run between two polls of the sockets and of the media thread's messages. With tokio's default of 61,
+/// a few busy connections would delay all others by that many runs.
 const TURNS_PER_POLL: u32 = 4;
 
-/// A running server on a thread of its own. Dropped, it ends by itself.
+/// A running media server, with a thread of its own. Dropping it stops the server without waiting.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     address: SocketAddr,
     stop: CancellationToken,
-    /// Cancelled once nothing is left to wait for.
+    /// Cancelled when the server's thread has nothing left to do.
     ended: CancellationToken,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Engine {
-    /// Starts a server, which listens when this returns.
+    /// Starts a server. It accepts connections when this returns.
     ///
     /// # Errors
-    /// [`StartError`]
+    /// [`StartError`] if a key is empty, or a port or thread is not available.
     pub fn start(config: &Config<'_>) -> Result<Self, StartError> {
         if config.keys.iter().any(|(key, secret)| key.is_empty() || secret.is_empty()) {
             return Err(StartError::EmptyKey);
@@ -69,23 +69,23 @@ impl Engine {
         Ok(Self { shared, address, stop, ended, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Where it listens.
+    /// The address and port that the server listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Uses the rooms, without HTTP and at once. `work` must be short: the server waits for it.
+    /// Accesses the rooms directly. HTTP and media threads wait while `work` runs, so it should take microseconds: take a
+    /// snapshot and process it afterwards.
     pub fn rooms<T>(&self, work: impl FnOnce(&mut Rooms, Now) -> T) -> T {
         self.shared.rooms(work)
     }
 
-    /// Ends the server: when this resolves its rooms are closed, and its port and thread are free.
+    /// Stops the server. When this resolves, its rooms are closed, and its ports and threads are released.
     pub async fn close(&self) {
         self.stop.cancel();
         self.ended.cancelled().await;
-        // All that is left to it is to return; had it panicked, it would be gone just the same. Whoever else closes waits
-        // at the lock.
+        // The thread is about to return, or has panicked, which ends it as well. Concurrent calls wait for the lock.
         let _ = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take().map(JoinHandle::join);
         self.shared.media.join_thread();
         self.rooms(|rooms, _| rooms.clear());
@@ -112,7 +112,7 @@ fn listen(host: IpAddr, port: Port) -> io::Result<TcpListener> {
     }
 }
 
-/// Tells the engines apart whose tokens may meet, such as one process and the next under the same key.
+/// A random name for the epoch claims, so that an engine recognizes its own tokens. Two processes may use the same API key.
 fn new_name() -> String {
     rand::rng().sample_iter(Alphanumeric).take(12).map(char::from).collect()
 }

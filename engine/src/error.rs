@@ -3,23 +3,24 @@ use std::time::Duration;
 use livekit_protocol as proto;
 use thiserror::Error;
 
-/// The most bytes of UTF-8 in the name of a room or participant; the limits are livekit-server's own defaults.
+/// Maximum bytes of UTF-8 in the name or identity of a room or participant, the default of livekit-server. Past it, requests
+/// are rejected.
 pub const MAX_NAME_BYTES: usize = 256;
-/// The most bytes of metadata.
+/// Maximum bytes of metadata, the default of livekit-server. Past it, requests are rejected.
 pub const MAX_METADATA_BYTES: usize = 512 * 1024;
-/// The most bytes of attributes, keys and values together.
+/// Maximum bytes of attributes, keys and values together, the default of livekit-server. Past it, requests are rejected.
 pub const MAX_ATTRIBUTES_BYTES: usize = 64 * 1024;
 
-/// Why a request is refused, in livekit-server's words.
+/// Why a request is rejected, with livekit-server's message where it has one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ApiError {
-    /// The token does not allow it.
+    /// The token lacks a permission.
     #[error("permissions denied")]
     Permissions,
-    /// There is no such room.
+    /// The room is not open.
     #[error("requested room does not exist")]
     NoRoom,
-    /// There is no such participant.
+    /// No participant with this identity is in the room.
     #[error("participant does not exist")]
     NoParticipant,
     /// The room's name is too long.
@@ -34,46 +35,46 @@ pub enum ApiError {
     /// The attributes are too long.
     #[error("attribute size exceeds limits {MAX_ATTRIBUTES_BYTES}")]
     Attributes,
-    /// A named configuration: there are none here.
+    /// The request names a room configuration; the engine has none.
     #[error("unknown room configuration in create room request")]
     RoomPreset,
-    /// A call of a method without its callee.
+    /// `PerformRpc` without a destination.
     #[error("destination identity is required")]
     NoDestinationIdentity,
-    /// From a room into itself.
+    /// Source and destination room are the same.
     #[error("destination room cannot be the same as source room ")]
     SameRoom,
-    /// A nonce is a UUID.
+    /// The nonce of a data packet is neither empty nor 16 bytes long.
     #[error("nonce should be 16-bytes or not present, got: {0} bytes")]
     Nonce(usize),
-    /// A feature that the engine does not have.
+    /// The request needs a feature that the engine lacks.
     #[error("{0}: not supported by this server")]
     Unsupported(&'static str),
-    /// What livekit-server has not either.
+    /// A method that livekit-server lacks as well.
     #[error("not implemented")]
     NotImplemented,
-    /// The token is older than the last deletion of its room that revokes, or does not say that it is not.
+    /// The token was revoked when its room was deleted, or has no `nbf` that shows otherwise.
     #[error("invalid authorization token: it was minted before its room was deleted, or has no nbf from after that")]
     Revoked,
-    /// Who was muted unmutes itself.
+    /// The server API may mute tracks only.
     #[error("remote unmute not enabled")]
     RemoteUnmute,
-    /// The engine carries as many connections as it may, or its media has ended.
-    #[error("the engine takes no more participants")]
+    /// A limit of the engine is reached, or the engine is closing.
+    #[error("the engine accepts no more participants")]
     Overloaded,
-    /// The machine gives no sockets or thread for media.
+    /// The sockets or the thread for media could not be created.
     #[error("the engine cannot open its media ports")]
     NoNetwork,
-    /// The participant has not answered in time.
+    /// The RPC failed.
     #[error("{0}")]
     Rpc(RpcError),
-    /// The room has as many participants as it may have.
+    /// The room has reached its `max_participants`.
     #[error("room has exceeded its max participants")]
     RoomFull,
 }
 
 impl ApiError {
-    /// The code of the Twirp error, and its HTTP status.
+    /// The Twirp error code and its HTTP status.
     #[must_use]
     pub fn code(&self) -> (&'static str, u16) {
         match self {
@@ -92,11 +93,11 @@ impl ApiError {
             Self::NotImplemented => ("unknown", 500),
             Self::RemoteUnmute => ("failed_precondition", 412),
             Self::Overloaded | Self::NoNetwork => ("unavailable", 503),
-            Self::Rpc(fault) => fault.code(),
+            Self::Rpc(error) => error.code(),
         }
     }
 
-    /// What the Twirp error names as the wrong argument, where livekit-server does.
+    /// The `argument` in the metadata of the Twirp error, as livekit-server sets it.
     #[must_use]
     pub fn argument(&self) -> Option<&'static str> {
         match self {
@@ -109,8 +110,11 @@ impl ApiError {
     }
 }
 
-/// Refuses what a room may not be created with, as far as [`crate::registry::rooms`] does not look at it. A feature that the engine does
-/// not have is refused also for a live room, because the caller would wait for what never comes.
+/// Checks the fields of a request that [`crate::registry::rooms`] does not store.
+///
+/// # Errors
+/// The error for a name, metadata or attributes that are too long; [`ApiError::Unsupported`] for a feature that the engine
+/// lacks, even if the room is open, because the caller would wait for it in vain.
 pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), ApiError> {
     if request.name.len() > MAX_NAME_BYTES {
         return Err(ApiError::RoomName);
@@ -135,7 +139,7 @@ pub(crate) fn check_creation(request: &proto::CreateRoomRequest) -> Result<(), A
     }
 }
 
-/// Refuses a participant with a longer name, metadata or attributes than an update could give it.
+/// Checks the name, metadata and attributes of a participant against the limits for updates.
 pub(crate) fn check_participant(participant: &proto::ParticipantInfo) -> Result<(), ApiError> {
     if participant.name.len() > MAX_NAME_BYTES {
         return Err(ApiError::Name);
@@ -153,7 +157,7 @@ pub(crate) fn check_attributes<'a>(attributes: impl Iterator<Item = (&'a String,
     if bytes > MAX_ATTRIBUTES_BYTES { Err(ApiError::Attributes) } else { Ok(()) }
 }
 
-/// Why a participant's method has given no answer, by LiveKit's codes.
+/// An RPC error with LiveKit's code, from the engine or from the recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("RpcError {code}: {message}{}{data}", if data.is_empty() { "" } else { ": " })]
 pub struct RpcError {
@@ -163,10 +167,10 @@ pub struct RpcError {
 }
 
 impl RpcError {
-    /// The most bytes of a call's payload.
+    /// Maximum bytes of an RPC request's payload. Past it, the error is [`too_large`](Self::too_large).
     pub(crate) const MAX_PAYLOAD_BYTES: usize = 15 * 1024;
-    /// How soon a participant has to say that it has got the call.
-    pub(crate) const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
+    /// Time for the recipient to acknowledge a request. Past it, the error is [`no_connection`](Self::no_connection).
+    pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 
     fn new(code: u32, message: &str) -> Self {
         Self { code, message: message.to_owned(), data: String::new() }

@@ -1,9 +1,9 @@
-//! A media server in the process of its caller that speaks LiveKit's protocol, as livekit-server 1.13 does: rooms, tokens
-//! and the server API over HTTP. It knows nothing of Node, of environment variables, or of who calls it.
+//! An in-process media server that implements the protocol of livekit-server 1.13: rooms, tokens, the server API over HTTP,
+//! signalling and media. It is independent of Node.js and reads no environment variables.
 //!
-//! - [`Engine`]: starts, serves and ends one server; its rooms can be used without HTTP.
-//! - [`rooms`], [`revocation`] (`registry`): rooms and participants as the server API sees them, and which tokens a deleted
-//!   room still takes. No clock, no lock, no network.
+//! - [`Engine`]: one running server, with direct access to its rooms.
+//! - [`rooms`], [`revocation`] (`registry`): rooms and participants as the server API sees them, and revoked tokens. No clock,
+//!   no lock, no network.
 //! - [`token`] (`auth`): verifies and signs access tokens.
 //! - `http`: HTTP connections, the server API, and the checks before a client connects.
 //! - `signal`: signalling connections (`WebSocket`s).
@@ -11,7 +11,7 @@
 //! - `sfu`: the packet path: layers, forwarding, keyframe requests and retransmission.
 //! - `net`: sockets, peer connections and SDP.
 
-// The tests' own client and the integration tests' name this crate by its name.
+// `tests/support` refers to this crate by its name, in unit tests as well.
 #[cfg(test)]
 extern crate self as maravilla_engine;
 
@@ -56,7 +56,7 @@ mod tests {
 
     /// `npm test` sets the variable, and compiles the tests with `checked.toml`.
     #[test]
-    fn overflow_checks_and_debug_assertions_are_on_where_the_variable_is_set() {
+    fn has_overflow_checks_and_debug_assertions_if_the_variable_is_set() {
         if option_env!("REQUIRE_CHECKED_TESTS").is_none() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Services that the HTTP server and the media thread share: the rooms of the server API, API keys, limits and ids.
+//! State that the HTTP server and the media thread share: the rooms of the server API, API keys, limits and ids.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A token bucket that counts in time: what costs `c` may happen once in `c`, and so often at once as fits into the
-/// capacity. Besides its capacity it stores only when it is full again.
+/// A token bucket whose tokens are time: a step of cost `c` may be taken once per `c` on average, and `capacity / c` times in a
+/// burst. The only state is the time at which the bucket is full again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenBucket {
     capacity: Duration,
@@ -11,22 +11,22 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full one.
+    /// A full bucket.
     pub(crate) fn new(capacity: Duration, now: Instant) -> Self {
         Self { capacity, full_at: now }
     }
 
-    /// Whether there is enough for something that costs so much.
+    /// Whether the bucket holds enough tokens for `cost`.
     pub(crate) fn has(&self, cost: Duration, now: Instant) -> bool {
         self.full_at.max(now) + cost <= now + self.capacity
     }
 
-    /// Takes so much, and leaves a debt where there is not enough.
+    /// Takes tokens. If the bucket does not hold enough, the rest is a debt.
     pub(crate) fn take(&mut self, cost: Duration, now: Instant) {
         self.full_at = self.full_at.max(now) + cost;
     }
 
-    /// When there is no debt any more.
+    /// The time at which any debt is paid off.
     pub(crate) fn ready_at(&self) -> Instant {
         self.full_at.checked_sub(self.capacity).unwrap_or(self.full_at)
     }
@@ -44,7 +44,7 @@ mod tests {
     const CAPACITY: Duration = Duration::from_secs(3);
 
     #[test]
-    fn a_burst_is_as_large_as_the_capacity_and_then_comes_one_per_interval() {
+    fn allows_a_burst_of_the_capacity_then_one_step_per_interval() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(CAPACITY, start);
         let mut taken = |now| {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_is_paid_before_the_bucket_is_ready_and_all_before_it_is_full() {
+    fn is_ready_once_its_debt_is_paid_and_full_later() {
         let now = Instant::now();
         let mut bucket = TokenBucket::new(CAPACITY, now);
         assert!(bucket.ready_at() <= now && bucket.is_full(now));

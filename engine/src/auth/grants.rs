@@ -1,16 +1,16 @@
-//! A token's grants as a participant's permission, and the other way round.
+//! Conversion between a token's grants and a participant's permissions.
 
 use livekit_protocol as proto;
 use livekit_token::VideoGrants;
 use proto::TrackSource;
 
-/// The name of a source in a token.
+/// The name of a track source in a token, such as `screen_share`.
 fn name_of(source: TrackSource) -> String {
     source.as_str_name().to_ascii_lowercase()
 }
 
-/// The permissions that a token's grants give in a room.
-#[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
+/// The permissions that a token's grants give a participant.
+#[expect(deprecated, reason = "older tokens still set `recorder` and `agent` among the permissions")]
 pub(crate) fn from_grants(grants: &VideoGrants) -> proto::ParticipantPermission {
     let source = |name: &String| {
         let known = TrackSource::from_str_name(&name.to_ascii_uppercase());
@@ -18,7 +18,7 @@ pub(crate) fn from_grants(grants: &VideoGrants) -> proto::ParticipantPermission 
     };
     let named = &grants.can_publish_sources;
     let sources: Vec<i32> = named.iter().filter_map(source).collect();
-    // An empty list would allow all; names that nobody knows allow nothing.
+    // An empty list allows all sources, so a list of unknown names must revoke `can_publish`.
     let can_publish = grants.can_publish() && (named.is_empty() || !sources.is_empty());
     proto::ParticipantPermission {
         can_subscribe: grants.can_subscribe(),
@@ -33,8 +33,8 @@ pub(crate) fn from_grants(grants: &VideoGrants) -> proto::ParticipantPermission 
     }
 }
 
-/// The grants that allow so much.
-#[expect(deprecated, reason = "older tokens still say `recorder` and `agent` among the permissions")]
+/// Sets the grants that correspond to `permission`. Other grants stay unchanged.
+#[expect(deprecated, reason = "older tokens still set `recorder` and `agent` among the permissions")]
 pub(crate) fn apply_to(permission: &proto::ParticipantPermission, grants: &mut VideoGrants) {
     let name = |source: &i32| name_of(TrackSource::try_from(*source).unwrap_or_default());
     grants.can_subscribe = Some(permission.can_subscribe);

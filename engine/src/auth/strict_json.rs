@@ -1,4 +1,4 @@
-//! JSON that can be read in one way only.
+//! Unambiguous JSON: duplicate fields are errors.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
-/// A value as ProtoJSON sees it: no field comes twice, a field that is `null` is absent, and 7.0 is the number 7.
+/// A JSON value by the rules of ProtoJSON: duplicate fields are errors, `null` fields are absent, and 7.0 is the integer 7.
 pub(crate) struct Strict(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for Strict {
@@ -15,7 +15,7 @@ impl<'de> Deserialize<'de> for Strict {
     }
 }
 
-/// Reads a message. Like livekit-server it passes over unknown fields, and over whatever follows the message.
+/// Decodes a message; `None` if that fails. Like livekit-server, ignores unknown fields and bytes after the message.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let Strict(value) = Strict::deserialize(&mut serde_json::Deserializer::from_slice(body)).ok()?;
     T::deserialize(value).ok()
@@ -47,13 +47,13 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        // Up to there a float tells whole numbers apart.
+        // 2^53: up to here, an `f64` represents every integer.
         const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
         #[expect(clippy::cast_possible_truncation, reason = "whole and within i64, as just checked")]
         if value.fract() == 0.0 && value.abs() <= MAX_EXACT {
             return Ok(Value::from(value as i64));
         }
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a number of JSON"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a JSON number"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -76,7 +76,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut fields = Map::new();
         while let Some((key, Strict(value))) = entries.next_entry::<String, Strict>()? {
             if fields.insert(key, value).is_some() {
-                return Err(A::Error::custom("a field comes twice"));
+                return Err(A::Error::custom("duplicate field"));
             }
         }
         fields.retain(|_, value| !value.is_null());

@@ -1,4 +1,4 @@
-//! Tokens from outside: JSON Web Tokens (RFC 7519) as LiveKit mints them. RFC 8725 says what to refuse.
+//! Verification and signing of access tokens: JSON Web Tokens (RFC 7519) with LiveKit's claims, checked as RFC 8725 advises.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,13 +14,14 @@ use crate::auth::strict_json::Strict;
 use crate::clock::Now;
 use crate::registry::revocation::TokenEpoch;
 
-/// Longer ones are not looked at: metadata and attributes at their limits fit.
+/// Maximum bytes of a token; a longer one is rejected as malformed. Metadata and attributes at their limits fit.
 const MAX_TOKEN_BYTES: usize = 1024 * 1024;
+/// Tolerated clock difference between the signer and this machine, in seconds.
 const LEEWAY_SECS: i64 = 60;
-/// How long a participant's refreshed token is good.
+/// Lifetime of the tokens that participants receive by signalling, in seconds.
 const REFRESHED_TTL_SECS: i64 = 600;
 
-/// The API keys, each with the secret that its tokens are signed with.
+/// API keys with their secrets.
 pub struct Keys(HashMap<String, Key>);
 
 struct Key {
@@ -28,7 +29,7 @@ struct Key {
     encoding: EncodingKey,
 }
 
-/// The claims of a token that a server needs.
+/// The claims of a token that the engine uses.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claims {
@@ -37,22 +38,22 @@ pub struct Claims {
     /// The participant's identity.
     #[serde(default)]
     pub sub: String,
-    /// Stands for `sub` where that is empty.
+    /// The identity if `sub` is empty.
     #[serde(default)]
     jti: String,
-    /// When it expires, in seconds since the epoch; a token without it is refused, in words of its own.
+    /// Expiry, in seconds since the Unix epoch. A token without it is rejected, with an error of its own.
     #[serde(default)]
     pub exp: Option<f64>,
-    /// From when on it is good, in seconds since the epoch.
+    /// Start of validity, in seconds since the Unix epoch.
     #[serde(default)]
     nbf: Option<f64>,
     /// The participant's name.
     #[serde(default)]
     pub name: String,
-    /// The participant's kind; empty: standard.
+    /// The participant's kind, such as `agent`; empty for `standard`.
     #[serde(default)]
     pub kind: String,
-    /// What it allows.
+    /// The permissions.
     #[serde(default)]
     pub video: Option<VideoGrants>,
     /// The participant's metadata.
@@ -61,48 +62,48 @@ pub struct Claims {
     /// The participant's attributes.
     #[serde(default)]
     pub attributes: HashMap<String, String>,
-    /// What the room is made with if joining creates it.
+    /// The settings of the room if the join creates it.
     #[serde(default)]
     pub room_config: Option<proto::RoomConfiguration>,
-    /// The named configuration of that room; there are none here.
+    /// The name of a room configuration. The engine has none and rejects a join that would create the room.
     #[serde(default)]
     pub room_preset: String,
-    /// When it was minted, if an engine of ours did.
+    /// Private claim of tokens that an engine of this crate minted.
     #[serde(default, rename = "maravilla")]
     pub epoch: Option<TokenEpoch>,
 }
 
 impl Claims {
-    /// Who joins with it.
+    /// The identity of the participant.
     #[must_use]
     pub fn identity(&self) -> &str {
         if self.sub.is_empty() { &self.jti } else { &self.sub }
     }
 
-    /// `nbf` in whole seconds.
+    /// The `nbf` claim in whole seconds since the Unix epoch, rounded down.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "a time past the end of the range is one that never comes")]
+    #[expect(clippy::cast_possible_truncation, reason = "out of range saturates, which is never or always valid")]
     pub fn not_before(&self) -> Option<i64> {
         self.nbf.map(|secs| secs.floor() as i64)
     }
 }
 
-/// Why a token is refused, in livekit-server's words. Never contains the token.
+/// Why a token is rejected, with livekit-server's message. Never contains the token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// It is no JSON Web Token with HS256.
+    /// The token is not a JSON Web Token with HS256.
     #[error("invalid authorization token")]
     Malformed,
-    /// It is signed by a key that is none of ours.
+    /// The issuer is not one of the API keys.
     #[error("invalid API key")]
     UnknownKey,
-    /// Signature, times or claims are wrong.
+    /// The signature, the validity or another claim is wrong.
     #[error("invalid authorization token: {0}")]
     Refused(&'static str),
 }
 
 impl Keys {
-    /// Keys and their secrets.
+    /// Takes pairs of an API key and its secret.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let key = |(name, secret): (&str, &str)| {
             let secret = secret.as_bytes();
@@ -114,20 +115,17 @@ impl Keys {
         Self(pairs.into_iter().map(key).collect())
     }
 
-    /// A token with those claims by the same key, good from now on for ten minutes; `None` if the key is none of ours.
+    /// Signs `claims` with the key they name, valid for ten minutes from now; `None` if that key is unknown.
     pub(crate) fn sign(&self, claims: Claims) -> Option<String> {
         let key = self.0.get(&claims.iss)?;
         let now = Now::read().unix_secs();
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "seconds since the epoch are exact for longer than there are tokens"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 seconds")]
         let (from, until) = (now as f64, (now + REFRESHED_TTL_SECS) as f64);
         let claims = Claims { nbf: Some(from), exp: Some(until), ..claims };
         encode(&Header::new(Algorithm::HS256), &claims, &key.encoding).ok()
     }
 
-    /// What the token says, if one of the keys has signed it and it is good now, give or take a minute.
+    /// Verifies a token's signature and validity, with a leeway of 60 seconds, and returns its claims.
     ///
     /// # Errors
     /// [`TokenError`]
@@ -136,7 +134,7 @@ impl Keys {
             return Err(TokenError::Malformed);
         }
         let issuer = dangerous::insecure_decode::<Issuer>(token).map_err(|_| TokenError::Malformed)?;
-        // Whoever does not know what is critical must refuse it (RFC 7515, section 4.1.11); nothing of it is known here.
+        // Unknown critical headers must be rejected (RFC 7515, section 4.1.11); all of them are unknown here.
         if issuer.header.alg != Algorithm::HS256 || issuer.header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
@@ -144,11 +142,11 @@ impl Keys {
         let Some(key) = self.0.get(&iss) else { return Err(TokenError::UnknownKey) };
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = LEEWAY_SECS.unsigned_abs();
-        // Looked at below: the library takes an `nbf` that is `null` for a wrong one.
+        // Validated below, because the library rejects an `nbf` of `null`.
         validation.validate_nbf = false;
-        // A token names its audience to whom it likes; LiveKit does not look.
+        // LiveKit ignores the audience.
         validation.validate_aud = false;
-        // A claim that is `null` is absent, and none comes twice.
+        // `Strict` treats `null` claims as absent and rejects duplicates.
         let claims = decode::<Strict>(token, &key.decoding, &validation).map(|token| token.claims.0);
         let claims = claims.map_err(|error| TokenError::Refused(reason(&error)))?;
         let claims = Claims::deserialize(claims).map_err(|_| TokenError::Refused(UNREADABLE))?;
@@ -166,7 +164,7 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Read before the signature is checked, to know whose it should be. `iss` twice is an error here already.
+/// The claim that selects the key, read before the signature is verified. A duplicate `iss` is an error.
 #[derive(Deserialize)]
 struct Issuer {
     #[serde(default)]

@@ -1,16 +1,16 @@
-//! Messages as JSON: what ProtoJSON takes and how livekit-server writes it.
+//! Responses of the server API in JSON, as livekit-server writes them.
 
 use livekit_protocol as proto;
 use serde::{Serialize, Serializer};
 
 use super::participant_json::{ParticipantJson, TrackJson};
 
-/// An answer of the room service as livekit-server writes it: the names of the .proto files, and every field.
+/// A response in JSON with the field names of the .proto files and with default values, as livekit-server writes it.
 pub(super) trait ToProtoJson: prost::Message {
     fn to_json(&self) -> Vec<u8>;
 }
 
-/// Messages that the generated code writes well enough: those without fields, but for one.
+/// Messages whose generated serializer has the same result, because they have at most one field.
 macro_rules! written_as_generated {
     ($($message:ident),* $(,)?) => {$(
         impl ToProtoJson for proto::$message {
@@ -73,7 +73,7 @@ impl ToProtoJson for proto::MuteRoomTrackResponse {
 }
 
 fn text(value: &impl Serialize) -> Vec<u8> {
-    // Strings, numbers and lists: always JSON.
+    // Strings, numbers and lists always serialize.
     serde_json::to_vec(value).unwrap_or_default()
 }
 
@@ -88,7 +88,7 @@ impl Serialize for RoomJson<'_> {
             empty_timeout: u32,
             departure_timeout: u32,
             max_participants: u32,
-            // ProtoJSON writes 64 bits as text: JavaScript's numbers would lose some.
+            // ProtoJSON writes 64-bit integers as strings, because JavaScript's numbers are not exact.
             creation_time: String,
             creation_time_ms: String,
             turn_password: &'a str,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_are_taken_and_unknown_fields_passed_over() {
+    fn decodes_both_spellings_of_field_names_and_ignores_unknown_fields() {
         for json in [r#"{"empty_timeout":7}"#, r#"{"emptyTimeout":"7"}"#, r#"{"emptyTimeout":7.0,"x":{"y":[1]}} rest"#]
         {
             assert_eq!(created(json).unwrap().empty_timeout, 7, "{json}");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
+    fn rejects_json_that_does_not_match_the_message() {
         let wrong = ["", "null", "[]", "{", r#"{"name":7}"#, r#"{"name":"a","name":"a"}"#, r#"{"emptyTimeout":-1}"#];
         for json in wrong.into_iter().chain([r#"{"empty_timeout":1,"emptyTimeout":1}"#, "{\"name\":\"\\ud800\"}"]) {
             assert_eq!(created(json), None, "{json}");
@@ -158,8 +158,8 @@ mod tests {
     }
 
     #[test]
-    #[expect(deprecated, reason = "clients read and write the older fields, too")]
-    fn a_participant_is_written_with_every_field() {
+    #[expect(deprecated, reason = "clients still use the deprecated fields")]
+    fn writes_every_field_of_a_participant() {
         let track = proto::TrackInfo { layers: vec![proto::VideoLayer::default()], ..Default::default() };
         let permission = Some(proto::ParticipantPermission::default());
         let info = proto::ParticipantInfo { tracks: vec![track], permission, ..Default::default() };
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_written_with_every_field() {
+    fn writes_every_field_of_a_room() {
         let room = proto::Room { sid: "RM_1".into(), creation_time: 5, ..proto::Room::default() };
         let json: Value = serde_json::from_slice(&room.to_json()).unwrap();
         assert_eq!(json["creation_time"], "5");

@@ -1,4 +1,4 @@
-//! The server's side of HTTP: connections, and what is asked over them.
+//! The HTTP server: connections, the server API, and the upgrade to signalling connections.
 
 mod body;
 mod json;

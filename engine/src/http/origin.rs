@@ -1,5 +1,5 @@
-//! Which web pages may use an engine whose key everybody knows. A page signs tokens as well as anybody then, so those of
-//! foreign origins are rejected. A request without an origin comes from no web page.
+//! Origin check for an engine with the well-known development key. Any web page could sign tokens with it, so requests from
+//! pages of other machines are rejected. Requests without an `Origin` header do not come from web pages.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,10 +11,10 @@ use super::response::{self, Response};
 /// The key and secret of `livekit-server --dev`.
 pub(crate) const WELL_KNOWN_PAIR: (&str, &str) = ("devkey", "secret");
 
-const REJECTION: &str = "everybody knows this server's key and secret (devkey and secret), so requests of web pages that \
-    this machine does not serve itself are rejected; start the server with a key and a secret of your own";
+const REJECTION: &str = "this server uses the well-known key and secret (devkey and secret), so it rejects requests from web \
+    pages that are not served by this machine; start the server with a key and a secret of your own";
 
-/// Whether the request is of a web page that another machine serves.
+/// Whether the request comes from a web page that another machine serves.
 pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
     headers.get_all(ORIGIN).iter().any(|origin| !origin.to_str().is_ok_and(is_loopback))
 }
@@ -23,8 +23,8 @@ pub(super) fn rejection() -> Response {
     response::text(StatusCode::FORBIDDEN, REJECTION)
 }
 
-/// Whether an origin's host is this machine: `localhost`, a name below it, 127.0.0.0/8 or `[::1]`. An opaque origin, which is
-/// `null`, is anybody's.
+/// Whether an origin's host is this machine: `localhost`, a subdomain of it, 127.0.0.0/8 or `[::1]`. An opaque origin (`null`)
+/// is not.
 fn is_loopback(origin: &str) -> bool {
     let Some((_, authority)) = origin.split_once("://") else { return false };
     if let Some((host, port)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -37,7 +37,7 @@ fn is_loopback(origin: &str) -> bool {
     (is_name && is_local || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())) && is_port(port)
 }
 
-/// Whether it is nothing, or a colon and a port.
+/// Whether `text` is empty, or a colon and a port.
 fn is_port(text: &str) -> bool {
     text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_foreign_opaque_and_odd_origins() {
+    fn rejects_foreign_opaque_and_malformed_origins() {
         for origin in [
             "",
             "null",

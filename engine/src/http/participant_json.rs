@@ -1,4 +1,5 @@
-//! Participants as livekit-server writes them in JSON: the names of the .proto files, and every field.
+//! Participants and tracks in JSON, with the field names of the .proto files and with default values, as livekit-server writes
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use proto::client_info::Capability;
 use proto::participant_info::{Kind, KindDetail, State};
 use serde::Serialize;
 
-/// A value by its number; what nobody knows is written as the first one.
+/// The enumeration value with this number; the default for an unknown number.
 fn known<E: TryFrom<i32> + Default>(number: i32) -> E {
     E::try_from(number).unwrap_or_default()
 }
@@ -27,7 +28,7 @@ pub(super) struct ParticipantJson<'a> {
     state: State,
     tracks: Vec<TrackJson<'a>>,
     metadata: &'a str,
-    // ProtoJSON writes 64 bits as text.
+    // ProtoJSON writes 64-bit integers as strings.
     joined_at: String,
     joined_at_ms: String,
     name: &'a str,
@@ -39,7 +40,7 @@ pub(super) struct ParticipantJson<'a> {
     attributes: BTreeMap<&'a str, &'a str>,
     disconnect_reason: proto::DisconnectReason,
     kind_details: Vec<KindDetail>,
-    /// There are none here.
+    /// Always empty: the engine has no data tracks.
     data_tracks: [(); 0],
     client_protocol: i32,
     capabilities: Vec<Capability>,
@@ -72,7 +73,7 @@ impl<'a> From<&'a proto::ParticipantInfo> for ParticipantJson<'a> {
 }
 
 #[derive(Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "as the protocol has it")]
+#[expect(clippy::struct_excessive_bools, reason = "fields of the protocol")]
 struct PermissionJson {
     can_subscribe: bool,
     can_publish: bool,
@@ -105,7 +106,7 @@ impl From<&proto::ParticipantPermission> for PermissionJson {
 }
 
 #[derive(Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "as the protocol has it")]
+#[expect(clippy::struct_excessive_bools, reason = "fields of the protocol")]
 pub(super) struct TrackJson<'a> {
     sid: &'a str,
     r#type: proto::TrackType,
@@ -131,7 +132,7 @@ pub(super) struct TrackJson<'a> {
 }
 
 impl<'a> From<&'a proto::TrackInfo> for TrackJson<'a> {
-    #[expect(deprecated, reason = "livekit-server still writes the older fields")]
+    #[expect(deprecated, reason = "livekit-server still writes the deprecated fields")]
     fn from(track: &'a proto::TrackInfo) -> Self {
         Self {
             sid: &track.sid,

@@ -1,4 +1,4 @@
-//! Answers as livekit-server words them.
+//! HTTP responses with livekit-server's texts.
 
 use std::borrow::Cow;
 
@@ -14,33 +14,34 @@ pub(super) type Response = hyper::Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
-const NAME: &str = concat!("maravilla-media/", env!("CARGO_PKG_VERSION"));
+/// Value of the `Server` header.
+const SERVER_NAME: &str = concat!("maravilla-media/", env!("CARGO_PKG_VERSION"));
 
 pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
     with_body(status, TEXT, body)
 }
 
 pub(super) fn empty(status: StatusCode) -> Response {
-    let mut answer = hyper::Response::new(Full::default());
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(SERVER, HeaderValue::from_static(NAME));
-    answer
+    let mut response = hyper::Response::new(Full::default());
+    *response.status_mut() = status;
+    response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
+    response
 }
 
 pub(super) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response {
-    let mut answer = empty(status);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    *answer.body_mut() = Full::new(body.into());
-    answer
+    let mut response = empty(status);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    *response.body_mut() = Full::new(body.into());
+    response
 }
 
-/// What is left to say when the answer panicked.
+/// Response to a request whose handler panicked.
 pub(super) fn broken() -> Response {
     twirp(StatusCode::INTERNAL_SERVER_ERROR, &TwirpError::new("internal", "the media engine failed; please report it"))
 }
 
 pub(super) fn twirp(status: StatusCode, error: &TwirpError<'_>) -> Response {
-    // Strings and a map of strings: always JSON.
+    // Strings and maps of strings always serialize.
     with_body(status, JSON, serde_json::to_vec(error).unwrap_or_default())
 }
 
@@ -52,11 +53,11 @@ pub(super) fn refused(error: &ApiError) -> Response {
     twirp(status, &TwirpError { meta, ..TwirpError::new(code, &text) })
 }
 
-/// The answer to a client that asks whether it may join, or may not.
+/// Response to a validation, or to a join that was rejected.
 pub(super) fn validated(outcome: Result<(), (StatusCode, Cow<'static, str>)>) -> Response {
     match outcome {
         Ok(()) => text(StatusCode::OK, "success"),
-        Err((status, fault)) => text(status, fault.into_owned()),
+        Err((status, message)) => text(status, message.into_owned()),
     }
 }
 
@@ -69,7 +70,7 @@ pub(super) struct TwirpError<'a> {
     pub(super) meta: Option<Meta<'a>>,
 }
 
-/// What an error is about.
+/// The `meta` field of a Twirp error.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Meta<'a> {

@@ -17,7 +17,7 @@ use crate::registry::rooms::{Room, Settings};
 use crate::shared::Shared;
 use crate::work::Kind;
 
-/// How a request's body is written, and so its answer's.
+/// Encoding of a request and its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codec {
     Json,
@@ -25,20 +25,20 @@ pub(super) enum Codec {
 }
 
 impl Codec {
-    fn encode(self, answer: &impl ToProtoJson) -> Vec<u8> {
+    fn encode(self, response: &impl ToProtoJson) -> Vec<u8> {
         match self {
-            Self::Json => answer.to_json(),
-            Self::Protobuf => answer.encode_to_vec(),
+            Self::Json => response.to_json(),
+            Self::Protobuf => response.encode_to_vec(),
         }
     }
 }
 
-/// Bytes that an element of a list takes beside its texts.
+/// Bytes of a list element besides its texts.
 const ELEMENT_BYTES: usize = 700;
-/// Maximum bytes of a list of participants, before it is encoded; past it the call is refused with 503.
+/// Maximum bytes of a list before it is encoded. Past it, the call is rejected with 503.
 const MAX_LIST_BYTES: usize = 256 * 1024 * 1024;
 
-/// Why a call has no answer.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum CallError {
     NoSuchMethod,
@@ -46,10 +46,10 @@ pub(super) enum CallError {
     Refused(ApiError),
 }
 
-/// A call of one method.
+/// A call of one method of the server API.
 pub(super) struct Call<'a> {
     pub(super) shared: &'a Arc<Shared>,
-    /// What the caller's token allows; without a token, nothing.
+    /// Grants of the caller's token; `None` without a token.
     pub(super) grants: Option<&'a VideoGrants>,
     pub(super) codec: Codec,
     pub(super) body: Bytes,
@@ -73,8 +73,8 @@ pub(super) const METHODS: [&str; 14] = [
 ];
 
 impl Call<'_> {
-    /// The answer's body.
-    pub(super) async fn answer(&self, method: &str) -> Result<Vec<u8>, CallError> {
+    /// Runs the call. Returns the body of the response.
+    pub(super) async fn run(&self, method: &str) -> Result<Vec<u8>, CallError> {
         match method {
             "CreateRoom" => self.with(&CREATE_ROOM, async |request| self.create_room(&request)).await,
             "ListRooms" => self.list_rooms().await,
@@ -93,41 +93,41 @@ impl Call<'_> {
             "SendData" => self.with(&FLAT, async |request| self.send_data(request).await).await,
             "ForwardParticipant" => {
                 let forward = async |request: proto::ForwardParticipantRequest| {
-                    self.check_passage(&request.room, &request.destination_room)?;
+                    self.check_transfer(&request.room, &request.destination_room)?;
                     self.not_implemented::<proto::ForwardParticipantResponse>(&request.room, &request.identity)
                 };
                 self.with(&FLAT, forward).await
             }
             "MoveParticipant" => {
                 let r#move = async |request: proto::MoveParticipantRequest| {
-                    self.check_passage(&request.room, &request.destination_room)?;
+                    self.check_transfer(&request.room, &request.destination_room)?;
                     self.not_implemented::<proto::MoveParticipantResponse>(&request.room, &request.identity)
                 };
                 self.with(&FLAT, r#move).await
             }
             "PerformRpc" => {
-                // Its memory is not kept while the participant takes its time.
+                // Frees the request's memory while the recipient processes the call.
                 let (request, _) = self.read(&FLAT).await?;
-                let answer = self.perform_rpc(request).await.map_err(CallError::Refused)?;
-                Ok(self.codec.encode(&answer))
+                let response = self.perform_rpc(request).await.map_err(CallError::Refused)?;
+                Ok(self.codec.encode(&response))
             }
             _ => Err(CallError::NoSuchMethod),
         }
     }
 
-    /// Decodes the request, does its work, and encodes the answer.
+    /// Decodes the request, runs `work`, and encodes the response.
     async fn with<Q: prost::Message + Default + DeserializeOwned + 'static, A: ToProtoJson>(
         &self,
         message: &'static Message,
         work: impl AsyncFnOnce(Q) -> Result<A, ApiError>,
     ) -> Result<Vec<u8>, CallError> {
         let (request, _memory) = self.read(message).await?;
-        let answer = work(request).await.map_err(CallError::Refused)?;
-        Ok(self.codec.encode(&answer))
+        let response = work(request).await.map_err(CallError::Refused)?;
+        Ok(self.codec.encode(&response))
     }
 
-    /// Lists and encodes elements of so many bytes. Long lists are made one after the other: as JSON they may take several times
-    /// as many.
+    /// Builds and encodes a list of about `bytes` bytes. Long lists are built one at a time on a worker thread, because as JSON
+    /// they can take several times as much.
     async fn list<A: ToProtoJson>(
         &self,
         bytes: usize,
@@ -141,6 +141,7 @@ impl Call<'_> {
         encoded.ok_or(CallError::Refused(ApiError::Overloaded))
     }
 
+    /// Decodes the request.
     async fn read<Q: prost::Message + Default + DeserializeOwned + 'static>(
         &self,
         message: &'static Message,
@@ -296,7 +297,7 @@ impl Call<'_> {
         found.map(Arc::unwrap_or_clone).ok_or(ApiError::NoParticipant)
     }
 
-    /// What livekit-server without its cloud does not do either.
+    /// The response of a self-hosted livekit-server to methods of LiveKit Cloud.
     fn not_implemented<T>(&self, room: &str, identity: &str) -> Result<T, ApiError> {
         self.participant(room, identity)?;
         Err(ApiError::NotImplemented)
@@ -310,7 +311,7 @@ impl Call<'_> {
         self.check(|grants| grants.room_admin && grants.room == room)
     }
 
-    fn check_passage(&self, room: &str, destination: &str) -> Result<(), ApiError> {
+    fn check_transfer(&self, room: &str, destination: &str) -> Result<(), ApiError> {
         self.check(|grants| grants.room_admin && grants.room == room && grants.destination_room == destination)?;
         if room == destination { Err(ApiError::SameRoom) } else { Ok(()) }
     }

@@ -1,4 +1,4 @@
-//! What is asked, by whom, and who answers it.
+//! Routing of requests, CORS and authentication.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ use crate::work::Kind;
 const ROOM_SERVICE: &str = "/twirp/livekit.RoomService";
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
-/// Maximum characters of a client's text that an error repeats; the rest is left out.
+/// Maximum characters of a client's text in an error message; the rest is cut off.
 const MAX_QUOTED: usize = 256;
 const ALLOWED_METHODS: [&str; 6] = ["OPTIONS", "HEAD", "GET", "POST", "PATCH", "DELETE"];
 
-/// Answers one request.
+/// Handles one request.
 pub(super) async fn handle(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     // RFC 9112, section 3.2.
@@ -43,14 +43,14 @@ pub(super) async fn handle(shared: &Arc<Shared>, progress: &Progress, request: R
     if !is_foreign && let Some(preflight) = preflight(&request) {
         return preflight;
     }
-    // Browsers must be able to read why they may not join.
+    // Web pages of all origins may read why a join was rejected.
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let is_validation = matches!(&*path, "/rtc/validate" | "/rtc/v1/validate");
     drop(path);
     let may_read = !is_foreign && ALLOWED_METHODS.contains(&request.method().as_str());
-    // Else each idle connection would have room for it.
-    let mut answer = if is_foreign { origin::rejection() } else { Box::pin(route(shared, progress, request)).await };
-    let headers = answer.headers_mut();
+    // Boxed, because this future is large, and every idle connection would have space for it.
+    let mut response = if is_foreign { origin::rejection() } else { Box::pin(route(shared, progress, request)).await };
+    let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin.filter(|_| may_read) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -59,33 +59,34 @@ pub(super) async fn handle(shared: &Arc<Shared>, progress: &Progress, request: R
     if is_validation {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
-    answer
+    response
 }
 
-/// The answer to a browser that asks whether it may ask. It may, from everywhere: tokens say what is allowed.
+/// The response to a CORS preflight request; `None` for any other request. All origins are allowed, because tokens authorize
+/// requests.
 fn preflight(request: &Request<Incoming>) -> Option<Response> {
-    let asked = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?;
-    if request.method() != Method::OPTIONS || asked.is_empty() {
+    let method = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?;
+    if request.method() != Method::OPTIONS || method.is_empty() {
         return None;
     }
-    let mut answer = response::empty(StatusCode::NO_CONTENT);
-    let headers = answer.headers_mut();
+    let mut response = response::empty(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
     let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
     headers.insert(VARY, HeaderValue::from_static(vary));
     let origin = request.headers().get(ORIGIN);
-    if let Some(origin) = origin.filter(|_| ALLOWED_METHODS.iter().any(|method| asked == method)) {
+    if let Some(origin) = origin.filter(|_| ALLOWED_METHODS.iter().any(|allowed| method == allowed)) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, asked.clone());
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, method.clone());
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
-        // A page of a public address asks for one of a private one.
-        if request.headers().get(REQUEST_PRIVATE_NETWORK).is_some_and(|asked| asked == "true") {
+        // Private Network Access: a page from a public address requests one from a private address.
+        if request.headers().get(REQUEST_PRIVATE_NETWORK).is_some_and(|value| value == "true") {
             headers.append(VARY, HeaderValue::from(REQUEST_PRIVATE_NETWORK));
             headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
         }
-        let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|wanted| !wanted.is_empty());
-        headers.extend(wanted.map(|wanted| (ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone())));
+        let names = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|names| !names.is_empty());
+        headers.extend(names.map(|names| (ACCESS_CONTROL_ALLOW_HEADERS, names.clone())));
     }
-    Some(answer)
+    Some(response)
 }
 
 async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incoming>) -> Response {
@@ -93,13 +94,13 @@ async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incom
     let query = Query::parse(uri.query().unwrap_or_default());
     let claims = match claims(shared, request.headers(), &query).await {
         Ok(claims) => claims,
-        Err(fault) => return response::text(StatusCode::UNAUTHORIZED, fault),
+        Err(message) => return response::text(StatusCode::UNAUTHORIZED, message),
     };
     if claims.is_some() {
         progress.authenticate();
     }
     let path = plain_path(uri.path());
-    // A server's address that ends in a slash makes two of them.
+    // A server URL that ends in a slash results in two.
     let path = path.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(&path);
     match path {
         "/" => response::text(StatusCode::OK, "OK"),
@@ -118,17 +119,17 @@ async fn route(shared: &Arc<Shared>, progress: &Progress, request: Request<Incom
         _ => match path.strip_prefix(ROOM_SERVICE).and_then(|rest| rest.strip_prefix('/')) {
             Some(method) => room_service(shared, request, path, method, claims.as_ref()).await,
             None if is_other_service(request.method(), path) => unimplemented(path),
-            None => no_page(),
+            None => not_found(),
         },
     }
 }
 
-/// The path without percent signs. An encoded slash stays what it is: a proxy in front takes it for none.
+/// The percent-decoded path. A path with an encoded slash stays encoded, because proxies do not treat that as a separator.
 fn plain_path(raw: &str) -> Cow<'_, str> {
     if raw.to_ascii_lowercase().contains("%2f") { raw.into() } else { percent_decode_str(raw).decode_utf8_lossy() }
 }
 
-/// Whether a path is one of a service that the engine does not have: another Twirp service, WHIP, or that for agent workers.
+/// Whether a path belongs to a service that the engine lacks: another Twirp service, WHIP, or agent workers.
 fn is_other_service(verb: &Method, path: &str) -> bool {
     let twirp = path.strip_prefix("/twirp/").and_then(|path| path.split_once('/'));
     let is_twirp = twirp.is_some_and(|(service, method)| !service.is_empty() && !method.is_empty());
@@ -140,19 +141,22 @@ fn unimplemented(path: &str) -> Response {
     response::twirp(StatusCode::NOT_IMPLEMENTED, &TwirpError::new("unimplemented", &text))
 }
 
-fn no_page() -> Response {
-    let mut answer = response::text(StatusCode::NOT_FOUND, "404 page not found\n");
-    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+fn not_found() -> Response {
+    let mut response = response::text(StatusCode::NOT_FOUND, "404 page not found\n");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
-/// What the request's token says; `None` if there is none. The header counts before the parameter.
+/// The claims of the request's token; `None` without a token. The header takes precedence over the query parameter.
+///
+/// # Errors
+/// livekit-server's message for an invalid token.
 async fn claims(shared: &Arc<Shared>, headers: &HeaderMap, query: &Query<'_>) -> Result<Option<Claims>, String> {
     let token = match headers.get(AUTHORIZATION).filter(|header| !header.is_empty()) {
         Some(header) => {
             let token = header.as_bytes().strip_prefix(b"Bearer ").filter(|token| !token.is_empty());
             let token = token.ok_or("invalid authorization header. Must start with Bearer ")?;
-            // What is no text is no token either.
+            // Bytes that are not UTF-8 are not a token, and `?` is not one either.
             std::str::from_utf8(token).unwrap_or("?")
         }
         None => query.get("access_token").unwrap_or_default(),
@@ -162,7 +166,7 @@ async fn claims(shared: &Arc<Shared>, headers: &HeaderMap, query: &Query<'_>) ->
     }
     let (services, length, token) = (shared.services.clone(), token.len(), token.to_owned());
     let verified = shared.work.run(Kind::Unauthenticated, length, move || services.keys.verify(&token)).await;
-    verified.unwrap_or(Err(TokenError::Malformed)).map(Some).map_err(|fault| fault.to_string())
+    verified.unwrap_or(Err(TokenError::Malformed)).map(Some).map_err(|error| error.to_string())
 }
 
 fn wants_websocket(headers: &HeaderMap) -> bool {
@@ -199,13 +203,13 @@ async fn room_service(
     let may_call = grants.is_some_and(|grants| grants.room_create || grants.room_list || grants.room_admin);
     let body = match body::read(shared, request, may_call).await {
         Ok(body) => body,
-        Err(fault) => return fault.answer(),
+        Err(error) => return error.response(),
     };
-    match (Call { shared, grants, codec, body: body.bytes.clone() }).answer(method).await {
+    match (Call { shared, grants, codec, body: body.bytes.clone() }).run(method).await {
         Ok(body) => {
             let kind = if codec == Codec::Json { "application/json" } else { "application/protobuf" };
             let held = body::hold(shared, body);
-            held.map_or_else(|fault| fault.answer(), |body| response::with_body(StatusCode::OK, kind, body))
+            held.map_or_else(|error| error.response(), |body| response::with_body(StatusCode::OK, kind, body))
         }
         Err(CallError::Refused(error)) => response::refused(&error),
         Err(CallError::NoSuchMethod) => bad_route(verb, path, &format!("no handler for path \"{path}\"")),

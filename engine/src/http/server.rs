@@ -1,4 +1,4 @@
-//! Connections: how many, how long, and how they end.
+//! HTTP connections: accepting, limiting and closing them.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,18 +26,18 @@ use super::socket::{Progress, Socket};
 use crate::registry::rooms::Rooms;
 use crate::shared::Shared;
 
-/// The most bytes of a request's head, as Go's servers have it.
+/// Maximum bytes of a request head, the default of Go's servers. Past it, the response is 431.
 const MAX_HEAD_BYTES: usize = 1024 * 1024;
-/// The most headers in it.
+/// Maximum number of headers of a request. Past it, the response is 431.
 const MAX_HEADERS: usize = 1024;
-/// The longest time that requests under way are waited for at the end.
+/// Time for requests in progress, and then for signalling connections, when the engine closes. Past it, they are dropped.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long nobody is accepted after that has failed: to ask again at once would only burn time.
+/// Pause after accepting a connection failed, because a retry at once would fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often rooms are looked at whose time may be over.
+/// Interval between checks for expired rooms.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves until `stop`. When this resolves, every socket is closed.
+/// Accepts and serves connections until `stop`. When this resolves, all sockets are closed.
 pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>, stop: &CancellationToken) {
     // Fails only if the runtime is shutting down.
     let Ok(listener) = TcpListener::from_std(listener) else { return };
@@ -49,26 +49,25 @@ pub(crate) async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>,
             () = stop.cancelled() => break,
             Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
             accepted = listener.accept() => {
-                // Whoever went before being accepted is nobody's fault.
+                // Other errors, such as `EMFILE`, mean that resources are short.
                 let is_short = accepted.as_ref().is_err_and(|error| error.kind() != ErrorKind::ConnectionAborted);
                 if is_short || connections.open.len() >= shared.limits.connections {
                     connections.end_idlest(shared.limits.connections);
                 }
                 match accepted {
                     Ok((socket, _)) => connections.start(socket, shared.clone(), stop.clone()),
-                    // Such as too many open files.
                     Err(_) if is_short => drop(timeout(ACCEPT_PAUSE, stop.cancelled()).await),
                     Err(_) => (),
                 }
             }
-            // A fault in one room must not end the server of the others.
+            // A panic must not end the server.
             _ = tick.tick() => drop(catch_unwind(AssertUnwindSafe(|| shared.rooms(Rooms::sweep)))),
         }
     }
     drop(listener);
     connections.end().await;
     shared.signalling.close();
-    // They tell their clients that it is over, if these will hear it.
+    // They send `LeaveRequest` and close.
     let _ = timeout(SHUTDOWN_TIMEOUT, shared.signalling.wait()).await;
 }
 
@@ -85,8 +84,8 @@ struct Connection {
 }
 
 impl Connections {
-    /// Closes the connection that has been idle for longest. Those that have shown no good token share half of `max`: they
-    /// end none of the others once they are more.
+    /// Closes the longest idle connection. If connections without a valid token take half of `max` or more, it is one of these;
+    /// otherwise, one with a valid token.
     fn end_idlest(&mut self, max: usize) {
         let of_kind = |authenticated| {
             let kind = self.open.iter().filter(move |(_, open)| open.progress.is_authenticated() == authenticated);
@@ -128,39 +127,39 @@ impl Connections {
     }
 }
 
-/// Answers what one client asks, request after request.
+/// Serves the requests of one connection.
 async fn serve_connection(socket: TcpStream, shared: Arc<Shared>, progress: Arc<Progress>, stop: &CancellationToken) {
     let socket = Socket::new(socket, shared.clone(), progress.clone(), stop.clone());
     let service = service_fn(|request| {
         progress.step();
         let (shared, progress) = (shared.clone(), progress.clone());
         async move {
-            // A client that sends many requests at once is answered one after the other, between those of others.
+            // Pipelined requests alternate with those of other connections.
             yield_now().await;
-            let answering = AssertUnwindSafe(routes::handle(&shared, &progress, request)).catch_unwind();
-            let mut answer = answering.await.unwrap_or_else(|_| response::broken());
-            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let handling = AssertUnwindSafe(routes::handle(&shared, &progress, request)).catch_unwind();
+            let mut response = handling.await.unwrap_or_else(|_| response::broken());
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 progress.upgrade();
             } else if progress.is_large() {
-                // hyper keeps what it has read into for as long as the connection lasts.
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                // hyper keeps its read buffer until the connection is closed.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             progress.step();
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.limits.header_timeout)
-        // Some clients say that they are done while they wait for the answer.
+        // Some clients shut down their sending half before they read the response.
         .half_close(true)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(socket), service)
-        // What is a WebSocket by then is served on by a task of its own.
+        // After an upgrade, a task of its own serves the WebSocket.
         .with_upgrades();
     let mut connection = pin!(connection);
-    // How a connection ends is the client's affair: there is nobody to tell.
+    // Errors on a connection are the client's; there is nothing to do about them.
     let _ = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {

@@ -1,5 +1,4 @@
-//! A client's socket: what it reads counts, who takes nothing of its answer is given up, and who still speaks is heard out
-//! at the end.
+//! A client's TCP stream with a read budget, a write timeout and a lingering close.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,27 +15,26 @@ use tokio_util::sync::CancellationToken;
 use super::body::SMALL_BYTES;
 use crate::shared::Shared;
 
-/// The most bytes that are read at once. hyper would ask for more and more, and keep what it has asked for: so much for
-/// each connection, idle or not.
+/// Maximum bytes of one read. hyper would grow its read buffer to fit larger reads, and keep it for each idle connection.
 const MAX_READ_BYTES: usize = 8 * 1024;
 
-/// Maximum bytes that are read in one turn; then other connections get theirs.
+/// Maximum bytes to read before the task yields to other connections.
 const TURN_BYTES: usize = 64 * 1024;
 
 /// State of a connection, shared by its socket, its request handler and the limit of open connections.
 pub(super) struct Progress {
-    /// Counts when a request's head has come, and again when it is answered.
+    /// Incremented when a request's head is complete, and when its response is ready. Even while a head is being read.
     steps: AtomicU64,
     large: AtomicBool,
     upgraded: AtomicBool,
     authenticated: AtomicBool,
-    /// The number of the last activity, among those of all connections.
+    /// Sequence number of the last activity, among those of all connections.
     last_active: AtomicU64,
     activities: Arc<AtomicU64>,
 }
 
 impl Progress {
-    /// `activities` counts those of all connections.
+    /// `activities` is the counter of all connections.
     pub(super) fn new(activities: Arc<AtomicU64>) -> Self {
         let last_active = activities.fetch_add(1, Ordering::Relaxed).into();
         Self {
@@ -54,12 +52,12 @@ impl Progress {
         self.note_activity();
     }
 
-    /// The client has sent something, or taken something of its answer.
+    /// Marks the connection as active: bytes were read or written.
     fn note_activity(&self) {
         self.last_active.store(self.activities.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// The client has shown a good token.
+    /// Marks the connection as authenticated by a valid token.
     pub(super) fn authenticate(&self) {
         self.authenticated.store(true, Ordering::Relaxed);
     }
@@ -68,17 +66,17 @@ impl Progress {
         self.authenticated.load(Ordering::Relaxed)
     }
 
-    /// When something was last sent on the connection, either way, among the activities of all.
+    /// Sequence number of the last activity. The longest idle connection has the lowest one.
     pub(super) fn last_active(&self) -> u64 {
         self.last_active.load(Ordering::Relaxed)
     }
 
-    /// What comes from now on are no requests.
+    /// Marks the connection as upgraded: bytes read from now on are not requests.
     pub(super) fn upgrade(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there was a head whose memory is given back only with the connection.
+    /// Whether a large head was read, whose memory hyper frees only with the connection.
     pub(super) fn is_large(&self) -> bool {
         self.large.load(Ordering::Relaxed)
     }
@@ -87,19 +85,19 @@ impl Progress {
 pub(super) struct Socket {
     stream: TcpStream,
     shared: Arc<Shared>,
-    /// Runs while the client takes nothing.
+    /// Runs while a write is pending.
     write_timeout: Option<Pin<Box<Sleep>>>,
-    /// Runs once the last answer is sent.
+    /// Runs after the last response was sent.
     linger: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     stop: CancellationToken,
     progress: Arc<Progress>,
-    /// How much was read since which step.
+    /// Current step, and the bytes read in it.
     read: (u64, usize),
-    /// Whether those bytes contained a space; in a head, it ends the method.
+    /// Whether these bytes contain a space, which ends the method.
     has_space: bool,
-    /// How much was read in this turn.
+    /// Bytes read since the task last yielded.
     read_in_turn: usize,
-    /// What large heads take of the memory for all.
+    /// Reservation for a large head.
     share: Option<OwnedSemaphorePermit>,
 }
 
@@ -110,7 +108,7 @@ impl Socket {
         progress: Arc<Progress>,
         stop: CancellationToken,
     ) -> Self {
-        // Without it, small answers wait for the client's acknowledgement.
+        // Nagle's algorithm would delay small responses until the client's acknowledgement.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
@@ -126,8 +124,9 @@ impl Socket {
         }
     }
 
-    /// Counts the bytes read. A large head is charged to the shared memory; a body is charged by the code that keeps it. In a method
-    /// of that length, an invalid byte is inserted: hyper then answers 400 instead of parsing it byte by byte.
+    /// Counts bytes that were read. Reserves shared memory for a large head; [`body`](super::body) does so for bodies. If the
+    /// method alone is large, replaces a byte by an invalid one, so that hyper responds with 400 instead of parsing the method
+    /// again with each read.
     fn count(&mut self, part: &mut [u8]) -> io::Result<()> {
         if self.progress.upgraded.load(Ordering::Relaxed) {
             self.share = None;
@@ -150,7 +149,7 @@ impl Socket {
             *first = 0;
         }
         self.progress.large.store(true, Ordering::Relaxed);
-        // What token it brings is not known yet.
+        // The token is not known before the head is complete.
         let more = self.shared.reserve(large, false).ok_or(io::ErrorKind::OutOfMemory)?;
         match &mut self.share {
             Some(share) => share.merge(more),
@@ -159,7 +158,7 @@ impl Socket {
         Ok(())
     }
 
-    fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn with_timeout<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.write_timeout = None;
             self.progress.note_activity();
@@ -177,8 +176,8 @@ impl AsyncRead for Socket {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let most = into.remaining().min(MAX_READ_BYTES);
-        let mut part = ReadBuf::new(into.initialize_unfilled_to(most));
+        let max_bytes = into.remaining().min(MAX_READ_BYTES);
+        let mut part = ReadBuf::new(into.initialize_unfilled_to(max_bytes));
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut part) else {
             self.read_in_turn = 0;
             return Poll::Pending;
@@ -196,7 +195,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(written, context)
+        self.with_timeout(written, context)
     }
 
     fn poll_write_vectored(
@@ -205,7 +204,7 @@ impl AsyncWrite for Socket {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.watch(written, context)
+        self.with_timeout(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -216,13 +215,13 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Says that nothing more is said, and lets the client finish. Were the socket closed while something of the client's
-    /// is unread, the system would take back the last answer, too.
+    /// Shuts down the sending half, then reads until the client closes or the header timeout has passed. If the socket were
+    /// closed with unread bytes, the system would reset the connection, and the client could lose the last response.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            let (stop, most) = (self.stop.clone(), self.shared.limits.header_timeout);
-            self.linger = Some(Box::pin(async move { drop(timeout(most, stop.cancelled()).await) }));
+            let (stop, max_time) = (self.stop.clone(), self.shared.limits.header_timeout);
+            self.linger = Some(Box::pin(async move { drop(timeout(max_time, stop.cancelled()).await) }));
         }
         if self.linger.as_mut().is_none_or(|linger| linger.as_mut().poll(context).is_ready()) {
             return Poll::Ready(Ok(()));

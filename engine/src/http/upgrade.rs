@@ -1,4 +1,4 @@
-//! Joins: a request becomes a signalling connection.
+//! The upgrade of a join request to a signalling connection.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::session::{self, JoinParams};
 use crate::shared::Shared;
 use crate::signal::connection;
 
-/// Lets a client join, and its connection become a WebSocket.
+/// Joins a client to its room and upgrades its connection to a WebSocket.
 pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, admission: Admission) -> Response {
     let headers = request.headers();
     let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
@@ -23,21 +23,21 @@ pub(super) async fn open(shared: &Arc<Shared>, mut request: Request<Incoming>, a
         return response::text(StatusCode::BAD_REQUEST, "Bad Request\n");
     };
     let accept = derive_accept_key(key.as_bytes());
-    let Admission { claims, grants, is_single, request: mut wished, memory } = admission;
+    let Admission { claims, grants, is_single, request: mut join_request, memory } = admission;
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    session::augment(wished.client_info.get_or_insert_default(), user_agent);
+    session::augment(join_request.client_info.get_or_insert_default(), user_agent);
     let sender = shared.decoded_memory.participant(&grants.room, claims.identity());
     let (signal_sink, signal_stream) = session::signal_channel(&shared.outgoing);
-    let params = JoinParams { claims, grants, is_single, request: wished, signal_sink };
+    let params = JoinParams { claims, grants, is_single, request: join_request, signal_sink };
     let signal_id = match shared.media.join(params, memory).await {
         Ok(signal_id) => signal_id,
         Err(error) => return response::validated(Err(error_response(&error))),
     };
     connection::spawn(shared, hyper::upgrade::on(&mut request), (signal_id, sender), signal_stream);
-    let mut answer = response::empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = answer.headers_mut();
+    let mut response = response::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.extend(HeaderValue::from_str(&accept).ok().map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
-    answer
+    response
 }

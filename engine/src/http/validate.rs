@@ -1,4 +1,4 @@
-//! Whether a token opens a room: what a client asks before it connects, and again when it could not.
+//! Checks of a join request. Clients send it to `/rtc/validate` as well, after a connection failed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -26,16 +26,17 @@ use crate::shared::Shared;
 use crate::signal::connection::{MAX_TRACKS, is_small};
 use crate::work::{Kind, SHORT_BYTES};
 
-/// Maximum bytes of an unpacked join request, as Go's servers limit a head; past it the request is refused.
+/// Maximum bytes of a decompressed join request, the limit of livekit-server's HTTP heads. Past it, the request is rejected
+/// with 400.
 const MAX_JOIN_REQUEST_BYTES: usize = 1024 * 1024;
 const TOO_LARGE: &str = "join request too large";
 
-/// The two paths by which clients connect.
+/// Versions of the path that clients connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Path {
-    /// `/rtc`: parameters, and two peer connections unless there is a join request.
+    /// `/rtc`: query parameters and two peer connections, or a join request and one.
     V0,
-    /// `/rtc/v1`: a join request, and one peer connection.
+    /// `/rtc/v1`: a join request and one peer connection.
     V1,
 }
 
@@ -43,18 +44,22 @@ type ValidationError = (StatusCode, Cow<'static, str>);
 
 const NO_ACCESS: ValidationError = (StatusCode::UNAUTHORIZED, Cow::Borrowed("no permissions to access the room"));
 
-/// Who may join, and what with.
+/// A join request that passed the checks.
 pub(super) struct Admission {
     pub(super) claims: Claims,
     pub(super) grants: VideoGrants,
-    /// With one peer connection.
+    /// Whether the client uses a single peer connection.
     pub(super) is_single: bool,
     pub(super) request: proto::JoinRequest,
-    /// Memory of the decoded request.
+    /// Reservation for the decoded request.
     pub(super) memory: Memory,
 }
 
-/// Checks that the token opens its room now, in livekit-server's order.
+/// Checks a join request against its token and the room's state, in livekit-server's order. `is_strict` rejects attributes that
+/// cannot be decoded; otherwise they are ignored.
+///
+/// # Errors
+/// The status and text of the response.
 pub(super) async fn check(
     shared: &Arc<Shared>,
     path: Path,
@@ -79,11 +84,11 @@ pub(super) async fn check(
     let issued_at = TokenIssuedAt { epoch: claims.epoch.as_ref(), not_before: claims.not_before() };
     let checked = shared.rooms(|rooms, now| {
         rooms.check(&grants.room, &participant, issued_at, now)?;
-        // As for the server API, a live room is not asked what it was made with.
+        // As in the server API, the field is ignored for an open room.
         let has_preset = !claims.room_preset.is_empty() && rooms.get(&grants.room, now).is_none();
         if has_preset { Err(ApiError::RoomPreset) } else { Ok(()) }
     });
-    // Whoever comes back has its place.
+    // A participant that resumes is in the room already.
     if let Err(error) = checked
         && !(request.reconnect && error == ApiError::RoomFull)
     {
@@ -92,7 +97,7 @@ pub(super) async fn check(
     Ok(Admission { claims, grants, is_single, request, memory })
 }
 
-/// What the room is made with that a token names, as a request of the server API.
+/// The room settings of a token, as a request of the server API.
 fn creation(claims: &Claims) -> proto::CreateRoomRequest {
     let configured = claims.room_config.clone().unwrap_or_default();
     proto::CreateRoomRequest {
@@ -106,10 +111,10 @@ fn creation(claims: &Claims) -> proto::CreateRoomRequest {
     }
 }
 
-/// What a client that may not join is told.
+/// Status and text of the response to a join that was rejected.
 pub(super) fn error_response(error: &ApiError) -> ValidationError {
     let status = match error {
-        // livekit-client shows a user the reason of a join that was refused with 401 or 403 only.
+        // livekit-client reports the text to the app for 401 and 403 only.
         ApiError::Unsupported(_)
         | ApiError::RoomPreset
         | ApiError::Name
@@ -121,7 +126,7 @@ pub(super) fn error_response(error: &ApiError) -> ValidationError {
 }
 
 fn check_names(identity: &str, room: &str) -> Result<(), ValidationError> {
-    let fault: Cow<'static, str> = if identity.is_empty() {
+    let message: Cow<'static, str> = if identity.is_empty() {
         "identity cannot be empty".into()
     } else if identity.len() > MAX_NAME_BYTES {
         format!("participant identity length exceeds limits: max length {MAX_NAME_BYTES}").into()
@@ -132,12 +137,13 @@ fn check_names(identity: &str, room: &str) -> Result<(), ValidationError> {
     } else {
         return Ok(());
     };
-    Err((StatusCode::BAD_REQUEST, fault))
+    Err((StatusCode::BAD_REQUEST, message))
 }
 
-/// What a client wants, however it says so.
+/// A join request, from either form of parameters.
 struct ClientParams {
     is_single: bool,
+    /// Whether the `publish` parameter is set.
     publishes: bool,
     request: proto::JoinRequest,
     memory: Memory,
@@ -152,27 +158,26 @@ impl ClientParams {
         is_strict: bool,
     ) -> Result<Self, ValidationError> {
         let parameter = |name| query.get(name);
-        let wrong = |fault: &'static str| (StatusCode::BAD_REQUEST, Cow::Borrowed(fault));
+        let invalid = |message: &'static str| (StatusCode::BAD_REQUEST, Cow::Borrowed(message));
         if let Some(packed) = parameter("join_request") {
-            let (request, memory) = join_request(shared, sender, packed).await.map_err(wrong)?;
+            let (request, memory) = join_request(shared, sender, packed).await.map_err(invalid)?;
             return Ok(Self { is_single: true, publishes: false, request, memory });
         }
         if path == Path::V1 {
-            return Err(wrong("join_request is required"));
+            return Err(invalid("join_request is required"));
         }
         let participant_attributes: HashMap<String, String> = match parameter("attributes") {
             None => HashMap::new(),
             Some(packed) => {
                 let json = URL_SAFE.decode(packed).ok();
                 let attributes = json.and_then(|json| serde_json::from_slice(&json).ok());
-                // livekit-server lets a client join without them.
+                // livekit-server ignores attributes that cannot be decoded.
                 attributes
                     .or_else(|| (!is_strict).then(HashMap::new))
-                    .ok_or_else(|| wrong("cannot decode attributes"))?
+                    .ok_or_else(|| invalid("cannot decode attributes"))?
             }
         };
-        let is =
-            |name, standard| parameter(name).map_or(standard, |value| matches!(value, "1" | "t" | "true" | "TRUE"));
+        let is = |name, default| parameter(name).map_or(default, |value| matches!(value, "1" | "t" | "true" | "TRUE"));
         let number = |name| parameter(name).and_then(|value| value.parse().ok()).unwrap_or_default();
         let text = |name| parameter(name).unwrap_or_default().to_owned();
         let request = proto::JoinRequest {
@@ -204,12 +209,12 @@ impl ClientParams {
     }
 
     fn are_allowed(&self, grants: &VideoGrants) -> bool {
-        let describes_itself = !self.request.metadata.is_empty() || !self.request.participant_attributes.is_empty();
-        (grants.can_publish() || !self.publishes) && (grants.can_update_own_metadata() || !describes_itself)
+        let sets_metadata = !self.request.metadata.is_empty() || !self.request.participant_attributes.is_empty();
+        (grants.can_publish() || !self.publishes) && (grants.can_update_own_metadata() || !sets_metadata)
     }
 }
 
-/// The SDK by its name in the `sdk` parameter.
+/// The SDK with this name in the `sdk` parameter.
 fn sdk(name: &str) -> Sdk {
     match name {
         "ios" => Sdk::Swift,
@@ -219,7 +224,7 @@ fn sdk(name: &str) -> Sdk {
     }
 }
 
-/// Unpacks and decodes a join request.
+/// Decompresses and decodes a join request.
 async fn join_request(
     shared: &Arc<Shared>,
     sender: Sender,
@@ -227,7 +232,7 @@ async fn join_request(
 ) -> Result<(proto::JoinRequest, Memory), &'static str> {
     let wrapped = URL_SAFE.decode(packed).map_err(|_| "cannot base64 decode wrapped join request")?;
     let wrapped = proto::WrappedJoinRequest::decode(&*wrapped).map_err(|_| "cannot unmarshal wrapped join request")?;
-    // How much is packed is only known once it is unpacked: what is too much for this thread is begun anew on another.
+    // The decompressed length is not known before. Past the limit for this thread, a worker thread starts again.
     let unpacked = if let Some(unpacked) = unpack(&wrapped, SHORT_BYTES)? {
         unpacked
     } else {
@@ -250,7 +255,7 @@ async fn join_request(
     Ok((request, memory))
 }
 
-/// Unpacks a join request; `None` if it is longer than `max_bytes`.
+/// Decompresses a join request; `None` if it is longer than `max_bytes`.
 fn unpack(wrapped: &proto::WrappedJoinRequest, max_bytes: usize) -> Result<Option<Vec<u8>>, &'static str> {
     let packed = &*wrapped.join_request;
     let mut unpacked = Vec::new();
@@ -258,7 +263,7 @@ fn unpack(wrapped: &proto::WrappedJoinRequest, max_bytes: usize) -> Result<Optio
     let read = match Compression::try_from(wrapped.compression) {
         Ok(Compression::None) => packed.take(limit).read_to_end(&mut unpacked),
         Ok(Compression::Gzip) => GzDecoder::new(packed).take(limit).read_to_end(&mut unpacked),
-        // Whatever else there may be one day is not looked into.
+        // An unknown compression; the empty request then has no effect.
         Err(_) => Ok(0),
     };
     read.map_err(|_| "cannot read decompressed join request")?;

@@ -1,4 +1,4 @@
-//! Which tokens a room still takes after a deletion that revokes: none minted before.
+//! Revocation of the tokens that were minted before a room was deleted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,42 +10,44 @@ use crate::clock::Now;
 /// The claim that holds a token's [`TokenEpoch`].
 pub const EPOCH_CLAIM: &str = "maravilla";
 
-/// The most rooms whose deletion is remembered one by one: some 10 MB.
+/// Maximum number of rooms with a revocation of their own, about 10 MB. Past it, the oldest revocation applies to all rooms
+/// without one.
 const MAX_ROOMS: usize = 65_536;
 
-/// When a token was minted, among the deletions of one engine. A clock is too coarse: a room can be deleted and a token
-/// for its next life minted within one second.
+/// When a token was minted, as a position in the sequence of an engine's deletions. The `nbf` claim is too coarse: a room can
+/// be deleted, and a token for the next room of this name minted, within one second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenEpoch {
-    /// The engine that counts.
+    /// Name of the engine that minted the token.
     pub engine: String,
-    /// How many deletions it had seen.
+    /// Number of revoking deletions in that engine so far.
     pub deletions: u64,
 }
 
-/// The point from which on tokens are taken again.
+/// The last revocation for a room. Tokens minted later are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevokedBefore {
-    /// The number of the deletion.
+    /// Number of the deletion, counted from 1.
     deletion: u64,
-    /// When it was, in seconds since the epoch.
+    /// Time of the deletion, in seconds since the Unix epoch.
     unix_secs: i64,
 }
 
-/// The deletions of one engine, in bounded memory. Once there are too many, the oldest is forgotten and its point holds for
-/// every room that is not remembered: that refuses more tokens than it need, never fewer.
+/// The revocations of one engine, in bounded memory. When the oldest one is dropped, it applies to every room without a
+/// revocation of its own: this rejects more tokens than necessary, never fewer.
 #[derive(Debug)]
 pub struct Revocations {
     engine: String,
     deletions: u64,
     rooms: HashMap<Arc<str>, RevokedBefore>,
     by_age: BTreeMap<u64, Arc<str>>,
-    forgotten: Option<RevokedBefore>,
+    /// The latest revocation that was dropped.
+    dropped: Option<RevokedBefore>,
     max_rooms: usize,
 }
 
 impl Revocations {
-    /// None yet, for the engine of that name.
+    /// Starts without revocations. `engine` is the name in the epoch claims.
     #[must_use]
     pub fn new(engine: String) -> Self {
         Self {
@@ -53,18 +55,18 @@ impl Revocations {
             deletions: 0,
             rooms: HashMap::new(),
             by_age: BTreeMap::new(),
-            forgotten: None,
+            dropped: None,
             max_rooms: MAX_ROOMS,
         }
     }
 
-    /// The epoch that a token minted now contains.
+    /// The epoch claim for a token that is minted now.
     #[must_use]
     pub fn epoch(&self) -> TokenEpoch {
         TokenEpoch { engine: self.engine.clone(), deletions: self.deletions }
     }
 
-    /// Refuses from now on what was minted for `room` until now.
+    /// Revokes all tokens minted for `room` so far.
     pub fn revoke(&mut self, room: Arc<str>, now: Now) {
         self.deletions += 1;
         let revoked_before = RevokedBefore { deletion: self.deletions, unix_secs: now.unix_secs() };
@@ -75,18 +77,18 @@ impl Revocations {
         if self.rooms.len() > self.max_rooms
             && let Some((_, oldest)) = self.by_age.pop_first()
         {
-            self.forgotten = self.rooms.remove(&oldest);
+            self.dropped = self.rooms.remove(&oldest);
         }
     }
 
-    /// The point from which on `room` takes tokens; `None`: it takes all.
+    /// The revocation that applies to tokens for `room`; `None` if there is none.
     #[must_use]
     pub fn revoked_before(&self, room: &str) -> Option<RevokedBefore> {
-        self.rooms.get(room).copied().or(self.forgotten)
+        self.rooms.get(room).copied().or(self.dropped)
     }
 
-    /// Whether a token with that epoch and that `nbf` claim was minted after `revoked_before`. What another engine or a foreign
-    /// library has minted is judged by its `nbf`, in whole seconds.
+    /// Whether a token was minted after `revoked_before`. A token with the epoch of another engine, or without one, is compared
+    /// by its `nbf` claim (`not_before`, in whole seconds since the Unix epoch), and rejected without it.
     #[must_use]
     pub fn allows(
         &self,
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_if_it_was_minted_after_the_deletion_also_within_one_second() {
+    fn allows_tokens_minted_after_the_deletion_within_the_same_second() {
         let mut revocations = revocations();
         let before = revocations.epoch();
         assert!(allows(&revocations, "r", &before));
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_token_is_judged_by_its_not_before() {
+    fn compares_foreign_tokens_by_their_nbf() {
         let mut revocations = revocations();
         revocations.revoke("r".into(), at(100));
         let revoked_before = revocations.revoked_before("r");
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_what_is_forgotten_stays_revoked() {
+    fn bounds_memory_and_keeps_dropped_revocations_in_force() {
         let mut revocations = Revocations { max_rooms: 3, ..revocations() };
         let before = revocations.epoch();
         for room in ["a", "b", "c", "a", "d", "e"] {

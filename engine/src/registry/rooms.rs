@@ -131,7 +131,7 @@ impl Rooms {
     /// same identity is replaced, and is not among the evicted ones.
     ///
     /// # Errors
-    /// Those of [`Rooms::check`] and [`Rooms::create`].
+    /// As [`Rooms::check`] and [`Rooms::create`].
     pub fn join(
         &mut self,
         name: &str,

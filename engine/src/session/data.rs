@@ -233,7 +233,7 @@ impl Room {
         let message: Arc<[u8]> = packet.encode_to_vec().into();
         let now = context.io.now;
         let answered = now + std::time::Duration::from_millis(response_timeout_ms.into());
-        let deadlines = (now + RpcError::ACKNOWLEDGED_WITHIN, answered);
+        let deadlines = (now + RpcError::ACK_TIMEOUT, answered);
         participant.data.pending_rpcs.insert(call_id, PendingRpc { reply, is_acknowledged: false, deadlines });
         participant.enqueue_data(&mut context.io, &mut self.connections, true, &message);
     }
