@@ -170,10 +170,13 @@ impl Room {
     ) {
         #[cfg(test)]
         crate::session::panics::on_join(&joined.participant.identity);
+        self.broadcast_departures();
         let sid = joined.replaced.map(|replaced| replaced.sid.clone());
         let mut was_known = false;
-        if let Some(replaced) =
-            self.participants.values().find(|participant| Some(&participant.info.sid) == sid.as_ref())
+        if let Some(replaced) = self
+            .by_identity(&joined.participant.identity)
+            .and_then(|id| self.participants.get(&id))
+            .filter(|participant| Some(&participant.info.sid) == sid.as_ref())
         {
             was_known = replaced.announced > Announced::No && !replaced.is_hidden();
             let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());
@@ -248,7 +251,7 @@ impl Room {
             sif_trailer: participant.sif_trailer.to_vec(),
             ..proto::JoinResponse::default()
         }));
-        self.participants.insert(id, participant);
+        self.insert(participant);
         for track in request.add_track_requests {
             self.add_track(context, id, track);
         }
@@ -277,6 +280,7 @@ impl Room {
         (id, signal_id): (SessionId, SignalConnectionId),
         params: JoinParams,
     ) {
+        self.broadcast_departures();
         let others = self.visible_participants(id);
         let Some(disconnected) =
             self.participants.get(&id).map(|participant| self.disconnected_since(participant.joined))

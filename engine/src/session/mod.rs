@@ -12,6 +12,7 @@ mod data;
 mod demux;
 mod fair_queue;
 mod join;
+mod lane;
 mod media_engine;
 mod negotiation;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod participant;
 mod permissions;
 mod publications;
 mod quality;
+mod reconcile_queue;
 mod requests;
 mod room;
 mod signal_channel;

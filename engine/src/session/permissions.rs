@@ -232,9 +232,9 @@ mod tests {
         let work = |worker: &mut crate::session::worker::Worker, reply: tokio::sync::oneshot::Sender<_>| {
             let denied = worker.with_identity(ROOM, "ben", |room, context, ben| {
                 let cas = room.by_identity("cas").unwrap();
-                room.unreconciled.push(cas, Some(ben));
-                room.detach(context, ben, Removal::without_leave(proto::DisconnectReason::ClientInitiated));
-                room.reconcile_some(context);
+                room.unreconciled.push_all([cas], Some(ben), [context.lane]);
+                room.remove(context, ben, Removal::without_leave(proto::DisconnectReason::ClientInitiated));
+                room.reconcile_until(context, Instant::now() + Duration::from_secs(1));
                 Ok(room.participants[&cas].denied.len())
             });
             let _ = reply.send(denied);

@@ -1,10 +1,11 @@
 //! A room with participants in it: who is told what, and who comes and goes.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
+use prost::Message as _;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::State;
@@ -15,9 +16,10 @@ use crate::ids::{SessionId, SignalTarget};
 use crate::net::connections::Connections;
 use crate::net::peer_connection::Io;
 use crate::services::Services;
+use crate::session::lane::Lane;
 use crate::session::participant::{Announced, Participant};
+use crate::session::reconcile_queue::ReconcileQueue;
 use crate::session::signal_channel::SignalMessage;
-use crate::session::subscriptions::ReconcileQueue;
 use crate::sfu::router::Router;
 
 /// So many of those who have left are remembered for those who resume, each by its identity and its `sid`.
@@ -27,15 +29,20 @@ const MAX_DISCONNECTED: usize = 128;
 /// batches of updates have it. One that leaves before is never seen: React's `StrictMode` joins, leaves and joins again.
 const ANNOUNCE_DELAY: Duration = Duration::from_secs(3);
 
+/// Size in bytes from which a message about departed participants takes no further one.
+const MAX_DEPARTURE_BYTES: usize = 16 * 1024;
+
 /// What a step in a room needs of its surroundings.
 pub(crate) struct Context<'a> {
     pub(crate) io: Io<'a>,
     pub(crate) services: &'a Services,
     pub(crate) now: Now,
-    /// Those who have gone for good in this step.
+    /// The lane whose work this step is.
+    pub(crate) lane: Lane,
+    /// Sessions that this step has removed from the room.
     pub(crate) removed: &'a mut Vec<SessionId>,
-    /// `sid`s of rooms with participants that this step has not reconciled yet.
-    pub(crate) unreconciled: &'a mut Vec<String>,
+    /// `sid`s of the rooms to settle, each once.
+    pub(crate) unsettled: &'a mut VecDeque<String>,
 }
 
 pub(crate) struct Room {
@@ -45,6 +52,7 @@ pub(crate) struct Room {
     pub(crate) participants: BTreeMap<SessionId, Participant>,
     /// The peer connections of the participants.
     pub(crate) connections: Connections,
+    by_identity: HashMap<String, SessionId>,
     pub(crate) router: Router,
     /// The identities of those who have asked to be connected over TCP from now on.
     pub(crate) tcp_only: HashSet<String>,
@@ -55,7 +63,13 @@ pub(crate) struct Room {
     pub(crate) faulty: Option<SessionId>,
     /// Whether somebody has begun or ceased to publish since all were told how many do.
     publisher_count_changed: bool,
+    /// Departed participants that the others have not been notified of.
+    departures: Vec<proto::ParticipantInfo>,
+    /// The lanes that removed participants since the room was settled.
+    removed_by: HashSet<Lane>,
     pub(crate) unreconciled: ReconcileQueue,
+    /// Whether the room is among those to settle.
+    is_scheduled: bool,
 }
 
 /// How a participant goes.
@@ -92,21 +106,37 @@ impl Room {
             sid,
             participants: BTreeMap::new(),
             connections: Connections::default(),
+            by_identity: HashMap::new(),
             router: Router::default(),
             tcp_only: HashSet::new(),
             disconnected: VecDeque::new(),
             #[cfg(test)]
             faulty: None,
             publisher_count_changed: false,
+            departures: Vec::new(),
+            removed_by: HashSet::new(),
+            is_scheduled: false,
             unreconciled: ReconcileQueue::default(),
         }
     }
 
+    /// The session of the participant with that identity.
     pub(crate) fn by_identity(&self, identity: &str) -> Option<SessionId> {
-        self.participants
-            .values()
-            .find(|participant| participant.info.identity == identity)
-            .map(|participant| participant.id)
+        self.by_identity.get(identity).copied().filter(|id| self.participants.contains_key(id))
+    }
+
+    pub(crate) fn insert(&mut self, participant: Participant) {
+        self.by_identity.insert(participant.info.identity.clone(), participant.id);
+        self.participants.insert(participant.id, participant);
+    }
+
+    /// Takes a participant out of the room, without any of the consequences.
+    pub(crate) fn take(&mut self, id: SessionId) -> Option<Participant> {
+        let participant = self.participants.remove(&id)?;
+        if self.by_identity.get(&participant.info.identity) == Some(&id) {
+            self.by_identity.remove(&participant.info.identity);
+        }
+        Some(participant)
     }
 
     /// Tells all but that one.
@@ -230,20 +260,13 @@ impl Room {
         since.filter(|info| !seen.contains(info.identity.as_str())).cloned().collect()
     }
 
-    /// Lets a participant go. The rooms of the server API must have let it go already, or it goes there, too.
+    /// Removes a participant, also from the rooms of the server API. The others are notified and reconciled by
+    /// [`Room::settle`], once for all removals of a turn of the event loop.
     pub(crate) fn remove(&mut self, context: &mut Context<'_>, id: SessionId, removal: Removal) {
-        if self.detach(context, id, removal) {
-            self.reconcile_all(context);
-            self.broadcast_room_update(context.services);
-        }
-    }
-
-    /// The same, without what follows for those who stay: whoever removes many does that once. Whether it was there.
-    pub(crate) fn detach(&mut self, context: &mut Context<'_>, id: SessionId, removal: Removal) -> bool {
         if removal.action == Some(Action::Reconnect) {
             self.flush_token(context, id);
         }
-        let Some(mut participant) = self.participants.remove(&id) else { return false };
+        let Some(mut participant) = self.take(id) else { return };
         context.removed.push(id);
         self.remove_media(id);
         if let Some(action) = removal.action {
@@ -257,9 +280,53 @@ impl Room {
             info.set_state(State::Disconnected);
             info.set_disconnect_reason(removal.reason);
             self.remember_disconnected(context.io.now, &info);
-            self.broadcast_except(id, Message::Update(proto::ParticipantUpdate { participants: vec![info] }));
+            self.departures.push(info);
         }
-        true
+        self.removed_by.insert(context.lane);
+        self.schedule(context);
+    }
+
+    /// Has the room settled in this turn of the event loop.
+    pub(crate) fn schedule(&mut self, context: &mut Context<'_>) {
+        if !std::mem::replace(&mut self.is_scheduled, true) {
+            context.unsettled.push_back(self.sid.clone());
+        }
+    }
+
+    /// Notifies the remaining participants of removals, and reconciles queued ones until `deadline`; further ones wait for the
+    /// next turn of the event loop. Returns the lanes that share the cost.
+    pub(crate) fn settle(&mut self, context: &mut Context<'_>, deadline: Instant) -> Vec<Lane> {
+        self.is_scheduled = false;
+        self.broadcast_departures();
+        let removed_by = std::mem::take(&mut self.removed_by);
+        if !removed_by.is_empty() && !self.participants.is_empty() {
+            self.unreconciled.push_all(self.participants.keys().copied(), None, removed_by);
+            self.broadcast_room_update(context.services);
+        }
+        let payers = self.unreconciled.payers();
+        self.reconcile_until(context, deadline);
+        if !self.unreconciled.is_empty() {
+            self.schedule(context);
+        }
+        payers
+    }
+
+    /// Notifies the remaining participants of departures. A rejoin calls it first, because clients tell participants apart by
+    /// their identity.
+    pub(crate) fn broadcast_departures(&mut self) {
+        let mut departures = std::mem::take(&mut self.departures).into_iter().peekable();
+        while departures.peek().is_some() {
+            let mut bytes = 0;
+            let mut batch = Vec::new();
+            while bytes < MAX_DEPARTURE_BYTES
+                && let Some(info) = departures.next()
+            {
+                bytes += info.encoded_len();
+                batch.push(info);
+            }
+            let signal = participant_update(batch);
+            self.participants.values_mut().for_each(|participant| participant.send_shared(&signal));
+        }
     }
 
     /// Removes the connections of a session, and what is forwarded from and to them.

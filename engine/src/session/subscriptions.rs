@@ -1,7 +1,6 @@
 //! Which tracks each participant is sent: what is published, wanted and allowed.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -17,7 +16,6 @@ use crate::net::sdp::SectionRole;
 use crate::session::participant::Participant;
 use crate::session::publications::Track;
 use crate::session::room::{Context, Removal, Room};
-use crate::session::worker::SLICE;
 use crate::sfu::down_track::DownTrack;
 use crate::sfu::fillers::{Filler, FillerFormat};
 use crate::sfu::layer_selector::TrackSettings;
@@ -164,26 +162,24 @@ impl Room {
         }
     }
 
-    /// Reconciles the subscriptions of all participants with what is published, wanted and allowed: as many participants as fit into
-    /// a [`SLICE`] at once, the others in later turns of the media thread.
+    /// Queues all participants for a reconciliation of their subscriptions with what is published, wanted and allowed.
     pub(crate) fn reconcile_all(&mut self, context: &mut Context<'_>) {
         self.reconcile_others(context, None);
     }
 
-    /// As [`Room::reconcile_all`]; if a publisher is given, what it publishes.
+    /// As [`Room::reconcile_all`]; if a publisher is given, only its tracks are concerned.
     pub(crate) fn reconcile_others(&mut self, context: &mut Context<'_>, publisher: Option<SessionId>) {
-        for id in self.participants.keys().filter(|id| Some(**id) != publisher) {
-            self.unreconciled.push(*id, publisher);
-        }
-        self.reconcile_some(context);
+        let ids = self.participants.keys().copied().filter(|id| Some(*id) != publisher);
+        self.unreconciled.push_all(ids, publisher, [context.lane]);
+        self.schedule(context);
     }
 
-    /// Reconciles queued participants for a [`SLICE`]. A participant whose reconciliation panics is removed; the others are not
+    /// Reconciles queued participants until `deadline`. A participant whose reconciliation panics is removed; the others are not
     /// affected.
-    pub(crate) fn reconcile_some(&mut self, context: &mut Context<'_>) {
-        let start = Instant::now();
-        while start.elapsed() < SLICE {
-            let Some((id, publisher)) = self.unreconciled.pop() else { return };
+    pub(crate) fn reconcile_until(&mut self, context: &mut Context<'_>, deadline: Instant) {
+        while Instant::now() < deadline
+            && let Some((id, publisher)) = self.unreconciled.pop()
+        {
             let reconciled = catch_unwind(AssertUnwindSafe(|| {
                 self.reconcile_with(id, publisher);
                 self.negotiate(context, id);
@@ -191,9 +187,6 @@ impl Room {
             if reconciled.is_err() {
                 self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             }
-        }
-        if !self.unreconciled.is_empty() {
-            context.unreconciled.push(self.sid.clone());
         }
     }
 
@@ -318,36 +311,6 @@ fn track_settings(request: &proto::UpdateTrackSettings) -> TrackSettings {
     let settings = TrackSettings::new(request.quality, (request.width, request.height));
     let is_off = request.disabled || request.quality == i32::from(VideoQuality::Off);
     if is_off { settings.disable() } else { settings }
-}
-
-/// Queue of participants whose subscriptions have to be reconciled. Each is in it at most once.
-#[derive(Debug, Default)]
-pub(crate) struct ReconcileQueue {
-    queue: VecDeque<SessionId>,
-    /// The publisher whose tracks are concerned; `None`: those of all publishers.
-    publishers: HashMap<SessionId, Option<SessionId>>,
-}
-
-impl ReconcileQueue {
-    pub(crate) fn push(&mut self, id: SessionId, publisher: Option<SessionId>) {
-        match self.publishers.entry(id) {
-            Entry::Vacant(new) => {
-                new.insert(publisher);
-                self.queue.push_back(id);
-            }
-            Entry::Occupied(known) if *known.get() == publisher => (),
-            Entry::Occupied(mut known) => *known.get_mut() = None,
-        }
-    }
-
-    fn pop(&mut self) -> Option<(SessionId, Option<SessionId>)> {
-        let id = self.queue.pop_front()?;
-        Some((id, self.publishers.remove(&id).flatten()))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The thread that carries all participants of an engine. It serves them fairly: packets by participant and commands by
 //! participant, each for a slice of time in turn.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use crate::session::data;
 use crate::session::demux::Demux;
 use crate::session::fair_queue::FairQueue;
 use crate::session::join::{JoinParams, refuse_resume};
+use crate::session::lane::Lane;
 use crate::session::room::{Context, Removal, Room, leave_registry};
 use crate::session::signal_channel;
 
@@ -79,15 +80,6 @@ const MIN_STALL: Duration = Duration::from_secs(2);
 /// What counts as still heard.
 const RECENTLY: Duration = Duration::from_secs(5);
 
-/// Whose work a command is. A participant keeps its lane when it joins again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Lane {
-    /// Calls of the server API.
-    Api,
-    /// A hash of room and identity.
-    Participant(u64),
-}
-
 /// A participant, as far as it has to be known to remove it if its state in the room is lost.
 struct Membership {
     /// The room's `sid`, and its name.
@@ -95,6 +87,9 @@ struct Membership {
     name: String,
     identity: String,
     sid: String,
+    /// The signalling connection that its requests come from.
+    signal: Option<SignalConnectionId>,
+    lane: Lane,
 }
 
 /// Cost of one step of a lane.
@@ -119,7 +114,8 @@ pub(crate) struct Worker {
     rooms: HashMap<String, Room>,
     /// The room of each participant.
     memberships: HashMap<SessionId, Membership>,
-    signal_connections: HashMap<SignalConnectionId, (SessionId, Lane)>,
+    by_participant_sid: HashMap<String, SessionId>,
+    signal_connections: HashMap<SignalConnectionId, SessionId>,
     demux: Demux,
     packets: FairQueue<SessionId, ReceivedDatagram>,
     commands: FairQueue<Lane, Command>,
@@ -130,14 +126,10 @@ pub(crate) struct Worker {
     last_tick_at: Instant,
     /// Participants that their rooms have let go, and that are still to be removed.
     evicted: VecDeque<Evicted>,
-    /// Rooms whose participants have not been brought in line with that yet.
-    rooms_to_reconcile: HashSet<String>,
-    /// `sid`s of rooms with queued reconciliations, and the lane that is charged for them.
-    unreconciled: VecDeque<(String, Lane)>,
-    /// Rooms that the current step has added to them.
-    newly_unreconciled: Vec<String>,
-    /// Lane of the current step.
-    payer: Lane,
+    /// `sid`s of the rooms to settle at the end of the turn, each once.
+    unsettled: VecDeque<String>,
+    /// The lane whose work the current step is.
+    lane: Lane,
     /// What is left of the tick.
     tick_targets: VecDeque<TickTarget>,
     interfaces_read: Instant,
@@ -216,8 +208,9 @@ macro_rules! context {
             },
             services: &$worker.services,
             now: Now::read(),
+            lane: $worker.lane,
             removed: &mut $worker.removed,
-            unreconciled: &mut $worker.newly_unreconciled,
+            unsettled: &mut $worker.unsettled,
         }
     };
 }
@@ -232,6 +225,7 @@ impl Worker {
             timers: Timers::default(),
             rooms: HashMap::new(),
             memberships: HashMap::new(),
+            by_participant_sid: HashMap::new(),
             signal_connections: HashMap::new(),
             demux: Demux::default(),
             packets: FairQueue::new(BURST),
@@ -241,10 +235,8 @@ impl Worker {
             last_turn_at: now,
             last_tick_at: now,
             evicted: VecDeque::new(),
-            rooms_to_reconcile: HashSet::new(),
-            unreconciled: VecDeque::new(),
-            newly_unreconciled: Vec::new(),
-            payer: Lane::Api,
+            unsettled: VecDeque::new(),
+            lane: Lane::Api,
             tick_targets: VecDeque::new(),
             interfaces_read: now,
         }
@@ -252,7 +244,7 @@ impl Worker {
 
     /// When there is something to do though nothing comes in; never while nobody is there.
     fn next_at(&self, now: Instant) -> Option<Instant> {
-        if !self.tick_targets.is_empty() || !self.evicted.is_empty() || !self.unreconciled.is_empty() {
+        if !self.tick_targets.is_empty() || !self.evicted.is_empty() || !self.unsettled.is_empty() {
             return Some(now);
         }
         let tick = (!self.memberships.is_empty()).then(|| self.last_tick_at + TICK);
@@ -262,7 +254,6 @@ impl Worker {
     /// Serves each kind of work for a slice of time at the most.
     fn turn(&mut self, receivers: &mut Receivers) {
         self.remove_evicted();
-        self.reconcile_rest();
         self.read_datagrams();
         self.serve_packets();
         // What they have caused to be sent goes out together.
@@ -276,6 +267,7 @@ impl Worker {
             self.enqueue(Command::Run(call));
         }
         self.serve_commands();
+        self.settle_rooms();
         self.handle_timeouts();
         self.tick();
     }
@@ -318,11 +310,12 @@ impl Worker {
     fn enqueue(&mut self, command: Command) {
         let lane = match &command {
             Command::Run(_) => Lane::Api,
-            Command::Join(params, ..) => self.lane(&params.grants.room, params.claims.identity()),
-            Command::Signal(signal_id, ..) => match self.signal_connections.get(signal_id) {
-                Some((_, lane)) => *lane,
-                None => return,
-            },
+            Command::Join(params, ..) => self.lane_of(&params.grants.room, params.claims.identity()),
+            Command::Signal(signal_id, ..) => {
+                let known = self.signal_connections.get(signal_id).and_then(|id| self.memberships.get(id));
+                let Some(known) = known else { return };
+                known.lane
+            }
             // Nothing of that connection waits any more, and however much it owes, it is gone.
             Command::SignalClosed(signal_id) => {
                 self.on_signal_closed(*signal_id);
@@ -343,7 +336,7 @@ impl Worker {
         self.commands.push(lane, command, 1, Instant::now());
     }
 
-    fn lane(&self, room: &str, identity: &str) -> Lane {
+    fn lane_of(&self, room: &str, identity: &str) -> Lane {
         Lane::Participant(self.lanes.hash_one((room, identity)))
     }
 
@@ -355,22 +348,22 @@ impl Worker {
         {
             let cost = self.cost_of(lane, now, |worker| worker.on_command(command));
             now += cost.time;
-            self.commands.charge(lane, cost.time, cost.tokens, now);
+            let tokens = if lane == Lane::Api { Duration::ZERO } else { cost.tokens };
+            self.commands.charge(lane, cost.time, tokens, now);
         }
     }
 
-    /// Runs a step of a lane and handles the events that it causes. The lane is also charged for reconciliations that the step
-    /// leaves queued.
+    /// Runs a step of a lane, handles the events that it causes, and returns what that cost.
     fn cost_of(&mut self, lane: Lane, start: Instant, step: impl FnOnce(&mut Self)) -> Cost {
         let sent = signal_channel::sent_bytes();
-        self.payer = lane;
+        self.lane = lane;
         step(self);
         self.process_events();
-        self.payer = Lane::Api;
+        self.lane = Lane::Api;
         let time = start.elapsed();
         let bytes = u32::try_from(signal_channel::sent_bytes() - sent).unwrap_or(u32::MAX);
         let tokens = time * TIME_SHARE + Duration::from_secs(1) * bytes / FAN_OUT_BYTES_PER_SEC;
-        Cost { time, tokens: if lane == Lane::Api { Duration::ZERO } else { tokens.min(MAX_DEBT) } }
+        Cost { time, tokens: tokens.min(MAX_DEBT) }
     }
 
     /// Does something for a participant in its room. If that panics, only the participant is lost.
@@ -384,6 +377,14 @@ impl Worker {
         outcome.ok()
     }
 
+    /// As [`with_participant`](Self::with_participant); what follows from the step is charged to the participant.
+    fn with_own_lane(&mut self, id: SessionId, work: impl FnOnce(&mut Room, &mut Context<'_>)) {
+        let Some(lane) = self.memberships.get(&id).map(|home| home.lane) else { return };
+        let before = std::mem::replace(&mut self.lane, lane);
+        self.with_participant(id, work);
+        self.lane = before;
+    }
+
     /// Removes a participant whose step has panicked, whatever that has left of it.
     fn purge(&mut self, id: SessionId) {
         let Some(home) = self.memberships.get(&id) else { return };
@@ -393,7 +394,7 @@ impl Worker {
             // A second panic must not stop what follows.
             let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, removal)));
             let _ = catch_unwind(AssertUnwindSafe(|| room.remove_media(id)));
-            let participant = room.participants.remove(&id);
+            let participant = room.take(id);
             let _ = catch_unwind(AssertUnwindSafe(|| drop(participant)));
         }
         // Had it not been in the room yet, that would not have let it go.
@@ -446,7 +447,7 @@ impl Worker {
             // Whoever asked may have gone; the participant is then as good as lost, and treated so.
             Command::Join(params, reply, _memory) => drop(reply.send(self.join(*params))),
             Command::Signal(signal_id, request, handled, _memory) => {
-                if let Some((id, _)) = self.signal_connections.get(&signal_id).copied() {
+                if let Some(id) = self.signal_connections.get(&signal_id).copied() {
                     self.with_participant(id, |room, context| room.on_signal_request(context, id, request.message));
                     self.register(id);
                 }
@@ -473,13 +474,17 @@ impl Worker {
         let joined = params.admit(&self.services)?;
         let (name, sid) = (params.grants.room.clone(), joined.room.sid().to_owned());
         let id = self.services.next_id();
+        let identity = joined.participant.identity.clone();
         let home = Membership {
             room: sid.clone(),
-            name: name.clone(),
-            identity: joined.participant.identity.clone(),
             sid: joined.participant.sid.clone(),
+            signal: Some(signal_id),
+            lane: self.lane_of(&name, &identity),
+            name: name.clone(),
+            identity,
         };
-        self.signal_connections.insert(signal_id, (id, self.lane(&home.name, &home.identity)));
+        self.by_participant_sid.insert(home.sid.clone(), id);
+        self.signal_connections.insert(signal_id, id);
         self.memberships.insert(id, home);
         self.rooms.entry(sid.clone()).or_insert_with(|| Room::new(name, sid));
         self.with_participant(id, |room, context| room.add_participant(context, (id, signal_id), params, joined));
@@ -495,14 +500,15 @@ impl Worker {
     fn resume(&mut self, signal_id: SignalConnectionId, params: JoinParams) {
         let identity = params.claims.identity();
         let known = self.room(&params.grants.room).and_then(|room| {
-            let participant = room.participants.values().find(|participant| participant.info.identity == identity)?;
+            let participant = room.participants.get(&room.by_identity(identity)?)?;
             (participant.info.sid == params.request.participant_sid).then_some(participant.id)
         });
         match known {
             Some(id) => {
                 self.read_interfaces(MIN_INTERFACE_INTERVAL);
-                self.signal_connections.retain(|_, (known, _)| *known != id);
-                self.signal_connections.insert(signal_id, (id, self.lane(&params.grants.room, identity)));
+                let replaced = self.memberships.get_mut(&id).and_then(|home| home.signal.replace(signal_id));
+                replaced.and_then(|replaced| self.signal_connections.remove(&replaced));
+                self.signal_connections.insert(signal_id, id);
                 self.with_participant(id, |room, context| room.resume(context, (id, signal_id), params));
             }
             None => refuse_resume(&params.signal_sink),
@@ -510,9 +516,9 @@ impl Worker {
     }
 
     fn on_signal_closed(&mut self, signal_id: SignalConnectionId) {
-        let Some((id, _)) = self.signal_connections.remove(&signal_id) else { return };
+        let Some(id) = self.signal_connections.remove(&signal_id) else { return };
         let now = Instant::now();
-        self.with_participant(id, |room, context| {
+        self.with_own_lane(id, |room, context| {
             let Some(participant) = room.participants.get_mut(&id) else { return };
             participant.signal = None;
             participant.signal_lost_at = Some(now);
@@ -522,58 +528,56 @@ impl Worker {
         });
     }
 
-    /// Lets those go whom the rooms have let go.
+    /// Takes over the participants that were evicted from the rooms of the server API.
     fn evict(&mut self) {
         self.evicted.extend(self.services.rooms(|rooms, _| rooms.take_evicted()));
     }
 
-    /// Removes them, for a slice of time at once: a room of a thousand may be deleted.
+    /// Removes evicted participants for a [`SLICE`].
     fn remove_evicted(&mut self) {
         let start = Instant::now();
         while start.elapsed() < SLICE
             && let Some(evicted) = self.evicted.pop_front()
         {
-            let of = |room: &Room| {
-                let participant = room.participants.values().find(|participant| participant.info.sid == evicted.sid)?;
-                Some(participant.id)
-            };
-            if let Some(id) = self.rooms.values().find_map(of) {
-                let room = self.memberships.get(&id).map(|home| home.room.clone());
-                self.rooms_to_reconcile.extend(room);
-                self.with_participant(id, |room, context| {
-                    room.detach(context, id, Removal::disconnect(evicted.reason))
-                });
-            }
-        }
-        if self.evicted.is_empty() {
-            for sid in std::mem::take(&mut self.rooms_to_reconcile) {
-                let Some(room) = self.rooms.get_mut(&sid) else { continue };
-                let mut context = context!(self);
-                // Whoever panics in it is lost alone.
-                let _ = catch_unwind(AssertUnwindSafe(|| {
-                    room.reconcile_all(&mut context);
-                    room.broadcast_room_update(context.services);
-                }));
+            if let Some(id) = self.by_participant_sid.get(&evicted.sid).copied() {
+                let removal = Removal::disconnect(evicted.reason);
+                self.with_participant(id, |room, context| room.remove(context, id, removal));
             }
         }
         self.process_events();
     }
 
-    /// Continues the queued reconciliations of one room for a [`SLICE`].
-    fn reconcile_rest(&mut self) {
-        let Some((sid, lane)) = self.unreconciled.pop_front() else { return };
-        let now = Instant::now();
-        let cost = self.cost_of(lane, now, |worker| {
-            let Some(room) = worker.rooms.get_mut(&sid) else { return };
-            let mut context = context!(worker);
-            // A panic must not keep the rest of the room from being reconciled.
-            let _ = catch_unwind(AssertUnwindSafe(|| room.reconcile_some(&mut context)));
-            if !room.unreconciled.is_empty() {
-                worker.newly_unreconciled.push(sid);
-            }
-        });
-        if lane != Lane::Api {
-            self.commands.debit(lane, cost.time, cost.tokens, MAX_DEBT, now);
+    /// Settles the rooms that have changed in this turn, for a [`SLICE`]. Waits for the end of evictions, because participants
+    /// that are evicted next need no updates.
+    fn settle_rooms(&mut self) {
+        let start = Instant::now();
+        let deadline = start + SLICE;
+        let mut now = start;
+        while now < deadline
+            && self.evicted.is_empty()
+            && let Some(sid) = self.unsettled.pop_front()
+        {
+            let mut payers = Vec::new();
+            let cost = self.cost_of(Lane::Api, now, |worker| {
+                let Some(room) = worker.rooms.get_mut(&sid) else { return };
+                let mut context = context!(worker);
+                // A panic must not keep the rest of the room from being reconciled.
+                let settled = catch_unwind(AssertUnwindSafe(|| room.settle(&mut context, deadline)));
+                match settled {
+                    Ok(lanes) => payers = lanes,
+                    Err(_) => room.schedule(&mut context),
+                }
+            });
+            now += cost.time;
+            self.debit(&payers, &cost, now);
+        }
+    }
+
+    /// Charges lanes for work that they caused together, each for an equal share.
+    fn debit(&mut self, lanes: &[Lane], cost: &Cost, now: Instant) {
+        let shares = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
+        for lane in lanes.iter().copied().filter(|lane| *lane != Lane::Api) {
+            self.commands.debit(lane, cost.time / shares, cost.tokens / shares, MAX_DEBT, now);
         }
     }
 
@@ -725,22 +729,15 @@ impl Worker {
     /// Deals with all that has happened, and with what comes of that.
     fn process_events(&mut self) {
         while let Some((id, target, event)) = self.events.pop_front() {
-            self.with_participant(id, |room, context| room.on_transport_event(context, id, target, event));
-        }
-        for sid in std::mem::take(&mut self.newly_unreconciled) {
-            match self.unreconciled.iter_mut().find(|(known, _)| *known == sid) {
-                Some(_) if self.payer == Lane::Api => (),
-                // If several lanes caused reconciliations, the latest one is charged.
-                Some((_, payer)) => *payer = self.payer,
-                None => self.unreconciled.push_back((sid, self.payer)),
-            }
+            self.with_own_lane(id, |room, context| room.on_transport_event(context, id, target, event));
         }
         for id in std::mem::take(&mut self.removed) {
             let Some(home) = self.memberships.remove(&id) else { continue };
             if self.rooms.get(&home.room).is_some_and(|room| room.participants.is_empty()) {
                 self.rooms.remove(&home.room);
             }
-            self.signal_connections.retain(|_, (known, _)| *known != id);
+            self.by_participant_sid.remove(&home.sid);
+            home.signal.and_then(|signal_id| self.signal_connections.remove(&signal_id));
             self.demux.remove(id);
             self.network.remove(id);
         }
