@@ -2,21 +2,19 @@
 
 use livekit_protocol as proto;
 use proto::data_packet::{Kind, Value};
-use proto::signal_response::Message;
 use tokio::sync::oneshot;
 
 use crate::error::{ApiError, RpcError};
 use crate::session::media_engine::MediaEngine;
-use crate::session::requests::MetadataUpdate;
+use crate::session::room::MetadataUpdate;
 
-/// What a participant's absence is called.
 const ABSENT: ApiError = ApiError::NoParticipant;
 
 impl MediaEngine {
-    /// Changes what a participant is called and may do, and gives what it is then.
+    /// Changes a participant's name, metadata, attributes and permissions. Returns its new state.
     ///
     /// # Errors
-    /// [`ApiError::NoParticipant`], or what is too long.
+    /// [`ApiError::NoParticipant`]; an error if a value is too long.
     pub(crate) async fn update_participant(
         &self,
         request: proto::UpdateParticipantRequest,
@@ -31,18 +29,18 @@ impl MediaEngine {
                     room.set_permission(context, id, permission);
                 }
                 room.token_changed(context, id);
-                room.participants.get(&id).map(|participant| participant.info.clone()).ok_or(ABSENT)
+                room.participant_info(id).cloned().ok_or(ABSENT)
             });
-            // Whoever asked may have gone; here and below.
+            // The caller may be gone, here and below.
             let _ = reply.send(outcome);
         });
         outcome.await.unwrap_or(Err(ABSENT))
     }
 
-    /// Mutes a track, and gives what it is then.
+    /// Mutes a track. Returns its new state.
     ///
     /// # Errors
-    /// [`ApiError::NoParticipant`]; [`ApiError::RemoteUnmute`] for anything but muting.
+    /// [`ApiError::NoParticipant`]; [`ApiError::RemoteUnmute`] if the request is not to mute.
     pub(crate) async fn mute_published_track(
         &self,
         request: proto::MuteRoomTrackRequest,
@@ -50,30 +48,21 @@ impl MediaEngine {
         let outcome = self.run(move |worker, reply| {
             let outcome = worker.with_identity(&request.room, &request.identity, |room, context, id| {
                 let sid = request.track_sid.as_str();
-                let find = |room: &mut crate::session::room::Room| {
-                    room.participants
-                        .get_mut(&id)
-                        .and_then(|participant| participant.track(sid))
-                        .map(|track| track.info.clone())
-                };
-                let known = find(room);
+                let known = room.track_info(id, sid);
                 if !request.muted && known.as_ref().is_none_or(|track| track.muted) {
                     return Err(ApiError::RemoteUnmute);
                 }
-                if let Some(participant) =
-                    room.participants.get_mut(&id).filter(|_| known.as_ref().is_some_and(|track| !track.muted))
-                {
-                    participant.send(Message::Mute(proto::MuteTrackRequest { sid: sid.to_owned(), muted: true }));
-                    room.mute(context, id, sid, true);
+                if known.is_some_and(|track| !track.muted) {
+                    room.mute_remotely(context, id, sid);
                 }
-                Ok(find(room))
+                Ok(room.track_info(id, sid))
             });
             let _ = reply.send(outcome);
         });
         outcome.await.unwrap_or(Err(ABSENT))
     }
 
-    /// Subscribes a participant to tracks, or takes them from it.
+    /// Subscribes a participant to tracks, or unsubscribes it.
     ///
     /// # Errors
     /// [`ApiError::NoParticipant`]
@@ -93,7 +82,7 @@ impl MediaEngine {
         outcome.await.unwrap_or(Err(ABSENT))
     }
 
-    /// Sends a message to those in a room.
+    /// Sends a data message to participants of a room.
     #[expect(deprecated, reason = "older clients read the recipients in the inner message")]
     pub(crate) async fn send_data(&self, request: proto::SendDataRequest) {
         let is_reliable = request.kind() == Kind::Reliable;
@@ -114,11 +103,11 @@ impl MediaEngine {
             worker.with_room(&request.room, |room, context| room.broadcast_data(context, None, is_reliable, packet));
             let _ = reply.send(());
         });
-        // With nobody there, nobody has to hear it.
+        // `None` if no participant has joined yet: there is no recipient.
         let _ = sent.await;
     }
 
-    /// Calls a method of a participant.
+    /// Performs an RPC on a participant.
     ///
     /// # Errors
     /// [`ApiError::NoParticipant`], [`ApiError::Rpc`]
@@ -135,13 +124,13 @@ impl MediaEngine {
         answered.await.unwrap_or(Err(ApiError::Rpc(RpcError::disconnected())))
     }
 
-    /// Tells those in a room that it has changed.
+    /// Sends the room's current state to its participants.
     pub(crate) async fn broadcast_room_update(&self, name: &str) {
         let name = name.to_owned();
-        let told = self.run(move |worker, reply| {
+        let sent = self.run(move |worker, reply| {
             worker.with_room(&name, |room, context| room.broadcast_room_update(context.services));
             let _ = reply.send(());
         });
-        let _ = told.await;
+        let _ = sent.await;
     }
 }

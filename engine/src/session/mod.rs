@@ -15,19 +15,16 @@ mod join;
 mod lane;
 mod media_engine;
 mod negotiation;
-#[cfg(test)]
-mod panics;
-mod participant;
 mod permissions;
 mod publications;
 mod quality;
 mod reconcile_queue;
-mod requests;
+mod refresh_token;
 mod room;
 mod signal_channel;
 #[cfg(test)]
 mod stray_stun;
-mod subscriptions;
+mod subscription;
 mod worker;
 
 pub(crate) use crate::net::sdp::shorten;

@@ -3,24 +3,16 @@
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
-use proto::request_response::{Reason, Request};
-use proto::signal_response::Message;
 use proto::{TrackSource, TrackType};
 use str0m::media::{MediaKind, Mid, Rid};
 
-use crate::ids::SessionId;
 use crate::ids::TrackId;
 use crate::ids::new_sid;
 use crate::net::sdp::{MediaSection, PendingTrack, SectionRole};
 use crate::session::client_configuration;
-use crate::session::participant::Participant;
-use crate::session::permissions::may_publish;
-use crate::session::room::{Context, Room};
 use crate::sfu::layer_selector::{AnnouncedLayer, RIDS};
 use crate::sfu::up_track::UpTrack;
 
-/// The most tracks that a participant may publish at once.
-const MAX_TRACKS: usize = 64;
 /// Maximum number of tracks of one participant that are requested and not sent yet, as livekit-server has it. Past it, those are
 /// removed that were requested [`PUBLISH_TIMEOUT`] ago; if there are none, the request is rejected.
 const MAX_PENDING_TRACKS: usize = 20;
@@ -28,8 +20,6 @@ const MAX_PENDING_TRACKS: usize = 20;
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of a track's names.
 const MAX_NAME_BYTES: usize = 1024;
-/// Maximum bytes of a request that are repeated in the response; a longer one is named by its id alone.
-const MAX_ECHO_BYTES: usize = 4096;
 /// The most layers, codecs or features of a track.
 const MAX_ITEMS: usize = 32;
 
@@ -62,7 +52,7 @@ pub(crate) struct Track {
 
 impl Track {
     #[expect(deprecated, reason = "clients read and write the older fields, too")]
-    fn new(
+    pub(crate) fn new(
         request: proto::AddTrackRequest,
         id: TrackId,
         configuration: Option<&proto::ClientConfiguration>,
@@ -118,6 +108,11 @@ impl Track {
             is_published: false,
             subscribed_notified: false,
         }
+    }
+
+    /// Whether this is the track that the client requests as `cid` and does not send yet.
+    pub(crate) fn is_pending(&self, cid: &str) -> bool {
+        self.cid == cid && self.mid.is_none()
     }
 
     pub(crate) fn pending(&self) -> PendingTrack<'_> {
@@ -182,7 +177,7 @@ fn name_layers(layers: &mut [proto::VideoLayer], is_simulcast: bool) {
 }
 
 /// Leaves out what no enumeration has: JSON, which some clients read, has no word for it. The type is checked for itself.
-fn keep_known(request: &mut proto::AddTrackRequest) {
+pub(crate) fn keep_known(request: &mut proto::AddTrackRequest) {
     request.set_source(request.source());
     request.set_encryption(request.encryption());
     request.set_backup_codec_policy(request.backup_codec_policy());
@@ -196,7 +191,7 @@ fn keep_known(request: &mut proto::AddTrackRequest) {
     request.layers.iter_mut().chain(of_codecs).for_each(|layer| layer.set_quality(layer.quality()));
 }
 
-fn is_too_large(request: &proto::AddTrackRequest) -> bool {
+pub(crate) fn is_too_large(request: &proto::AddTrackRequest) -> bool {
     let codecs = &request.simulcast_codecs;
     let names = [&request.cid, &request.name, &request.stream].map(String::len).iter().sum::<usize>()
         + codecs.iter().map(|codec| codec.codec.len() + codec.cid.len()).sum::<usize>();
@@ -228,7 +223,7 @@ fn mime(kind: MediaKind, codec: Option<&str>) -> String {
 }
 
 /// Makes room for one more pending track, and returns the `sid`s of those that are removed for that. `None` if there is no room.
-fn make_room(tracks: &mut Vec<Track>, now: Instant) -> Option<Vec<String>> {
+pub(crate) fn make_room(tracks: &mut Vec<Track>, now: Instant) -> Option<Vec<String>> {
     if tracks.iter().filter(|track| track.mid.is_none()).count() < MAX_PENDING_TRACKS {
         return Some(Vec::new());
     }
@@ -238,114 +233,6 @@ fn make_room(tracks: &mut Vec<Track>, now: Instant) -> Option<Vec<String>> {
     };
     let removed: Vec<String> = tracks.extract_if(.., is_late).map(|track| track.info.sid).collect();
     (!removed.is_empty()).then_some(removed)
-}
-
-impl Room {
-    /// Takes note of a track that a client is about to publish.
-    pub(crate) fn add_track(&mut self, context: &mut Context<'_>, id: SessionId, mut request: proto::AddTrackRequest) {
-        keep_known(&mut request);
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        if !may_publish(participant.permission(), request.source) {
-            participant.respond(0, Reason::NotAllowed, "", Request::AddTrack(request));
-            return;
-        }
-        if !matches!(TrackType::try_from(request.r#type), Ok(TrackType::Audio | TrackType::Video)) {
-            participant.respond(0, Reason::UnsupportedType, "", Request::AddTrack(request));
-            return;
-        }
-        if participant.tracks.len() >= MAX_TRACKS || is_too_large(&request) {
-            participant.respond(
-                0,
-                Reason::LimitExceeded,
-                "too many tracks, or one of too long a name or list",
-                Request::AddTrack(request),
-            );
-            return;
-        }
-        if !request.sid.is_empty() && participant.track(&request.sid).is_none() {
-            participant.respond(0, Reason::NotFound, "", Request::AddTrack(request));
-            return;
-        }
-        let cid = request.cid.clone();
-        // A second codec of a track is published only where the server asks for it; and nobody publishes one track twice.
-        let known = participant
-            .tracks
-            .iter()
-            .find(|track| track.info.sid == request.sid || (track.cid == cid && track.mid.is_none()));
-        let info = if let Some(known) = known {
-            known.info.clone()
-        } else {
-            let now = context.io.now;
-            let Some(removed) = make_room(&mut participant.tracks, now) else {
-                participant.respond(0, Reason::LimitExceeded, "too many pending tracks", Request::AddTrack(request));
-                return;
-            };
-            for track_sid in removed {
-                participant.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
-            }
-            let track = Track::new(request, context.services.next_id(), participant.configuration.as_ref(), now);
-            let info = track.info.clone();
-            participant.tracks.push(track);
-            info
-        };
-        participant.send(Message::TrackPublished(proto::TrackPublishedResponse { cid, track: Some(info) }));
-    }
-
-    /// Shows the others the tracks that the client sends by now.
-    pub(crate) fn publish(&mut self, context: &mut Context<'_>, id: SessionId) {
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        let mut is_new = false;
-        for track in participant.tracks.iter_mut().filter(|track| track.mid.is_some() && !track.is_published) {
-            track.is_published = true;
-            is_new = true;
-        }
-        if is_new {
-            self.broadcast_participant(context, id, false);
-            self.reconcile_all(context);
-        }
-    }
-
-    /// Takes tracks away, which the client is told if it does not know.
-    pub(crate) fn unpublish(&mut self, context: &mut Context<'_>, id: SessionId, sids: &[String], notify_client: bool) {
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        if sids.is_empty() {
-            return;
-        }
-        for track in participant.tracks.extract_if(.., |track| sids.contains(&track.info.sid)) {
-            self.router.unpublish(track.id);
-        }
-        if notify_client {
-            for track_sid in sids.iter().cloned() {
-                participant.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
-            }
-        }
-        self.broadcast_participant(context, id, false);
-        self.reconcile_all(context);
-    }
-
-    /// Mutes or unmutes a track.
-    pub(crate) fn mute(&mut self, context: &mut Context<'_>, id: SessionId, sid: &str, is_muted: bool) {
-        let Some(track) = self.participants.get_mut(&id).and_then(|participant| participant.track(sid)) else { return };
-        if track.info.muted != is_muted {
-            track.info.muted = is_muted;
-            let track = track.id;
-            self.broadcast_participant(context, id, false);
-            self.router.set_muted(&mut context.io, &mut self.connections, track, is_muted);
-        }
-    }
-}
-
-impl Participant {
-    /// Tells the client what has come of that which it asked for.
-    pub(crate) fn respond(&mut self, request_id: u32, reason: Reason, message: &str, request: Request) {
-        self.send(Message::RequestResponse(proto::RequestResponse {
-            request_id,
-            reason: reason.into(),
-            message: message.to_owned(),
-            // Clients know it by its id; repeated, a long one would take the memory of what waits for clients.
-            request: (request.encoded_len() <= MAX_ECHO_BYTES).then_some(request),
-        }));
-    }
 }
 
 #[cfg(test)]

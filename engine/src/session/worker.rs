@@ -1,5 +1,5 @@
-//! The thread that carries all participants of an engine. It serves them fairly: packets by participant and commands by
-//! participant, each for a slice of time in turn.
+//! The media thread. It serves participants fairly: packets and commands are queued by participant, and each queue is served for
+//! a slice of time in turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
-use proto::leave_request::Action;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
@@ -18,72 +17,66 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Now;
 use crate::decoded_memory::Memory;
 use crate::error::ApiError;
-use crate::ids::PeerConnectionId;
-use crate::ids::{SessionId, SignalConnectionId, SignalTarget, StreamId};
+use crate::ids::{SessionId, SignalConnectionId};
 use crate::net::datagram::ReceivedDatagram;
-use crate::net::peer_connection::{EventQueue, Io, PeerConnection, TransportEvent};
+use crate::net::peer_connection::{EventQueue, Io};
 use crate::net::sockets::Network;
-use crate::net::stun::is_stun;
 use crate::net::timers::Timers;
 use crate::registry::rooms::Evicted;
 use crate::services::Services;
-use crate::session::data;
 use crate::session::demux::Demux;
 use crate::session::fair_queue::FairQueue;
-use crate::session::join::{JoinParams, refuse_resume};
+use crate::session::join::JoinParams;
 use crate::session::lane::Lane;
 use crate::session::room::{Context, Removal, Room, leave_registry};
 use crate::session::signal_channel;
 
-/// How often rooms are looked after while somebody is in one.
-const TICK: Duration = Duration::from_millis(200);
-/// Time for which one kind of work is served before another kind gets its turn.
-pub(crate) const SLICE: Duration = Duration::from_millis(2);
-/// Datagrams that are read and sorted by participant before any is handled.
-const MAX_READS: usize = 512;
-/// Bytes of one participant's datagrams that wait in any case. Past it, they wait as far as the two limits below allow it.
-const MIN_PACKET_BYTES: usize = 64 * 1024;
-/// Bytes of one participant's datagrams that may wait. Past it, the newest is dropped.
-const MAX_PACKET_BYTES: usize = 1024 * 1024;
-/// Bytes of all participants' datagrams that may wait. Past it, each has `MIN_PACKET_BYTES`.
-const MAX_TOTAL_PACKET_BYTES: usize = 16 * 1024 * 1024;
-/// Calls of the server API that wait beside what participants signal. Past it, callers wait.
-const MAX_CALLS: usize = 64;
-/// Commands of one participant that wait. Past it, joins whose clients have gone are dropped, and then new ones refused.
-const MAX_WAITING: usize = 64;
-/// Bytes per second that the messages of one participant may cause to be sent, to everybody together. Past it, and past the
-/// burst, its signalling is not read until that is paid off.
-const FAN_OUT_BYTES_PER_SEC: u32 = 8 * 1024 * 1024;
-/// The share of the thread that one participant's messages may take, as a divisor. Past it, and past the burst, its signalling
-/// is not read until that is paid off.
-const TIME_SHARE: u32 = 2;
-/// The burst of both: 32 MiB, or two seconds of the thread.
-const BURST: Duration = Duration::from_secs(4);
-/// The longest time that one message costs its sender.
-const MAX_DEBT: Duration = Duration::from_secs(10);
-/// How often the machine's addresses are read while somebody is in a room, and at the most when somebody joins.
-const INTERFACE_INTERVAL: Duration = Duration::from_secs(5);
-const MIN_INTERFACE_INTERVAL: Duration = Duration::from_millis(100);
-/// Whoever has not connected its media by then has failed to join.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Whoever was not heard for so long is gone. Clients are heard several times in it.
-const MEDIA_TIMEOUT: Duration = Duration::from_secs(20);
-/// Whoever has closed its media has so long to say by signalling why: that is slower.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
-/// Whoever has no signalling connection has so long to come back,
-const RESUME_TIMEOUT: Duration = Duration::from_secs(15);
-/// and if its media is still heard, so long.
-const MAX_RESUME_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time without a turn of this thread, beyond [`TICK`], that counts as a stall: the process was suspended, or the machine has no
-/// processor for it. Shorter gaps count as silence of the participants.
-const MIN_STALL: Duration = Duration::from_secs(2);
-/// What counts as still heard.
-const RECENTLY: Duration = Duration::from_secs(5);
+/// The [`Context`] of a step in a room. A macro, because it borrows all parts of the worker except its rooms.
+macro_rules! context {
+    ($worker:ident) => {
+        Context {
+            io: Io {
+                network: &mut $worker.network,
+                events: &mut $worker.events,
+                timers: &mut $worker.timers,
+                now: Instant::now(),
+            },
+            services: &$worker.services,
+            now: Now::read(),
+            lane: $worker.lane,
+            removed: &mut $worker.removed,
+            unsettled: &mut $worker.unsettled,
+        }
+    };
+}
 
-/// A participant, as far as it has to be known to remove it if its state in the room is lost.
+mod media;
+mod sessions;
+mod tick;
+
+/// Interval of ticks while there are participants.
+const TICK: Duration = Duration::from_millis(200);
+/// Maximum time for one kind of work before the next kind is served.
+pub(crate) const SLICE: Duration = Duration::from_millis(2);
+/// Maximum number of queued calls of the server API; past it, callers wait.
+const MAX_CALLS: usize = 64;
+/// Maximum number of queued commands of one participant; past it, abandoned joins are dropped, and then new joins are rejected.
+const MAX_WAITING: usize = 64;
+/// Maximum bytes per second of signalling that the requests of one participant cause for all recipients together, beyond the burst;
+/// past it, its requests wait.
+const FAN_OUT_BYTES_PER_SEC: u32 = 8 * 1024 * 1024;
+/// Maximum share of the thread's time for one participant's requests, as a divisor, beyond the burst; past it, its requests wait.
+const TIME_SHARE: u32 = 2;
+/// Burst of both: 32 MiB, or two seconds of the thread.
+const BURST: Duration = Duration::from_secs(4);
+/// Maximum time that a participant's requests wait for the cost of one of them.
+const MAX_DEBT: Duration = Duration::from_secs(10);
+
+/// Index entry of a session. It suffices to remove a participant whose state in the room is lost.
 struct Membership {
-    /// The room's `sid`, and its name.
+    /// The room's `sid`.
     room: String,
+    /// The room's name.
     name: String,
     identity: String,
     sid: String,
@@ -99,7 +92,6 @@ struct Cost {
     tokens: Duration,
 }
 
-/// What is looked after with every tick.
 enum TickTarget {
     Participant(SessionId),
     Room(String),
@@ -112,7 +104,6 @@ pub(crate) struct Worker {
     timers: Timers,
     /// By `sid`.
     rooms: HashMap<String, Room>,
-    /// The room of each participant.
     memberships: HashMap<SessionId, Membership>,
     by_participant_sid: HashMap<String, SessionId>,
     signal_connections: HashMap<SignalConnectionId, SessionId>,
@@ -121,16 +112,16 @@ pub(crate) struct Worker {
     commands: FairQueue<Lane, Command>,
     lanes: RandomState,
     removed: Vec<SessionId>,
-    /// When this thread was last seen to run. While participants are there, it runs at least once per [`TICK`].
+    /// Time of the last turn. While there are participants, there is at least one per [`TICK`].
     last_turn_at: Instant,
     last_tick_at: Instant,
-    /// Participants that their rooms have let go, and that are still to be removed.
+    /// Participants that were evicted from the rooms of the server API and are not removed yet.
     evicted: VecDeque<Evicted>,
     /// `sid`s of the rooms to settle at the end of the turn, each once.
     unsettled: VecDeque<String>,
     /// The lane whose work the current step is.
     lane: Lane,
-    /// What is left of the tick.
+    /// Targets of the current tick that are not served yet.
     tick_targets: VecDeque<TickTarget>,
     interfaces_read: Instant,
 }
@@ -148,13 +139,12 @@ pub(crate) enum Command {
     Run(ApiCall),
 }
 
-/// Where work comes from.
 pub(crate) struct Receivers {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) calls: mpsc::Receiver<ApiCall>,
 }
 
-/// Carries participants until `stop`. Says so once it can; without sockets it ends at once.
+/// Runs the event loop until `stop` is cancelled. Completes `opened` once it is ready.
 pub(crate) async fn run(
     services: Arc<Services>,
     network: Network,
@@ -191,28 +181,9 @@ pub(crate) async fn run(
     worker.shutdown();
 }
 
-/// Whether a command is a join whose client has gone.
+/// Whether a command is a join whose client has disconnected.
 fn is_abandoned(command: &Command) -> bool {
     matches!(command, Command::Join(_, reply, _) if reply.is_closed())
-}
-
-/// What a step in a room needs, of a worker's parts that are not the rooms.
-macro_rules! context {
-    ($worker:ident) => {
-        Context {
-            io: Io {
-                network: &mut $worker.network,
-                events: &mut $worker.events,
-                timers: &mut $worker.timers,
-                now: Instant::now(),
-            },
-            services: &$worker.services,
-            now: Now::read(),
-            lane: $worker.lane,
-            removed: &mut $worker.removed,
-            unsettled: &mut $worker.unsettled,
-        }
-    };
 }
 
 impl Worker {
@@ -242,7 +213,7 @@ impl Worker {
         }
     }
 
-    /// When there is something to do though nothing comes in; never while nobody is there.
+    /// The time of the next turn if no event arrives before; `None` while there are no participants.
     fn next_at(&self, now: Instant) -> Option<Instant> {
         if !self.tick_targets.is_empty() || !self.evicted.is_empty() || !self.unsettled.is_empty() {
             return Some(now);
@@ -251,12 +222,12 @@ impl Worker {
         [self.packets.next_at(now), self.commands.next_at(now), self.timers.next(), tick].into_iter().flatten().min()
     }
 
-    /// Serves each kind of work for a slice of time at the most.
+    /// Serves each kind of work for a [`SLICE`].
     fn turn(&mut self, receivers: &mut Receivers) {
         self.remove_evicted();
         self.read_datagrams();
         self.serve_packets();
-        // What they have caused to be sent goes out together.
+        // Sends what the packets have enqueued, as one burst.
         self.handle_timeouts();
         while let Ok(command) = receivers.commands.try_recv() {
             self.enqueue(command);
@@ -272,37 +243,6 @@ impl Worker {
         self.tick();
     }
 
-    /// Sorts what has come by participant. What is for nobody here ends here.
-    fn read_datagrams(&mut self) {
-        for _ in 0..MAX_READS {
-            let Some(received) = self.network.receive() else { return };
-            let now = Instant::now();
-            let Some((id, _)) = self.demux.route((received.protocol, received.source), &received.bytes, now) else {
-                continue;
-            };
-            let own = self.packets.weight_of(id);
-            let has_room = self.packets.weight() < MAX_TOTAL_PACKET_BYTES && own < MAX_PACKET_BYTES;
-            if has_room || own < MIN_PACKET_BYTES {
-                let weight = size_of::<ReceivedDatagram>() + received.bytes.len();
-                self.packets.push(id, received, weight, now);
-            }
-        }
-    }
-
-    fn serve_packets(&mut self) {
-        let start = Instant::now();
-        let mut now = start;
-        while now.saturating_duration_since(start) < SLICE
-            && let Some((id, received)) = self.packets.pop(now)
-        {
-            self.on_datagram(&received);
-            self.process_events();
-            let end = Instant::now();
-            self.packets.charge(id, end.saturating_duration_since(now), Duration::ZERO, end);
-            now = end;
-        }
-    }
-
     fn takes_calls(&self) -> bool {
         self.commands.weight_of(Lane::Api) < MAX_CALLS
     }
@@ -316,7 +256,7 @@ impl Worker {
                 let Some(known) = known else { return };
                 known.lane
             }
-            // Nothing of that connection waits any more, and however much it owes, it is gone.
+            // Handled at once: no request of the connection is queued, and its debts no longer matter.
             Command::SignalClosed(signal_id) => {
                 self.on_signal_closed(*signal_id);
                 self.process_events();
@@ -327,7 +267,7 @@ impl Worker {
             self.commands.retain(lane, |waiting| !is_abandoned(waiting));
             if self.commands.weight_of(lane) >= MAX_WAITING {
                 if let Command::Join(_, reply, _) = command {
-                    // The client may have gone.
+                    // The client may have disconnected.
                     let _ = reply.send(Err(ApiError::Overloaded));
                 }
                 return;
@@ -366,7 +306,7 @@ impl Worker {
         Cost { time, tokens: tokens.min(MAX_DEBT) }
     }
 
-    /// Does something for a participant in its room. If that panics, only the participant is lost.
+    /// Runs a step for a participant in its room. If the step panics, only this participant is removed.
     fn with_participant<T>(&mut self, id: SessionId, work: impl FnOnce(&mut Room, &mut Context<'_>) -> T) -> Option<T> {
         let room = self.rooms.get_mut(&self.memberships.get(&id)?.room)?;
         let mut context = context!(self);
@@ -385,7 +325,7 @@ impl Worker {
         self.lane = before;
     }
 
-    /// Removes a participant whose step has panicked, whatever that has left of it.
+    /// Removes what is left of a participant whose step has panicked.
     fn purge(&mut self, id: SessionId) {
         let Some(home) = self.memberships.get(&id) else { return };
         if let Some(room) = self.rooms.get_mut(&home.room) {
@@ -393,19 +333,18 @@ impl Worker {
             let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
             // A second panic must not stop what follows.
             let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, removal)));
-            let _ = catch_unwind(AssertUnwindSafe(|| room.remove_media(id)));
-            let participant = room.take(id);
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(participant)));
+            let left = room.purge(id);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
         }
-        // Had it not been in the room yet, that would not have let it go.
+        // `Room::remove` does this only if the participant was in the room already.
         leave_registry(&self.services, &home.name, &home.identity, &home.sid);
         self.removed.push(id);
     }
 
-    /// Does something for a participant, if it is there.
+    /// Runs a step for the participant with that identity.
     ///
     /// # Errors
-    /// [`ApiError::NoParticipant`], or what `work` refuses.
+    /// [`ApiError::NoParticipant`]; errors of `work`.
     pub(crate) fn with_identity<T>(
         &mut self,
         room: &str,
@@ -419,22 +358,22 @@ impl Worker {
         outcome
     }
 
-    /// Does something in a room, if anybody is in it. If that panics, nobody is lost, because it is nobody's fault.
+    /// Runs a step in a room that has participants. A panic removes no participant, because the step is for none of them.
     pub(crate) fn with_room(&mut self, room: &str, work: impl FnOnce(&mut Room, &mut Context<'_>)) {
-        let Some(sid) = self.room(room).map(|room| room.sid.clone()) else { return };
+        let Some(sid) = self.room(room).map(|room| room.sid().to_owned()) else { return };
         let Some(room) = self.rooms.get_mut(&sid) else { return };
         let mut context = context!(self);
         let _ = catch_unwind(AssertUnwindSafe(|| work(room, &mut context)));
         self.process_events();
     }
 
-    /// Whether nothing is left of any participant.
+    /// Whether no state of any participant is left.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.memberships.is_empty() && self.signal_connections.is_empty() && self.rooms.is_empty()
     }
 
-    /// The live room of that name, if anybody is in it.
+    /// The open room with that name, if it has participants.
     fn room(&mut self, name: &str) -> Option<&mut Room> {
         let sid = self.services.rooms(|rooms, now| rooms.get(name, now).map(|room| room.info().sid.clone()))?;
         self.rooms.get_mut(&sid)
@@ -442,9 +381,8 @@ impl Worker {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            // Its client has gone while it waited.
             Command::Join(..) if is_abandoned(&command) => (),
-            // Whoever asked may have gone; the participant is then as good as lost, and treated so.
+            // The client may have disconnected meanwhile; `SignalClosed` then cleans up.
             Command::Join(params, reply, _memory) => drop(reply.send(self.join(*params))),
             Command::Signal(signal_id, request, handled, _memory) => {
                 if let Some(id) = self.signal_connections.get(&signal_id).copied() {
@@ -455,121 +393,8 @@ impl Worker {
                 let _ = handled.send(());
             }
             Command::SignalClosed(signal_id) => self.on_signal_closed(signal_id),
-            // It must not take the others with it.
+            // A panic must not end the thread.
             Command::Run(work) => drop(catch_unwind(AssertUnwindSafe(|| work(self)))),
-        }
-    }
-
-    fn join(&mut self, params: JoinParams) -> Result<SignalConnectionId, ApiError> {
-        let signal_id = self.services.next_id();
-        if params.request.reconnect {
-            params.check(&self.services)?;
-            self.resume(signal_id, params);
-            return Ok(signal_id);
-        }
-        if self.memberships.len() >= self.services.limits.participants && !self.replaces(&params) {
-            return Err(ApiError::Overloaded);
-        }
-        self.read_interfaces(MIN_INTERFACE_INTERVAL);
-        let joined = params.admit(&self.services)?;
-        let (name, sid) = (params.grants.room.clone(), joined.room.sid().to_owned());
-        let id = self.services.next_id();
-        let identity = joined.participant.identity.clone();
-        let home = Membership {
-            room: sid.clone(),
-            sid: joined.participant.sid.clone(),
-            signal: Some(signal_id),
-            lane: self.lane_of(&name, &identity),
-            name: name.clone(),
-            identity,
-        };
-        self.by_participant_sid.insert(home.sid.clone(), id);
-        self.signal_connections.insert(signal_id, id);
-        self.memberships.insert(id, home);
-        self.rooms.entry(sid.clone()).or_insert_with(|| Room::new(name, sid));
-        self.with_participant(id, |room, context| room.add_participant(context, (id, signal_id), params, joined));
-        self.register(id);
-        Ok(signal_id)
-    }
-
-    /// Whether a join takes the place of a participant of the same identity, so that there are no more than before.
-    fn replaces(&mut self, params: &JoinParams) -> bool {
-        self.room(&params.grants.room).is_some_and(|room| room.by_identity(params.claims.identity()).is_some())
-    }
-
-    fn resume(&mut self, signal_id: SignalConnectionId, params: JoinParams) {
-        let identity = params.claims.identity();
-        let known = self.room(&params.grants.room).and_then(|room| {
-            let participant = room.participants.get(&room.by_identity(identity)?)?;
-            (participant.info.sid == params.request.participant_sid).then_some(participant.id)
-        });
-        match known {
-            Some(id) => {
-                self.read_interfaces(MIN_INTERFACE_INTERVAL);
-                let replaced = self.memberships.get_mut(&id).and_then(|home| home.signal.replace(signal_id));
-                replaced.and_then(|replaced| self.signal_connections.remove(&replaced));
-                self.signal_connections.insert(signal_id, id);
-                self.with_participant(id, |room, context| room.resume(context, (id, signal_id), params));
-            }
-            None => refuse_resume(&params.signal_sink),
-        }
-    }
-
-    fn on_signal_closed(&mut self, signal_id: SignalConnectionId) {
-        let Some(id) = self.signal_connections.remove(&signal_id) else { return };
-        let now = Instant::now();
-        self.with_own_lane(id, |room, context| {
-            let Some(participant) = room.participants.get_mut(&id) else { return };
-            participant.signal = None;
-            participant.signal_lost_at = Some(now);
-            if !participant.is_active() {
-                room.remove(context, id, Removal::without_leave(DisconnectReason::SignalClose));
-            }
-        });
-    }
-
-    /// Takes over the participants that were evicted from the rooms of the server API.
-    fn evict(&mut self) {
-        self.evicted.extend(self.services.rooms(|rooms, _| rooms.take_evicted()));
-    }
-
-    /// Removes evicted participants for a [`SLICE`].
-    fn remove_evicted(&mut self) {
-        let start = Instant::now();
-        while start.elapsed() < SLICE
-            && let Some(evicted) = self.evicted.pop_front()
-        {
-            if let Some(id) = self.by_participant_sid.get(&evicted.sid).copied() {
-                let removal = Removal::disconnect(evicted.reason);
-                self.with_participant(id, |room, context| room.remove(context, id, removal));
-            }
-        }
-        self.process_events();
-    }
-
-    /// Settles the rooms that have changed in this turn, for a [`SLICE`]. Waits for the end of evictions, because participants
-    /// that are evicted next need no updates.
-    fn settle_rooms(&mut self) {
-        let start = Instant::now();
-        let deadline = start + SLICE;
-        let mut now = start;
-        while now < deadline
-            && self.evicted.is_empty()
-            && let Some(sid) = self.unsettled.pop_front()
-        {
-            let mut payers = Vec::new();
-            let cost = self.cost_of(Lane::Api, now, |worker| {
-                let Some(room) = worker.rooms.get_mut(&sid) else { return };
-                let mut context = context!(worker);
-                // A panic must not keep the rest of the room from being reconciled.
-                let settled = catch_unwind(AssertUnwindSafe(|| room.settle(&mut context, deadline)));
-                match settled {
-                    Ok(lanes) => payers = lanes,
-                    Err(_) => room.schedule(&mut context),
-                }
-            });
-            now += cost.time;
-            self.debit(&payers, &cost, now);
         }
     }
 
@@ -581,159 +406,14 @@ impl Worker {
         }
     }
 
-    pub(crate) fn on_datagram(&mut self, received: &ReceivedDatagram) {
-        let now = Instant::now();
-        let source = (received.protocol, received.source);
-        let Some(connection) = self.demux.route(source, &received.bytes, now) else { return };
-        let is_verified =
-            |peer_connection: &mut PeerConnection| !is_stun(&received.bytes) || peer_connection.accepts(received, now);
-        if !self.peer_connection(connection).is_some_and(is_verified) {
-            return;
-        }
-        self.demux.accept(source, connection, now);
-        let (id, _) = connection;
-        if is_stun(&received.bytes) {
-            self.network.authenticate(received, id);
-        }
-        self.with_participant(id, |room, context| {
-            if let Some(peer_connection) = room.connections.get_mut(connection) {
-                peer_connection.handle_datagram(&mut context.io, received);
-            }
-        });
-    }
-
-    fn peer_connection(&mut self, id: PeerConnectionId) -> Option<&mut PeerConnection> {
-        let room = self.memberships.get(&id.0).and_then(|home| self.rooms.get_mut(&home.room));
-        room.and_then(|room| room.connections.get_mut(id))
-    }
-
-    /// Registers the ICE credentials of a participant's connections, after whatever may have changed them.
-    fn register(&mut self, id: SessionId) {
-        let Some(room) = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room)) else { return };
-        let now = Instant::now();
-        for connection in [(id, SignalTarget::Publisher), (id, SignalTarget::Subscriber)] {
-            if let Some(peer_connection) = room.connections.get_mut(connection) {
-                self.demux.register(connection, peer_connection.ufrag(), now);
-            }
-        }
-    }
-
-    /// Lets time pass for the connections that wait for that.
-    fn handle_timeouts(&mut self) {
-        let now = Instant::now();
-        while let Some((deadline, connection)) = self.timers.pop(now) {
-            let room = self.memberships.get(&connection.0).and_then(|home| self.rooms.get_mut(&home.room));
-            if let Some(peer_connection) = room.and_then(|room| room.connections.get_mut(connection)) {
-                let (network, events, timers) = (&mut self.network, &mut self.events, &mut self.timers);
-                peer_connection.handle_timeout(&mut Io { network, events, timers, now }, deadline);
-            }
-        }
-        self.process_events();
-    }
-
-    /// Looks after everybody now and then, for a slice of time at once.
-    fn tick(&mut self) {
-        let start = Instant::now();
-        let stall = start.saturating_duration_since(self.last_turn_at + TICK);
-        self.last_turn_at = start;
-        if stall >= MIN_STALL {
-            self.discount_stall(stall, start);
-        }
-        if self.tick_targets.is_empty() {
-            if self.memberships.is_empty() || start < self.last_tick_at + TICK {
-                return;
-            }
-            self.last_tick_at = start;
-            self.tick_targets.extend(self.memberships.keys().copied().map(TickTarget::Participant));
-            self.tick_targets.extend(self.rooms.keys().cloned().map(TickTarget::Room));
-            self.shed_data(data::MAX_TOTAL_BYTES);
-            self.packets.sweep(start);
-            self.commands.sweep(start);
-            self.read_interfaces(INTERFACE_INTERVAL);
-        }
-        while start.elapsed() < SLICE
-            && let Some(target) = self.tick_targets.pop_front()
-        {
-            match target {
-                TickTarget::Participant(id) => {
-                    self.with_participant(id, |room, context| room.tick_participant(context, id));
-                    // An offer that had to wait may have restarted ICE.
-                    self.register(id);
-                }
-                TickTarget::Room(sid) => {
-                    let Some(room) = self.rooms.get_mut(&sid) else { continue };
-                    let mut context = context!(self);
-                    // A fault in what is said of speakers costs nothing but that.
-                    let _ = catch_unwind(AssertUnwindSafe(|| room.tick_room(&mut context)));
-                }
-            }
-            self.process_events();
-        }
-    }
-
-    /// Excludes the time in which this thread did not run from the silence of participants. Nothing that they sent could be read
-    /// meanwhile.
-    fn discount_stall(&mut self, stall: Duration, now: Instant) {
-        let later = |then: Instant| (then + stall).min(now);
-        for room in self.rooms.values_mut() {
-            for participant in room.participants.values_mut() {
-                participant.signal_lost_at = participant.signal_lost_at.map(later);
-                participant.negotiation.discount_stall(later);
-            }
-            room.connections.iter_mut().for_each(|peer_connection| peer_connection.discount_stall(later));
-        }
-    }
-
-    /// While more bytes of data messages are held than that, lets those participants go that hold most: they take less than
-    /// they are sent.
-    fn shed_data(&mut self, max_bytes: usize) {
-        let participants = || self.rooms.values().flat_map(|room| room.participants.values());
-        let mut held: Vec<_> =
-            participants().map(|participant| (participant.data.held_bytes(), participant.id)).collect();
-        let mut sum: usize = held.iter().map(|(bytes, _)| bytes).sum();
-        // A message that waits for many participants is there once.
-        if sum <= max_bytes || data::distinct_bytes(participants().map(|participant| &participant.data)) <= max_bytes {
-            return;
-        }
-        held.sort_unstable();
-        while sum > max_bytes
-            && let Some((bytes, id)) = held.pop()
-        {
-            sum -= bytes;
-            let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
-            self.with_participant(id, |room, context| room.remove(context, id, removal));
-        }
-        self.process_events();
-    }
-
-    /// Follows a change of the machine's addresses, unless they were read lately.
-    fn read_interfaces(&mut self, interval: Duration) {
-        let now = Instant::now();
-        if now.saturating_duration_since(self.interfaces_read) < interval {
-            return;
-        }
-        self.interfaces_read = now;
-        let changes = self.network.refresh();
-        if changes.is_empty() {
-            return;
-        }
-        for room in self.rooms.values_mut() {
-            let (network, events, timers) = (&mut self.network, &mut self.events, &mut self.timers);
-            let mut io = Io { network, events, timers, now };
-            for peer_connection in room.connections.iter_mut() {
-                peer_connection.change_candidates(&mut io, &changes);
-            }
-        }
-    }
-
-    /// Deals with all that has happened, and with what comes of that.
+    /// Handles the events of peer connections, and cleans up after removed participants.
     fn process_events(&mut self) {
         while let Some((id, target, event)) = self.events.pop_front() {
             self.with_own_lane(id, |room, context| room.on_transport_event(context, id, target, event));
         }
         for id in std::mem::take(&mut self.removed) {
             let Some(home) = self.memberships.remove(&id) else { continue };
-            if self.rooms.get(&home.room).is_some_and(|room| room.participants.is_empty()) {
+            if self.rooms.get(&home.room).is_some_and(Room::is_empty) {
                 self.rooms.remove(&home.room);
             }
             self.by_participant_sid.remove(&home.sid);
@@ -743,94 +423,8 @@ impl Worker {
         }
     }
 
-    /// Says good-bye to all.
+    /// Makes all participants leave.
     fn shutdown(mut self) {
-        for participant in self.rooms.values_mut().flat_map(|room| room.participants.values_mut()) {
-            participant.leave(DisconnectReason::ServerShutdown, Action::Disconnect);
-        }
-    }
-}
-
-impl Room {
-    fn on_transport_event(
-        &mut self,
-        context: &mut Context<'_>,
-        id: SessionId,
-        target: SignalTarget,
-        event: TransportEvent,
-    ) {
-        match event {
-            TransportEvent::Packet { mid, rid, packet } => {
-                self.on_rtp(context, StreamId { connection: (id, target), mid }, rid, &packet);
-            }
-            TransportEvent::KeyframeRequest(mid) => {
-                let stream = StreamId { connection: (id, target), mid };
-                self.router.on_pli(&mut context.io, &mut self.connections, stream);
-            }
-            TransportEvent::Nack { mid, entries } => {
-                let stream = StreamId { connection: (id, target), mid };
-                self.router.on_nack(&mut context.io, &mut self.connections, stream, &entries);
-            }
-            TransportEvent::Data { reliable, bytes } => self.on_data_packet(context, id, reliable, &bytes),
-            TransportEvent::RawData(bytes) => self.on_raw_data(context, id, bytes),
-            TransportEvent::Connected => self.on_connected(context, id),
-            TransportEvent::ChannelOpen | TransportEvent::ChannelLow => {
-                if let Some(participant) = self.participants.get_mut(&id) {
-                    participant.flush_data(&mut context.io, &mut self.connections);
-                }
-            }
-            TransportEvent::Stats(stats) => {
-                if let Some(participant) = self.participants.get_mut(&id) {
-                    participant.quality.on_stats(target, &stats);
-                }
-            }
-            TransportEvent::Closed => {
-                if let Some(participant) = self.participants.get_mut(&id) {
-                    participant.media_closed_at.get_or_insert(context.io.now);
-                }
-            }
-            TransportEvent::Failed => {
-                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
-            }
-        }
-    }
-
-    /// What has to be done for a participant now and then.
-    fn tick_participant(&mut self, context: &mut Context<'_>, id: SessionId) {
-        let now = context.io.now;
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        let since = |then: Instant| now.saturating_duration_since(then);
-        let unheard = since(participant.last_received_at(&self.connections));
-        let timeout = DisconnectReason::ConnectionTimeout;
-        if participant.media_closed_at.is_some_and(|closed| since(closed) >= CLOSE_GRACE) {
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
-            return;
-        }
-        if !participant.is_active() {
-            if since(participant.joined) >= JOIN_TIMEOUT {
-                self.remove(context, id, Removal::disconnect(DisconnectReason::JoinFailure));
-                return;
-            }
-        } else if unheard >= MEDIA_TIMEOUT {
-            self.remove(context, id, Removal::full_reconnect(timeout));
-            return;
-        } else if let Some(silent) = participant.signal_lost_at.filter(|_| participant.signal.is_none()).map(since)
-            && (silent >= MAX_RESUME_TIMEOUT || (silent >= RESUME_TIMEOUT && unheard >= RECENTLY))
-        {
-            self.remove(context, id, Removal::without_leave(timeout));
-            return;
-        }
-        participant.expire_rpcs(now);
-        if participant.signal.is_some() && participant.negotiation.is_unanswered(now) {
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
-            return;
-        }
-        self.tick_announcement(context, id);
-        self.flush_pending_updates(id);
-        self.tick_token(context, id);
-        self.request_keyframes(context, id);
-        self.send_fillers(context, id);
-        self.retry_waiting_offer(context, id);
-        self.negotiate(context, id);
+        self.rooms.values_mut().for_each(Room::shut_down);
     }
 }

@@ -12,60 +12,59 @@ use crate::net::connections::Connections;
 use crate::net::peer_connection::PeerConnection;
 use crate::session::client_configuration::Reception;
 use crate::session::data::DataChannelState;
-use crate::session::join::{Credentials, TokenState};
 use crate::session::negotiation::Negotiation;
 use crate::session::permissions::SubscriptionPermission;
 use crate::session::publications::Track;
 use crate::session::quality::Quality;
+use crate::session::refresh_token::RefreshToken;
 use crate::session::signal_channel::{SignalMessage, SignalSink};
-use crate::session::subscriptions::Subscription;
+use crate::session::subscription::Subscription;
 use crate::sfu::layer_selector::TrackSettings;
 
 pub(crate) struct Participant {
-    pub(crate) id: SessionId,
+    pub(super) id: SessionId,
     /// What others see of it, with the tracks that they see.
-    pub(crate) info: proto::ParticipantInfo,
-    pub(crate) credentials: Credentials,
+    pub(super) info: proto::ParticipantInfo,
     /// The version of the signalling that its client speaks.
-    pub(crate) protocol: i32,
+    pub(super) protocol: i32,
     /// What is turned off for its client.
-    pub(crate) configuration: Option<proto::ClientConfiguration>,
+    pub(super) configuration: Option<proto::ClientConfiguration>,
     /// Its signalling connection, while it has one.
-    pub(crate) signal: Option<(SignalConnectionId, SignalSink)>,
+    pub(super) signal: Option<(SignalConnectionId, SignalSink)>,
     /// Those of whom it has still to be told how they are: it takes less than there is to tell.
-    pub(crate) pending_updates: BTreeSet<SessionId>,
-    pub(crate) joined: Instant,
+    pub(super) pending_updates: BTreeSet<SessionId>,
+    pub(super) joined: Instant,
     /// Which other participants were sent its state.
-    pub(crate) announced: Announced,
+    pub(super) announced: Announced,
     /// When it lost its signalling connection.
-    pub(crate) signal_lost_at: Option<Instant>,
+    pub(super) signal_lost_at: Option<Instant>,
     /// Since when one of its connections is closed.
-    pub(crate) media_closed_at: Option<Instant>,
+    pub(super) media_closed_at: Option<Instant>,
     /// Whether it has one peer connection, which the client offers. With two, it is sent media on the second one.
-    pub(crate) is_single: bool,
+    pub(super) is_single: bool,
     /// Whether its client connects the second connection first; else it may never connect that.
-    pub(crate) is_subscriber_primary: bool,
-    pub(crate) negotiation: Negotiation,
-    pub(crate) tracks: Vec<Track>,
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(super) is_subscriber_primary: bool,
+    pub(super) negotiation: Negotiation,
+    pub(super) tracks: Vec<Track>,
+    pub(super) subscriptions: Vec<Subscription>,
     /// Whether it is sent what it has not chosen.
-    pub(crate) auto_subscribe: bool,
+    pub(super) auto_subscribe: bool,
     /// The tracks, by `sid`, that it has asked for or does not want.
-    pub(crate) subscription_overrides: HashMap<String, bool>,
+    pub(super) subscription_overrides: HashMap<String, bool>,
     /// How it wants the tracks, by `sid`, that it has said that of, whether it is sent them or not.
-    pub(crate) track_settings: HashMap<String, TrackSettings>,
+    pub(super) track_settings: HashMap<String, TrackSettings>,
     /// Who may subscribe to its tracks.
-    pub(crate) subscription_permission: SubscriptionPermission,
+    pub(super) subscription_permission: SubscriptionPermission,
     /// The tracks that it wants and was told it may not have: the `sid` of the publisher and its own.
-    pub(crate) denied: Vec<(String, String)>,
-    pub(crate) data: DataChannelState,
-    pub(crate) reception: Reception,
+    pub(super) denied: Vec<(String, String)>,
+    pub(super) data: DataChannelState,
+    pub(super) reception: Reception,
     /// Ends packets that the engine makes itself, which end-to-end encryption does not apply to.
-    pub(crate) sif_trailer: [u8; 16],
-    pub(crate) quality: Quality,
-    pub(crate) token: TokenState,
+    pub(super) sif_trailer: [u8; 16],
+    pub(super) quality: Quality,
+    pub(super) token: RefreshToken,
     /// What it has asked to be simulated on its next resume.
-    pub(crate) breaks_resume: Option<BreaksResume>,
+    pub(super) breaks_resume: Option<BreaksResume>,
 }
 
 /// Which other participants were sent a participant's state. Once any was, all are sent that it leaves.

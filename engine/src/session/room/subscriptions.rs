@@ -7,17 +7,15 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 use proto::{DisconnectReason, VideoQuality};
-use str0m::media::{MediaKind, Mid, Rid};
+use str0m::media::{MediaKind, Rid};
 use str0m::rtp::RtpPacket;
 
 use crate::ids::{SessionId, StreamId, TrackId};
 use crate::net::peer_connection::PeerConnection;
-use crate::net::sdp::SectionRole;
-use crate::session::participant::Participant;
 use crate::session::publications::Track;
+use crate::session::room::participant::Participant;
 use crate::session::room::{Context, Removal, Room};
-use crate::sfu::down_track::DownTrack;
-use crate::sfu::fillers::{Filler, FillerFormat};
+use crate::session::subscription::Subscription;
 use crate::sfu::layer_selector::TrackSettings;
 use crate::sfu::router::{CodecUnsupported, Router};
 
@@ -26,57 +24,14 @@ const MAX_SUBSCRIPTION_OVERRIDES: usize = 4096;
 
 /// No track's `sid` is longer.
 const MAX_SID_BYTES: usize = 64;
-/// A track that a participant is sent.
-pub(crate) struct Subscription {
-    pub(crate) track: TrackId,
-    pub(crate) track_sid: String,
-    pub(crate) publisher: SessionId,
-    publisher_sid: String,
-    /// The section that it goes by, once there is one.
-    pub(crate) mid: Option<Mid>,
-    /// Whether the client knows the section.
-    pub(crate) is_ready: bool,
-    kind: MediaKind,
-    /// Whether the client may report lost packets of Opus.
-    has_nack: bool,
-    /// For a client that needs a first packet.
-    filler: Option<FillerFormat>,
-}
-
-impl Subscription {
-    /// A participant's subscription to a publisher's track.
-    fn new(subscriber: &Participant, publisher: &Participant, track: &Track) -> Self {
-        let is_red = track.info.mime_type.eq_ignore_ascii_case("audio/red");
-        let has_nack =
-            track.kind == MediaKind::Audio && !subscriber.is_single && !(is_red && subscriber.reception.reads_red);
-        Self {
-            track: track.id,
-            track_sid: track.info.sid.clone(),
-            publisher: publisher.id,
-            publisher_sid: publisher.info.sid.clone(),
-            mid: None,
-            is_ready: false,
-            kind: track.kind,
-            has_nack,
-            filler: subscriber.reception.needs_first_packet.then(|| FillerFormat::of(&track.info.mime_type)).flatten(),
-        }
-    }
-
-    pub(crate) fn kind(&self) -> MediaKind {
-        self.kind
-    }
-
-    /// The stream that clients know the publisher and the track by.
-    pub(crate) fn stream(&self) -> String {
-        format!("{}|{}", self.publisher_sid, self.track_sid)
-    }
-
-    pub(crate) fn role(&self) -> SectionRole {
-        SectionRole::Sends { stream: self.stream(), track: self.track_sid.clone(), nack: self.has_nack }
-    }
-}
 
 impl Participant {
+    /// Whether the packets of a track that are lost on their way to this subscriber are retransmitted.
+    fn has_nack(&self, track: &Track) -> bool {
+        let is_red = track.info.mime_type.eq_ignore_ascii_case("audio/red");
+        track.kind == MediaKind::Audio && !self.is_single && !(is_red && self.reception.reads_red)
+    }
+
     fn wants(&self, track_sid: &str) -> bool {
         self.subscription_overrides.get(track_sid).copied().unwrap_or(self.auto_subscribe)
     }
@@ -89,12 +44,10 @@ impl Participant {
     fn start_down_tracks(&mut self, router: &mut Router, now: Instant) {
         let (connection, sif_trailer) = (self.downlink(), self.sif_trailer);
         for each in self.subscriptions.iter_mut().filter(|each| !each.is_ready) {
-            let Some(mid) = each.mid else { continue };
-            each.is_ready = true;
             let settings = self.track_settings.get(&each.track_sid).copied().unwrap_or_default();
-            let filler = each.filler.map(|format| Filler::new(format, sif_trailer, now));
-            let down_track = DownTrack::new(StreamId { connection, mid }, each.kind, each.has_nack, settings);
-            router.subscribe(each.track, down_track.with_filler(filler));
+            let Some(down_track) = each.down_track(connection, settings, sif_trailer, now) else { continue };
+            each.is_ready = true;
+            router.subscribe(each.track, down_track);
         }
     }
 }
@@ -226,7 +179,9 @@ impl Room {
                 }
                 due.insert(track.id);
                 if !subscribed.contains(&track.id) {
-                    added.push(Subscription::new(participant, publisher, track));
+                    let publisher = (publisher.id, publisher.info.sid.clone());
+                    let needs_filler = participant.reception.needs_first_packet;
+                    added.push(Subscription::new(publisher, track, participant.has_nack(track), needs_filler));
                 }
             }
         }

@@ -13,7 +13,7 @@ use str0m::media::MediaKind;
 
 use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_metadata};
 use crate::ids::SessionId;
-use crate::session::participant::BreaksResume;
+use crate::session::room::participant::BreaksResume;
 use crate::session::room::{Context, Removal, Room};
 use crate::sfu::layer_selector::TrackSettings;
 

@@ -1,0 +1,226 @@
+//! Joins and resumes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::signal_response::Message;
+
+use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
+use crate::net::peer_connection::{CandidateFilter, PeerConnection};
+use crate::registry::rooms::JoinOutcome;
+use crate::session::client_configuration;
+use crate::session::client_configuration::{Reception, SectionReuse};
+use crate::session::data::DataChannelState;
+use crate::session::join::{JoinParams, SERVER_VERSION, server_info};
+use crate::session::negotiation::Negotiation;
+use crate::session::permissions::SubscriptionPermission;
+use crate::session::quality::Quality;
+use crate::session::refresh_token::RefreshToken;
+use crate::session::room::participant::{Announced, BreaksResume, Participant};
+use crate::session::room::updates::participant_update;
+use crate::session::room::{Context, Removal, Room};
+
+/// Interval of the client's pings, in seconds.
+const PING_INTERVAL_SECS: i32 = 5;
+/// Time after which a client without a pong considers its signalling connection lost, in seconds.
+const PING_TIMEOUT_SECS: i32 = 15;
+
+impl Room {
+    /// Lets a participant in that the rooms have let in.
+    pub(crate) fn add_participant(
+        &mut self,
+        context: &mut Context<'_>,
+        (id, signal_id): (SessionId, SignalConnectionId),
+        params: JoinParams,
+        joined: JoinOutcome,
+    ) {
+        #[cfg(test)]
+        super::panics::on_join(&joined.participant.identity);
+        self.broadcast_departures();
+        let sid = joined.replaced.map(|replaced| replaced.sid.clone());
+        let mut was_known = false;
+        if let Some(replaced) = self
+            .by_identity(&joined.participant.identity)
+            .and_then(|id| self.participants.get(&id))
+            .filter(|participant| Some(&participant.info.sid) == sid.as_ref())
+        {
+            was_known = replaced.announced > Announced::No && !replaced.is_hidden();
+            let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());
+            // Whoever comes back hidden has gone for the others.
+            if !was_hidden && joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
+                self.broadcast_as_left(replaced);
+            }
+            let removal = Removal { notify_others: false, ..Removal::disconnect(DisconnectReason::DuplicateIdentity) };
+            self.remove(context, replaced, removal);
+        }
+        let JoinParams { claims, grants, is_single, request, signal_sink } = params;
+        let wished = request.connection_settings.unwrap_or_else(|| proto::ConnectionSettings {
+            auto_subscribe: true,
+            ..proto::ConnectionSettings::default()
+        });
+        let reception = Reception::of(request.client_info.as_ref().unwrap_or(&proto::ClientInfo::default()));
+        let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
+        let is_tcp_only = self.tcp_only.contains(&joined.participant.identity);
+        let candidate_filter = if is_tcp_only { CandidateFilter::Tcp } else { CandidateFilter::All };
+        let configuration = request.client_info.as_ref().and_then(client_configuration::of);
+        let reuse = request.client_info.as_ref().map(SectionReuse::of).unwrap_or_default();
+        let setup = (candidate_filter, client_configuration::has_av1(configuration.as_ref()));
+        let targets = [SignalTarget::Publisher, SignalTarget::Subscriber];
+        for target in targets.into_iter().take(if is_single { 1 } else { 2 }) {
+            let connection = PeerConnection::new(id, target, &mut context.io, setup);
+            self.connections.insert((id, target), connection);
+        }
+        let mut participant = Participant {
+            id,
+            info: Arc::unwrap_or_clone(joined.participant),
+            protocol: request.client_info.map_or(0, |client| client.protocol),
+            configuration,
+            signal: Some((signal_id, signal_sink)),
+            pending_updates: BTreeSet::new(),
+            joined: context.io.now,
+            announced: Announced::No,
+            signal_lost_at: None,
+            media_closed_at: None,
+            is_single,
+            is_subscriber_primary: offers,
+            negotiation: Negotiation::new(reuse),
+            tracks: Vec::new(),
+            subscriptions: Vec::new(),
+            auto_subscribe: wished.auto_subscribe,
+            subscription_overrides: HashMap::new(),
+            track_settings: HashMap::new(),
+            subscription_permission: SubscriptionPermission::all(),
+            denied: Vec::new(),
+            data: DataChannelState::default(),
+            reception,
+            sif_trailer: rand::random(),
+            quality: Quality::default(),
+            token: RefreshToken::new(claims, grants, context.io.now),
+            breaks_resume: None,
+        };
+        participant.send(Message::Join(proto::JoinResponse {
+            room: Some(joined.room.to_proto()),
+            participant: Some(participant.info.clone()),
+            other_participants: self.visible_participants(id),
+            server_version: SERVER_VERSION.to_owned(),
+            subscriber_primary: offers,
+            ping_timeout: PING_TIMEOUT_SECS,
+            ping_interval: PING_INTERVAL_SECS,
+            server_info: Some(server_info()),
+            client_configuration: participant.configuration.clone(),
+            enabled_publish_codecs: crate::session::publications::codecs(participant.configuration.as_ref()),
+            fast_publish: true,
+            sif_trailer: participant.sif_trailer.to_vec(),
+            ..proto::JoinResponse::default()
+        }));
+        self.insert(participant);
+        for track in request.add_track_requests {
+            self.add_track(context, id, track);
+        }
+        self.reconcile(context, id);
+        if offers {
+            self.offer_data_channels(context, id);
+        }
+        match request.publisher_offer.filter(|offer| !offer.sdp.is_empty()) {
+            Some(offer) => self.on_join_offer(context, id, offer),
+            None => self.negotiate(context, id),
+        }
+        self.refresh_token(context, id);
+        // The others know the session that this one replaces.
+        if was_known {
+            self.broadcast_participant(context, id, false);
+        } else {
+            self.update_info(context, id);
+        }
+        self.broadcast_room_update(context.services);
+    }
+
+    /// Goes on with a participant whose signalling comes by a new connection now.
+    pub(crate) fn resume(
+        &mut self,
+        context: &mut Context<'_>,
+        (id, signal_id): (SessionId, SignalConnectionId),
+        params: JoinParams,
+    ) {
+        self.broadcast_departures();
+        let others = self.visible_participants(id);
+        let Some(disconnected) =
+            self.participants.get(&id).map(|participant| self.disconnected_since(participant.joined))
+        else {
+            return;
+        };
+        let room = self.to_proto(context.services);
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let breaks = participant.breaks_resume.take();
+        participant.close_signal();
+        if breaks == Some(BreaksResume::BeforeMessages) {
+            return;
+        }
+        participant.signal = Some((signal_id, params.signal_sink));
+        participant.pending_updates.clear();
+        participant.signal_lost_at = None;
+        participant.quality.reset_reported();
+        participant.send(Message::Reconnect(proto::ReconnectResponse {
+            server_info: Some(server_info()),
+            client_configuration: participant.configuration.clone(),
+            last_message_seq: participant.data.last_received(),
+            ..proto::ReconnectResponse::default()
+        }));
+        let known: Vec<_> = disconnected.into_iter().chain(others).chain([participant.info.clone()]).collect();
+        participant.send_shared(&participant_update(known));
+        participant.send(Message::RoomUpdate(proto::RoomUpdate { room }));
+        if breaks == Some(BreaksResume::AfterMessages) {
+            participant.close_signal();
+            return;
+        }
+        let ids: Vec<SessionId> = self.participants.keys().copied().collect();
+        for id in ids {
+            self.notify_track_subscribed(id);
+        }
+        // Before what may make it join anew, with that token.
+        self.refresh_token(context, id);
+        self.restart_ice(context, id);
+        if let Some(state) = params.request.sync_state {
+            self.sync(context, id, state);
+        }
+    }
+
+    /// Sends a participant the token that it will come back with; none if the participant or the room is gone by now.
+    pub(crate) fn refresh_token(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.token.mark_sent(context.io.now);
+        // A room is deleted on another thread, and its participants go later. Marked with the deletions so far, a token that is
+        // made meanwhile would be one from after the deletion.
+        let epoch = context.services.rooms(|rooms, now| rooms.epoch_for(&self.name, &self.sid, &participant.info, now));
+        if let Some(token) = epoch.and_then(|epoch| participant.token.sign(context.services, &participant.info, epoch))
+        {
+            participant.send(Message::RefreshToken(token));
+        }
+    }
+
+    /// Sends a participant a token with what has changed about it, at once or within [`MIN_TOKEN_INTERVAL`].
+    pub(crate) fn token_changed(&mut self, context: &mut Context<'_>, id: SessionId) {
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.token.mark_stale();
+            self.tick_token(context, id);
+        }
+    }
+
+    /// Sends a participant a new token if it is time for one.
+    pub(crate) fn tick_token(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let now = context.io.now;
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let is_congested = participant.is_congested();
+        if participant.token.is_due(is_congested, now) {
+            self.refresh_token(context, id);
+        }
+    }
+
+    /// Sends a participant the token that waits, before it is told to join anew.
+    pub(crate) fn flush_token(&mut self, context: &mut Context<'_>, id: SessionId) {
+        if self.participants.get(&id).is_some_and(|participant| participant.token.is_stale()) {
+            self.refresh_token(context, id);
+        }
+    }
+}

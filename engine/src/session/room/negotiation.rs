@@ -1,0 +1,332 @@
+//! Which media goes on which section of a peer connection's session description.
+//!
+//! With one peer connection the client always offers. It leaves sections free for what we send; where they do not
+//! suffice, or where something ends, it is asked to offer again. With two, we offer the second one.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::signal_response::Message;
+use str0m::change::{SdpAnswer, SdpOffer};
+use str0m::media::{Direction, Mid};
+
+use crate::ids::{SessionId, SignalTarget, StreamId};
+use crate::net::peer_connection::{PeerConnection, add_stream, remove_stream};
+use crate::net::sdp::{self, AnswerPlan, MAX_NEW_SECTIONS, MediaSection, SectionRole};
+use crate::session::negotiation::{MAX_RECEIVED_SECTIONS, MediaCounts, PendingOffer};
+use crate::session::room::participant::Participant;
+use crate::session::room::{Context, Removal, Room};
+use crate::session::subscription::Subscription;
+use crate::sfu::router::Router;
+
+/// Maximum number of sections of an offer in a join request; past it, the participant is not let in. LiveKit's clients offer seven.
+const MAX_JOIN_SECTIONS: usize = 32;
+
+impl Participant {
+    /// Drops those subscriptions that are no longer kept.
+    pub(crate) fn drop_subscriptions(&mut self, router: &mut Router, is_dropped: impl Fn(&Subscription) -> bool) {
+        let (is_single, downlink) = (self.is_single, self.downlink());
+        let negotiation = &mut self.negotiation;
+        self.subscriptions.retain(|subscription| {
+            let is_dropped = is_dropped(subscription);
+            if is_dropped {
+                router.unsubscribe(subscription.track, downlink);
+            }
+            if let (true, Some(mid)) = (is_dropped, subscription.mid) {
+                negotiation.needs_renegotiation |= is_single;
+                if !is_single {
+                    negotiation.stopped.push((mid, subscription.kind()));
+                }
+            }
+            !is_dropped
+        });
+    }
+
+    /// The tracks by the sections that they are sent on.
+    fn tracks_by_section(&self) -> HashMap<String, String> {
+        let named = |each: &Subscription| Some((each.mid?.to_string(), each.track_sid.clone()));
+        self.subscriptions.iter().filter_map(named).collect()
+    }
+}
+
+impl Room {
+    /// Answers a client's offer, unless it has offered so much lately that the offer has to wait.
+    pub(crate) fn on_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: proto::SessionDescription) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.negotiation.admits(sdp::count_sections(&offer.sdp), context.io.now) {
+            participant.negotiation.waiting = None;
+            self.answer_offer(context, id, &offer);
+        } else {
+            participant.negotiation.waiting = Some(offer);
+        }
+    }
+
+    /// Answers the offer of a join request.
+    pub(crate) fn on_join_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: proto::SessionDescription) {
+        if sdp::count_sections(&offer.sdp) > MAX_JOIN_SECTIONS {
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+        } else {
+            self.on_offer(context, id, offer);
+        }
+    }
+
+    /// Answers an offer that has waited, if it is its time.
+    pub(crate) fn retry_waiting_offer(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let waiting = self.participants.get_mut(&id).and_then(|participant| participant.negotiation.waiting.take());
+        if let Some(offer) = waiting {
+            self.on_offer(context, id, offer);
+        }
+    }
+
+    fn answer_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: &proto::SessionDescription) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let Some(publisher) = self.connections.get_mut(participant.uplink()) else { return };
+        let reduced = publisher.reduce(&offer.sdp).unwrap_or_default();
+        let sections = sdp::sections(&reduced);
+        // With two connections it is sent nothing on this one.
+        let is_single = participant.is_single;
+        let placed = if is_single { participant.assign_subscription_mids(&sections) } else { Vec::new() };
+        let rejected = participant.negotiation.sections_to_reject(&sections);
+        let answer = SdpOffer::from_sdp_string(&reduced).ok().and_then(|offer| {
+            let accepted = publisher.mutate_and_drain(&mut context.io, |rtc| {
+                for mid in placed {
+                    remove_stream(rtc, mid);
+                }
+                let mut changes = rtc.sdp_api();
+                for mid in rejected {
+                    changes.stop_media(mid);
+                }
+                changes.accept_offer(offer)
+            });
+            accepted?.ok()
+        });
+        let Some(answer) = answer else {
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            return;
+        };
+        publisher.remove_stale_streams(&mut context.io, &sections);
+        participant.assign_track_mids(&mut self.router, &sections, publisher.has_redundant_audio());
+        let plan = participant.plan(&sections);
+        let tracks = if is_single { participant.tracks_by_section() } else { HashMap::new() };
+        participant.send(Message::Answer(proto::SessionDescription {
+            r#type: "answer".to_owned(),
+            sdp: context.io.network.advertise(sdp::rewrite(&answer.to_sdp_string(), &plan)),
+            id: offer.id,
+            mid_to_track_id: tracks,
+        }));
+        let ended = participant.tracks.iter().filter(|track| track.is_unpublished(&sections));
+        let ended: Vec<String> = ended.map(|track| track.info.sid.clone()).collect();
+        self.unpublish(context, id, &ended, false);
+        self.publish(context, id);
+        if is_single {
+            self.activate_subscriptions(context, id);
+        }
+        self.negotiate(context, id);
+    }
+
+    /// Has the client learn what it is sent, if that has changed.
+    pub(crate) fn negotiate(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let fails = if participant.is_single {
+            participant.request_offer(context.io.now);
+            false
+        } else {
+            let subscriber = self.connections.get_mut(participant.downlink());
+            subscriber.is_some_and(|subscriber| !participant.offer(context, subscriber))
+        };
+        if fails {
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+        }
+    }
+
+    /// Takes the answer to our offer.
+    pub(crate) fn on_answer(&mut self, context: &mut Context<'_>, id: SessionId, answer: &proto::SessionDescription) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let is_due = answer.id == 0 || answer.id == participant.negotiation.offer_id;
+        let Some(pending) = is_due.then(|| participant.negotiation.pending.take()).flatten() else { return };
+        let Some(subscriber) = self.connections.get_mut((id, SignalTarget::Subscriber)) else { return };
+        let answer = subscriber.reduce(&answer.sdp).and_then(|reduced| SdpAnswer::from_sdp_string(&reduced).ok());
+        let accepted = answer.and_then(|answer| {
+            subscriber.mutate_and_drain(&mut context.io, |rtc| rtc.sdp_api().accept_answer(pending.offer, answer))?.ok()
+        });
+        if accepted.is_none() {
+            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            return;
+        }
+        if participant.negotiation.reuse.receives {
+            // A section that the client has rejected cannot be used again.
+            let is_open = |mid: Mid| subscriber.rtc().media(mid).is_some_and(|media| !media.disabled());
+            let stopped = pending.stopped.into_iter().filter(|(mid, _)| is_open(*mid));
+            participant.negotiation.free.extend(stopped);
+        }
+        self.activate_subscriptions(context, id);
+        self.negotiate(context, id);
+    }
+
+    /// Offers the data channels of the second peer connection.
+    pub(crate) fn offer_data_channels(&mut self, context: &mut Context<'_>, id: SessionId) {
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.negotiation.offer_data_channels = true;
+            self.negotiate(context, id);
+        }
+    }
+
+    /// Has the connection that we offer find new ways to the client, which has changed its own.
+    pub(crate) fn restart_ice(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.is_single {
+            participant.negotiation.section_request = None;
+            participant.negotiation.forget_answer();
+        } else {
+            // Before the first offer, there is nothing to restart.
+            participant.negotiation.ice_restart = participant.negotiation.offer_id > 0;
+            participant.resend_offer(context.io.now);
+        }
+        self.negotiate(context, id);
+    }
+}
+
+impl Participant {
+    /// Finds out which of the client's sections its tracks are sent on.
+    fn assign_track_mids(&mut self, router: &mut Router, sections: &[MediaSection], has_redundant_audio: bool) {
+        let connection = self.uplink();
+        let taken: HashSet<Mid> = self.tracks.iter().filter_map(|track| track.mid).collect();
+        let unplaced: Vec<usize> = (0..self.tracks.len()).filter(|index| self.tracks[*index].mid.is_none()).collect();
+        let pending: Vec<_> = unplaced.iter().map(|index| self.tracks[*index].pending()).collect();
+        let placed = sdp::assign(&pending, sections, |mid| taken.contains(&mid));
+        for (index, mid) in unplaced.into_iter().zip(placed) {
+            if let Some(mid) = mid {
+                let rids = sections.iter().find(|section| section.mid == mid).map_or(&[][..], |section| &section.rids);
+                let track = &mut self.tracks[index];
+                track.bind_mid(mid, has_redundant_audio);
+                router.publish(track.id, StreamId { connection, mid }, track.up_track(rids));
+            }
+        }
+    }
+
+    /// Assigns free sections of an offer to subscriptions that have none. Returns those sections.
+    fn assign_subscription_mids(&mut self, sections: &[MediaSection]) -> Vec<Mid> {
+        self.negotiation.on_client_offer(sections);
+        let mut placed = Vec::new();
+        for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()) {
+            subscription.mid = self.negotiation.take_free(subscription.kind());
+            placed.extend(subscription.mid);
+        }
+        let active = self.subscriptions.iter().filter_map(|subscription| subscription.mid).collect();
+        self.negotiation.record_answer(sections, active);
+        placed
+    }
+
+    fn plan(&self, sections: &[MediaSection]) -> AnswerPlan {
+        let idle =
+            sections.iter().filter(|section| section.is_placeholder()).map(|section| (section.mid, SectionRole::Idle));
+        let sent = self.subscriptions.iter().filter_map(|each| Some((each.mid?, each.role())));
+        let received = self.tracks.iter().filter_map(|track| Some((track.mid?, track.role())));
+        if self.is_single { idle.chain(sent).chain(received).collect() } else { received.collect() }
+    }
+
+    /// Asks the client to offer again, with more sections if they do not suffice.
+    fn request_offer(&mut self, now: Instant) {
+        let unplaced = || self.subscriptions.iter().filter(|each| each.mid.is_none());
+        let unplaced = MediaCounts::count(|kind| unplaced().filter(|each| each.kind() == kind).count());
+        if let Some(missing) = self.negotiation.sections_to_request(unplaced, now) {
+            let number = |sections: usize| u32::try_from(sections).unwrap_or(u32::MAX);
+            self.send(Message::MediaSectionsRequirement(proto::MediaSectionsRequirement {
+                num_audios: number(missing.audio),
+                num_videos: number(missing.video),
+            }));
+        }
+    }
+
+    /// Offers what has changed on the second peer connection; whether that went well.
+    fn offer(&mut self, context: &mut Context<'_>, subscriber: &mut PeerConnection) -> bool {
+        let negotiation = &mut self.negotiation;
+        if negotiation.pending.is_some() || !negotiation.needs_offer(&self.subscriptions) {
+            return true;
+        }
+        if !negotiation.admits(self.subscriptions.len(), context.io.now) {
+            // The next tick tries again.
+            return true;
+        }
+        let (channels, restart) = (negotiation.offer_data_channels, negotiation.ice_restart);
+        let stopped = std::mem::take(&mut negotiation.stopped);
+        let (subscriptions, keeps_stopped) = (&mut self.subscriptions, negotiation.reuse.receives);
+        // Their section comes first, and stays. The client would give up the connection with the section that it is named for.
+        let channels = channels || negotiation.offer_id == 0;
+        let known =
+            negotiation.free.len() + stopped.len() + subscriptions.iter().filter(|each| each.mid.is_some()).count();
+        let added = MAX_RECEIVED_SECTIONS.saturating_sub(known).min(MAX_NEW_SECTIONS);
+        let mut reused = Vec::new();
+        for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()) {
+            each.mid = negotiation.take_free(each.kind());
+            reused.extend(each.mid.map(|mid| (mid, each.kind())));
+        }
+        let offered = subscriber.mutate_and_drain(&mut context.io, |rtc| {
+            // Nothing is sent on them any more, sender reports included.
+            for (mid, _) in &stopped {
+                remove_stream(rtc, *mid);
+            }
+            for (mid, kind) in &reused {
+                add_stream(rtc, *mid, *kind);
+            }
+            let mut changes = rtc.sdp_api();
+            if channels {
+                for channel in PeerConnection::data_channels() {
+                    changes.add_channel_with_config(channel);
+                }
+            }
+            for (mid, _) in &stopped {
+                if keeps_stopped {
+                    changes.set_direction(*mid, Direction::Inactive);
+                } else {
+                    changes.stop_media(*mid);
+                }
+            }
+            for (mid, _) in &reused {
+                changes.set_direction(*mid, Direction::SendOnly);
+            }
+            for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()).take(added) {
+                let (stream, track) = (Some(each.stream()), Some(each.track_sid.clone()));
+                each.mid = Some(changes.add_media(each.kind(), Direction::SendOnly, stream, track, None));
+            }
+            if restart {
+                changes.ice_restart(true);
+            }
+            changes.apply()
+        });
+        negotiation.offer_data_channels = false;
+        negotiation.ice_restart = false;
+        let Some(offered) = offered else { return false };
+        let Some((offer, pending)) = offered else { return true };
+        negotiation.offer_id = negotiation.offer_id.wrapping_add(1);
+        // str0m writes the msid of the track that a section was added for.
+        let idle = stopped.iter().chain(&negotiation.free).map(|(mid, _)| (*mid, SectionRole::Idle));
+        let sent = subscriptions.iter().filter_map(|each| Some((each.mid?, each.role())));
+        let text = sdp::rewrite(&offer.to_sdp_string(), &idle.chain(sent).collect());
+        let text = context.io.network.advertise(text);
+        negotiation.pending = Some(PendingOffer { offer: pending, text, sent: context.io.now, stopped });
+        self.send_offer();
+        true
+    }
+
+    /// Sends the pending offer again after a resume: the offer or its answer may be lost. A new offer would give new names to
+    /// sections that the client may know already.
+    fn resend_offer(&mut self, now: Instant) {
+        if let Some(pending) = &mut self.negotiation.pending {
+            pending.sent = now;
+            self.send_offer();
+        }
+    }
+
+    fn send_offer(&mut self) {
+        let Some(pending) = &self.negotiation.pending else { return };
+        self.send(Message::Offer(proto::SessionDescription {
+            r#type: "offer".to_owned(),
+            sdp: pending.text.clone(),
+            id: self.negotiation.offer_id,
+            mid_to_track_id: self.tracks_by_section(),
+        }));
+    }
+}

@@ -1,0 +1,136 @@
+//! Publishing, unpublishing and muting tracks.
+
+use livekit_protocol as proto;
+use proto::TrackType;
+use proto::request_response::{Reason, Request};
+use proto::signal_response::Message;
+
+use crate::ids::SessionId;
+use crate::session::permissions::may_publish;
+use crate::session::publications::{Track, is_too_large, keep_known, make_room};
+use crate::session::room::participant::Participant;
+use crate::session::room::{Context, Room};
+
+/// Maximum number of tracks of a participant; past it, requests for further ones are rejected.
+const MAX_TRACKS: usize = 64;
+/// Maximum bytes of a request that are repeated in the response; a longer one is identified by its id alone.
+const MAX_ECHO_BYTES: usize = 4096;
+
+impl Room {
+    /// Takes note of a track that a client is about to publish.
+    pub(crate) fn add_track(&mut self, context: &mut Context<'_>, id: SessionId, mut request: proto::AddTrackRequest) {
+        keep_known(&mut request);
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if !may_publish(participant.permission(), request.source) {
+            participant.respond(0, Reason::NotAllowed, "", Request::AddTrack(request));
+            return;
+        }
+        if !matches!(TrackType::try_from(request.r#type), Ok(TrackType::Audio | TrackType::Video)) {
+            participant.respond(0, Reason::UnsupportedType, "", Request::AddTrack(request));
+            return;
+        }
+        if participant.tracks.len() >= MAX_TRACKS || is_too_large(&request) {
+            participant.respond(
+                0,
+                Reason::LimitExceeded,
+                "too many tracks, or one of too long a name or list",
+                Request::AddTrack(request),
+            );
+            return;
+        }
+        if !request.sid.is_empty() && participant.track(&request.sid).is_none() {
+            participant.respond(0, Reason::NotFound, "", Request::AddTrack(request));
+            return;
+        }
+        let cid = request.cid.clone();
+        // A second codec of a track is published only where the server asks for it; and nobody publishes one track twice.
+        let known = participant.tracks.iter().find(|track| track.info.sid == request.sid || track.is_pending(&cid));
+        let info = if let Some(known) = known {
+            known.info.clone()
+        } else {
+            let now = context.io.now;
+            let Some(removed) = make_room(&mut participant.tracks, now) else {
+                participant.respond(0, Reason::LimitExceeded, "too many pending tracks", Request::AddTrack(request));
+                return;
+            };
+            for track_sid in removed {
+                participant.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
+            }
+            let track = Track::new(request, context.services.next_id(), participant.configuration.as_ref(), now);
+            let info = track.info.clone();
+            participant.tracks.push(track);
+            info
+        };
+        participant.send(Message::TrackPublished(proto::TrackPublishedResponse { cid, track: Some(info) }));
+    }
+
+    /// Shows the others the tracks that the client sends by now.
+    pub(crate) fn publish(&mut self, context: &mut Context<'_>, id: SessionId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let mut is_new = false;
+        for track in participant.tracks.iter_mut().filter(|track| track.mid.is_some() && !track.is_published) {
+            track.is_published = true;
+            is_new = true;
+        }
+        if is_new {
+            self.broadcast_participant(context, id, false);
+            self.reconcile_all(context);
+        }
+    }
+
+    /// Takes tracks away, which the client is told if it does not know.
+    pub(crate) fn unpublish(&mut self, context: &mut Context<'_>, id: SessionId, sids: &[String], notify_client: bool) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if sids.is_empty() {
+            return;
+        }
+        for track in participant.tracks.extract_if(.., |track| sids.contains(&track.info.sid)) {
+            self.router.unpublish(track.id);
+        }
+        if notify_client {
+            for track_sid in sids.iter().cloned() {
+                participant.send(Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }));
+            }
+        }
+        self.broadcast_participant(context, id, false);
+        self.reconcile_all(context);
+    }
+
+    /// The state of a participant's track.
+    pub(crate) fn track_info(&self, id: SessionId, sid: &str) -> Option<proto::TrackInfo> {
+        let tracks = &self.participants.get(&id)?.tracks;
+        tracks.iter().find(|track| track.info.sid == sid).map(|track| track.info.clone())
+    }
+
+    /// Mutes a track by the server API: the client has to mute it as well.
+    pub(crate) fn mute_remotely(&mut self, context: &mut Context<'_>, id: SessionId, sid: &str) {
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.send(Message::Mute(proto::MuteTrackRequest { sid: sid.to_owned(), muted: true }));
+        }
+        self.mute(context, id, sid, true);
+    }
+
+    /// Mutes or unmutes a track.
+    pub(crate) fn mute(&mut self, context: &mut Context<'_>, id: SessionId, sid: &str, is_muted: bool) {
+        let Some(track) = self.participants.get_mut(&id).and_then(|participant| participant.track(sid)) else { return };
+        if track.info.muted != is_muted {
+            track.info.muted = is_muted;
+            let track = track.id;
+            self.broadcast_participant(context, id, false);
+            self.router.set_muted(&mut context.io, &mut self.connections, track, is_muted);
+        }
+    }
+}
+
+impl Participant {
+    /// Tells the client what has come of that which it asked for.
+    pub(crate) fn respond(&mut self, request_id: u32, reason: Reason, message: &str, request: Request) {
+        self.send(Message::RequestResponse(proto::RequestResponse {
+            request_id,
+            reason: reason.into(),
+            message: message.to_owned(),
+            // Clients know it by its id; repeated, a long one would take the memory of what waits for clients.
+            request: (request.encoded_len() <= MAX_ECHO_BYTES).then_some(request),
+        }));
+    }
+}

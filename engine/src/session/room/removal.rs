@@ -1,0 +1,205 @@
+//! Removal of participants, and what follows from it for the others.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::DisconnectReason;
+use proto::leave_request::Action;
+use proto::participant_info::State;
+
+use super::participant::Announced;
+use super::updates::participant_update;
+use super::{Context, Room};
+use crate::ids::{SessionId, SignalTarget};
+use crate::services::Services;
+use crate::session::lane::Lane;
+
+/// Maximum number of departed participants that a room remembers for resumes; past it, the oldest is forgotten.
+const MAX_DISCONNECTED: usize = 128;
+/// Size in bytes from which a message about departed participants takes no further one.
+const MAX_DEPARTURE_BYTES: usize = 16 * 1024;
+
+/// How a participant is removed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Removal {
+    pub(crate) reason: DisconnectReason,
+    /// The action in the participant's leave; `None`: it is sent none.
+    pub(crate) action: Option<Action>,
+    /// Whether others are notified; not if the participant is replaced by a rejoin.
+    pub(crate) notify_others: bool,
+}
+
+impl Removal {
+    /// Ends the session for good; the client is sent the reason.
+    pub(crate) fn disconnect(reason: DisconnectReason) -> Self {
+        Self { reason, action: Some(Action::Disconnect), notify_others: true }
+    }
+
+    /// Ends the session; the client rejoins.
+    pub(crate) fn full_reconnect(reason: DisconnectReason) -> Self {
+        Self { reason, action: Some(Action::Reconnect), notify_others: true }
+    }
+
+    /// Ends the session without a leave: the client is gone, or is to assume that the server is gone.
+    pub(crate) fn without_leave(reason: DisconnectReason) -> Self {
+        Self { reason, action: None, notify_others: true }
+    }
+}
+
+impl Room {
+    /// Takes out what is left of a participant whose step has panicked. The caller drops it, which may panic as well.
+    pub(crate) fn purge(&mut self, id: SessionId) -> impl Sized + use<> {
+        self.by_identity.retain(|_, known| *known != id);
+        // A second panic must not keep the participant in the room.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.remove_routes(id)));
+        (self.participants.remove(&id), self.connections.remove_session(id))
+    }
+
+    /// Removes a participant, also from the rooms of the server API. The others are notified and reconciled by
+    /// [`Room::settle`], once for all removals of a turn of the event loop.
+    pub(crate) fn remove(&mut self, context: &mut Context<'_>, id: SessionId, removal: Removal) {
+        if removal.action == Some(Action::Reconnect) {
+            self.flush_token(context, id);
+        }
+        let Some(mut participant) = self.take(id) else { return };
+        context.removed.push(id);
+        self.remove_routes(id);
+        self.connections.remove_session(id);
+        if let Some(action) = removal.action {
+            participant.leave(removal.reason, action);
+        }
+        leave_registry(context.services, &self.name, &participant.info.identity, &participant.info.sid);
+        if removal.notify_others && participant.announced > Announced::No && !participant.is_hidden() {
+            let mut info = std::mem::take(&mut participant.info);
+            info.version += 1;
+            info.tracks.clear();
+            info.set_state(State::Disconnected);
+            info.set_disconnect_reason(removal.reason);
+            self.remember_disconnected(context.io.now, &info);
+            self.departures.push(info);
+        }
+        self.removed_by.insert(context.lane);
+        self.schedule(context);
+    }
+
+    /// Removes what is forwarded from and to the connections of a session.
+    fn remove_routes(&mut self, id: SessionId) {
+        for target in [SignalTarget::Publisher, SignalTarget::Subscriber] {
+            self.router.remove_connection((id, target));
+        }
+    }
+
+    /// Has the room settled in this turn of the event loop.
+    pub(crate) fn schedule(&mut self, context: &mut Context<'_>) {
+        if !std::mem::replace(&mut self.is_scheduled, true) {
+            context.unsettled.push_back(self.sid.clone());
+        }
+    }
+
+    /// Notifies the remaining participants of removals, and reconciles queued ones until `deadline`; further ones wait for the
+    /// next turn of the event loop. Returns the lanes that share the cost.
+    pub(crate) fn settle(&mut self, context: &mut Context<'_>, deadline: Instant) -> Vec<Lane> {
+        self.is_scheduled = false;
+        self.broadcast_departures();
+        let removed_by = std::mem::take(&mut self.removed_by);
+        if !removed_by.is_empty() && !self.participants.is_empty() {
+            self.unreconciled.push_all(self.participants.keys().copied(), None, removed_by);
+            self.broadcast_room_update(context.services);
+        }
+        let payers = self.unreconciled.payers();
+        self.reconcile_until(context, deadline);
+        if !self.unreconciled.is_empty() {
+            self.schedule(context);
+        }
+        payers
+    }
+
+    /// Notifies the remaining participants of departures. A rejoin calls it first, because clients tell participants apart by
+    /// their identity.
+    pub(crate) fn broadcast_departures(&mut self) {
+        let mut departures = std::mem::take(&mut self.departures).into_iter().peekable();
+        while departures.peek().is_some() {
+            let mut bytes = 0;
+            let mut batch = Vec::new();
+            while bytes < MAX_DEPARTURE_BYTES
+                && let Some(info) = departures.next()
+            {
+                bytes += info.encoded_len();
+                batch.push(info);
+            }
+            let signal = participant_update(batch);
+            self.participants.values_mut().for_each(|participant| participant.send_shared(&signal));
+        }
+    }
+
+    fn remember_disconnected(&mut self, left: Instant, info: &proto::ParticipantInfo) {
+        if self.disconnected.len() == MAX_DISCONNECTED {
+            self.disconnected.pop_front();
+        }
+        let kept = proto::ParticipantInfo {
+            sid: info.sid.clone(),
+            identity: info.identity.clone(),
+            state: info.state,
+            disconnect_reason: info.disconnect_reason,
+            version: info.version,
+            ..proto::ParticipantInfo::default()
+        };
+        self.disconnected.push_back((left, kept));
+    }
+
+    /// Participants that have left since `joined`. They are sent again on resume, because updates in flight when the connection
+    /// broke are lost.
+    pub(crate) fn disconnected_since(&self, joined: Instant) -> Vec<proto::ParticipantInfo> {
+        let seen: HashSet<_> = self
+            .participants
+            .values()
+            .filter(|participant| !participant.is_hidden())
+            .map(|participant| participant.info.identity.as_str())
+            .collect();
+        let since = self.disconnected.iter().filter(|(left, _)| *left >= joined).map(|(_, info)| info);
+        since.filter(|info| !seen.contains(info.identity.as_str())).cloned().collect()
+    }
+}
+
+/// Removes a participant from the rooms of the server API, unless it was replaced by another one of the same identity.
+pub(crate) fn leave_registry(services: &Services, room: &str, identity: &str, sid: &str) {
+    services.rooms(|rooms, now| {
+        let known = rooms.get(room, now).and_then(|room| room.participant(identity));
+        if known.is_some_and(|known| known.sid == sid) {
+            // Cannot fail: the participant was found above.
+            let _ = rooms.leave(room, identity, now);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn remembers_the_last_departed_participants_for_those_that_joined_before() {
+        let mut room = Room::new("r".into(), "RM_1".into());
+        let begun = Instant::now();
+        let at = |second: usize| begun + Duration::from_secs(u64::try_from(second).unwrap());
+        for second in 0..=MAX_DISCONNECTED {
+            let info = proto::ParticipantInfo {
+                identity: second.to_string(),
+                metadata: "long".into(),
+                ..proto::ParticipantInfo::default()
+            };
+            room.remember_disconnected(at(second), &info);
+        }
+        let departed = room.disconnected_since(begun);
+        assert_eq!(
+            (departed.len(), departed[0].identity.as_str(), departed[0].metadata.as_str()),
+            (MAX_DISCONNECTED, "1", "")
+        );
+        assert_eq!(room.disconnected_since(at(MAX_DISCONNECTED)).len(), 1);
+        assert!(room.disconnected_since(at(MAX_DISCONNECTED + 1)).is_empty());
+    }
+}
