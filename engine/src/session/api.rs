@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{ApiError, RpcError};
 use crate::session::media_engine::MediaEngine;
-use crate::session::room::MetadataUpdate;
+use crate::session::room::requests::MetadataUpdate;
 
 const ABSENT: ApiError = ApiError::NoParticipant;
 

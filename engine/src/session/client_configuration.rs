@@ -1,4 +1,4 @@
-//! Codecs that livekit-server turns off for clients whose implementation of them is faulty.
+//! Codecs that livekit-server disables for clients with faulty implementations.
 
 use livekit_protocol as proto;
 use proto::client_info::Sdk;
@@ -6,10 +6,10 @@ use proto::client_info::Sdk;
 const AV1: &str = "video/AV1";
 const H264: &str = "video/H264";
 const VP9: &str = "video/VP9";
-/// Safari publishes no usable VP9 in versions after this one.
+/// Last Safari version that publishes usable VP9.
 const LAST_SAFARI_WITH_VP9: &[u32] = &[18, 3];
 
-/// The configuration of a client, by what it says of itself; `None` if nothing is turned off for it.
+/// The configuration of a client; `None` if no codec is disabled for it.
 pub(crate) fn of(client: &proto::ClientInfo) -> Option<proto::ClientConfiguration> {
     let is = |field: &str, name: &str| field.eq_ignore_ascii_case(name);
     let is_safari = is(&client.browser, "safari");
@@ -29,12 +29,12 @@ pub(crate) fn of(client: &proto::ClientInfo) -> Option<proto::ClientConfiguratio
     is_any.then(|| proto::ClientConfiguration { disabled_codecs: Some(disabled), ..Default::default() })
 }
 
-/// What a client can do with sections of its peer connections that are no longer used.
+/// What a client supports for unused sections of its peer connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SectionReuse {
-    /// It reports another track that it is sent on such a section.
+    /// It reports a new track on such a section.
     pub(crate) receives: bool,
-    /// It puts a new track in the place of a section that the answer has rejected.
+    /// It puts a new track into a section that the answer has rejected.
     pub(crate) recycles: bool,
 }
 
@@ -45,7 +45,7 @@ impl Default for SectionReuse {
 }
 
 impl SectionReuse {
-    /// Safari is excluded as in livekit-server. Clients on Pion never recycle sections: they publish on unused ones.
+    /// Safari is excluded, as in livekit-server. Clients on Pion never recycle sections: they publish on unused ones.
     pub(crate) fn of(client: &proto::ClientInfo) -> Self {
         Self {
             receives: !client.browser.eq_ignore_ascii_case("safari"),
@@ -60,14 +60,14 @@ fn codec(mime: &str) -> proto::Codec {
 
 /// How a client receives subscribed tracks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reception {
-    /// It reports a subscribed track only when a packet of it arrives, as Pion does.
+pub(crate) struct ReceiveSupport {
+    /// It reports a subscribed track only when a packet arrives, as Pion does.
     pub(crate) needs_first_packet: bool,
     /// It supports Opus with redundancy (RED), by the same rule as in livekit-server.
     pub(crate) reads_red: bool,
 }
 
-impl Reception {
+impl ReceiveSupport {
     pub(crate) fn of(client: &proto::ClientInfo) -> Self {
         let without_red = ["firefox", "firefox mobile", "safari"];
         Self {
@@ -85,20 +85,20 @@ fn is_listed(codecs: &[proto::Codec], mime: &str) -> bool {
     codecs.iter().any(|codec| codec.mime.eq_ignore_ascii_case(mime))
 }
 
-/// Whether a client with that configuration may publish in a codec.
+/// Whether a client with this configuration may publish in a codec.
 pub(crate) fn may_publish(configuration: Option<&proto::ClientConfiguration>, mime: &str) -> bool {
     let disabled = configuration.and_then(|configuration| configuration.disabled_codecs.as_ref());
     disabled.is_none_or(|disabled| !is_listed(&disabled.codecs, mime) && !is_listed(&disabled.publish, mime))
 }
 
-/// Whether a client with that configuration has AV1 in its session descriptions.
+/// Whether a client with this configuration is offered AV1.
 pub(crate) fn has_av1(configuration: Option<&proto::ClientConfiguration>) -> bool {
     let disabled = configuration.and_then(|configuration| configuration.disabled_codecs.as_ref());
     disabled.is_none_or(|disabled| !is_listed(&disabled.codecs, AV1))
 }
 
-/// Fills in the browser and its system from the `User-Agent` header, where the client leaves them out. Only the names that [`of`]
-/// looks at are told apart.
+/// Sets the browser and operating system from the `User-Agent` header if the client leaves them out. Only names that [`of`]
+/// checks are recognized.
 pub(crate) fn augment(client: &mut proto::ClientInfo, user_agent: &str) {
     let runs_in_browsers = [Sdk::Unknown, Sdk::Js, Sdk::ReactNative, Sdk::Flutter, Sdk::Unity];
     if !runs_in_browsers.contains(&client.sdk()) {
@@ -115,7 +115,7 @@ pub(crate) fn augment(client: &mut proto::ClientInfo, user_agent: &str) {
     }
 }
 
-/// The browser's name as livekit-server has it, and its version.
+/// The browser's name, as in livekit-server, and its version.
 fn browser(user_agent: &str) -> Option<(&'static str, &str)> {
     let version = |product: &str| {
         let (_, rest) = user_agent.split_once(product)?;
@@ -126,7 +126,7 @@ fn browser(user_agent: &str) -> Option<(&'static str, &str)> {
         let is_mobile = has(&["Mobile;", "Tablet;"]);
         return Some((if is_mobile { "Firefox Mobile" } else { "Firefox" }, version));
     }
-    // Other browsers name Safari, too.
+    // Other browsers also contain `Safari`.
     let is_safari = has(&["Macintosh"]) && has(&[" Safari/"]) && !has(&["Chrome/", "Chromium/", "Edg/", "OPR/"]);
     version("Version/").filter(|_| is_safari).map(|version| ("Safari", version))
 }
@@ -146,7 +146,7 @@ mod tests {
         client
     }
 
-    /// The codecs that are off in both directions, and those that are off for publishing.
+    /// The codecs that are disabled in both directions, and those that are disabled for publishing.
     fn disabled(client: &proto::ClientInfo) -> (Vec<String>, Vec<String>) {
         let names = |codecs: Vec<proto::Codec>| codecs.into_iter().map(|codec| codec.mime).collect();
         let disabled = of(client).and_then(|configuration| configuration.disabled_codecs).unwrap_or_default();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_are_known_by_their_user_agent() {
+    fn derives_the_browser_from_the_user_agent() {
         for (user_agent, name, version, os) in [
             (FIREFOX, "Firefox", "140.0", ""),
             (FIREFOX_MOBILE, "Firefox Mobile", "140.0", "Android"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_says_of_itself_is_kept() {
+    fn keeps_client_info_that_the_client_has_set() {
         let mut client = proto::ClientInfo { browser: "Other".into(), os: "plan9".into(), ..Default::default() };
         augment(&mut client, FIREFOX_MOBILE);
         assert_eq!((&*client.browser, &*client.os), ("Other", "plan9"));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn codecs_are_turned_off_for_the_clients_that_livekit_server_lists() {
+    fn disables_codecs_for_the_clients_that_livekit_server_lists() {
         let both = |codecs: &[&str], publish: &[&str]| {
             let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
             (names(codecs), names(publish))
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_used_again_for_clients_that_can() {
+    fn reuses_sections_for_clients_that_support_it() {
         let reuse = |user_agent, sdk: Sdk| {
             let SectionReuse { receives, recycles } =
                 SectionReuse::of(&proto::ClientInfo { sdk: sdk.into(), ..client(user_agent) });

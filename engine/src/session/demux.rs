@@ -1,5 +1,5 @@
-//! Routes datagrams to peer connections: STUN by the ICE username fragment that it names, all else by its source address.
-//! Every lookup costs the same however many participants there are.
+//! Routes datagrams to peer connections: STUN by the ICE username fragment, all others by source address. A lookup takes constant
+//! time.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,20 +11,20 @@ use crate::ids::{PeerConnectionId, SessionId, SignalTarget};
 use crate::net::stun::{is_stun, recipient_ufrag};
 use crate::token_bucket::TokenBucket;
 
-/// Source addresses remembered for one connection. Past it, the least recently used one of this connection is forgotten.
+/// Maximum number of source addresses of one connection; past it, its least recently used one is forgotten.
 const MAX_ADDRESSES: usize = 32;
-/// New source addresses that one connection may use at once: a client has one per interface, more behind a symmetric NAT,
+/// Maximum number of new source addresses of one connection at once: a client has one per interface, more behind a symmetric NAT,
 /// and new ones after each ICE restart. Past it, requests from further ones are dropped.
 const NEW_ADDRESS_BURST: u32 = 64;
 /// Time after which a connection may use one more new address.
 const NEW_ADDRESS_INTERVAL: Duration = Duration::from_secs(1);
-/// New addresses of one connection between two ICE restarts. Past it, requests from further ones are dropped, because str0m
-/// keeps a remote candidate for each and searches them for each request.
+/// Maximum number of new addresses of one connection between two ICE restarts; past it, requests from further ones are dropped,
+/// because str0m keeps a remote candidate for each and searches them for each request.
 const MAX_NEW_ADDRESSES: usize = 512;
-/// Time for which an address belongs to the connection that was heard from it last. Later, another one may take it over.
+/// Time without a packet after which another connection may take over an address.
 const ADDRESS_HOLD: Duration = Duration::from_secs(5);
 
-/// Where a datagram comes from.
+/// Source of a datagram.
 pub(crate) type Source = (Protocol, SocketAddr);
 
 #[derive(Default)]
@@ -48,7 +48,7 @@ struct Address {
 }
 
 impl Demux {
-    /// Sets the ICE username fragment of a connection. It replaces the one before, which str0m accepts no more.
+    /// Sets the ICE username fragment of a connection. It replaces the previous one, which str0m no longer accepts.
     pub(crate) fn register(&mut self, id: PeerConnectionId, ufrag: String, now: Instant) {
         if let Some(connection) = self.connections.get_mut(&id) {
             if connection.ufrag == ufrag {
@@ -65,7 +65,7 @@ impl Demux {
         self.by_ufrag.insert(ufrag, id);
     }
 
-    /// Forgets a participant's connections and their addresses.
+    /// Removes a participant's connections and their addresses.
     pub(crate) fn remove(&mut self, participant: SessionId) {
         for target in [SignalTarget::Publisher, SignalTarget::Subscriber] {
             let Some(connection) = self.connections.remove(&(participant, target)) else { continue };
@@ -76,7 +76,7 @@ impl Demux {
         }
     }
 
-    /// The connection that a datagram is for. STUN still has to be verified by it: then, [`accept`](Self::accept) follows.
+    /// The connection that a datagram is for. The connection has to verify STUN; then, [`accept`](Self::accept) follows.
     pub(crate) fn route(&self, source: Source, datagram: &[u8], now: Instant) -> Option<PeerConnectionId> {
         let known = self.by_address.get(&source);
         if !is_stun(datagram) {
@@ -85,7 +85,7 @@ impl Demux {
         let id = *self.by_ufrag.get(recipient_ufrag(datagram)?)?;
         match known {
             Some(address) if address.connection == id => return Some(id),
-            // A client may have left an address to another one, but anybody can claim to write from one.
+            // A client may reuse the address of another one, but source addresses can be forged.
             Some(address) if now.saturating_duration_since(address.last_received_at) < ADDRESS_HOLD => return None,
             _ => (),
         }
@@ -94,7 +94,7 @@ impl Demux {
         is_admitted.then_some(id)
     }
 
-    /// Notes that a datagram from an address was for this connection.
+    /// Records that a verified datagram has arrived from an address.
     pub(crate) fn accept(&mut self, source: Source, id: PeerConnectionId, now: Instant) {
         match self.by_address.get_mut(&source) {
             Some(address) if address.connection == id => {
@@ -137,7 +137,7 @@ mod tests {
         (Protocol::Udp, ([10, 0, 0, 1], number).into())
     }
 
-    /// A binding request for the one with that username fragment.
+    /// A binding request with that username fragment.
     fn request(ufrag: &str) -> Vec<u8> {
         let name = format!("{ufrag}:they");
         let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 6, 0];
@@ -146,7 +146,7 @@ mod tests {
         bytes
     }
 
-    /// Ann and Ben, with the username fragments `ann` and `ben`.
+    /// A demux with two connections, whose username fragments are `ann` and `ben`.
     fn both(now: Instant) -> Demux {
         let mut demux = Demux::default();
         demux.register(ANN, "ann".to_owned(), now);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn stun_goes_by_its_user_name_and_all_else_by_the_address() {
+    fn routes_stun_by_ufrag_and_other_datagrams_by_address() {
         let now = Instant::now();
         let mut demux = both(now);
         assert_eq!(routed(&mut demux, source(1), DATA, now), None);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_ice_restart_the_new_fragment_counts_and_known_addresses_stay() {
+    fn keeps_known_addresses_after_an_ice_restart() {
         let now = Instant::now();
         let mut demux = both(now);
         routed(&mut demux, source(1), &request("ann"), now);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_changes_hands_only_once_nothing_came_from_there_for_a_while() {
+    fn reassigns_an_address_only_after_its_hold_time() {
         let now = Instant::now();
         let mut demux = both(now);
         routed(&mut demux, source(1), &request("ann"), now);
@@ -203,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_with_many_addresses_forgets_its_own_oldest_and_no_other_connection_loses_any() {
+    fn forgets_the_oldest_address_of_the_connection_that_exceeds_the_limit() {
         let now = Instant::now();
         let mut demux = both(now);
         routed(&mut demux, source(1), &request("ben"), now);
         routed(&mut demux, source(2), &request("ann"), now);
         let last = u16::try_from(MAX_ADDRESSES).unwrap() + 2;
         for number in 3..=last {
-            // It is used again, and so is not the oldest.
+            // The address is used again, so it is not the oldest.
             routed(&mut demux, source(2), DATA, now + Duration::from_millis(number.into()));
             assert_eq!(
                 routed(&mut demux, source(number), &request("ann"), now + Duration::from_millis(number.into())),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_gets_new_addresses_slowly_after_a_burst_and_a_later_rebinding_works() {
+    fn limits_the_rate_of_new_addresses_after_a_burst() {
         let start = Instant::now();
         let mut demux = both(start);
         let admitted = |demux: &mut Demux, numbers: std::ops::Range<u16>, now| {

@@ -1,5 +1,5 @@
-//! Work of many participants that is served fairly: next comes the lane that has used the least time so far. However much
-//! work one lane has, another one waits for no more than the item that is being served.
+//! Fair queue: the lane that has used the least time is served next. A lane waits for at most one item of another lane, however
+//! much work that one has.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -8,28 +8,27 @@ use std::time::{Duration, Instant};
 
 use crate::token_bucket::TokenBucket;
 
-/// Queued work, by lane. A lane is a participant, or something else that has the same share as one.
+/// Queued work by lane. A lane is usually a participant.
 pub(crate) struct FairQueue<K, T> {
     lanes: HashMap<K, Lane<T>>,
-    /// Lanes that have work, by the time that they have used. A lane with work is either here, or in `delayed`, or served.
+    /// Lanes with work, by the time that they have used. A lane with work is here, in `delayed`, or being served.
     ready: BinaryHeap<Reverse<(Duration, K)>>,
-    /// Lanes that have work and owe tokens, by the time at which they go on.
+    /// Lanes with work that owe tokens, by the time at which they continue.
     delayed: BinaryHeap<Reverse<(Instant, K)>>,
-    /// The time that the lane served last had used. A lane that had no work starts from there, because time that it did not
-    /// use earlier gives it no claim on more.
+    /// Time used by the lane that was served last. A lane without work continues from there, because unused time is not saved up.
     clock: Duration,
-    /// What the token bucket of a lane holds.
+    /// Capacity of each lane's token bucket.
     capacity: Duration,
     weight: usize,
 }
 
 struct Lane<T> {
     items: VecDeque<(T, usize)>,
-    /// The sum of the items' weights.
+    /// Sum of the items' weights.
     weight: usize,
     used: Duration,
     tokens: TokenBucket,
-    /// Whether it is in `ready` or `delayed`, or is being served.
+    /// Whether the lane is in `ready` or `delayed`, or is being served.
     is_scheduled: bool,
 }
 
@@ -57,7 +56,7 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         }
     }
 
-    /// Adds work to a lane. Its weight is what the caller bounds of it, such as its bytes.
+    /// Adds an item. The weight is what the caller limits, such as bytes.
     pub(crate) fn push(&mut self, key: K, item: T, weight: usize, now: Instant) {
         let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(self.capacity, now));
         lane.items.push_back((item, weight));
@@ -68,7 +67,7 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         }
     }
 
-    /// The next item that may be served. Once it is served, [`charge`](Self::charge) must follow.
+    /// Takes the next item. [`charge`](Self::charge) must follow once it is served.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(K, T)> {
         while let Some(Reverse((at, key))) = self.delayed.peek().copied()
             && at <= now
@@ -79,7 +78,7 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         while let Some(Reverse((used, key))) = self.ready.pop() {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             let Some((item, weight)) = lane.items.pop_front() else {
-                // All its items were dropped.
+                // All items were dropped.
                 lane.is_scheduled = false;
                 continue;
             };
@@ -91,7 +90,7 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         None
     }
 
-    /// Notes what the item of a lane took: time, and tokens. A lane that owes tokens waits until they are paid.
+    /// Charges a lane for its served item. A lane that owes tokens waits until they are refilled.
     pub(crate) fn charge(&mut self, key: K, time: Duration, tokens: Duration, now: Instant) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.used += time;
@@ -102,8 +101,8 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         }
     }
 
-    /// Charges a lane for work besides its items, up to a debt of `max_debt`. A lane that is scheduled already serves one more item
-    /// before the debt delays it.
+    /// Charges a lane for work besides its items, up to a debt of `max_debt`. A scheduled lane serves one more item before the
+    /// debt delays it.
     pub(crate) fn debit(&mut self, key: K, time: Duration, tokens: Duration, max_debt: Duration, now: Instant) {
         let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(self.capacity, now));
         lane.used = lane.used.max(self.clock) + time;
@@ -116,7 +115,7 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         if self.ready.is_empty() { self.delayed.peek().map(|Reverse((at, _))| *at) } else { Some(now) }
     }
 
-    /// Drops items of a lane. Costs as much as the lane has items.
+    /// Drops items of a lane. Takes time proportional to the lane's items.
     pub(crate) fn retain(&mut self, key: K, is_kept: impl Fn(&T) -> bool) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let before = lane.weight;
@@ -125,19 +124,19 @@ impl<K: Copy + Eq + Hash + Ord, T> FairQueue<K, T> {
         self.weight = self.weight - before + lane.weight;
     }
 
-    /// The weight of all that waits.
+    /// The weight of all queued items.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 
-    /// The weight of what waits in a lane.
+    /// The weight of a lane's queued items.
     pub(crate) fn weight_of(&self, key: K) -> usize {
         self.lanes.get(&key).map_or(0, |lane| lane.weight)
     }
 
-    /// Forgets lanes without work, debts or a lead over the others. Costs as much as there are lanes.
+    /// Forgets lanes without work, debts or used time ahead of others. Takes time proportional to the number of lanes.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        // With no work at all, no lane is ahead of another one.
+        // If there is no work at all, used time no longer matters.
         let is_idle = self.ready.is_empty() && self.delayed.is_empty();
         self.lanes.retain(|_, lane| {
             let is_ahead = !is_idle && lane.used > self.clock;
@@ -164,7 +163,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const CAPACITY: Duration = Duration::from_secs(1);
 
-    /// The lanes served, in that order, where each item takes its own value in milliseconds.
+    /// The lanes served, in order, if each item takes its own value in milliseconds.
     fn serve(queue: &mut FairQueue<char, u32>, items: usize, now: Instant) -> String {
         let serve = |_| {
             let (key, cost) = queue.pop(now)?;
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_is_served_next_however_much_work_the_others_have() {
+    fn serves_a_new_lane_next_whatever_is_queued_for_others() {
         let now = Instant::now();
         let mut queue = FairQueue::new(CAPACITY);
         for _ in 0..1000 {
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_share_the_time_and_not_the_number_of_items() {
+    fn shares_time_rather_than_items_between_lanes() {
         let now = Instant::now();
         let mut queue = FairQueue::new(CAPACITY);
         for _ in 0..1000 {
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_items_of_a_lane_keep_their_order_and_time_that_was_not_used_is_no_claim() {
+    fn keeps_the_order_of_a_lane_and_saves_up_no_unused_time() {
         let now = Instant::now();
         let mut queue = FairQueue::new(CAPACITY);
         queue.push('a', 5, 1, now);
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_owes_tokens_waits_and_the_others_do_not() {
+    fn delays_only_the_lane_that_owes_tokens() {
         let now = Instant::now();
         let mut queue = FairQueue::new(CAPACITY);
         queue.push('a', 1, 1, now);
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_whose_items_are_dropped_takes_new_ones() {
+    fn serves_new_items_of_a_lane_whose_items_were_dropped() {
         let now = Instant::now();
         let mut queue = FairQueue::new(CAPACITY);
         for item in [1, 2, 3] {
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_owes_for_what_it_took_besides_its_items_up_to_a_maximum() {
+    fn limits_the_debt_of_a_lane() {
         let now = Instant::now();
         let mut queue: FairQueue<char, u32> = FairQueue::new(CAPACITY);
         for _ in 0..100 {
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_outlasts_a_sweep_and_nothing_else_does() {
+    fn keeps_only_lanes_with_debts_in_a_sweep() {
         let now = Instant::now();
         let mut queue = FairQueue::new(CAPACITY);
         for (key, tokens) in [('a', CAPACITY * 3), ('b', Duration::ZERO)] {

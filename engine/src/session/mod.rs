@@ -20,6 +20,7 @@ mod publications;
 mod quality;
 mod reconcile_queue;
 mod refresh_token;
+mod removal;
 mod room;
 mod signal_channel;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is known of the sections of a participant's connections and of the descriptions under way.
+//! State of a participant's negotiation: sections, and offers without an answer.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -12,67 +12,66 @@ use crate::session::client_configuration::SectionReuse;
 use crate::session::subscription::Subscription;
 use crate::token_bucket::TokenBucket;
 
-/// A client that has been asked to offer is asked again after that time: as long as LiveKit's clients wait for a
-/// connection. Sooner, those that are slow because they have much to do are given more to do.
+/// Time after which a client that was requested to offer is requested again: the connection timeout of LiveKit's clients. A
+/// shorter time would put more load on clients that are slow already.
 const OFFER_RETRY: Duration = Duration::from_secs(15);
-/// A client that does not answer our offer for so long has to join anew: it would never be sent anything new.
+/// Maximum time for the answer to an offer; past it, the client has to rejoin, because it could be sent no further tracks.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The part of the media thread's time that a participant's descriptions may take: one of them, and each of its sections, counts
-/// for so long,
+/// Cost of one description, and of each of its sections, for the rate limit of a participant's descriptions.
 const DESCRIPTION_COST: Duration = Duration::from_millis(10);
 const SECTION_COST: Duration = Duration::from_millis(2);
-/// and so much may be used up at once. Further offers wait for the next tick; of those that a client sends meanwhile, the last one
-/// counts.
+/// Maximum cost of descriptions at once; past it, offers wait for the next tick. Of a client's waiting offers, only the last one
+/// is answered.
 const DESCRIPTION_BURST: Duration = Duration::from_millis(1200);
 
-/// Maximum number of sections of a kind that a client is asked to add in one offer; it is asked for further ones afterwards.
+/// Maximum number of sections of one kind in a request for more sections; further ones are requested afterwards.
 const MAX_REQUESTED_SECTIONS: usize = 16;
-/// Maximum number of sections that a client is sent tracks on. Further tracks wait until others have ended.
+/// Maximum number of sections that a client is sent tracks on; past it, further tracks wait until others end.
 pub(crate) const MAX_RECEIVED_SECTIONS: usize = 400;
-/// Maximum number of sections that a client offers and no longer uses. The answer rejects further ones, so that the client puts its
-/// next tracks in their place (RFC 8829, section 5.2.2).
+/// Maximum number of unused sections in a client's offer; past it, the answer rejects further ones, so that the client replaces
+/// them by its next tracks (RFC 8829, section 5.2.2).
 const MAX_UNUSED_SECTIONS: usize = 8;
 
 #[derive(Default)]
 pub(crate) struct Negotiation {
-    /// What the client can do with sections that are no longer used.
+    /// What the client supports for unused sections.
     pub(crate) reuse: SectionReuse,
-    /// Sections that a track may be sent on: the client knows that they are inactive. With one connection they are the client's,
-    /// with two they are ours.
+    /// Sections for new tracks: the client knows that they are inactive. The client has offered them if there is one connection;
+    /// the server, if there are two.
     pub(crate) free: Vec<(Mid, MediaKind)>,
-    /// With one connection, the sections that the last answer has announced tracks on. After its track has ended, a section is free
-    /// once an answer has shown it inactive: the client reports a new track only where the section was inactive in between.
+    /// With one connection, the sections that the last answer has announced tracks on. After its track has ended, a section is
+    /// free once an answer has shown it as inactive, because the client reports a new track only then.
     active: HashSet<Mid>,
-    /// The same for the answer before, which may be the last one that the client has received.
+    /// The same for the previous answer, which may be the last one that the client has received.
     previously_active: HashSet<Mid>,
-    /// How many sections of a kind the last offer had for what we send, used or free; none before the first offer.
+    /// Number of sections for outgoing tracks in the last offer, used or free; `None` before the first offer.
     offered: Option<MediaCounts>,
     pub(crate) section_request: Option<SectionRequest>,
-    /// Something that was sent is not any more, which the client has to learn.
+    /// Whether a subscription has ended that the client still has a section for.
     pub(crate) needs_renegotiation: bool,
-    /// Our own offer, until it is answered.
+    /// The server's offer, until it is answered.
     pub(crate) pending: Option<PendingOffer>,
     pub(crate) offer_id: u32,
-    /// With two connections, the sections whose tracks have ended, until an offer shows them inactive.
+    /// With two connections, the sections of ended tracks, until an offer shows them as inactive.
     pub(crate) stopped: Vec<(Mid, MediaKind)>,
     pub(crate) offer_data_channels: bool,
     pub(crate) ice_restart: bool,
-    /// What its descriptions may cost; `None` before the first.
+    /// Rate limit of descriptions; `None` before the first.
     budget: Option<TokenBucket>,
-    /// The client's last offer, while it waits.
+    /// The client's last offer, while it is delayed by the rate limit.
     pub(crate) waiting: Option<proto::SessionDescription>,
 }
 
-/// An offer that is not answered yet.
+/// An offer of the server that is not answered yet.
 pub(crate) struct PendingOffer {
     pub(crate) offer: SdpPendingOffer,
     pub(crate) text: String,
     pub(crate) sent: Instant,
-    /// Sections that it shows inactive. They are free once it is answered.
+    /// Sections that the offer shows as inactive. They are free once it is answered.
     pub(crate) stopped: Vec<(Mid, MediaKind)>,
 }
 
-/// Numbers of sections.
+/// Numbers of sections by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct MediaCounts {
     pub(crate) audio: usize,
@@ -80,7 +79,7 @@ pub(crate) struct MediaCounts {
 }
 
 impl MediaCounts {
-    /// Not more than that of either kind.
+    /// Limits both numbers.
     fn at_most(self, max: usize) -> Self {
         Self { audio: self.audio.min(max), video: self.video.min(max) }
     }
@@ -98,11 +97,11 @@ impl MediaCounts {
     }
 }
 
-/// What a client was asked for and has not offered yet.
+/// A request for more sections that the client has not fulfilled yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SectionRequest {
     at: Instant,
-    /// The sections that it is to add; none where any offer will do.
+    /// The requested sections; none if any offer will do.
     sections: MediaCounts,
 }
 
@@ -111,7 +110,7 @@ impl Negotiation {
         Self { reuse, ..Self::default() }
     }
 
-    /// Whether to deal with a description of so many sections now.
+    /// Whether the rate limit admits a description with that many sections.
     pub(crate) fn admits(&mut self, sections: usize, now: Instant) -> bool {
         let sections = u32::try_from(sections.min(sdp::MAX_SECTIONS)).unwrap_or_default();
         let cost = DESCRIPTION_COST + SECTION_COST * sections;
@@ -123,7 +122,7 @@ impl Negotiation {
         is_admitted
     }
 
-    /// Notes a client's offer. One that was under way when the client was asked for more has less than that.
+    /// Records a client's offer. An offer that crosses the request for more sections lacks them; they stay requested.
     pub(crate) fn on_client_offer(&mut self, sections: &[MediaSection]) {
         let placeholders = || sections.iter().filter(|section| section.is_placeholder());
         let offered = MediaCounts::count(|kind| placeholders().filter(|section| section.kind == Some(kind)).count());
@@ -139,7 +138,7 @@ impl Negotiation {
         self.free = free.filter_map(|section| Some((section.mid, section.kind?))).collect();
     }
 
-    /// Takes a section to send a track of that kind on.
+    /// Takes a free section for a track of that kind.
     pub(crate) fn take_free(&mut self, kind: MediaKind) -> Option<Mid> {
         let index = self.free.iter().position(|(_, free)| *free == kind)?;
         Some(self.free.swap_remove(index).0)
@@ -157,20 +156,20 @@ impl Negotiation {
         self.previously_active = std::mem::replace(&mut self.active, active);
     }
 
-    /// After a resume the last answer may be lost. What it has shown inactive is shown inactive once more.
+    /// Handles a resume, at which the last answer may be lost: its inactive sections are shown as inactive once more.
     pub(crate) fn forget_answer(&mut self) {
         self.active.extend(&self.previously_active);
         self.free.retain(|(mid, _)| !self.active.contains(mid));
     }
 
-    /// The sections of an offer to reject: those that the client sends nothing on, past the maximum. Never the first one, whose
-    /// transport carries all others.
+    /// The sections of an offer to reject: unused ones past the maximum. Never the first one, whose transport is shared by all
+    /// others.
     pub(crate) fn sections_to_reject(&self, sections: &[MediaSection]) -> Vec<Mid> {
         let unused = sections.iter().skip(1).filter(|section| section.is_unused()).map(|section| section.mid);
         if self.reuse.recycles { unused.skip(MAX_UNUSED_SECTIONS).collect() } else { Vec::new() }
     }
 
-    /// Whether the client has left our offer unanswered for too long.
+    /// Whether an offer has been unanswered for [`ANSWER_TIMEOUT`].
     pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
         self.pending.as_ref().is_some_and(|pending| now.saturating_duration_since(pending.sent) >= ANSWER_TIMEOUT)
     }
@@ -178,23 +177,23 @@ impl Negotiation {
     /// Whether there is something to offer.
     pub(crate) fn needs_offer(&self, subscriptions: &[Subscription]) -> bool {
         let has_changes = self.offer_data_channels || self.ice_restart || !self.stopped.is_empty();
-        let sent = subscriptions.iter().filter(|each| each.mid.is_some()).count();
+        let sent = subscriptions.iter().filter(|subscription| subscription.mid.is_some()).count();
         let is_full = sent + self.free.len() >= MAX_RECEIVED_SECTIONS;
-        let fits = |each: &Subscription| !is_full || self.free.iter().any(|(_, kind)| *kind == each.kind());
-        has_changes || subscriptions.iter().any(|each| each.mid.is_none() && fits(each))
+        let fits =
+            |subscription: &Subscription| !is_full || self.free.iter().any(|(_, kind)| *kind == subscription.kind());
+        has_changes || subscriptions.iter().any(|subscription| subscription.mid.is_none() && fits(subscription))
     }
 
-    /// Gives the client as much more time to answer as its answer could not be read.
+    /// Excludes a stall of the media thread from the answer timeout.
     pub(crate) fn discount_stall(&mut self, later: impl Fn(Instant) -> Instant) {
         if let Some(pending) = &mut self.pending {
             pending.sent = later(pending.sent);
         }
     }
 
-    /// How many sections the client is to be asked to add, none of them where it is only to offer again; None where it
-    /// need not be asked. `unplaced` are the tracks that have no section.
+    /// Sections to request for `unplaced` tracks: `Some` of zero asks for a plain re-offer, `None` asks nothing.
     pub(crate) fn sections_to_request(&mut self, unplaced: MediaCounts, now: Instant) -> Option<MediaCounts> {
-        // Before the first offer there is nothing to be asked for: it comes in any case.
+        // The first offer comes without a request.
         self.offered?;
         if unplaced.is_none() && !self.needs_renegotiation {
             return None;
@@ -206,7 +205,7 @@ impl Negotiation {
         let missing = unplaced.less(free).at_most(MAX_REQUESTED_SECTIONS).less(due).at_most(room);
         let fits = unplaced.less(free) != unplaced;
         if !self.needs_renegotiation && missing.is_none() && due.is_none() && !fits {
-            // Another offer would bring nothing.
+            // Another offer would change nothing.
             return None;
         }
         let is_asked = self
@@ -232,14 +231,14 @@ mod tests {
     const BOTH: MediaCounts = MediaCounts { audio: 1, video: 1 };
     const NONE: MediaCounts = MediaCounts { audio: 0, video: 0 };
 
-    /// A negotiation whose client has offered sections to be sent on, all of them free.
+    /// A negotiation whose client has offered that many free sections.
     fn offered(sections: MediaCounts) -> Negotiation {
         let mut negotiation = Negotiation::default();
         offer(&mut negotiation, sections);
         negotiation
     }
 
-    /// Sections to be sent on.
+    /// Sections for outgoing tracks.
     fn sections(sections: MediaCounts) -> Vec<MediaSection> {
         let section = |kind: MediaKind, index: usize| MediaSection {
             mid: Mid::from(format!("{kind:?}{index}").as_str()),
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_offer_is_unanswered_after_its_time() {
+    fn an_offer_is_unanswered_after_the_timeout() {
         let (mut negotiation, now) = (Negotiation::default(), Instant::now());
         assert!(!negotiation.is_unanswered(now + ANSWER_TIMEOUT), "without an offer there is no answer");
         let mut rtc = str0m::Rtc::builder().build(now);
@@ -273,12 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn before_its_first_offer_a_client_is_asked_for_nothing() {
+    fn requests_nothing_before_the_first_offer() {
         assert_eq!(Negotiation::default().sections_to_request(BOTH, Instant::now()), None);
     }
 
     #[test]
-    fn a_client_is_asked_only_for_what_it_was_not_asked_for_yet() {
+    fn requests_only_sections_that_are_not_requested_yet() {
         let (mut negotiation, now) = (offered(NONE), Instant::now());
         assert_eq!(negotiation.sections_to_request(AUDIO, now), Some(AUDIO));
         assert_eq!(negotiation.sections_to_request(AUDIO, now), None);
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_track_that_finds_a_free_section_is_offered_at_once_after_another_that_did() {
+    fn requests_an_offer_for_each_track_that_finds_a_free_section() {
         let (mut negotiation, now) = (offered(BOTH), Instant::now());
         assert_eq!(negotiation.sections_to_request(AUDIO, now), Some(NONE));
         assert_eq!(negotiation.sections_to_request(AUDIO, now), None);
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_at_once_after_another() {
+    fn requests_an_offer_for_each_ended_track() {
         let (mut negotiation, now) = (offered(BOTH), Instant::now());
         for _ in 0..2 {
             negotiation.needs_renegotiation = true;
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_that_was_under_way_leaves_due_what_was_asked_for() {
+    fn an_offer_that_crosses_a_request_leaves_it_pending() {
         let (mut negotiation, now) = (offered(NONE), Instant::now());
         assert_eq!(negotiation.sections_to_request(BOTH, now), Some(BOTH));
         offer(&mut negotiation, NONE);
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_not_offer_is_asked_again_but_for_no_more_sections() {
+    fn repeats_a_request_without_further_sections() {
         let (mut negotiation, now) = (offered(NONE), Instant::now());
         assert_eq!(negotiation.sections_to_request(BOTH, now), Some(BOTH));
         assert_eq!(negotiation.sections_to_request(BOTH, now + OFFER_RETRY), Some(NONE));
@@ -330,7 +329,7 @@ mod tests {
         Mid::from(name)
     }
 
-    /// An answer to an offer of one section that announces a track on it, or none.
+    /// Answers an offer of one section, with or without a track on it.
     fn answer(negotiation: &mut Negotiation, is_active: bool) {
         offer(negotiation, AUDIO);
         let taken = if is_active { negotiation.take_free(MediaKind::Audio) } else { None };
@@ -339,11 +338,11 @@ mod tests {
     }
 
     #[test]
-    fn a_section_is_free_again_after_an_answer_that_shows_it_inactive() {
+    fn frees_a_section_after_an_answer_shows_it_inactive() {
         let mut negotiation = Negotiation::default();
         answer(&mut negotiation, true);
         assert!(negotiation.free.is_empty() && negotiation.active.contains(&mid("Audio0")));
-        // Its track has ended, but the client does not know that yet.
+        // The track has ended, but no answer has shown the section as inactive.
         offer(&mut negotiation, AUDIO);
         assert_eq!(negotiation.take_free(MediaKind::Audio), None);
         answer(&mut negotiation, false);
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_is_not_free_if_the_answer_that_shows_it_inactive_may_be_lost() {
+    fn frees_no_section_if_the_answer_may_be_lost() {
         let mut negotiation = Negotiation::default();
         answer(&mut negotiation, true);
         answer(&mut negotiation, false);
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_cannot_reuse_sections_is_sent_each_track_on_a_section_of_its_own() {
+    fn reuses_no_section_for_clients_that_cannot_reuse_them() {
         let mut negotiation = Negotiation::new(SectionReuse { receives: false, recycles: true });
         answer(&mut negotiation, true);
         for _ in 0..3 {
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_past_the_maximum_of_unused_ones_are_rejected_but_never_the_first() {
+    fn rejects_unused_sections_past_the_maximum_but_never_the_first() {
         let unused: Vec<_> = sections(MediaCounts { audio: 2 * MAX_UNUSED_SECTIONS, video: 0 })
             .into_iter()
             .map(|section| MediaSection { direction: Direction::Inactive, ..section })
@@ -389,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_sent_tracks_on_the_maximum_of_sections_is_asked_for_no_more() {
+    fn requests_no_sections_past_the_maximum() {
         let mut negotiation = offered(MediaCounts { audio: MAX_RECEIVED_SECTIONS, video: 0 });
         negotiation.free.clear();
         assert_eq!(negotiation.sections_to_request(AUDIO, Instant::now()), None);

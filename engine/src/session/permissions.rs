@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use livekit_protocol as proto;
 
-/// The most permissions that a publisher may give, of tracks and participants.
+/// Maximum number of participants and tracks in a publisher's subscription permissions; past it, no participant is permitted.
 const MAX_PERMISSIONS: usize = 4096;
 
 /// Whether a track of that source may be published.
@@ -17,7 +17,7 @@ pub(crate) fn may_publish(permission: &proto::ParticipantPermission, source: i32
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SubscriptionPermission {
     all_participants: bool,
-    /// By `sid`, for permissions without an identity.
+    /// By the subscriber's `sid`, for permissions without an identity.
     by_sid: HashMap<String, AllowedTracks>,
     by_identity: HashMap<String, AllowedTracks>,
 }
@@ -29,7 +29,7 @@ struct AllowedTracks {
 }
 
 impl SubscriptionPermission {
-    /// All participants may have all tracks.
+    /// Permits all participants to subscribe to all tracks.
     pub(crate) fn all() -> Self {
         Self { all_participants: true, by_sid: HashMap::new(), by_identity: HashMap::new() }
     }
@@ -39,7 +39,7 @@ impl SubscriptionPermission {
         let mut parsed = Self { all_participants: permission.all_participants, ..Self::all() };
         let named = permission.track_permissions.iter().map(|permission| 1 + permission.track_sids.len());
         if permission.all_participants || named.sum::<usize>() > MAX_PERMISSIONS {
-            // Fewer than were meant may have the tracks; more never.
+            // On error, deny all: never permit more than requested.
             return parsed;
         }
         for permission in permission.track_permissions {
@@ -55,7 +55,7 @@ impl SubscriptionPermission {
         parsed
     }
 
-    /// Whether that participant may have a track.
+    /// Whether a participant may subscribe to a track.
     pub(crate) fn may_subscribe(&self, who: &proto::ParticipantInfo, track_sid: &str) -> bool {
         let named = [self.by_sid.get(&who.sid), self.by_identity.get(&who.identity)];
         let may = |allowed: &AllowedTracks| allowed.all || allowed.sids.contains(track_sid);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_participant_may_have_the_tracks_that_any_of_its_permissions_names() {
+    fn permits_tracks_of_any_permission_of_a_participant() {
         let permissions = vec![
             allowed("ann", "", &["TR_1"]),
             allowed("ann", "", &["TR_2"]),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_permissions_permit_nobody() {
+    fn permits_no_participant_past_the_maximum_of_permissions() {
         let most = (0..MAX_PERMISSIONS).map(|number| allowed(&number.to_string(), "", &[])).collect::<Vec<_>>();
         assert!(permission(most.clone()).may_subscribe(&named("7", "PA_7"), "TR_1"));
         let more = most.into_iter().chain([allowed("more", "", &[])]).collect();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cost_of_a_permission_is_that_of_its_length() {
+    fn checks_permissions_in_constant_time() {
         let names: Vec<_> =
             (0..MAX_PERMISSIONS / 2).map(|number| allowed(&format!("name {number}"), "", &["TR"])).collect();
         let others: Vec<_> = (0..120).map(|number| named(&format!("other {number}"), "PA_other")).collect();
@@ -127,7 +127,7 @@ mod tests {
             }
             started.elapsed()
         };
-        // By names, tracks and participants it would be seconds here.
+        // With a search by names, tracks and participants this takes seconds.
         assert!((0..5).map(|_| cost()).min() < Some(Duration::from_millis(150)));
     }
 }

@@ -1,4 +1,4 @@
-//! The tracks that participants publish.
+//! Tracks that participants publish.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,21 @@ use crate::session::client_configuration;
 use crate::sfu::layer_selector::{AnnouncedLayer, RIDS};
 use crate::sfu::up_track::UpTrack;
 
-/// Maximum number of tracks of one participant that are requested and not sent yet, as livekit-server has it. Past it, those are
-/// removed that were requested [`PUBLISH_TIMEOUT`] ago; if there are none, the request is rejected.
+/// Maximum number of a participant's pending tracks: requested and not sent yet, as in livekit-server. Past it, pending tracks
+/// older than [`PUBLISH_TIMEOUT`] are removed; if there are none, the request is rejected.
 const MAX_PENDING_TRACKS: usize = 20;
-/// Time for a client to send a track that it has requested, as far as others wait for its place.
+/// Time after which a pending track makes room for another one.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most bytes of a track's names.
+/// Maximum bytes of a track's names together; past it, the request is rejected.
 const MAX_NAME_BYTES: usize = 1024;
-/// The most layers, codecs or features of a track.
+/// Maximum number of layers, codecs and features of a track together; past it, the request is rejected.
 const MAX_ITEMS: usize = 32;
 
-/// What clients may publish in: what str0m can negotiate. Video comes first, the most common codec in front, because clients take
-/// their backup codec from the front and Flutter's 2.4.2 expects no audio there.
+/// Codecs for publishing: those that str0m can negotiate. The most common video codec comes first, because clients use the first
+/// one as backup codec and Flutter 2.4.2 expects no audio codec there.
 const CODECS: [&str; 6] = ["video/VP8", "video/H264", "video/VP9", "video/AV1", "audio/opus", "audio/red"];
 
-/// The codecs that a client with that configuration may publish in.
+/// The codecs that a client with this configuration may publish in.
 pub(crate) fn codecs(configuration: Option<&proto::ClientConfiguration>) -> Vec<proto::Codec> {
     let codec = |mime: &str| proto::Codec { mime: mime.to_owned(), fmtp_line: String::new() };
     CODECS.into_iter().filter(|mime| client_configuration::may_publish(configuration, mime)).map(codec).collect()
@@ -36,17 +36,17 @@ pub(crate) fn codecs(configuration: Option<&proto::ClientConfiguration>) -> Vec<
 pub(crate) struct Track {
     pub(crate) id: TrackId,
     pub(crate) info: proto::TrackInfo,
-    /// The client's own name for it.
+    /// The client's id of the track.
     cid: String,
-    /// The codec that the client has asked for.
+    /// The codec that the client has requested.
     codec: Option<String>,
     pub(crate) kind: MediaKind,
-    /// The section that it comes by, once the client has offered one.
+    /// The section that the track arrives on, once the client has offered one.
     pub(crate) mid: Option<Mid>,
     requested_at: Instant,
-    /// Whether the others see it.
+    /// Whether the track is visible to others.
     pub(crate) is_published: bool,
-    /// Whether its publisher was told that somebody receives it.
+    /// Whether the publisher was sent `TrackSubscribed`.
     pub(crate) subscribed_notified: bool,
 }
 
@@ -59,14 +59,14 @@ impl Track {
         requested_at: Instant,
     ) -> Self {
         let kind = if request.r#type() == TrackType::Video { MediaKind::Video } else { MediaKind::Audio };
-        let asked = request.simulcast_codecs.first();
-        let codec = asked.map(|asked| asked.codec.clone()).filter(|codec| !codec.is_empty());
+        let requested = request.simulcast_codecs.first();
+        let codec = requested.map(|requested| requested.codec.clone()).filter(|codec| !codec.is_empty());
         let codec = codec.map(|codec| {
             let is_allowed = client_configuration::may_publish(configuration, &mime(kind, Some(&codec)));
             if is_allowed { codec } else { mime(kind, None) }
         });
         let mime_type = mime(kind, codec.as_deref());
-        let layers = asked.map(|asked| asked.layers.clone()).filter(|layers| !layers.is_empty());
+        let layers = requested.map(|requested| requested.layers.clone()).filter(|layers| !layers.is_empty());
         let mut layers = layers.unwrap_or(request.layers);
         let has_rids = matches!(mime_type.as_str(), "video/VP8" | "video/H264");
         name_layers(&mut layers, has_rids);
@@ -110,7 +110,7 @@ impl Track {
         }
     }
 
-    /// Whether this is the track that the client requests as `cid` and does not send yet.
+    /// Whether this is the pending track that the client has requested as `cid`.
     pub(crate) fn is_pending(&self, cid: &str) -> bool {
         self.cid == cid && self.mid.is_none()
     }
@@ -119,7 +119,7 @@ impl Track {
         PendingTrack { cid: &self.cid, kind: self.kind }
     }
 
-    /// Notes by which section it arrives, on a connection that may have redundant audio.
+    /// Assigns the section that the track arrives on. `has_redundant_audio`: whether the connection has negotiated RED.
     pub(crate) fn bind_mid(&mut self, mid: Mid, has_redundant_audio: bool) {
         self.mid = Some(mid);
         self.info.mid = mid.to_string();
@@ -132,7 +132,7 @@ impl Track {
         }
     }
 
-    /// The track as it arrives by its section, in layers with those rids.
+    /// The track for the router, with the layers that its section declares.
     #[expect(deprecated, reason = "clients read and write the older fields, too")]
     pub(crate) fn up_track(&self, rids: &[Rid]) -> UpTrack {
         let announced = self.info.layers.iter().map(|layer| AnnouncedLayer {
@@ -143,12 +143,12 @@ impl Track {
         UpTrack::new(self.kind, self.info.muted, &announced.collect::<Vec<_>>(), rids)
     }
 
-    /// Whether the client sends it no more.
+    /// Whether an offer no longer sends the track.
     pub(crate) fn is_unpublished(&self, sections: &[MediaSection]) -> bool {
         self.mid.is_some_and(|mid| !sections.iter().any(|section| section.mid == mid && section.sends()))
     }
 
-    #[expect(deprecated, reason = "the newer list of features does not tell what a client has asked for")]
+    #[expect(deprecated, reason = "the newer list of features does not contain what the client has requested")]
     pub(crate) fn role(&self) -> SectionRole {
         let (dtx, stereo) = (!self.info.disable_dtx, self.info.stereo);
         let codec = match self.kind {
@@ -176,13 +176,13 @@ fn name_layers(layers: &mut [proto::VideoLayer], is_simulcast: bool) {
     }
 }
 
-/// Leaves out what no enumeration has: JSON, which some clients read, has no word for it. The type is checked for itself.
+/// Drops unknown enum values, because JSON signalling cannot encode them. The track type is validated separately.
 pub(crate) fn keep_known(request: &mut proto::AddTrackRequest) {
     request.set_source(request.source());
     request.set_encryption(request.encryption());
     request.set_backup_codec_policy(request.backup_codec_policy());
     request.audio_features.retain(|feature| proto::AudioTrackFeature::try_from(*feature).is_ok());
-    // Subscribers read the trailer only if each of its features is announced to them, once.
+    // Subscribers read the trailer only if each feature is announced exactly once.
     let features = &mut request.packet_trailer_features;
     features.retain(|feature| proto::PacketTrailerFeature::try_from(*feature).is_ok());
     features.sort_unstable();
@@ -202,10 +202,10 @@ pub(crate) fn is_too_large(request: &proto::AddTrackRequest) -> bool {
     names > MAX_NAME_BYTES || items > MAX_ITEMS
 }
 
-/// What belongs together is played together.
-fn stream(asked: String, source: i32) -> String {
-    if !asked.is_empty() {
-        return asked;
+/// The stream of a track. Clients synchronize the tracks of one stream.
+fn stream(requested: String, source: i32) -> String {
+    if !requested.is_empty() {
+        return requested;
     }
     match TrackSource::try_from(source) {
         Ok(TrackSource::Camera | TrackSource::Microphone) => "camera".to_owned(),
@@ -214,15 +214,16 @@ fn stream(asked: String, source: i32) -> String {
     }
 }
 
-/// The type of a codec as clients name it, such as `vp9`.
+/// The MIME type of a codec that clients name in short, such as `vp9`.
 fn mime(kind: MediaKind, codec: Option<&str>) -> String {
     let standard = if kind == MediaKind::Audio { "audio/opus" } else { "video/VP8" };
     let name = |mime: &str| mime.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    let asked = codec.map(name);
-    CODECS.into_iter().find(|known| asked.as_ref() == Some(&name(known))).unwrap_or(standard).to_owned()
+    let requested = codec.map(name);
+    CODECS.into_iter().find(|known| requested.as_ref() == Some(&name(known))).unwrap_or(standard).to_owned()
 }
 
-/// Makes room for one more pending track, and returns the `sid`s of those that are removed for that. `None` if there is no room.
+/// Makes room for one more pending track. Returns the `sid`s of the tracks that are removed for it, or `None` if there is no
+/// room.
 pub(crate) fn make_room(tracks: &mut Vec<Track>, now: Instant) -> Option<Vec<String>> {
     if tracks.iter().filter(|track| track.mid.is_none()).count() < MAX_PENDING_TRACKS {
         return Some(Vec::new());
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pending_track_that_is_late_and_not_muted_makes_room_for_another() {
+    fn removes_late_unmuted_pending_tracks_for_a_new_one() {
         let start = Instant::now();
         let pending = |index: usize, muted: bool| {
             let request = proto::AddTrackRequest { muted, ..proto::AddTrackRequest::default() };
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn tracks_that_are_sent_are_not_pending() {
+    fn counts_no_sent_track_as_pending() {
         let now = Instant::now();
         let mut tracks: Vec<Track> =
             (0..20).map(|id| Track::new(proto::AddTrackRequest::default(), id, None, now)).collect();

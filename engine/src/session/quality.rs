@@ -9,29 +9,29 @@ use str0m::stats::PeerStats;
 
 use crate::ids::{SessionId, SignalTarget};
 
-/// What is said of a connection that loses so much of what is sent, or takes so long for a round trip.
+/// Maximum loss, from 0 to 1, and maximum round-trip time of each quality; past the first pair, the quality is `GOOD`, past the
+/// second, `POOR`.
 const GOOD: (f32, Duration) = (0.02, Duration::from_millis(300));
 const POOR: (f32, Duration) = (0.10, Duration::from_millis(700));
-/// Time without any packet from a client after which its connection is `LOST`. Clients send a connectivity check at least every 5
-/// seconds.
+/// Time without any packet after which a connection is `LOST`. Clients send a connectivity check at least every 5 seconds.
 const LOST_TIMEOUT: Duration = Duration::from_secs(8);
-/// The first protocol version of signalling that knows `LOST`. Older clients are `POOR` instead.
+/// First version of the signalling protocol with `LOST`. Older clients are sent `POOR` instead.
 const LOST_PROTOCOL: i32 = 11;
 
-/// What is known of a participant's connections.
+/// Statistics of a participant's connections, and the quality that was sent.
 #[derive(Default)]
 pub(crate) struct Quality {
     publisher: LinkStats,
     subscriber: LinkStats,
-    /// What was said of it last.
+    /// The quality of this participant that was sent last.
     pub(crate) last_sent: Option<ConnectionQuality>,
-    /// Whose connections its client has been told of.
+    /// Participants whose quality this client was sent.
     pub(crate) reported: BTreeSet<SessionId>,
 }
 
 #[derive(Default, Clone, Copy)]
 struct LinkStats {
-    /// The larger loss of both ways, from 0 to 1.
+    /// The larger loss of both directions, from 0 to 1.
     loss: f32,
     round_trip: Duration,
 }
@@ -48,12 +48,12 @@ impl Quality {
         }
     }
 
-    /// What was said may be lost, and is said again.
+    /// Sends all qualities again, because messages may be lost at a resume.
     pub(crate) fn reset_reported(&mut self) {
         self.reported.clear();
     }
 
-    /// The quality of a participant that nothing has come from for that time.
+    /// The quality of a participant after `silence` without a packet from it.
     pub(crate) fn evaluate(&self, silence: Duration, protocol: i32) -> ConnectionQuality {
         if silence >= LOST_TIMEOUT {
             return if protocol < LOST_PROTOCOL { ConnectionQuality::Poor } else { ConnectionQuality::Lost };
@@ -71,7 +71,7 @@ impl Quality {
     }
 }
 
-/// The score that goes with it, from 1 to 5, as in a mean opinion score.
+/// The score of a quality, from 1 to 5, like a mean opinion score.
 pub(crate) fn score(quality: ConnectionQuality) -> f32 {
     match quality {
         ConnectionQuality::Excellent => 4.5,
@@ -88,7 +88,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_connection_is_lost_while_nothing_arrives() {
+    fn a_connection_without_packets_is_lost() {
         let quality = Quality::default();
         assert_eq!(quality.evaluate(LOST_TIMEOUT.saturating_sub(SECOND), LOST_PROTOCOL), ConnectionQuality::Excellent);
         assert_eq!(quality.evaluate(LOST_TIMEOUT, LOST_PROTOCOL), ConnectionQuality::Lost);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_and_round_trip_of_the_worse_connection_count() {
+    fn rates_the_worse_of_two_connections() {
         let judged = |loss, round_trip| {
             let subscriber = LinkStats { loss, round_trip };
             Quality { subscriber, ..Quality::default() }.evaluate(Duration::ZERO, LOST_PROTOCOL)

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn all_lanes_that_caused_a_reconciliation_share_its_cost() {
+    fn shares_the_cost_between_all_lanes_that_caused_it() {
         let mut queue = ReconcileQueue::default();
         queue.push_all([1, 2, 3], None, [ANN]);
         assert_eq!(payers(&mut queue), [ANN]);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_pays_for_no_reconciliation_after_those_that_it_caused() {
+    fn charges_a_lane_only_for_reconciliations_that_it_caused() {
         let mut queue = ReconcileQueue::default();
         queue.push_all([1, 2], None, [ANN]);
         // The other lane goes on with changes, so that the queue is never empty.
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_two_publishers_are_reconciled_with_all_publishers() {
+    fn merges_changes_of_two_publishers() {
         let mut queue = ReconcileQueue::default();
         queue.push_all([1, 2], Some(7), [ANN]);
         queue.push_all([1], Some(8), [ANN]);

@@ -13,7 +13,7 @@ mod permissions;
 mod publications;
 mod quality;
 mod removal;
-mod requests;
+pub(crate) mod requests;
 mod subscriptions;
 mod updates;
 
@@ -33,11 +33,9 @@ use crate::services::Services;
 use crate::session::data::DataChannelState;
 use crate::session::lane::Lane;
 use crate::session::reconcile_queue::ReconcileQueue;
+use crate::session::removal::Removal;
 use crate::sfu::router::Router;
 use participant::Participant;
-
-pub(crate) use removal::{Removal, leave_registry};
-pub(crate) use requests::MetadataUpdate;
 
 /// What a room needs from the media thread during one step.
 pub(crate) struct Context<'a> {

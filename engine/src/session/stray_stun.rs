@@ -1,4 +1,4 @@
-//! What datagrams of strangers cost the media thread.
+//! Cost of STUN packets from unknown senders.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::net::datagram::ReceivedDatagram;
 use crate::session::client::{connect_signalling, encode_join_request, participant_token};
 use crate::support;
 
-/// A binding request with a user name that nobody here has.
+/// A binding request with an unknown username.
 fn stray() -> ReceivedDatagram {
     let name = b"nobody:here.";
     let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
@@ -26,7 +26,7 @@ fn stray() -> ReceivedDatagram {
     ReceivedDatagram { protocol: Protocol::Udp, source, destination, arrived_at: Instant::now(), bytes }
 }
 
-/// The least time that so many stray requests take of several tries.
+/// Minimum time for 100 stray requests, over several tries.
 async fn cost(engine: &Engine) -> Duration {
     let measured = engine.shared.media.run(|worker, reply| {
         let stray = stray();
@@ -41,7 +41,7 @@ async fn cost(engine: &Engine) -> Duration {
 }
 
 #[tokio::test]
-async fn stray_stun_costs_the_same_whatever_number_of_participants_there_is() {
+async fn stray_stun_costs_the_same_with_many_participants() {
     let engine = support::start();
     let request = proto::JoinRequest {
         client_info: Some(proto::ClientInfo { protocol: 17, ..Default::default() }),

@@ -17,20 +17,20 @@ pub(crate) struct Subscription {
     pub(crate) track_sid: String,
     pub(crate) publisher: SessionId,
     publisher_sid: String,
-    /// The section that it goes by, once there is one.
+    /// The section that the track is sent on, once there is one.
     pub(crate) mid: Option<Mid>,
     /// Whether the client knows the section.
     pub(crate) is_ready: bool,
     kind: MediaKind,
     /// Whether the client may report lost packets of Opus.
     has_nack: bool,
-    /// For a client that needs a first packet.
+    /// Set if the client needs a first packet.
     filler: Option<FillerFormat>,
 }
 
 impl Subscription {
-    /// A subscription to a track of a publisher, given by its session and `sid`. `has_nack`: whether lost packets are retransmitted;
-    /// `needs_filler`: whether the client needs a first packet.
+    /// A subscription to a publisher's track. With `has_nack`, lost packets are retransmitted; with `needs_filler`, fillers are sent
+    /// until the track's first packet.
     pub(crate) fn new(
         (publisher, publisher_sid): (SessionId, String),
         track: &Track,
@@ -67,7 +67,7 @@ impl Subscription {
         Some(DownTrack::new(destination, self.kind, self.has_nack, settings).with_filler(filler))
     }
 
-    /// The stream that clients know the publisher and the track by.
+    /// The stream id, from which clients derive the publisher and the track.
     pub(crate) fn stream(&self) -> String {
         format!("{}|{}", self.publisher_sid, self.track_sid)
     }

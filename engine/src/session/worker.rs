@@ -28,7 +28,8 @@ use crate::session::demux::Demux;
 use crate::session::fair_queue::FairQueue;
 use crate::session::join::JoinParams;
 use crate::session::lane::Lane;
-use crate::session::room::{Context, Removal, Room, leave_registry};
+use crate::session::removal::{Removal, leave_registry};
+use crate::session::room::{Context, Room};
 use crate::session::signal_channel;
 
 /// The [`Context`] of a step in a room. A macro, because it borrows all parts of the worker except its rooms.
@@ -73,7 +74,7 @@ const BURST: Duration = Duration::from_secs(4);
 const MAX_DEBT: Duration = Duration::from_secs(10);
 
 /// Index entry of a session. It suffices to remove a participant whose state in the room is lost.
-struct Membership {
+struct SessionEntry {
     /// The room's `sid`.
     room: String,
     /// The room's name.
@@ -104,7 +105,7 @@ pub(crate) struct Worker {
     timers: Timers,
     /// By `sid`.
     rooms: HashMap<String, Room>,
-    memberships: HashMap<SessionId, Membership>,
+    sessions: HashMap<SessionId, SessionEntry>,
     by_participant_sid: HashMap<String, SessionId>,
     signal_connections: HashMap<SignalConnectionId, SessionId>,
     demux: Demux,
@@ -195,7 +196,7 @@ impl Worker {
             events: EventQueue::new(),
             timers: Timers::default(),
             rooms: HashMap::new(),
-            memberships: HashMap::new(),
+            sessions: HashMap::new(),
             by_participant_sid: HashMap::new(),
             signal_connections: HashMap::new(),
             demux: Demux::default(),
@@ -218,7 +219,7 @@ impl Worker {
         if !self.tick_targets.is_empty() || !self.evicted.is_empty() || !self.unsettled.is_empty() {
             return Some(now);
         }
-        let tick = (!self.memberships.is_empty()).then(|| self.last_tick_at + TICK);
+        let tick = (!self.sessions.is_empty()).then(|| self.last_tick_at + TICK);
         [self.packets.next_at(now), self.commands.next_at(now), self.timers.next(), tick].into_iter().flatten().min()
     }
 
@@ -252,7 +253,7 @@ impl Worker {
             Command::Run(_) => Lane::Api,
             Command::Join(params, ..) => self.lane_of(&params.grants.room, params.claims.identity()),
             Command::Signal(signal_id, ..) => {
-                let known = self.signal_connections.get(signal_id).and_then(|id| self.memberships.get(id));
+                let known = self.signal_connections.get(signal_id).and_then(|id| self.sessions.get(id));
                 let Some(known) = known else { return };
                 known.lane
             }
@@ -308,7 +309,7 @@ impl Worker {
 
     /// Runs a step for a participant in its room. If the step panics, only this participant is removed.
     fn with_participant<T>(&mut self, id: SessionId, work: impl FnOnce(&mut Room, &mut Context<'_>) -> T) -> Option<T> {
-        let room = self.rooms.get_mut(&self.memberships.get(&id)?.room)?;
+        let room = self.rooms.get_mut(&self.sessions.get(&id)?.room)?;
         let mut context = context!(self);
         let outcome = catch_unwind(AssertUnwindSafe(|| work(room, &mut context)));
         if outcome.is_err() {
@@ -319,7 +320,7 @@ impl Worker {
 
     /// As [`with_participant`](Self::with_participant); what follows from the step is charged to the participant.
     fn with_own_lane(&mut self, id: SessionId, work: impl FnOnce(&mut Room, &mut Context<'_>)) {
-        let Some(lane) = self.memberships.get(&id).map(|home| home.lane) else { return };
+        let Some(lane) = self.sessions.get(&id).map(|session| session.lane) else { return };
         let before = std::mem::replace(&mut self.lane, lane);
         self.with_participant(id, work);
         self.lane = before;
@@ -327,8 +328,8 @@ impl Worker {
 
     /// Removes what is left of a participant whose step has panicked.
     fn purge(&mut self, id: SessionId) {
-        let Some(home) = self.memberships.get(&id) else { return };
-        if let Some(room) = self.rooms.get_mut(&home.room) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        if let Some(room) = self.rooms.get_mut(&session.room) {
             let mut context = context!(self);
             let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
             // A second panic must not stop what follows.
@@ -337,7 +338,7 @@ impl Worker {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
         }
         // `Room::remove` does this only if the participant was in the room already.
-        leave_registry(&self.services, &home.name, &home.identity, &home.sid);
+        leave_registry(&self.services, &session.name, &session.identity, &session.sid);
         self.removed.push(id);
     }
 
@@ -370,7 +371,7 @@ impl Worker {
     /// Whether no state of any participant is left.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.memberships.is_empty() && self.signal_connections.is_empty() && self.rooms.is_empty()
+        self.sessions.is_empty() && self.signal_connections.is_empty() && self.rooms.is_empty()
     }
 
     /// The open room with that name, if it has participants.
@@ -412,12 +413,12 @@ impl Worker {
             self.with_own_lane(id, |room, context| room.on_transport_event(context, id, target, event));
         }
         for id in std::mem::take(&mut self.removed) {
-            let Some(home) = self.memberships.remove(&id) else { continue };
-            if self.rooms.get(&home.room).is_some_and(Room::is_empty) {
-                self.rooms.remove(&home.room);
+            let Some(session) = self.sessions.remove(&id) else { continue };
+            if self.rooms.get(&session.room).is_some_and(Room::is_empty) {
+                self.rooms.remove(&session.room);
             }
-            self.by_participant_sid.remove(&home.sid);
-            home.signal.and_then(|signal_id| self.signal_connections.remove(&signal_id));
+            self.by_participant_sid.remove(&session.sid);
+            session.signal.and_then(|signal_id| self.signal_connections.remove(&signal_id));
             self.demux.remove(id);
             self.network.remove(id);
         }

@@ -15,7 +15,7 @@ use crate::decoded_memory::Sender;
 use crate::ids::SignalTarget;
 use crate::session::client::participant_token;
 use crate::session::join::JoinParams;
-use crate::session::room::Removal;
+use crate::session::removal::Removal;
 use crate::session::signal_channel::{SignalStream, signal_channel};
 use crate::session::worker::Worker;
 use crate::support;
@@ -102,7 +102,7 @@ async fn sends_participants_that_are_removed_together_no_departures() {
     let remove_all_but_one = |worker: &mut Worker, reply: oneshot::Sender<()>| {
         worker.with_room(ROOM, |room, context| {
             let ids: Vec<_> = room.participants.keys().copied().collect();
-            // Announced: others are notified of their departure.
+            // Announcement: others are notified of their departure.
             for id in &ids {
                 room.broadcast_participant(context, *id, false);
             }

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::error::{ApiError, RpcError};
 use crate::ids::{SessionId, new_sid};
+use crate::session::removal::Removal;
 use crate::session::room::participant::Participant;
-use crate::session::room::{Context, Removal, Room};
+use crate::session::room::{Context, Room};
 
 /// Maximum bytes of a message with its envelope: what clients accept that state no maximum in their SDP (RFC 8841, section 6).
 /// Longer messages are dropped, as on livekit-server.

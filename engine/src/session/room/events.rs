@@ -7,7 +7,8 @@ use proto::DisconnectReason;
 
 use crate::ids::{SessionId, SignalTarget, StreamId};
 use crate::net::peer_connection::TransportEvent;
-use crate::session::room::{Context, Removal, Room};
+use crate::session::removal::Removal;
+use crate::session::room::{Context, Room};
 
 /// Maximum time from a join until media is connected; past it, the participant is removed.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);

@@ -10,16 +10,17 @@ use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
 use crate::net::peer_connection::{CandidateFilter, PeerConnection};
 use crate::registry::rooms::JoinOutcome;
 use crate::session::client_configuration;
-use crate::session::client_configuration::{Reception, SectionReuse};
+use crate::session::client_configuration::{ReceiveSupport, SectionReuse};
 use crate::session::data::DataChannelState;
 use crate::session::join::{JoinParams, SERVER_VERSION, server_info};
 use crate::session::negotiation::Negotiation;
 use crate::session::permissions::SubscriptionPermission;
 use crate::session::quality::Quality;
 use crate::session::refresh_token::RefreshToken;
-use crate::session::room::participant::{Announced, BreaksResume, Participant};
+use crate::session::removal::Removal;
+use crate::session::room::participant::{Announcement, Participant, SimulatedResumeFailure};
 use crate::session::room::updates::participant_update;
-use crate::session::room::{Context, Removal, Room};
+use crate::session::room::{Context, Room};
 
 /// Interval of the client's pings, in seconds.
 const PING_INTERVAL_SECS: i32 = 5;
@@ -27,7 +28,7 @@ const PING_INTERVAL_SECS: i32 = 5;
 const PING_TIMEOUT_SECS: i32 = 15;
 
 impl Room {
-    /// Lets a participant in that the rooms have let in.
+    /// Adds a participant that was admitted to the room of the server API.
     pub(crate) fn add_participant(
         &mut self,
         context: &mut Context<'_>,
@@ -45,9 +46,9 @@ impl Room {
             .and_then(|id| self.participants.get(&id))
             .filter(|participant| Some(&participant.info.sid) == sid.as_ref())
         {
-            was_known = replaced.announced > Announced::No && !replaced.is_hidden();
+            was_known = replaced.announced > Announcement::No && !replaced.is_hidden();
             let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());
-            // Whoever comes back hidden has gone for the others.
+            // Others see a participant leave that rejoins as hidden.
             if !was_hidden && joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
                 self.broadcast_as_left(replaced);
             }
@@ -55,11 +56,11 @@ impl Room {
             self.remove(context, replaced, removal);
         }
         let JoinParams { claims, grants, is_single, request, signal_sink } = params;
-        let wished = request.connection_settings.unwrap_or_else(|| proto::ConnectionSettings {
+        let settings = request.connection_settings.unwrap_or_else(|| proto::ConnectionSettings {
             auto_subscribe: true,
             ..proto::ConnectionSettings::default()
         });
-        let reception = Reception::of(request.client_info.as_ref().unwrap_or(&proto::ClientInfo::default()));
+        let receive_support = ReceiveSupport::of(request.client_info.as_ref().unwrap_or(&proto::ClientInfo::default()));
         let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
         let is_tcp_only = self.tcp_only.contains(&joined.participant.identity);
         let candidate_filter = if is_tcp_only { CandidateFilter::Tcp } else { CandidateFilter::All };
@@ -79,7 +80,7 @@ impl Room {
             signal: Some((signal_id, signal_sink)),
             pending_updates: BTreeSet::new(),
             joined: context.io.now,
-            announced: Announced::No,
+            announced: Announcement::No,
             signal_lost_at: None,
             media_closed_at: None,
             is_single,
@@ -87,17 +88,17 @@ impl Room {
             negotiation: Negotiation::new(reuse),
             tracks: Vec::new(),
             subscriptions: Vec::new(),
-            auto_subscribe: wished.auto_subscribe,
+            auto_subscribe: settings.auto_subscribe,
             subscription_overrides: HashMap::new(),
             track_settings: HashMap::new(),
             subscription_permission: SubscriptionPermission::all(),
             denied: Vec::new(),
             data: DataChannelState::default(),
-            reception,
+            receive_support,
             sif_trailer: rand::random(),
             quality: Quality::default(),
             token: RefreshToken::new(claims, grants, context.io.now),
-            breaks_resume: None,
+            resume_failure: None,
         };
         participant.send(Message::Join(proto::JoinResponse {
             room: Some(joined.room.to_proto()),
@@ -127,7 +128,7 @@ impl Room {
             None => self.negotiate(context, id),
         }
         self.refresh_token(context, id);
-        // The others know the session that this one replaces.
+        // The others know the replaced session, so they are sent the new one at once.
         if was_known {
             self.broadcast_participant(context, id, false);
         } else {
@@ -136,7 +137,7 @@ impl Room {
         self.broadcast_room_update(context.services);
     }
 
-    /// Goes on with a participant whose signalling comes by a new connection now.
+    /// Resumes a session on a new signalling connection.
     pub(crate) fn resume(
         &mut self,
         context: &mut Context<'_>,
@@ -152,9 +153,9 @@ impl Room {
         };
         let room = self.to_proto(context.services);
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        let breaks = participant.breaks_resume.take();
+        let breaks = participant.resume_failure.take();
         participant.close_signal();
-        if breaks == Some(BreaksResume::BeforeMessages) {
+        if breaks == Some(SimulatedResumeFailure::BeforeMessages) {
             return;
         }
         participant.signal = Some((signal_id, params.signal_sink));
@@ -170,7 +171,7 @@ impl Room {
         let known: Vec<_> = disconnected.into_iter().chain(others).chain([participant.info.clone()]).collect();
         participant.send_shared(&participant_update(known));
         participant.send(Message::RoomUpdate(proto::RoomUpdate { room }));
-        if breaks == Some(BreaksResume::AfterMessages) {
+        if breaks == Some(SimulatedResumeFailure::AfterMessages) {
             participant.close_signal();
             return;
         }
@@ -178,7 +179,7 @@ impl Room {
         for id in ids {
             self.notify_track_subscribed(id);
         }
-        // Before what may make it join anew, with that token.
+        // Sent before `sync`, because that may require a rejoin with this token.
         self.refresh_token(context, id);
         self.restart_ice(context, id);
         if let Some(state) = params.request.sync_state {
@@ -186,12 +187,12 @@ impl Room {
         }
     }
 
-    /// Sends a participant the token that it will come back with; none if the participant or the room is gone by now.
+    /// Sends a participant a new token to rejoin with; none if the participant or the room is removed.
     pub(crate) fn refresh_token(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.token.mark_sent(context.io.now);
-        // A room is deleted on another thread, and its participants go later. Marked with the deletions so far, a token that is
-        // made meanwhile would be one from after the deletion.
+        // The server API deletes rooms on another thread, and participants are removed later. A token with the current count of
+        // deletions would outlive the deletion, so `epoch_for` also checks that the participant is still in the room.
         let epoch = context.services.rooms(|rooms, now| rooms.epoch_for(&self.name, &self.sid, &participant.info, now));
         if let Some(token) = epoch.and_then(|epoch| participant.token.sign(context.services, &participant.info, epoch))
         {
@@ -199,7 +200,7 @@ impl Room {
         }
     }
 
-    /// Sends a participant a token with what has changed about it, at once or within [`MIN_TOKEN_INTERVAL`].
+    /// Sends a participant a token after a change of its state, at once or within the minimum interval.
     pub(crate) fn token_changed(&mut self, context: &mut Context<'_>, id: SessionId) {
         if let Some(participant) = self.participants.get_mut(&id) {
             participant.token.mark_stale();
@@ -207,7 +208,7 @@ impl Room {
         }
     }
 
-    /// Sends a participant a new token if it is time for one.
+    /// Sends a participant a new token if it is due.
     pub(crate) fn tick_token(&mut self, context: &mut Context<'_>, id: SessionId) {
         let now = context.io.now;
         let Some(participant) = self.participants.get_mut(&id) else { return };
@@ -217,7 +218,7 @@ impl Room {
         }
     }
 
-    /// Sends a participant the token that waits, before it is told to join anew.
+    /// Sends a participant its pending token before a leave that makes it rejoin.
     pub(crate) fn flush_token(&mut self, context: &mut Context<'_>, id: SessionId) {
         if self.participants.get(&id).is_some_and(|participant| participant.token.is_stale()) {
             self.refresh_token(context, id);

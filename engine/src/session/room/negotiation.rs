@@ -1,7 +1,5 @@
-//! Which media goes on which section of a peer connection's session description.
-//!
-//! With one peer connection the client always offers. It leaves sections free for what we send; where they do not
-//! suffice, or where something ends, it is asked to offer again. With two, we offer the second one.
+//! Offers and answers. With one peer connection, only the client offers: it is requested to offer again if it has too few
+//! sections for outgoing tracks, or if a track ends. With two, the server offers the second one.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -16,16 +14,17 @@ use crate::ids::{SessionId, SignalTarget, StreamId};
 use crate::net::peer_connection::{PeerConnection, add_stream, remove_stream};
 use crate::net::sdp::{self, AnswerPlan, MAX_NEW_SECTIONS, MediaSection, SectionRole};
 use crate::session::negotiation::{MAX_RECEIVED_SECTIONS, MediaCounts, PendingOffer};
+use crate::session::removal::Removal;
 use crate::session::room::participant::Participant;
-use crate::session::room::{Context, Removal, Room};
+use crate::session::room::{Context, Room};
 use crate::session::subscription::Subscription;
 use crate::sfu::router::Router;
 
-/// Maximum number of sections of an offer in a join request; past it, the participant is not let in. LiveKit's clients offer seven.
+/// Maximum number of sections in the offer of a join request; past it, the participant is removed. LiveKit's clients offer seven.
 const MAX_JOIN_SECTIONS: usize = 32;
 
 impl Participant {
-    /// Drops those subscriptions that are no longer kept.
+    /// Drops subscriptions, and marks their sections as stopped.
     pub(crate) fn drop_subscriptions(&mut self, router: &mut Router, is_dropped: impl Fn(&Subscription) -> bool) {
         let (is_single, downlink) = (self.is_single, self.downlink());
         let negotiation = &mut self.negotiation;
@@ -44,15 +43,15 @@ impl Participant {
         });
     }
 
-    /// The tracks by the sections that they are sent on.
+    /// Track `sid`s by the sections that they are sent on.
     fn tracks_by_section(&self) -> HashMap<String, String> {
-        let named = |each: &Subscription| Some((each.mid?.to_string(), each.track_sid.clone()));
+        let named = |subscription: &Subscription| Some((subscription.mid?.to_string(), subscription.track_sid.clone()));
         self.subscriptions.iter().filter_map(named).collect()
     }
 }
 
 impl Room {
-    /// Answers a client's offer, unless it has offered so much lately that the offer has to wait.
+    /// Answers a client's offer, now or, past the rate limit, at a later tick.
     pub(crate) fn on_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: proto::SessionDescription) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         if participant.negotiation.admits(sdp::count_sections(&offer.sdp), context.io.now) {
@@ -72,7 +71,7 @@ impl Room {
         }
     }
 
-    /// Answers an offer that has waited, if it is its time.
+    /// Answers a delayed offer if the rate limit admits it.
     pub(crate) fn retry_waiting_offer(&mut self, context: &mut Context<'_>, id: SessionId) {
         let waiting = self.participants.get_mut(&id).and_then(|participant| participant.negotiation.waiting.take());
         if let Some(offer) = waiting {
@@ -85,7 +84,7 @@ impl Room {
         let Some(publisher) = self.connections.get_mut(participant.uplink()) else { return };
         let reduced = publisher.reduce(&offer.sdp).unwrap_or_default();
         let sections = sdp::sections(&reduced);
-        // With two connections it is sent nothing on this one.
+        // With two connections, no tracks are sent on this one.
         let is_single = participant.is_single;
         let placed = if is_single { participant.assign_subscription_mids(&sections) } else { Vec::new() };
         let rejected = participant.negotiation.sections_to_reject(&sections);
@@ -126,7 +125,7 @@ impl Room {
         self.negotiate(context, id);
     }
 
-    /// Has the client learn what it is sent, if that has changed.
+    /// Starts a negotiation if the participant's subscriptions have changed.
     pub(crate) fn negotiate(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let fails = if participant.is_single {
@@ -141,7 +140,7 @@ impl Room {
         }
     }
 
-    /// Takes the answer to our offer.
+    /// Handles the answer to the server's offer.
     pub(crate) fn on_answer(&mut self, context: &mut Context<'_>, id: SessionId, answer: &proto::SessionDescription) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let is_due = answer.id == 0 || answer.id == participant.negotiation.offer_id;
@@ -156,7 +155,7 @@ impl Room {
             return;
         }
         if participant.negotiation.reuse.receives {
-            // A section that the client has rejected cannot be used again.
+            // A rejected section cannot be reused.
             let is_open = |mid: Mid| subscriber.rtc().media(mid).is_some_and(|media| !media.disabled());
             let stopped = pending.stopped.into_iter().filter(|(mid, _)| is_open(*mid));
             participant.negotiation.free.extend(stopped);
@@ -173,7 +172,7 @@ impl Room {
         }
     }
 
-    /// Has the connection that we offer find new ways to the client, which has changed its own.
+    /// Restarts ICE after a change of the client's addresses.
     pub(crate) fn restart_ice(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         if participant.is_single {
@@ -189,7 +188,7 @@ impl Room {
 }
 
 impl Participant {
-    /// Finds out which of the client's sections its tracks are sent on.
+    /// Assigns the sections of an offer to the participant's tracks.
     fn assign_track_mids(&mut self, router: &mut Router, sections: &[MediaSection], has_redundant_audio: bool) {
         let connection = self.uplink();
         let taken: HashSet<Mid> = self.tracks.iter().filter_map(|track| track.mid).collect();
@@ -222,15 +221,15 @@ impl Participant {
     fn plan(&self, sections: &[MediaSection]) -> AnswerPlan {
         let idle =
             sections.iter().filter(|section| section.is_placeholder()).map(|section| (section.mid, SectionRole::Idle));
-        let sent = self.subscriptions.iter().filter_map(|each| Some((each.mid?, each.role())));
+        let sent = self.subscriptions.iter().filter_map(|subscription| Some((subscription.mid?, subscription.role())));
         let received = self.tracks.iter().filter_map(|track| Some((track.mid?, track.role())));
         if self.is_single { idle.chain(sent).chain(received).collect() } else { received.collect() }
     }
 
-    /// Asks the client to offer again, with more sections if they do not suffice.
+    /// Requests an offer from the client, with more sections if there are too few.
     fn request_offer(&mut self, now: Instant) {
-        let unplaced = || self.subscriptions.iter().filter(|each| each.mid.is_none());
-        let unplaced = MediaCounts::count(|kind| unplaced().filter(|each| each.kind() == kind).count());
+        let unplaced = || self.subscriptions.iter().filter(|subscription| subscription.mid.is_none());
+        let unplaced = MediaCounts::count(|kind| unplaced().filter(|subscription| subscription.kind() == kind).count());
         if let Some(missing) = self.negotiation.sections_to_request(unplaced, now) {
             let number = |sections: usize| u32::try_from(sections).unwrap_or(u32::MAX);
             self.send(Message::MediaSectionsRequirement(proto::MediaSectionsRequirement {
@@ -240,31 +239,33 @@ impl Participant {
         }
     }
 
-    /// Offers what has changed on the second peer connection; whether that went well.
+    /// Offers changes on the second peer connection; `false` if the connection has failed.
     fn offer(&mut self, context: &mut Context<'_>, subscriber: &mut PeerConnection) -> bool {
         let negotiation = &mut self.negotiation;
         if negotiation.pending.is_some() || !negotiation.needs_offer(&self.subscriptions) {
             return true;
         }
         if !negotiation.admits(self.subscriptions.len(), context.io.now) {
-            // The next tick tries again.
+            // Retried at the next tick.
             return true;
         }
         let (channels, restart) = (negotiation.offer_data_channels, negotiation.ice_restart);
         let stopped = std::mem::take(&mut negotiation.stopped);
         let (subscriptions, keeps_stopped) = (&mut self.subscriptions, negotiation.reuse.receives);
-        // Their section comes first, and stays. The client would give up the connection with the section that it is named for.
+        // The data section comes first and stays: clients drop the connection if the section that identifies its BUNDLE group
+        // ends.
         let channels = channels || negotiation.offer_id == 0;
-        let known =
-            negotiation.free.len() + stopped.len() + subscriptions.iter().filter(|each| each.mid.is_some()).count();
+        let known = negotiation.free.len()
+            + stopped.len()
+            + subscriptions.iter().filter(|subscription| subscription.mid.is_some()).count();
         let added = MAX_RECEIVED_SECTIONS.saturating_sub(known).min(MAX_NEW_SECTIONS);
         let mut reused = Vec::new();
-        for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()) {
-            each.mid = negotiation.take_free(each.kind());
-            reused.extend(each.mid.map(|mid| (mid, each.kind())));
+        for subscription in subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()) {
+            subscription.mid = negotiation.take_free(subscription.kind());
+            reused.extend(subscription.mid.map(|mid| (mid, subscription.kind())));
         }
         let offered = subscriber.mutate_and_drain(&mut context.io, |rtc| {
-            // Nothing is sent on them any more, sender reports included.
+            // Stops the streams of the section, including their sender reports.
             for (mid, _) in &stopped {
                 remove_stream(rtc, *mid);
             }
@@ -287,9 +288,10 @@ impl Participant {
             for (mid, _) in &reused {
                 changes.set_direction(*mid, Direction::SendOnly);
             }
-            for each in subscriptions.iter_mut().filter(|each| each.mid.is_none()).take(added) {
-                let (stream, track) = (Some(each.stream()), Some(each.track_sid.clone()));
-                each.mid = Some(changes.add_media(each.kind(), Direction::SendOnly, stream, track, None));
+            for subscription in subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()).take(added) {
+                let (stream, track) = (Some(subscription.stream()), Some(subscription.track_sid.clone()));
+                subscription.mid =
+                    Some(changes.add_media(subscription.kind(), Direction::SendOnly, stream, track, None));
             }
             if restart {
                 changes.ice_restart(true);
@@ -301,9 +303,9 @@ impl Participant {
         let Some(offered) = offered else { return false };
         let Some((offer, pending)) = offered else { return true };
         negotiation.offer_id = negotiation.offer_id.wrapping_add(1);
-        // str0m writes the msid of the track that a section was added for.
+        // str0m writes the msid of the first track of each section, so the current one is written here.
         let idle = stopped.iter().chain(&negotiation.free).map(|(mid, _)| (*mid, SectionRole::Idle));
-        let sent = subscriptions.iter().filter_map(|each| Some((each.mid?, each.role())));
+        let sent = subscriptions.iter().filter_map(|subscription| Some((subscription.mid?, subscription.role())));
         let text = sdp::rewrite(&offer.to_sdp_string(), &idle.chain(sent).collect());
         let text = context.io.network.advertise(text);
         negotiation.pending = Some(PendingOffer { offer: pending, text, sent: context.io.now, stopped });
@@ -311,8 +313,8 @@ impl Participant {
         true
     }
 
-    /// Sends the pending offer again after a resume: the offer or its answer may be lost. A new offer would give new names to
-    /// sections that the client may know already.
+    /// Sends the pending offer again after a resume, because it or its answer may be lost. A new offer could give new mids to
+    /// sections that the client knows already.
     fn resend_offer(&mut self, now: Instant) {
         if let Some(pending) = &mut self.negotiation.pending {
             pending.sent = now;

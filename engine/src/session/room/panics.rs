@@ -1,7 +1,7 @@
-//! A panic while a participant is served, which nobody outside can bring about: it loses that one alone.
+//! Injected panics: each one removes only the participant whose step panics.
 
 use livekit_protocol as proto;
-use proto::signal_response::Message as Told;
+use proto::signal_response::Message as Response;
 use str0m::media::MediaKind;
 use tokio::sync::oneshot;
 
@@ -13,15 +13,15 @@ use crate::support;
 use crate::{Engine, Limits};
 
 const ROOM: &str = "party";
-/// Whoever has that identity panics as it joins.
+/// The join of a participant with this identity panics.
 const UNLUCKY: &str = "unlucky";
 
-/// What happens first when somebody joins.
+/// Called at the start of each join.
 pub(crate) fn on_join(identity: &str) {
-    assert_ne!(identity, UNLUCKY, "meant to be");
+    assert_ne!(identity, UNLUCKY, "injected");
 }
 
-/// The identities in the room, as the server API sees them.
+/// The identities in the room of the server API.
 fn listed(engine: &Engine) -> Vec<String> {
     engine.rooms(|rooms, now| {
         let room = rooms.get(ROOM, now);
@@ -29,7 +29,7 @@ fn listed(engine: &Engine) -> Vec<String> {
     })
 }
 
-/// Two who publish and see each other.
+/// Two participants that publish and receive each other's video.
 async fn party() -> (Engine, [(TestClient, [String; 1]); 2]) {
     let engine = support::start();
     let join = async |identity| {
@@ -42,7 +42,7 @@ async fn party() -> (Engine, [(TestClient, [String; 1]); 2]) {
     (engine, [ann, ben])
 }
 
-/// Does something as the engine does it when a participant has said something.
+/// Runs a step for a participant, as for one of its requests.
 async fn while_serving(
     engine: &Engine,
     identity: &'static str,
@@ -58,36 +58,38 @@ async fn while_serving(
     engine.shared.media.run(work).await.unwrap()
 }
 
-/// The one who is left is told, and a newcomer sees it.
+/// Asserts that the other participant is notified, and that a new one receives its video.
 async fn goes_on(engine: &Engine, (caller, sid): &(TestClient, [String; 1]), lost: &str) {
-    let is_told = |told: &Told| match told {
-        Told::Update(update) => update
+    let is_notified = |response: &Response| match response {
+        Response::Update(update) => update
             .participants
             .iter()
             .any(|other| other.identity == lost && other.state() == proto::participant_info::State::Disconnected),
         _ => false,
     };
-    caller.wait_until("is told who has gone", |state| state.responses.iter().any(is_told).then_some(())).await;
+    caller
+        .wait_until("is notified of the departure", |state| state.responses.iter().any(is_notified).then_some(()))
+        .await;
     let again = TestClient::join(engine.address(), ROOM, lost).await;
     again.wait_for_packets(sid).await;
     assert!(!caller.with_state(|state| state.is_closed));
 }
 
 #[tokio::test]
-async fn a_panic_while_a_participant_is_served_loses_it_alone() {
+async fn a_panic_in_a_step_removes_only_its_participant() {
     let (engine, [ann, ben]) = party().await;
-    let outcome = while_serving(&engine, "ben", |_, _, _| panic!("meant to be")).await;
+    let outcome = while_serving(&engine, "ben", |_, _, _| panic!("injected")).await;
     assert!(matches!(outcome, Err(ApiError::NoParticipant)));
     ben.0.wait_until_closed().await;
     goes_on(&engine, &ann, "ben").await;
 }
 
 #[tokio::test]
-async fn a_panic_within_a_connection_loses_its_participant_alone() {
+async fn a_panic_in_a_connection_removes_only_its_participant() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |room, context, id| {
         let connection = room.connections.get_mut((id, SignalTarget::Publisher)).unwrap();
-        assert_eq!(connection.mutate_and_drain(&mut context.io, |_| -> u8 { panic!("meant to be") }), None);
+        assert_eq!(connection.mutate_and_drain(&mut context.io, |_| -> u8 { panic!("injected") }), None);
         assert_eq!(connection.mutate_and_drain(&mut context.io, |_| 1), None, "what has panicked is used no more");
     });
     assert!(outcome.await.is_ok());
@@ -96,7 +98,7 @@ async fn a_panic_within_a_connection_loses_its_participant_alone() {
 }
 
 #[tokio::test]
-async fn a_panic_while_a_participant_is_reconciled_loses_it_though_another_was_served() {
+async fn a_panic_in_a_reconciliation_removes_the_reconciled_participant() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ann", |room, context, _| {
         room.faulty = room.by_identity("ben");
@@ -108,7 +110,7 @@ async fn a_panic_while_a_participant_is_reconciled_loses_it_though_another_was_s
 }
 
 #[tokio::test]
-async fn a_panic_while_a_participant_is_reconciled_leaves_nothing_of_it() {
+async fn a_panic_in_a_reconciliation_leaves_no_state() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |room, context, id| {
         room.faulty = Some(id);
@@ -120,7 +122,7 @@ async fn a_panic_while_a_participant_is_reconciled_leaves_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_panic_while_somebody_joins_leaves_nothing_of_it() {
+async fn a_panic_in_a_join_leaves_no_state() {
     let engine = support::start_with(Limits { participants: 2, ..Limits::default() });
     let ann = TestClient::join(engine.address(), ROOM, "ann").await;
     for _ in 0..2 {
@@ -129,7 +131,7 @@ async fn a_panic_while_somebody_joins_leaves_nothing_of_it() {
         }
         assert_eq!(listed(&engine), ["ann"]);
     }
-    // There is still a place for another one.
+    // The failed joins do not count towards the limit.
     let ben = TestClient::join(engine.address(), ROOM, "ben").await;
     assert_eq!(listed(&engine), ["ann", "ben"]);
     ben.leave().await;
@@ -141,11 +143,11 @@ async fn a_panic_while_somebody_joins_leaves_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_panic_while_a_participant_is_out_of_its_room_leaves_nothing_of_it() {
+async fn a_panic_with_the_participant_taken_out_leaves_no_state() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |room, _, id| {
         let _taken_out = room.participants.remove(&id);
-        panic!("meant to be");
+        panic!("injected");
     });
     assert!(matches!(outcome.await, Err(ApiError::NoParticipant)));
     ben.0.wait_until_closed().await;
@@ -155,10 +157,10 @@ async fn a_panic_while_a_participant_is_out_of_its_room_leaves_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_step_of_the_whole_room_loses_nobody() {
+async fn a_panic_in_a_step_of_a_room_removes_no_participant() {
     let (engine, [ann, ben]) = party().await;
     let work = |worker: &mut crate::session::worker::Worker, reply: oneshot::Sender<_>| {
-        worker.with_room(ROOM, |_, _| panic!("meant to be"));
+        worker.with_room(ROOM, |_, _| panic!("injected"));
         let _ = reply.send(());
     };
     assert_eq!(engine.shared.media.run(work).await, Some(()));

@@ -10,7 +10,7 @@ use proto::signal_response::Message;
 use crate::ids::{PeerConnectionId, SessionId, SignalConnectionId, SignalTarget};
 use crate::net::connections::Connections;
 use crate::net::peer_connection::PeerConnection;
-use crate::session::client_configuration::Reception;
+use crate::session::client_configuration::ReceiveSupport;
 use crate::session::data::DataChannelState;
 use crate::session::negotiation::Negotiation;
 use crate::session::permissions::SubscriptionPermission;
@@ -23,68 +23,68 @@ use crate::sfu::layer_selector::TrackSettings;
 
 pub(crate) struct Participant {
     pub(super) id: SessionId,
-    /// What others see of it, with the tracks that they see.
+    /// The state that others see, with its published tracks.
     pub(super) info: proto::ParticipantInfo,
-    /// The version of the signalling that its client speaks.
+    /// Version of the signalling protocol that the client uses.
     pub(super) protocol: i32,
-    /// What is turned off for its client.
+    /// Codecs that are disabled for the client.
     pub(super) configuration: Option<proto::ClientConfiguration>,
-    /// Its signalling connection, while it has one.
+    /// The signalling connection, if there is one.
     pub(super) signal: Option<(SignalConnectionId, SignalSink)>,
-    /// Those of whom it has still to be told how they are: it takes less than there is to tell.
+    /// Participants whose latest state was not sent, because this client is congested.
     pub(super) pending_updates: BTreeSet<SessionId>,
     pub(super) joined: Instant,
-    /// Which other participants were sent its state.
-    pub(super) announced: Announced,
-    /// When it lost its signalling connection.
+    /// Which other participants were sent this one's state.
+    pub(super) announced: Announcement,
+    /// When the signalling connection was lost.
     pub(super) signal_lost_at: Option<Instant>,
-    /// Since when one of its connections is closed.
+    /// When one of the peer connections was closed.
     pub(super) media_closed_at: Option<Instant>,
-    /// Whether it has one peer connection, which the client offers. With two, it is sent media on the second one.
+    /// Whether there is one peer connection, which the client offers. With two, media is sent on the second one.
     pub(super) is_single: bool,
-    /// Whether its client connects the second connection first; else it may never connect that.
+    /// Whether the client connects the second connection first. Otherwise it may never connect it.
     pub(super) is_subscriber_primary: bool,
     pub(super) negotiation: Negotiation,
     pub(super) tracks: Vec<Track>,
     pub(super) subscriptions: Vec<Subscription>,
-    /// Whether it is sent what it has not chosen.
+    /// Whether to subscribe to tracks without an override.
     pub(super) auto_subscribe: bool,
-    /// The tracks, by `sid`, that it has asked for or does not want.
+    /// Tracks, by `sid`, that the client has subscribed to or unsubscribed from.
     pub(super) subscription_overrides: HashMap<String, bool>,
-    /// How it wants the tracks, by `sid`, that it has said that of, whether it is sent them or not.
+    /// Settings by track `sid`, also for tracks that are not subscribed to.
     pub(super) track_settings: HashMap<String, TrackSettings>,
-    /// Who may subscribe to its tracks.
+    /// Who may subscribe to the tracks of this participant.
     pub(super) subscription_permission: SubscriptionPermission,
-    /// The tracks that it wants and was told it may not have: the `sid` of the publisher and its own.
+    /// Tracks that the client wants and may not subscribe to, as it was sent: the publisher's `sid` and the track's.
     pub(super) denied: Vec<(String, String)>,
     pub(super) data: DataChannelState,
-    pub(super) reception: Reception,
-    /// Ends packets that the engine makes itself, which end-to-end encryption does not apply to.
+    pub(super) receive_support: ReceiveSupport,
+    /// Trailer of packets that the engine generates. It exempts them from end-to-end encryption.
     pub(super) sif_trailer: [u8; 16],
     pub(super) quality: Quality,
     pub(super) token: RefreshToken,
-    /// What it has asked to be simulated on its next resume.
-    pub(super) breaks_resume: Option<BreaksResume>,
+    /// The failure to simulate on the next resume.
+    pub(super) resume_failure: Option<SimulatedResumeFailure>,
 }
 
-/// Which other participants were sent a participant's state. Once any was, all are sent that it leaves.
+/// Which other participants were sent a participant's state. If any was, its departure is broadcast to all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Announced {
+pub(crate) enum Announcement {
     No,
-    /// It was among the participants that another one was sent when it joined or resumed.
+    /// Sent to another participant that has joined or resumed.
     Listed,
     Broadcast,
 }
 
-/// How a resume fails that is meant to.
+/// How a simulated resume fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BreaksResume {
+pub(crate) enum SimulatedResumeFailure {
     AfterMessages,
     BeforeMessages,
 }
 
 impl Participant {
-    /// Tells it something, if it is there to be told.
+    /// Sends a message if there is a signalling connection.
     pub(crate) fn send(&mut self, message: Message) {
         self.send_shared(&SignalMessage::new(message));
     }
@@ -93,7 +93,7 @@ impl Participant {
         if let Some((_, signal_sink)) = &self.signal
             && !signal_sink.send(signal)
         {
-            // It takes nothing any more. Once it does, it connects anew and is told how things are.
+            // The client does not read. It reconnects once it does, and is then sent the current state.
             self.close_signal();
         }
     }
@@ -102,7 +102,7 @@ impl Participant {
         self.signal.as_ref().is_some_and(|(_, signal_sink)| signal_sink.is_congested())
     }
 
-    /// Ends its signalling connection once all is said.
+    /// Closes the signalling connection after the queued messages.
     pub(crate) fn close_signal(&mut self) {
         self.signal = None;
     }
@@ -117,33 +117,33 @@ impl Participant {
         self.close_signal();
     }
 
-    /// The connection that it publishes on.
+    /// The connection that the participant publishes on.
     pub(crate) fn uplink(&self) -> PeerConnectionId {
         (self.id, SignalTarget::Publisher)
     }
 
-    /// The connection that it is sent media on.
+    /// The connection that media is sent on.
     pub(crate) fn downlink(&self) -> PeerConnectionId {
         (self.id, if self.is_single { SignalTarget::Publisher } else { SignalTarget::Subscriber })
     }
 
-    /// The connection that it is sent messages on: the one that its client connects first.
+    /// The connection for outgoing data packets: the one that the client connects first.
     pub(crate) fn data_downlink(&self) -> PeerConnectionId {
         if self.is_subscriber_primary { self.downlink() } else { self.uplink() }
     }
 
-    /// Its connections.
+    /// The peer connections of the participant.
     fn all<'a>(&self, connections: &'a Connections) -> impl Iterator<Item = &'a PeerConnection> + use<'a> {
         let second = (!self.is_single).then(|| self.downlink());
         [Some(self.uplink()), second].into_iter().flatten().filter_map(|id| connections.get(id))
     }
 
-    /// Whether one of its connections is established.
+    /// Whether a peer connection is established.
     pub(crate) fn is_connected(&self, connections: &Connections) -> bool {
         self.all(connections).any(PeerConnection::is_connected)
     }
 
-    /// When a datagram arrived last on any of its connections.
+    /// When the last datagram arrived on any peer connection.
     pub(crate) fn last_received_at(&self, connections: &Connections) -> Instant {
         self.all(connections).map(PeerConnection::last_received_at).fold(self.joined, Instant::max)
     }

@@ -7,11 +7,11 @@ use proto::signal_response::Message;
 
 use crate::ids::SessionId;
 use crate::session::permissions::{SubscriptionPermission, may_publish};
-use crate::session::room::participant::{Announced, Participant};
+use crate::session::room::participant::{Announcement, Participant};
 use crate::session::room::{Context, Room};
 
 impl Room {
-    /// Takes what a participant says of who may have its tracks.
+    /// Handles a publisher's subscription permissions.
     pub(crate) fn set_subscription_permission(
         &mut self,
         context: &mut Context<'_>,
@@ -19,12 +19,12 @@ impl Room {
         permission: proto::SubscriptionPermission,
     ) {
         if self.revoke_subscriptions(id, SubscriptionPermission::new(permission)) {
-            // In a large room, the clients are told in later turns of the media thread.
+            // Media stops at once; in a large room, clients are notified in later turns of the event loop.
             self.reconcile_others(context, Some(id));
         }
     }
 
-    /// Stops sending a publisher's tracks to participants outside the audience at once. Returns whether the audience has changed.
+    /// Drops the subscriptions that are no longer permitted. Returns whether the permissions have changed.
     fn revoke_subscriptions(&mut self, id: SessionId, permission: SubscriptionPermission) -> bool {
         if self.participants.get(&id).is_none_or(|participant| participant.subscription_permission == permission) {
             return false;
@@ -42,7 +42,7 @@ impl Room {
         true
     }
 
-    /// Gives a participant other permissions, with effect at once.
+    /// Changes a participant's permissions. Forbidden tracks are unpublished and unsubscribed at once.
     pub(crate) fn set_permission(
         &mut self,
         context: &mut Context<'_>,
@@ -64,9 +64,10 @@ impl Room {
         self.reconcile_all(context);
     }
 
-    /// The others see it go, while it stays.
+    /// Notifies others as if the participant had left, because it is hidden from now on.
     pub(crate) fn broadcast_as_left(&mut self, id: SessionId) {
-        let Some(participant) = self.participants.get(&id).filter(|participant| participant.announced > Announced::No)
+        let Some(participant) =
+            self.participants.get(&id).filter(|participant| participant.announced > Announcement::No)
         else {
             return;
         };
@@ -81,8 +82,8 @@ impl Room {
 }
 
 impl Participant {
-    /// Tells the participant which tracks it wants and may not have, and which of those it may by now; if a publisher is given, of
-    /// that one's.
+    /// Notifies a participant of the tracks that it wants and that are newly denied or permitted; if a publisher is given, of
+    /// that publisher's tracks.
     pub(crate) fn send_permission_changes(&mut self, denied: Vec<(String, String)>, publisher_sid: Option<&str>) {
         let is_other = |(publisher, _): &(String, String)| publisher_sid.is_some_and(|sid| sid != publisher);
         let (mut kept, before): (Vec<_>, Vec<_>) = std::mem::take(&mut self.denied).into_iter().partition(is_other);
@@ -111,20 +112,20 @@ mod tests {
 
     use super::*;
     use crate::session::client::TestClient;
-    use crate::session::room::Removal;
+    use crate::session::removal::Removal;
     use crate::support;
 
     const ROOM: &str = "room";
 
     #[tokio::test]
-    async fn a_denial_remains_when_another_publisher_leaves_before_its_reconciliation() {
+    async fn keeps_a_denial_when_another_publisher_leaves() {
         let engine = support::start();
         let join = async |identity| TestClient::join(engine.address(), ROOM, identity).await;
         let (ann, ben, cas) = (join("ann").await, join("ben").await, join("cas").await);
         tokio::join!(ann.publish(MediaKind::Video), ben.publish(MediaKind::Video));
         ann.send_request(Ask::SubscriptionPermission(proto::SubscriptionPermission::default()));
         let is_denial =
-            |told: &Message| matches!(told, Message::SubscriptionPermissionUpdate(update) if !update.allowed);
+            |response: &Message| matches!(response, Message::SubscriptionPermissionUpdate(update) if !update.allowed);
         cas.wait_until("is denied a track", |state| state.responses.iter().any(is_denial).then_some(())).await;
         let work = |worker: &mut crate::session::worker::Worker, reply: tokio::sync::oneshot::Sender<_>| {
             let denied = worker.with_identity(ROOM, "ben", |room, context, ben| {
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn media_of_a_withdrawn_track_stops_before_any_client_is_told() {
+    async fn stops_media_before_clients_are_notified() {
         let engine = support::start();
         let join = async |identity| TestClient::join(engine.address(), ROOM, identity).await;
         let (ann, ben, cas) = (join("ann").await, join("ben").await, join("cas").await);

@@ -17,7 +17,7 @@ const MAX_TRACKS: usize = 64;
 const MAX_ECHO_BYTES: usize = 4096;
 
 impl Room {
-    /// Takes note of a track that a client is about to publish.
+    /// Handles a request to publish a track.
     pub(crate) fn add_track(&mut self, context: &mut Context<'_>, id: SessionId, mut request: proto::AddTrackRequest) {
         keep_known(&mut request);
         let Some(participant) = self.participants.get_mut(&id) else { return };
@@ -43,7 +43,8 @@ impl Room {
             return;
         }
         let cid = request.cid.clone();
-        // A second codec of a track is published only where the server asks for it; and nobody publishes one track twice.
+        // A repeated request gets the same track. A second codec is published only at the server's request, which the engine
+        // never makes.
         let known = participant.tracks.iter().find(|track| track.info.sid == request.sid || track.is_pending(&cid));
         let info = if let Some(known) = known {
             known.info.clone()
@@ -64,7 +65,7 @@ impl Room {
         participant.send(Message::TrackPublished(proto::TrackPublishedResponse { cid, track: Some(info) }));
     }
 
-    /// Shows the others the tracks that the client sends by now.
+    /// Publishes the tracks that the client sends by now.
     pub(crate) fn publish(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let mut is_new = false;
@@ -78,7 +79,7 @@ impl Room {
         }
     }
 
-    /// Takes tracks away, which the client is told if it does not know.
+    /// Unpublishes tracks; `notify_client` if the client does not know yet.
     pub(crate) fn unpublish(&mut self, context: &mut Context<'_>, id: SessionId, sids: &[String], notify_client: bool) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         if sids.is_empty() {
@@ -102,7 +103,7 @@ impl Room {
         tracks.iter().find(|track| track.info.sid == sid).map(|track| track.info.clone())
     }
 
-    /// Mutes a track by the server API: the client has to mute it as well.
+    /// Mutes a track for the server API. The client is requested to mute it as well.
     pub(crate) fn mute_remotely(&mut self, context: &mut Context<'_>, id: SessionId, sid: &str) {
         if let Some(participant) = self.participants.get_mut(&id) {
             participant.send(Message::Mute(proto::MuteTrackRequest { sid: sid.to_owned(), muted: true }));
@@ -123,13 +124,13 @@ impl Room {
 }
 
 impl Participant {
-    /// Tells the client what has come of that which it asked for.
+    /// Sends the outcome of a request.
     pub(crate) fn respond(&mut self, request_id: u32, reason: Reason, message: &str, request: Request) {
         self.send(Message::RequestResponse(proto::RequestResponse {
             request_id,
             reason: reason.into(),
             message: message.to_owned(),
-            // Clients know it by its id; repeated, a long one would take the memory of what waits for clients.
+            // Clients match it by the id. Repeating a long request would use up the memory for outgoing messages.
             request: (request.encoded_len() <= MAX_ECHO_BYTES).then_some(request),
         }));
     }

@@ -12,14 +12,14 @@ use crate::session::room::participant::Participant;
 use crate::session::room::{Context, Room};
 
 impl Room {
-    /// What has to be said now and then.
+    /// Sends the updates that are due at a tick.
     pub(crate) fn tick_room(&mut self, context: &mut Context<'_>) {
         self.flush_room_update(context.services);
         self.send_quality_updates(context.io.now);
         self.send_speaker_updates(context.io.now);
     }
 
-    /// Tells the participant itself and those that it is sent to how its connection is, and what changes.
+    /// Sends each participant the changed connection quality of itself and of the publishers that it is subscribed to.
     fn send_quality_updates(&mut self, now: Instant) {
         let mut changed: Vec<SessionId> = Vec::new();
         for participant in self.participants.values_mut().filter(|participant| participant.is_active()) {
@@ -34,7 +34,8 @@ impl Room {
         let ids: Vec<SessionId> = self.participants.keys().copied().collect();
         for id in ids {
             let Some(participant) = self.participants.get(&id) else { continue };
-            let own_and_others = participant.subscriptions.iter().map(|each| each.publisher).chain([id]);
+            let own_and_others =
+                participant.subscriptions.iter().map(|subscription| subscription.publisher).chain([id]);
             let is_known = |id: &SessionId| {
                 self.participants.get(id).is_some_and(|participant| participant.quality.last_sent.is_some())
             };
@@ -50,7 +51,7 @@ impl Room {
         }
     }
 
-    /// Tells changes to the speakers themselves and to those whom they are sent to.
+    /// Sends changes of the active speakers.
     fn send_speaker_updates(&mut self, now: Instant) {
         let participants = &self.participants;
         let speakers: Vec<_> = self
@@ -66,12 +67,14 @@ impl Room {
         self.broadcast_speakers(&speakers);
     }
 
-    /// Tells of speakers those who hear them.
+    /// Sends speakers to themselves and to their subscribers.
     pub(crate) fn broadcast_speakers(&mut self, speakers: &[(SessionId, proto::SpeakerInfo)]) {
         for participant in self.participants.values_mut() {
-            // Silence is no secret: whoever is not sent a speaker any more must not see it speak for ever.
+            // The end of speech is sent to all, because a participant that has unsubscribed would otherwise show the speaker as
+            // active for ever.
             let concerns = |id: SessionId| {
-                id == participant.id || participant.subscriptions.iter().any(|each| each.publisher == id)
+                id == participant.id
+                    || participant.subscriptions.iter().any(|subscription| subscription.publisher == id)
             };
             let last_sent = speakers.iter().filter(|(id, speaker)| !speaker.active || concerns(*id));
             let speakers: Vec<_> = last_sent.map(|(_, speaker)| speaker.clone()).collect();

@@ -6,48 +6,20 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 use prost::Message as _;
-use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::State;
 
-use super::participant::Announced;
+use super::participant::Announcement;
 use super::updates::participant_update;
 use super::{Context, Room};
 use crate::ids::{SessionId, SignalTarget};
-use crate::services::Services;
 use crate::session::lane::Lane;
+use crate::session::removal::{Removal, leave_registry};
 
 /// Maximum number of departed participants that a room remembers for resumes; past it, the oldest is forgotten.
 const MAX_DISCONNECTED: usize = 128;
-/// Size in bytes from which a message about departed participants takes no further one.
+/// Minimum size in bytes at which a batch of departures is sent; further ones follow in the next message.
 const MAX_DEPARTURE_BYTES: usize = 16 * 1024;
-
-/// How a participant is removed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Removal {
-    pub(crate) reason: DisconnectReason,
-    /// The action in the participant's leave; `None`: it is sent none.
-    pub(crate) action: Option<Action>,
-    /// Whether others are notified; not if the participant is replaced by a rejoin.
-    pub(crate) notify_others: bool,
-}
-
-impl Removal {
-    /// Ends the session for good; the client is sent the reason.
-    pub(crate) fn disconnect(reason: DisconnectReason) -> Self {
-        Self { reason, action: Some(Action::Disconnect), notify_others: true }
-    }
-
-    /// Ends the session; the client rejoins.
-    pub(crate) fn full_reconnect(reason: DisconnectReason) -> Self {
-        Self { reason, action: Some(Action::Reconnect), notify_others: true }
-    }
-
-    /// Ends the session without a leave: the client is gone, or is to assume that the server is gone.
-    pub(crate) fn without_leave(reason: DisconnectReason) -> Self {
-        Self { reason, action: None, notify_others: true }
-    }
-}
 
 impl Room {
     /// Takes out what is left of a participant whose step has panicked. The caller drops it, which may panic as well.
@@ -72,7 +44,7 @@ impl Room {
             participant.leave(removal.reason, action);
         }
         leave_registry(context.services, &self.name, &participant.info.identity, &participant.info.sid);
-        if removal.notify_others && participant.announced > Announced::No && !participant.is_hidden() {
+        if removal.notify_others && participant.announced > Announcement::No && !participant.is_hidden() {
             let mut info = std::mem::take(&mut participant.info);
             info.version += 1;
             info.tracks.clear();
@@ -85,14 +57,14 @@ impl Room {
         self.schedule(context);
     }
 
-    /// Removes what is forwarded from and to the connections of a session.
+    /// Removes the published tracks and the subscriptions of a session's connections from the router.
     fn remove_routes(&mut self, id: SessionId) {
         for target in [SignalTarget::Publisher, SignalTarget::Subscriber] {
             self.router.remove_connection((id, target));
         }
     }
 
-    /// Has the room settled in this turn of the event loop.
+    /// Schedules the room to be settled in this turn of the event loop.
     pub(crate) fn schedule(&mut self, context: &mut Context<'_>) {
         if !std::mem::replace(&mut self.is_scheduled, true) {
             context.unsettled.push_back(self.sid.clone());
@@ -162,17 +134,6 @@ impl Room {
         let since = self.disconnected.iter().filter(|(left, _)| *left >= joined).map(|(_, info)| info);
         since.filter(|info| !seen.contains(info.identity.as_str())).cloned().collect()
     }
-}
-
-/// Removes a participant from the rooms of the server API, unless it was replaced by another one of the same identity.
-pub(crate) fn leave_registry(services: &Services, room: &str, identity: &str, sid: &str) {
-    services.rooms(|rooms, now| {
-        let known = rooms.get(room, now).and_then(|room| room.participant(identity));
-        if known.is_some_and(|known| known.sid == sid) {
-            // Cannot fail: the participant was found above.
-            let _ = rooms.leave(room, identity, now);
-        }
-    });
 }
 
 #[cfg(test)]

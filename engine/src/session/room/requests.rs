@@ -1,4 +1,4 @@
-//! What clients say over their signalling connections.
+//! Requests of clients on their signalling connections.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,21 +13,22 @@ use str0m::media::MediaKind;
 
 use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_metadata};
 use crate::ids::SessionId;
-use crate::session::room::participant::BreaksResume;
-use crate::session::room::{Context, Removal, Room};
+use crate::session::removal::Removal;
+use crate::session::room::participant::SimulatedResumeFailure;
+use crate::session::room::{Context, Room};
 use crate::sfu::layer_selector::TrackSettings;
 
-/// From this version of the signalling on, clients understand an answer that is no refusal.
+/// First version of the signalling protocol whose clients understand a response of `OK`.
 const MIN_PROTOCOL_WITH_OK: i32 = 15;
-/// The most participants of a room who are remembered to want TCP.
+/// Maximum number of identities per room that are restricted to TCP; past it, further ones use UDP.
 const MAX_TCP_ONLY: usize = 1024;
-/// What a rejected request for a data track asks for.
+/// Feature in the response to data track requests.
 const DATA_TRACKS: &str = "data tracks";
-/// How loud a simulated speaker is.
+/// Level of a simulated speaker, from 0 to 1.
 const SIMULATED_LEVEL: f32 = 0.9;
 
 impl Room {
-    /// Handles a client's request, or rejects it. `None` is a request of a newer protocol, which cannot be decoded.
+    /// Handles a client's request, or rejects it. `None` is a request of a newer protocol version, which cannot be decoded.
     #[expect(deprecated, reason = "older clients still tell their layers")]
     pub(crate) fn on_signal_request(
         &mut self,
@@ -61,7 +62,7 @@ impl Room {
             SignalRequest::Trickle(_) => (),
             SignalRequest::UpdateLayers(_) => self.reject(id, 0, None, "changing the layers of a published track"),
             SignalRequest::PublishDataTrackRequest(proto::PublishDataTrackRequest { pub_handle, .. }) => {
-                // The client finds the publication that it waits for by its handle.
+                // The client matches the response by its handle.
                 let request = proto::PublishDataTrackRequest { pub_handle, ..Default::default() };
                 self.reject(id, 0, Some(Request::PublishDataTrack(request)), DATA_TRACKS);
             }
@@ -76,8 +77,8 @@ impl Room {
         }
     }
 
-    /// Rejects a request for a feature that the engine does not have. `request_id` is the client's number for it, or 0; `request`
-    /// goes back where the client recognises it by that.
+    /// Rejects a request for a feature that the engine does not have. `request_id` is the client's id of it, or 0. `request` is
+    /// repeated if the client needs it to match the response.
     fn reject(&mut self, id: SessionId, request_id: u32, request: Option<Request>, feature: &str) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.send(Message::RequestResponse(proto::RequestResponse {
@@ -94,7 +95,7 @@ impl Room {
         }
     }
 
-    /// Notes which tracks a participant wants.
+    /// Handles a client's subscription request.
     pub(crate) fn subscribe(&mut self, context: &mut Context<'_>, id: SessionId, request: proto::UpdateSubscription) {
         let named = request.participant_tracks.into_iter().flat_map(|tracks| tracks.track_sids);
         self.set_subscription(id, request.track_sids.into_iter().chain(named), request.subscribe);
@@ -102,23 +103,23 @@ impl Room {
         self.negotiate(context, id);
     }
 
-    /// After a resume: what the client has decided meanwhile, and what it believes to publish.
+    /// Handles the client's state after a resume: its subscriptions and published tracks.
     pub(crate) fn sync(&mut self, context: &mut Context<'_>, id: SessionId, state: proto::SyncState) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let mut published = state.publish_tracks.iter();
         if !published.all(|of| of.track.as_ref().is_some_and(|track| participant.track(&track.sid).is_some())) {
-            // It was told that the track is taken away, and has not heard it.
+            // The message that has unpublished the track was lost.
             self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
             return;
         }
         if let Some(request) = state.subscription {
             self.subscribe(context, id, request);
         }
-        // Their quality is not part of the state: it stays as it is.
+        // Other settings are not part of the state and stay as they are.
         self.update_settings(id, &state.track_sids_disabled, TrackSettings::disable);
     }
 
-    /// Takes a participant's own name, metadata and attributes.
+    /// Handles a client's request to update its own name, metadata and attributes.
     fn update_own_metadata(
         &mut self,
         context: &mut Context<'_>,
@@ -151,7 +152,7 @@ impl Room {
         participant.respond(request.request_id, reason, text, Request::UpdateMetadata(request));
     }
 
-    /// Gives a participant a name, metadata or attributes; what is empty stays as it is.
+    /// Updates a participant's name, metadata or attributes. Empty values change nothing.
     pub(crate) fn update_metadata(
         &mut self,
         context: &mut Context<'_>,
@@ -165,7 +166,7 @@ impl Room {
         check_metadata(&change.metadata)?;
         let mut attributes = participant.info.attributes.clone();
         attributes.extend(change.attributes);
-        // An attribute is deleted by setting it to nothing.
+        // An empty attribute value deletes the attribute.
         attributes.retain(|_, value| !value.is_empty());
         check_attributes(attributes.iter())?;
         participant.info.attributes = attributes;
@@ -195,7 +196,7 @@ impl Room {
         mut request: proto::UpdateLocalAudioTrack,
     ) {
         let mut seen = HashSet::new();
-        // JSON, which some clients read, has no word for unknown features.
+        // JSON signalling cannot encode unknown features.
         let is_known = |feature: &i32| proto::AudioTrackFeature::try_from(*feature).is_ok();
         request.features.retain(|feature| is_known(feature) && seen.insert(*feature));
         let Some(participant) = self.participants.get_mut(&id) else { return };
@@ -209,7 +210,7 @@ impl Room {
         }
     }
 
-    /// Takes the dimensions in which a client sends a video track by now.
+    /// Handles new dimensions of a published video track.
     fn set_dimensions(&mut self, context: &mut Context<'_>, id: SessionId, request: &proto::UpdateLocalVideoTrack) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let Some(track) = participant.track(&request.track_sid) else {
@@ -223,7 +224,7 @@ impl Room {
         }
     }
 
-    /// Lets a client see how it bears a fault, as livekit-server does.
+    /// Simulates a failure for a client, as livekit-server does.
     fn simulate(&mut self, context: &mut Context<'_>, id: SessionId, scenario: Option<Scenario>) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         match scenario {
@@ -233,7 +234,7 @@ impl Room {
                 self.router.speakers().simulate(participant.uplink(), SIMULATED_LEVEL, until);
                 self.broadcast_speakers(&[(id, proto::SpeakerInfo { sid, level: SIMULATED_LEVEL, active: true })]);
             }
-            // The client finds the server silent, as if it had died.
+            // The client sees a server that no longer responds.
             Some(Scenario::Migration(_)) => {
                 self.remove(context, id, Removal::without_leave(DisconnectReason::Migration));
             }
@@ -243,7 +244,8 @@ impl Room {
             Some(Scenario::ServerLeave(_)) => {
                 self.remove(context, id, Removal::disconnect(DisconnectReason::ServerShutdown));
             }
-            // It comes back, and is offered that way alone. There is no TURN over TLS here: TCP is the nearest.
+            // The client rejoins and is offered TCP candidates only: the nearest to TURN over TLS, which the engine does not
+            // have.
             Some(Scenario::SwitchCandidateProtocol(protocol)) => {
                 let identity = participant.info.identity.clone();
                 if protocol == i32::from(CandidateProtocol::Udp) {
@@ -254,12 +256,12 @@ impl Room {
                 self.remove(context, id, Removal::full_reconnect(DisconnectReason::Migration));
             }
             Some(Scenario::DisconnectSignalOnResume(_)) => {
-                participant.breaks_resume = Some(BreaksResume::AfterMessages);
+                participant.resume_failure = Some(SimulatedResumeFailure::AfterMessages);
             }
             Some(Scenario::DisconnectSignalOnResumeNoMessages(_)) => {
-                participant.breaks_resume = Some(BreaksResume::BeforeMessages);
+                participant.resume_failure = Some(SimulatedResumeFailure::BeforeMessages);
             }
-            // Nothing estimates bandwidth here, and livekit-server does not do the last one either.
+            // Unsupported: the engine has no bandwidth estimation, and livekit-server ignores the other scenario, too.
             Some(Scenario::SubscriberBandwidth(_) | Scenario::LeaveRequestFullReconnect(_)) | None => {
                 self.reject(id, 0, None, "this simulated scenario");
             }
@@ -267,7 +269,7 @@ impl Room {
     }
 }
 
-/// What is to be changed about a participant.
+/// Changes of a participant's name, metadata and attributes.
 pub(crate) struct MetadataUpdate {
     pub(crate) name: String,
     pub(crate) metadata: String,

@@ -1,4 +1,4 @@
-//! Which tracks each participant is sent: what is published, wanted and allowed.
+//! Reconciliation of subscriptions with what is published, wanted and permitted.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,23 +13,25 @@ use str0m::rtp::RtpPacket;
 use crate::ids::{SessionId, StreamId, TrackId};
 use crate::net::peer_connection::PeerConnection;
 use crate::session::publications::Track;
+use crate::session::removal::Removal;
 use crate::session::room::participant::Participant;
-use crate::session::room::{Context, Removal, Room};
+use crate::session::room::{Context, Room};
 use crate::session::subscription::Subscription;
 use crate::sfu::layer_selector::TrackSettings;
 use crate::sfu::router::{CodecUnsupported, Router};
 
-/// The most tracks that a participant may have chosen or put aside one by one.
+/// Maximum number of tracks with a subscription override or with settings, for one participant; past it, further ones are
+/// ignored.
 const MAX_SUBSCRIPTION_OVERRIDES: usize = 4096;
 
-/// No track's `sid` is longer.
+/// Maximum bytes of a track's `sid`; longer ones are ignored.
 const MAX_SID_BYTES: usize = 64;
 
 impl Participant {
-    /// Whether the packets of a track that are lost on their way to this subscriber are retransmitted.
+    /// Whether lost packets of a track are retransmitted to this subscriber.
     fn has_nack(&self, track: &Track) -> bool {
         let is_red = track.info.mime_type.eq_ignore_ascii_case("audio/red");
-        track.kind == MediaKind::Audio && !self.is_single && !(is_red && self.reception.reads_red)
+        track.kind == MediaKind::Audio && !self.is_single && !(is_red && self.receive_support.reads_red)
     }
 
     fn wants(&self, track_sid: &str) -> bool {
@@ -40,20 +42,20 @@ impl Participant {
         self.track_settings.get(track_sid).copied().unwrap_or_default()
     }
 
-    /// Starts to forward the tracks that have a section and are not forwarded yet.
+    /// Starts forwarding the subscriptions that have a section and are not forwarded yet.
     fn start_down_tracks(&mut self, router: &mut Router, now: Instant) {
         let (connection, sif_trailer) = (self.downlink(), self.sif_trailer);
-        for each in self.subscriptions.iter_mut().filter(|each| !each.is_ready) {
-            let settings = self.track_settings.get(&each.track_sid).copied().unwrap_or_default();
-            let Some(down_track) = each.down_track(connection, settings, sif_trailer, now) else { continue };
-            each.is_ready = true;
-            router.subscribe(each.track, down_track);
+        for subscription in self.subscriptions.iter_mut().filter(|subscription| !subscription.is_ready) {
+            let settings = self.track_settings.get(&subscription.track_sid).copied().unwrap_or_default();
+            let Some(down_track) = subscription.down_track(connection, settings, sif_trailer, now) else { continue };
+            subscription.is_ready = true;
+            router.subscribe(subscription.track, down_track);
         }
     }
 }
 
 impl Room {
-    /// Notes what a participant wants, or another wants for it.
+    /// Records which tracks a participant is to be subscribed to.
     pub(crate) fn set_subscription(
         &mut self,
         id: SessionId,
@@ -76,7 +78,7 @@ impl Room {
         }
     }
 
-    /// Notes how a participant wants tracks: those that it is sent, and those that it may come to be sent.
+    /// Changes a participant's settings of tracks, including tracks that it is not subscribed to.
     pub(crate) fn update_settings(
         &mut self,
         id: SessionId,
@@ -99,19 +101,19 @@ impl Room {
                 *wanted = change(*wanted);
             }
         }
-        for each in &participant.subscriptions {
-            let settings = participant.settings_for(&each.track_sid);
-            self.router.set_settings(each.track, participant.downlink(), settings);
+        for subscription in &participant.subscriptions {
+            let settings = participant.settings_for(&subscription.track_sid);
+            self.router.set_settings(subscription.track, participant.downlink(), settings);
         }
     }
 
-    /// Forgets what a participant has chosen of tracks that are gone.
+    /// Drops a participant's overrides and settings of tracks that no longer exist.
     fn prune_overrides(&mut self, id: SessionId) {
         let tracks = self.participants.values().flat_map(|publisher| &publisher.tracks);
-        let there: HashSet<String> = tracks.map(|track| track.info.sid.clone()).collect();
+        let existing: HashSet<String> = tracks.map(|track| track.info.sid.clone()).collect();
         if let Some(participant) = self.participants.get_mut(&id) {
-            participant.subscription_overrides.retain(|known, _| there.contains(known));
-            participant.track_settings.retain(|known, _| there.contains(known));
+            participant.subscription_overrides.retain(|known, _| existing.contains(known));
+            participant.track_settings.retain(|known, _| existing.contains(known));
         }
     }
 
@@ -143,24 +145,24 @@ impl Room {
         }
     }
 
-    /// Brings what a participant is sent in line with what is there, wanted and allowed. It learns of it by the next
-    /// [`Room::negotiate`].
+    /// Reconciles a participant's subscriptions. The client learns of changes by the next [`Room::negotiate`].
     pub(crate) fn reconcile(&mut self, _context: &mut Context<'_>, id: SessionId) {
         self.reconcile_with(id, None);
     }
 
-    /// As [`Room::reconcile`]; if a publisher is given, what it publishes.
+    /// As [`Room::reconcile`]; if a publisher is given, only with its tracks.
     fn reconcile_with(&mut self, id: SessionId, publisher: Option<SessionId>) {
-        // The publisher has left, and a full reconciliation follows its removal.
+        // The publisher has left; its removal queues a full reconciliation.
         if publisher.is_some_and(|publisher| !self.participants.contains_key(&publisher)) {
             return;
         }
         let Some(participant) = self.participants.get(&id) else { return };
         #[cfg(test)]
-        assert_ne!(self.faulty, Some(id), "meant to be");
+        assert_ne!(self.faulty, Some(id), "injected");
         let may_subscribe = participant.permission().can_subscribe;
         let concerns = |one: SessionId| one != id && publisher.is_none_or(|publisher| publisher == one);
-        let subscribed: HashSet<TrackId> = participant.subscriptions.iter().map(|each| each.track).collect();
+        let subscribed: HashSet<TrackId> =
+            participant.subscriptions.iter().map(|subscription| subscription.track).collect();
         let mut due: HashSet<TrackId> = HashSet::new();
         let (mut added, mut denied) = (Vec::new(), Vec::new());
         let publishers = match publisher {
@@ -180,7 +182,7 @@ impl Room {
                 due.insert(track.id);
                 if !subscribed.contains(&track.id) {
                     let publisher = (publisher.id, publisher.info.sid.clone());
-                    let needs_filler = participant.reception.needs_first_packet;
+                    let needs_filler = participant.receive_support.needs_first_packet;
                     added.push(Subscription::new(publisher, track, participant.has_nack(track), needs_filler));
                 }
             }
@@ -190,10 +192,12 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.subscriptions.extend(added);
         participant.send_permission_changes(denied, publisher_sid.as_deref());
-        participant.drop_subscriptions(&mut self.router, |each| concerns(each.publisher) && !due.contains(&each.track));
+        participant.drop_subscriptions(&mut self.router, |subscription| {
+            concerns(subscription.publisher) && !due.contains(&subscription.track)
+        });
     }
 
-    /// Starts to forward the tracks whose sections the client knows by now.
+    /// Starts sending the subscriptions whose sections the client knows.
     pub(crate) fn activate_subscriptions(&mut self, context: &mut Context<'_>, id: SessionId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.start_down_tracks(&mut self.router, context.io.now);
@@ -209,39 +213,43 @@ impl Room {
 
     /// Sends a participant fillers, if its client needs them.
     pub(crate) fn send_fillers(&mut self, context: &mut Context<'_>, id: SessionId) {
-        let Some(participant) = self.participants.get(&id).filter(|known| known.reception.needs_first_packet) else {
+        let Some(participant) = self.participants.get(&id).filter(|known| known.receive_support.needs_first_packet)
+        else {
             return;
         };
         self.router.send_fillers(&mut context.io, &mut self.connections, participant.downlink());
     }
 
-    /// Forwards a packet that has arrived from a participant.
+    /// Forwards a packet of a participant, and sends `SubscriptionResponse` to each subscriber that turns out not to support its
+    /// codec.
     pub(crate) fn on_rtp(&mut self, context: &mut Context<'_>, stream: StreamId, rid: Option<Rid>, packet: &RtpPacket) {
         let unsupported = self.router.forward(&mut context.io, &mut self.connections, stream, rid, packet);
         for CodecUnsupported { track, subscriber: (id, _) } in unsupported {
             let Some(participant) = self.participants.get_mut(&id) else { continue };
-            let Some(each) = participant.subscriptions.iter().find(|each| each.track == track) else { continue };
-            let track_sid = each.track_sid.clone();
+            let subscription = participant.subscriptions.iter().find(|subscription| subscription.track == track);
+            let Some(subscription) = subscription else { continue };
+            let track_sid = subscription.track_sid.clone();
             let err = proto::SubscriptionError::SeCodecUnsupported.into();
             participant.send(Message::SubscriptionResponse(proto::SubscriptionResponse { track_sid, err }));
         }
     }
 
-    /// Tells the publishers of the tracks that a participant is sent that somebody receives them now: some clients wait for
-    /// that. A hidden participant is nobody.
+    /// Sends `TrackSubscribed` to each publisher on its track's first subscriber: some clients wait for it. Hidden subscribers
+    /// don't count.
     pub(crate) fn notify_track_subscribed(&mut self, id: SessionId) {
         let Some(participant) = self.participants.get(&id) else { return };
         let is_connected = self.connections.get(participant.downlink()).is_some_and(PeerConnection::is_connected);
         if participant.is_hidden() || !is_connected {
             return;
         }
-        let ready = participant.subscriptions.iter().filter(|each| each.is_ready);
-        let ready: Vec<_> = ready.map(|each| (each.publisher, each.track)).collect();
+        let ready = participant.subscriptions.iter().filter(|subscription| subscription.is_ready);
+        let ready: Vec<_> = ready.map(|subscription| (subscription.publisher, subscription.track)).collect();
         for (publisher, track) in ready {
-            // While it has no signalling connection it is told nothing; it is when it resumes.
+            // Without a signalling connection the publisher is notified when it resumes.
             let publisher = self.participants.get_mut(&publisher).filter(|publisher| publisher.signal.is_some());
             let Some(publisher) = publisher else { continue };
-            let first = publisher.tracks.iter_mut().find(|each| each.id == track && !each.subscribed_notified);
+            let first =
+                publisher.tracks.iter_mut().find(|candidate| candidate.id == track && !candidate.subscribed_notified);
             let Some(track) = first else { continue };
             track.subscribed_notified = true;
             let track_sid = track.info.sid.clone();
@@ -249,7 +257,7 @@ impl Room {
         }
     }
 
-    /// Takes what a participant says of how it wants its tracks.
+    /// Handles a client's track settings.
     pub(crate) fn update_track_settings(
         &mut self,
         context: &mut Context<'_>,
@@ -261,7 +269,7 @@ impl Room {
     }
 }
 
-/// Which layer a participant wants of the tracks that its request names.
+/// The settings that a client requests.
 fn track_settings(request: &proto::UpdateTrackSettings) -> TrackSettings {
     let settings = TrackSettings::new(request.quality, (request.width, request.height));
     let is_off = request.disabled || request.quality == i32::from(VideoQuality::Off);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 
-use super::participant::{Announced, Participant};
+use super::participant::{Announcement, Participant};
 use super::{Context, Room};
 use crate::ids::SessionId;
 use crate::services::Services;
@@ -30,7 +30,7 @@ impl Room {
     pub(crate) fn broadcast_participant(&mut self, context: &mut Context<'_>, id: SessionId, to_itself: bool) {
         self.update_info(context, id);
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        participant.announced = Announced::Broadcast;
+        participant.announced = Announcement::Broadcast;
         let signal = participant_update(vec![participant.info.clone()]);
         let is_hidden = participant.is_hidden();
         let is_recipient = |participant: &&mut Participant| if participant.id == id { to_itself } else { !is_hidden };
@@ -47,7 +47,7 @@ impl Room {
     pub(crate) fn tick_announcement(&mut self, context: &mut Context<'_>, id: SessionId) {
         let now = context.io.now;
         let is_due = |participant: &Participant| {
-            participant.announced < Announced::Broadcast
+            participant.announced < Announcement::Broadcast
                 && now.saturating_duration_since(participant.joined) >= ANNOUNCE_DELAY
         };
         if self.participants.get(&id).is_some_and(is_due) {
@@ -119,7 +119,7 @@ impl Room {
         let listed =
             self.participants.values_mut().filter(|participant| participant.id != except && !participant.is_hidden());
         let info = |participant: &mut Participant| {
-            participant.announced = participant.announced.max(Announced::Listed);
+            participant.announced = participant.announced.max(Announcement::Listed);
             participant.info.clone()
         };
         listed.map(info).collect()

@@ -73,13 +73,13 @@ impl Worker {
     }
 
     fn peer_connection(&mut self, id: PeerConnectionId) -> Option<&mut PeerConnection> {
-        let room = self.memberships.get(&id.0).and_then(|home| self.rooms.get_mut(&home.room));
+        let room = self.sessions.get(&id.0).and_then(|session| self.rooms.get_mut(&session.room));
         room.and_then(|room| room.connection(id))
     }
 
     /// Registers the ICE username fragments of a participant's connections. Called after each step that may change them.
     pub(super) fn register(&mut self, id: SessionId) {
-        let Some(room) = self.memberships.get(&id).and_then(|home| self.rooms.get_mut(&home.room)) else { return };
+        let Some(room) = self.sessions.get(&id).and_then(|session| self.rooms.get_mut(&session.room)) else { return };
         let now = Instant::now();
         for connection in [(id, SignalTarget::Publisher), (id, SignalTarget::Subscriber)] {
             if let Some(peer_connection) = room.connection(connection) {
@@ -92,7 +92,7 @@ impl Worker {
     pub(super) fn handle_timeouts(&mut self) {
         let now = Instant::now();
         while let Some((deadline, connection)) = self.timers.pop(now) {
-            let room = self.memberships.get(&connection.0).and_then(|home| self.rooms.get_mut(&home.room));
+            let room = self.sessions.get(&connection.0).and_then(|session| self.rooms.get_mut(&session.room));
             if let Some(peer_connection) = room.and_then(|room| room.connection(connection)) {
                 let (network, events, timers) = (&mut self.network, &mut self.events, &mut self.timers);
                 peer_connection.handle_timeout(&mut Io { network, events, timers, now }, deadline);

@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::{Context, Io, Membership, Now, SLICE, Worker};
+use super::{Context, Io, Now, SLICE, SessionEntry, Worker};
 use crate::error::ApiError;
 use crate::ids::SignalConnectionId;
 use crate::session::join::{JoinParams, refuse_resume};
 use crate::session::lane::Lane;
-use crate::session::room::{Removal, Room};
+use crate::session::removal::Removal;
+use crate::session::room::Room;
 
 /// Minimum time between two reads of the machine's addresses for joins.
 const MIN_INTERFACE_INTERVAL: Duration = Duration::from_millis(100);
@@ -25,7 +26,7 @@ impl Worker {
             self.resume(signal_id, params);
             return Ok(signal_id);
         }
-        if self.memberships.len() >= self.services.limits.participants && !self.replaces(&params) {
+        if self.sessions.len() >= self.services.limits.participants && !self.replaces(&params) {
             return Err(ApiError::Overloaded);
         }
         self.read_interfaces(MIN_INTERFACE_INTERVAL);
@@ -33,7 +34,7 @@ impl Worker {
         let (name, sid) = (params.grants.room.clone(), joined.room.sid().to_owned());
         let id = self.services.next_id();
         let identity = joined.participant.identity.clone();
-        let home = Membership {
+        let session = SessionEntry {
             room: sid.clone(),
             sid: joined.participant.sid.clone(),
             signal: Some(signal_id),
@@ -41,9 +42,9 @@ impl Worker {
             name: name.clone(),
             identity,
         };
-        self.by_participant_sid.insert(home.sid.clone(), id);
+        self.by_participant_sid.insert(session.sid.clone(), id);
         self.signal_connections.insert(signal_id, id);
-        self.memberships.insert(id, home);
+        self.sessions.insert(id, session);
         self.rooms.entry(sid.clone()).or_insert_with(|| Room::new(name, sid));
         self.with_participant(id, |room, context| room.add_participant(context, (id, signal_id), params, joined));
         self.register(id);
@@ -65,7 +66,7 @@ impl Worker {
         match known {
             Some(id) => {
                 self.read_interfaces(MIN_INTERFACE_INTERVAL);
-                let replaced = self.memberships.get_mut(&id).and_then(|home| home.signal.replace(signal_id));
+                let replaced = self.sessions.get_mut(&id).and_then(|session| session.signal.replace(signal_id));
                 replaced.and_then(|replaced| self.signal_connections.remove(&replaced));
                 self.signal_connections.insert(signal_id, id);
                 self.with_participant(id, |room, context| room.resume(context, (id, signal_id), params));

@@ -8,7 +8,8 @@ use proto::DisconnectReason;
 
 use super::{Context, Io, Now, SLICE, TICK, TickTarget, Worker};
 use crate::session::data;
-use crate::session::room::{Removal, Room};
+use crate::session::removal::Removal;
+use crate::session::room::Room;
 
 /// Interval at which the machine's addresses are read while there are participants.
 const INTERFACE_INTERVAL: Duration = Duration::from_secs(5);
@@ -26,11 +27,11 @@ impl Worker {
             self.discount_stall(stall, start);
         }
         if self.tick_targets.is_empty() {
-            if self.memberships.is_empty() || start < self.last_tick_at + TICK {
+            if self.sessions.is_empty() || start < self.last_tick_at + TICK {
                 return;
             }
             self.last_tick_at = start;
-            self.tick_targets.extend(self.memberships.keys().copied().map(TickTarget::Participant));
+            self.tick_targets.extend(self.sessions.keys().copied().map(TickTarget::Participant));
             self.tick_targets.extend(self.rooms.keys().cloned().map(TickTarget::Room));
             self.shed_data(data::MAX_TOTAL_BYTES);
             self.packets.sweep(start);
