@@ -15,6 +15,7 @@ mod join;
 mod lane;
 mod media_engine;
 mod negotiation;
+mod offer;
 mod permissions;
 mod publications;
 mod quality;

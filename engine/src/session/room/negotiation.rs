@@ -8,12 +8,13 @@ use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::signal_response::Message;
 use str0m::change::{SdpAnswer, SdpOffer};
-use str0m::media::{Direction, Mid};
+use str0m::media::Mid;
 
 use crate::ids::{SessionId, SignalTarget, StreamId};
-use crate::net::peer_connection::{PeerConnection, add_stream, remove_stream};
-use crate::net::sdp::{self, AnswerPlan, MAX_NEW_SECTIONS, MediaSection, SectionRole};
-use crate::session::negotiation::{MAX_RECEIVED_SECTIONS, MediaCounts, PendingOffer};
+use crate::net::peer_connection::{PeerConnection, remove_stream};
+use crate::net::sdp::{self, AnswerPlan, MediaSection, SectionRole};
+use crate::session::negotiation::{MediaCounts, PendingOffer};
+use crate::session::offer::OfferChanges;
 use crate::session::removal::Removal;
 use crate::session::room::participant::Participant;
 use crate::session::room::{Context, Room};
@@ -249,63 +250,16 @@ impl Participant {
             // Retried at the next tick.
             return true;
         }
-        let (channels, restart) = (negotiation.offer_data_channels, negotiation.ice_restart);
-        let stopped = std::mem::take(&mut negotiation.stopped);
-        let (subscriptions, keeps_stopped) = (&mut self.subscriptions, negotiation.reuse.receives);
-        // The data section comes first and stays: clients drop the connection if the section that identifies its BUNDLE group
-        // ends.
-        let channels = channels || negotiation.offer_id == 0;
-        let known = negotiation.free.len()
-            + stopped.len()
-            + subscriptions.iter().filter(|subscription| subscription.mid.is_some()).count();
-        let added = MAX_RECEIVED_SECTIONS.saturating_sub(known).min(MAX_NEW_SECTIONS);
-        let mut reused = Vec::new();
-        for subscription in subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()) {
-            subscription.mid = negotiation.take_free(subscription.kind());
-            reused.extend(subscription.mid.map(|mid| (mid, subscription.kind())));
-        }
-        let offered = subscriber.mutate_and_drain(&mut context.io, |rtc| {
-            // Stops the streams of the section, including their sender reports.
-            for (mid, _) in &stopped {
-                remove_stream(rtc, *mid);
-            }
-            for (mid, kind) in &reused {
-                add_stream(rtc, *mid, *kind);
-            }
-            let mut changes = rtc.sdp_api();
-            if channels {
-                for channel in PeerConnection::data_channels() {
-                    changes.add_channel_with_config(channel);
-                }
-            }
-            for (mid, _) in &stopped {
-                if keeps_stopped {
-                    changes.set_direction(*mid, Direction::Inactive);
-                } else {
-                    changes.stop_media(*mid);
-                }
-            }
-            for (mid, _) in &reused {
-                changes.set_direction(*mid, Direction::SendOnly);
-            }
-            for subscription in subscriptions.iter_mut().filter(|subscription| subscription.mid.is_none()).take(added) {
-                let (stream, track) = (Some(subscription.stream()), Some(subscription.track_sid.clone()));
-                subscription.mid =
-                    Some(changes.add_media(subscription.kind(), Direction::SendOnly, stream, track, None));
-            }
-            if restart {
-                changes.ice_restart(true);
-            }
-            changes.apply()
-        });
-        negotiation.offer_data_channels = false;
-        negotiation.ice_restart = false;
+        let changes = OfferChanges::take(negotiation, &mut self.subscriptions);
+        let subscriptions = &mut self.subscriptions;
+        let offered = subscriber.mutate_and_drain(&mut context.io, |rtc| changes.apply(rtc, subscriptions));
         let Some(offered) = offered else { return false };
         let Some((offer, pending)) = offered else { return true };
         negotiation.offer_id = negotiation.offer_id.wrapping_add(1);
         // str0m writes the msid of the first track of each section, so the current one is written here.
+        let stopped = changes.stopped;
         let idle = stopped.iter().chain(&negotiation.free).map(|(mid, _)| (*mid, SectionRole::Idle));
-        let sent = subscriptions.iter().filter_map(|subscription| Some((subscription.mid?, subscription.role())));
+        let sent = self.subscriptions.iter().filter_map(|subscription| Some((subscription.mid?, subscription.role())));
         let text = sdp::rewrite(&offer.to_sdp_string(), &idle.chain(sent).collect());
         let text = context.io.network.advertise(text);
         negotiation.pending = Some(PendingOffer { offer: pending, text, sent: context.io.now, stopped });
