@@ -1,6 +1,8 @@
 //! Joins and resumes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
@@ -27,103 +29,78 @@ const PING_INTERVAL_SECS: i32 = 5;
 /// Time after which a client without a pong considers its signalling connection lost, in seconds.
 const PING_TIMEOUT_SECS: i32 = 15;
 
+impl Participant {
+    /// A participant that joins with a signalling connection, without tracks and subscriptions.
+    fn new(
+        (id, signal_id): (SessionId, SignalConnectionId),
+        info: proto::ParticipantInfo,
+        params: JoinParams,
+        now: Instant,
+    ) -> Self {
+        let JoinParams { claims, grants, is_single, request, signal_sink } = params;
+        let client = request.client_info;
+        let can_subscribe = info.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
+        Self {
+            id,
+            info,
+            protocol: client.as_ref().map_or(0, |client| client.protocol),
+            configuration: client.as_ref().and_then(client_configuration::of),
+            signal: Some((signal_id, signal_sink)),
+            pending_updates: BTreeSet::new(),
+            joined: now,
+            announced: Announcement::No,
+            signal_lost_at: None,
+            media_closed_at: None,
+            is_single,
+            is_subscriber_primary: !is_single && can_subscribe,
+            negotiation: Negotiation::new(client.as_ref().map(SectionReuse::of).unwrap_or_default()),
+            tracks: Vec::new(),
+            subscriptions: Vec::new(),
+            auto_subscribe: request.connection_settings.is_none_or(|settings| settings.auto_subscribe),
+            subscription_overrides: HashMap::new(),
+            track_settings: HashMap::new(),
+            subscription_permission: SubscriptionPermission::all(),
+            denied: Vec::new(),
+            data: DataChannelState::default(),
+            receive_support: ReceiveSupport::of(&client.unwrap_or_default()),
+            sif_trailer: rand::random(),
+            quality: Quality::default(),
+            token: RefreshToken::new(claims, grants, now),
+            resume_failure: None,
+        }
+    }
+}
+
 impl Room {
     /// Adds a participant that was admitted to the room of the server API.
     pub(crate) fn add_participant(
         &mut self,
         context: &mut Context<'_>,
         (id, signal_id): (SessionId, SignalConnectionId),
-        params: JoinParams,
+        mut params: JoinParams,
         joined: JoinOutcome,
     ) {
         #[cfg(test)]
         super::panics::on_join(&joined.participant.identity);
         self.broadcast_departures();
-        let sid = joined.replaced.map(|replaced| replaced.sid.clone());
-        let mut was_known = false;
-        if let Some(replaced) = self
-            .by_identity(&joined.participant.identity)
-            .and_then(|id| self.participants.get(&id))
-            .filter(|participant| Some(&participant.info.sid) == sid.as_ref())
-        {
-            was_known = replaced.announced > Announcement::No && !replaced.is_hidden();
-            let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());
-            // Others see a participant leave that rejoins as hidden.
-            if !was_hidden && joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
-                self.broadcast_as_left(replaced);
-            }
-            let removal = Removal { notify_others: false, ..Removal::disconnect(DisconnectReason::DuplicateIdentity) };
-            self.remove(context, replaced, removal);
-        }
-        let JoinParams { claims, grants, is_single, request, signal_sink } = params;
-        let settings = request.connection_settings.unwrap_or_else(|| proto::ConnectionSettings {
-            auto_subscribe: true,
-            ..proto::ConnectionSettings::default()
-        });
-        let receive_support = ReceiveSupport::of(request.client_info.as_ref().unwrap_or(&proto::ClientInfo::default()));
-        let offers = !is_single && joined.participant.permission.as_ref().is_some_and(|granted| granted.can_subscribe);
-        let is_tcp_only = self.tcp_only.contains(&joined.participant.identity);
-        let candidate_filter = if is_tcp_only { CandidateFilter::Tcp } else { CandidateFilter::All };
-        let configuration = request.client_info.as_ref().and_then(client_configuration::of);
-        let reuse = request.client_info.as_ref().map(SectionReuse::of).unwrap_or_default();
-        let setup = (candidate_filter, client_configuration::has_av1(configuration.as_ref()));
-        let targets = [SignalTarget::Publisher, SignalTarget::Subscriber];
-        for target in targets.into_iter().take(if is_single { 1 } else { 2 }) {
-            let connection = PeerConnection::new(id, target, &mut context.io, setup);
-            self.connections.insert((id, target), connection);
-        }
-        let mut participant = Participant {
-            id,
-            info: Arc::unwrap_or_clone(joined.participant),
-            protocol: request.client_info.map_or(0, |client| client.protocol),
-            configuration,
-            signal: Some((signal_id, signal_sink)),
-            pending_updates: BTreeSet::new(),
-            joined: context.io.now,
-            announced: Announcement::No,
-            signal_lost_at: None,
-            media_closed_at: None,
-            is_single,
-            is_subscriber_primary: offers,
-            negotiation: Negotiation::new(reuse),
-            tracks: Vec::new(),
-            subscriptions: Vec::new(),
-            auto_subscribe: settings.auto_subscribe,
-            subscription_overrides: HashMap::new(),
-            track_settings: HashMap::new(),
-            subscription_permission: SubscriptionPermission::all(),
-            denied: Vec::new(),
-            data: DataChannelState::default(),
-            receive_support,
-            sif_trailer: rand::random(),
-            quality: Quality::default(),
-            token: RefreshToken::new(claims, grants, context.io.now),
-            resume_failure: None,
-        };
-        participant.send(Message::Join(proto::JoinResponse {
-            room: Some(joined.room.to_proto()),
-            participant: Some(participant.info.clone()),
-            other_participants: self.visible_participants(id),
-            server_version: SERVER_VERSION.to_owned(),
-            subscriber_primary: offers,
-            ping_timeout: PING_TIMEOUT_SECS,
-            ping_interval: PING_INTERVAL_SECS,
-            server_info: Some(server_info()),
-            client_configuration: participant.configuration.clone(),
-            enabled_publish_codecs: crate::session::publications::codecs(participant.configuration.as_ref()),
-            fast_publish: true,
-            sif_trailer: participant.sif_trailer.to_vec(),
-            ..proto::JoinResponse::default()
-        }));
+        let was_known = self.remove_replaced(context, &joined);
+        let tracks = std::mem::take(&mut params.request.add_track_requests);
+        let offer = params.request.publisher_offer.take().filter(|offer| !offer.sdp.is_empty());
+        let mut participant =
+            Participant::new((id, signal_id), Arc::unwrap_or_clone(joined.participant), params, context.io.now);
+        self.open_connections(context, &participant);
+        let response = self.join_response(&participant, joined.room.to_proto());
+        participant.send(Message::Join(response));
+        let is_subscriber_primary = participant.is_subscriber_primary;
         self.insert(participant);
-        for track in request.add_track_requests {
+        for track in tracks {
             self.add_track(context, id, track);
         }
         self.reconcile(context, id);
-        if offers {
+        if is_subscriber_primary {
             self.offer_data_channels(context, id);
         }
-        match request.publisher_offer.filter(|offer| !offer.sdp.is_empty()) {
+        match offer {
             Some(offer) => self.on_join_offer(context, id, offer),
             None => self.negotiate(context, id),
         }
@@ -135,6 +112,57 @@ impl Room {
             self.update_info(context, id);
         }
         self.broadcast_room_update(context.services);
+    }
+
+    /// Removes the session that a join replaces. Returns whether others know it.
+    fn remove_replaced(&mut self, context: &mut Context<'_>, joined: &JoinOutcome) -> bool {
+        let sid = joined.replaced.as_ref().map(|replaced| &replaced.sid);
+        let Some(replaced) = self
+            .by_identity(&joined.participant.identity)
+            .and_then(|id| self.participants.get(&id))
+            .filter(|participant| Some(&participant.info.sid) == sid)
+        else {
+            return false;
+        };
+        let was_known = replaced.announced > Announcement::No && !replaced.is_hidden();
+        let (replaced, was_hidden) = (replaced.id, replaced.is_hidden());
+        // Others see a participant leave that rejoins as hidden.
+        if !was_hidden && joined.participant.permission.as_ref().is_some_and(|granted| granted.hidden) {
+            self.broadcast_as_left(replaced);
+        }
+        let removal = Removal { notify_others: false, ..Removal::disconnect(DisconnectReason::DuplicateIdentity) };
+        self.remove(context, replaced, removal);
+        was_known
+    }
+
+    /// Adds the peer connections of a participant that joins.
+    fn open_connections(&mut self, context: &mut Context<'_>, participant: &Participant) {
+        let is_tcp_only = self.tcp_only.contains(&participant.info.identity);
+        let candidate_filter = if is_tcp_only { CandidateFilter::Tcp } else { CandidateFilter::All };
+        let setup = (candidate_filter, client_configuration::has_av1(participant.configuration.as_ref()));
+        let targets = [SignalTarget::Publisher, SignalTarget::Subscriber];
+        for target in targets.into_iter().take(if participant.is_single { 1 } else { 2 }) {
+            let connection = PeerConnection::new(participant.id, target, &mut context.io, setup);
+            self.connections.insert((participant.id, target), connection);
+        }
+    }
+
+    fn join_response(&mut self, participant: &Participant, room: proto::Room) -> proto::JoinResponse {
+        proto::JoinResponse {
+            room: Some(room),
+            participant: Some(participant.info.clone()),
+            other_participants: self.visible_participants(participant.id),
+            server_version: SERVER_VERSION.to_owned(),
+            subscriber_primary: participant.is_subscriber_primary,
+            ping_timeout: PING_TIMEOUT_SECS,
+            ping_interval: PING_INTERVAL_SECS,
+            server_info: Some(server_info()),
+            client_configuration: participant.configuration.clone(),
+            enabled_publish_codecs: crate::session::publications::codecs(participant.configuration.as_ref()),
+            fast_publish: true,
+            sif_trailer: participant.sif_trailer.to_vec(),
+            ..proto::JoinResponse::default()
+        }
     }
 
     /// Resumes a session on a new signalling connection.
