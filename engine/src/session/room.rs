@@ -63,9 +63,8 @@ pub(crate) struct Room {
     tcp_only: HashSet<String>,
     /// The latest departed participants, and when they left.
     disconnected: VecDeque<(Instant, proto::ParticipantInfo)>,
-    /// The participant whose reconciliation panics.
     #[cfg(test)]
-    faulty: Option<SessionId>,
+    fault: Option<panics::Fault>,
     /// Whether the number of publishers has changed since the last room update.
     publisher_count_changed: bool,
     /// Departed participants that the others have not been notified of.
@@ -89,7 +88,7 @@ impl Room {
             tcp_only: HashSet::new(),
             disconnected: VecDeque::new(),
             #[cfg(test)]
-            faulty: None,
+            fault: None,
             publisher_count_changed: false,
             departures: Vec::new(),
             removed_by: HashSet::new(),
@@ -159,15 +158,6 @@ impl Room {
     fn insert(&mut self, participant: Participant) {
         self.by_identity.insert(participant.info.identity.clone(), participant.id);
         self.participants.insert(participant.id, participant);
-    }
-
-    /// Takes a participant out of the room, without any of the consequences.
-    fn take(&mut self, id: SessionId) -> Option<Participant> {
-        let participant = self.participants.remove(&id)?;
-        if self.by_identity.get(&participant.info.identity) == Some(&id) {
-            self.by_identity.remove(&participant.info.identity);
-        }
-        Some(participant)
     }
 
     /// Handles the connection of a participant's media: the participant becomes active.

@@ -254,7 +254,7 @@ impl Worker {
             let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
             // A second panic must not stop what follows.
             let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, removal)));
-            let left = room.purge(id);
+            let left = room.purge(&mut context, id);
             let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
         }
         // `Room::remove` does this only if the participant was in the room already.

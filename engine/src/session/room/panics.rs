@@ -1,6 +1,7 @@
 //! Injected panics: each one removes only the participant whose step panics.
 
 use livekit_protocol as proto;
+use proto::DisconnectReason;
 use proto::signal_response::Message as Response;
 use str0m::media::MediaKind;
 use tokio::sync::oneshot;
@@ -8,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::error::ApiError;
 use crate::ids::{SessionId, SignalTarget};
 use crate::session::client::{ConnectOptions, TestClient};
+use crate::session::removal::Removal;
 use crate::session::room::{Context, Room};
 use crate::support;
 use crate::{Engine, Limits};
@@ -15,6 +17,16 @@ use crate::{Engine, Limits};
 const ROOM: &str = "party";
 /// The join of a participant with this identity panics.
 const UNLUCKY: &str = "unlucky";
+
+/// A step that panics for one participant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Reconciliation(SessionId),
+    /// Before the participant is taken out of its room.
+    Removal(SessionId),
+    /// After the participant is taken out of its room.
+    RemovalOfRoutes(SessionId),
+}
 
 /// Called at the start of each join.
 pub(crate) fn on_join(identity: &str) {
@@ -101,7 +113,7 @@ async fn a_panic_in_a_connection_removes_only_its_participant() {
 async fn a_panic_in_a_reconciliation_removes_the_reconciled_participant() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ann", |room, context, _| {
-        room.faulty = room.by_identity("ben");
+        room.fault = room.by_identity("ben").map(Fault::Reconciliation);
         room.reconcile_all(context);
     });
     assert!(outcome.await.is_ok());
@@ -113,12 +125,26 @@ async fn a_panic_in_a_reconciliation_removes_the_reconciled_participant() {
 async fn a_panic_in_a_reconciliation_leaves_no_state() {
     let (engine, [ann, ben]) = party().await;
     let outcome = while_serving(&engine, "ben", |room, context, id| {
-        room.faulty = Some(id);
+        room.fault = Some(Fault::Reconciliation(id));
         room.reconcile(context, id);
     });
     assert!(matches!(outcome.await, Err(ApiError::NoParticipant)));
     ben.0.wait_until_closed().await;
     goes_on(&engine, &ann, "ben").await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_removal_does_not_keep_the_others_from_being_notified() {
+    for fault in [Fault::Removal, Fault::RemovalOfRoutes] {
+        let (engine, [ann, ben]) = party().await;
+        let outcome = while_serving(&engine, "ben", move |room, context, id| {
+            room.fault = Some(fault(id));
+            room.remove(context, id, Removal::disconnect(DisconnectReason::ParticipantRemoved));
+        });
+        assert!(matches!(outcome.await, Err(ApiError::NoParticipant)));
+        ben.0.wait_until_closed().await;
+        goes_on(&engine, &ann, "ben").await;
+    }
 }
 
 #[tokio::test]

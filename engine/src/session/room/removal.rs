@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 use prost::Message as _;
+use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::State;
 
-use super::participant::Announcement;
+#[cfg(test)]
+use super::panics::Fault;
+use super::participant::{Announcement, Participant};
 use super::updates::participant_update;
 use super::{Context, Room};
 use crate::ids::{SessionId, SignalTarget};
@@ -23,42 +26,73 @@ const MAX_DEPARTURE_BYTES: usize = 16 * 1024;
 
 impl Room {
     /// Takes out what is left of a participant whose step has panicked. The caller drops it, which may panic as well.
-    pub(crate) fn purge(&mut self, id: SessionId) -> impl Sized + use<> {
-        self.by_identity.retain(|_, known| *known != id);
+    pub(crate) fn purge(&mut self, context: &mut Context<'_>, id: SessionId) -> impl Sized + use<> {
         // A second panic must not keep the participant in the room.
+        let taken =
+            catch_unwind(AssertUnwindSafe(|| self.take_notifying(context, id, DisconnectReason::StateMismatch)));
+        self.by_identity.retain(|_, known| *known != id);
         let _ = catch_unwind(AssertUnwindSafe(|| self.remove_routes(id)));
-        (self.participants.remove(&id), self.connections.remove_session(id))
+        (taken, self.participants.remove(&id), self.connections.remove_session(id))
     }
 
     /// Removes a participant, also from the rooms of the server API. The others are notified and reconciled by
     /// [`Room::settle`], once for all removals of a turn of the event loop.
     pub(crate) fn remove(&mut self, context: &mut Context<'_>, id: SessionId, removal: Removal) {
+        #[cfg(test)]
+        assert_ne!(self.fault, Some(Fault::Removal(id)), "injected");
         if removal.action == Some(Action::Reconnect) {
             self.flush_token(context, id);
         }
-        let Some(mut participant) = self.take(id) else { return };
-        context.removed.push(id);
+        let taken = if removal.notify_others {
+            self.take_notifying(context, id, removal.reason)
+        } else {
+            self.take(context, id)
+        };
+        let Some(mut participant) = taken else { return };
         self.remove_routes(id);
         self.connections.remove_session(id);
         if let Some(action) = removal.action {
             participant.leave(removal.reason, action);
         }
         leave_registry(context.services, &self.name, &participant.info.identity, &participant.info.sid);
-        if removal.notify_others && participant.announced > Announcement::No && !participant.is_hidden() {
-            let mut info = std::mem::take(&mut participant.info);
-            info.version += 1;
-            info.tracks.clear();
-            info.set_state(State::Disconnected);
-            info.set_disconnect_reason(removal.reason);
-            self.remember_disconnected(context.io.now, &info);
-            self.departures.push(info);
+    }
+
+    /// Takes a participant out of the room, and schedules the room to be settled. This is the first step of a removal, so that a
+    /// panic in a later one does not keep the others from being reconciled.
+    fn take(&mut self, context: &mut Context<'_>, id: SessionId) -> Option<Participant> {
+        let participant = self.participants.remove(&id)?;
+        if self.by_identity.get(&participant.info.identity) == Some(&id) {
+            self.by_identity.remove(&participant.info.identity);
         }
+        context.removed.push(id);
         self.removed_by.insert(context.lane);
         self.schedule(context);
+        Some(participant)
+    }
+
+    /// As [`take`](Self::take), and queues the departure for the others, if any was sent the participant.
+    fn take_notifying(
+        &mut self,
+        context: &mut Context<'_>,
+        id: SessionId,
+        reason: DisconnectReason,
+    ) -> Option<Participant> {
+        let mut participant = self.take(context, id)?;
+        if participant.announced > Announcement::No && !participant.is_hidden() {
+            participant.info.version += 1;
+            participant.info.tracks.clear();
+            participant.info.set_state(State::Disconnected);
+            participant.info.set_disconnect_reason(reason);
+            self.remember_disconnected(context.io.now, &participant.info);
+            self.departures.push(participant.info.clone());
+        }
+        Some(participant)
     }
 
     /// Removes the published tracks and the subscriptions of a session's connections from the router.
     fn remove_routes(&mut self, id: SessionId) {
+        #[cfg(test)]
+        assert_ne!(self.fault, Some(Fault::RemovalOfRoutes(id)), "injected");
         for target in [SignalTarget::Publisher, SignalTarget::Subscriber] {
             self.router.remove_connection((id, target));
         }

@@ -158,7 +158,7 @@ impl Room {
         }
         let Some(participant) = self.participants.get(&id) else { return };
         #[cfg(test)]
-        assert_ne!(self.faulty, Some(id), "injected");
+        assert_ne!(self.fault, Some(super::panics::Fault::Reconciliation(id)), "injected");
         let may_subscribe = participant.permission().can_subscribe;
         let concerns = |one: SessionId| one != id && publisher.is_none_or(|publisher| publisher == one);
         let subscribed: HashSet<TrackId> =
