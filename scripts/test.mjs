@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { build, cargoEnv, profile } from './build.mjs';
 import { checkFacts } from './docs.mjs';
+import { lint } from './lint.mjs';
 import { checkPlatformPackages } from './pack.mjs';
 import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms } from './setup.mjs';
 import { UserError, main, report, root, run, say } from './shell.mjs';
@@ -27,6 +28,7 @@ const NO_FIREFOX = ['--testNamePattern', '^(?!.*[Ff]irefox)'];
 const steps = {
   rustfmt: (print) => run(['cargo', 'fmt', '--all', '--check'], { print }),
   oxlint: (print) => run([bin('oxlint'), '--deny-warnings'], { print }),
+  vocabulary: lint,
   docs: checkFacts,
   types: (print) => run([process.execPath, '__test__/types/check.mjs'], { print }),
   'cargo deny': async (print) => run([await ensureCargoDeny(), '--locked', 'check', 'bans', 'licenses', 'sources'], { print }),
@@ -64,7 +66,7 @@ const suites = {
   test: [
     [
       ['addon', 'generated files', 'clippy', 'cargo test'],
-      ['rustfmt', 'oxlint', 'docs', 'Debian packages', 'types', 'example apps'],
+      ['rustfmt', 'oxlint', 'vocabulary', 'docs', 'Debian packages', 'types', 'example apps'],
     ],
     [['isolation test', 'jest, without servers', 'conformance on the engine', 'examples']],
   ],
@@ -77,8 +79,8 @@ const suites = {
     [['package', 'conformance on the engine, Firefox', 'conformance on livekit-server, Firefox', 'examples, all']],
   ],
   all: [[['addon', 'example apps'], ['Firefox', 'Go servers']], [['frameworks', 'examples on a newer Node.js', 'clients', 'other targets', 'push to talk']]],
-  fast: [[['addon', 'cargo unit tests'], ['rustfmt', 'oxlint']], [['jest, without servers']]],
-  lint: [[['rustfmt', 'oxlint', 'clippy']]],
+  fast: [[['addon', 'cargo unit tests'], ['rustfmt', 'oxlint', 'vocabulary']], [['jest, without servers']]],
+  lint: [[['rustfmt', 'oxlint', 'vocabulary', 'clippy']]],
 };
 
 /** The bindings that the build generates from the Rust sources, Cargo.lock and npm/ must be as committed. */
