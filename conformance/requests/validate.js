@@ -118,7 +118,7 @@ const others = [
 const mayUpdate = { video: { ...join, canUpdateOwnMetadata: true } };
 const invalidBase64 = text(400, 'cannot base64 decode wrapped join request');
 
-/** What sessions/rejections.test.js doesn't cover. @type {[string, string, Request['token'], Request['expected']][]} */
+/** Cases that sessions/rejections.test.js doesn't cover. @type {[string, string, Request['token'], Request['expected']][]} */
 const JOIN_REQUESTS = [
   ['accepts an empty join request', wrapped(Buffer.alloc(0)), { video: join }, success],
   ['accepts a compressed join request', wrapped(gzipSync(JOIN_REQUEST), 1), { video: join }, success],

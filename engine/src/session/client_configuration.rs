@@ -29,7 +29,7 @@ pub(crate) fn of(client: &proto::ClientInfo) -> Option<proto::ClientConfiguratio
     is_any.then(|| proto::ClientConfiguration { disabled_codecs: Some(disabled), ..Default::default() })
 }
 
-/// What a client supports for unused sections of its peer connections.
+/// A client's support for unused sections of its peer connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SectionReuse {
     /// It reports a new track on such a section.

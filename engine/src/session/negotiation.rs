@@ -34,7 +34,7 @@ const MAX_UNUSED_SECTIONS: usize = 8;
 
 #[derive(Default)]
 pub(crate) struct Negotiation {
-    /// What the client supports for unused sections.
+    /// The support of the client for unused sections.
     pub(crate) reuse: SectionReuse,
     /// Sections for new tracks: the client knows that they are inactive. The client has offered them if there is one connection;
     /// the server, if there are two.

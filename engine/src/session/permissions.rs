@@ -13,7 +13,7 @@ pub(crate) fn may_publish(permission: &proto::ParticipantPermission, source: i32
     permission.can_publish && (sources.is_empty() || sources.contains(&source))
 }
 
-/// Who may subscribe to a publisher's tracks.
+/// The participants that may subscribe to a publisher's tracks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SubscriptionPermission {
     all_participants: bool,

@@ -37,7 +37,7 @@ use crate::session::removal::Removal;
 use crate::sfu::router::Router;
 use participant::Participant;
 
-/// What a room needs from the media thread during one step.
+/// The state of the media thread that a room uses during one step.
 pub(crate) struct Context<'a> {
     pub(crate) io: Io<'a>,
     pub(crate) services: &'a Services,

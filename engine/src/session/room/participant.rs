@@ -53,7 +53,7 @@ pub(crate) struct Participant {
     pub(super) subscription_overrides: HashMap<String, bool>,
     /// Settings by track `sid`, also for tracks that are not subscribed to.
     pub(super) track_settings: HashMap<String, TrackSettings>,
-    /// Who may subscribe to the tracks of this participant.
+    /// The participants that may subscribe to the tracks of this one.
     pub(super) subscription_permission: SubscriptionPermission,
     /// Tracks that the client wants and may not subscribe to, as it was sent: the publisher's `sid` and the track's.
     pub(super) denied: Vec<(String, String)>,
