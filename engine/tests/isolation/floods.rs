@@ -24,7 +24,7 @@ fn add_track(edit: impl FnOnce(&mut proto::AddTrackRequest)) -> Request {
     Request::AddTrack(request)
 }
 
-/// Requests with long lists.
+/// Requests with long lists that the engine decodes.
 fn requests_with_long_lists(own_sid: &str) -> Vec<(&'static str, Request)> {
     let sids = |count: usize| (0..count).map(|number| format!("TR_{number}")).collect::<Vec<_>>();
     let layer = proto::VideoLayer { quality: 1, width: 1, ..proto::VideoLayer::default() };
@@ -43,7 +43,7 @@ fn requests_with_long_lists(own_sid: &str) -> Vec<(&'static str, Request)> {
             "permissions",
             Request::SubscriptionPermission(proto::SubscriptionPermission {
                 all_participants: false,
-                track_permissions: vec![permission; 2000],
+                track_permissions: vec![permission; 1000],
             }),
         ),
         (
@@ -74,6 +74,7 @@ async fn requests_with_long_lists_do_not_delay_others() {
             number += 1;
         }
         wait_until_processed(&attacker, number).await;
+        assert!(!attacker.with_state(|state| state.is_closed), "the engine rejects the list of {name}");
         probe.stop().await.assert_within_bounds(&format!("a long list of {name}"), BUDGET);
         drop(attacker);
         fixture.check().await;
