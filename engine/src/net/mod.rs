@@ -3,6 +3,7 @@
 pub(crate) mod connections;
 pub(crate) mod datagram;
 mod dtls;
+pub(crate) mod extensions;
 mod interfaces;
 pub(crate) mod peer_connection;
 mod receive_time;

@@ -11,13 +11,14 @@ use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid, Rids};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::rtcp::{NackEntry, Rtcp};
-use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RawPacket, RtpPacket, Ssrc};
+use str0m::rtp::{RawPacket, RtpPacket, Ssrc};
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::ids::{SessionId, SignalTarget};
 use crate::net::datagram::ReceivedDatagram;
 use crate::net::dtls::crypto_provider;
+use crate::net::extensions::dependency_descriptor;
 use crate::net::sdp::{self, Meanings, MediaSection};
 use crate::net::sockets::{CandidateChanges, Network};
 use crate::net::ssrcs::{MAX_SSRCS, SsrcLimiter, is_rtp};
@@ -34,10 +35,6 @@ const SCTP_LOW_BYTES: usize = 128 * 1024;
 const SCTP_LOW_LOSSY_BYTES: usize = 64 * 1024;
 /// Interval of str0m's statistics.
 const STATS_INTERVAL: Duration = Duration::from_secs(5);
-
-const DEPENDENCY_DESCRIPTOR: &str =
-    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
-const DEPENDENCY_DESCRIPTOR_ID: u8 = 12;
 
 /// An event of a peer connection.
 pub(crate) enum TransportEvent {
@@ -121,7 +118,7 @@ impl PeerConnection {
         io: &mut Io<'_>,
         (candidate_filter, has_av1): (CandidateFilter, bool),
     ) -> Self {
-        let descriptor = Extension::with_serializer(DEPENDENCY_DESCRIPTOR, PassThrough);
+        let (descriptor_id, descriptor) = dependency_descriptor();
         let rtc = Rtc::builder()
             .set_crypto_provider(crypto_provider())
             .set_ice_lite(true)
@@ -132,7 +129,7 @@ impl PeerConnection {
             .enable_h264(true)
             .enable_vp9(true)
             .enable_av1(has_av1)
-            .set_extension(DEPENDENCY_DESCRIPTOR_ID, descriptor)
+            .set_extension(descriptor_id, descriptor)
             .set_sctp_max_message_size(MAX_MESSAGE_BYTES)
             .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
             // str0m reports NACKs only in raw packets.
@@ -473,53 +470,6 @@ fn datagram(received: &ReceivedDatagram, now: Instant) -> Option<Input<'_>> {
     let ReceivedDatagram { protocol, source, destination, bytes, .. } = received;
     let contents = bytes.as_slice().try_into().ok()?;
     Some(Input::Receive(now, Receive { proto: *protocol, source: *source, destination: *destination, contents }))
-}
-
-/// A header extension that is forwarded unchanged.
-#[derive(Debug)]
-struct PassThrough;
-
-#[derive(Debug)]
-struct Raw(Vec<u8>);
-
-impl ExtensionSerializer for PassThrough {
-    fn write_to(&self, into: &mut [u8], values: &ExtensionValues) -> usize {
-        let Some(Raw(raw)) = values.user_values.get::<Raw>() else { return 0 };
-        let Some(into) = into.get_mut(..raw.len()) else { return 0 };
-        into.copy_from_slice(raw);
-        raw.len()
-    }
-
-    fn parse_value(&self, raw: &[u8], values: &mut ExtensionValues) -> bool {
-        values.user_values.set(Raw(raw.to_vec()));
-        true
-    }
-
-    /// RFC 8285, section 4.2: one byte of header has no room for an empty value, or one of more than 16 bytes.
-    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
-        values.user_values.get::<Raw>().is_some_and(|Raw(raw)| raw.is_empty() || raw.len() > 16)
-    }
-
-    fn is_audio(&self) -> bool {
-        false
-    }
-
-    fn is_video(&self) -> bool {
-        true
-    }
-}
-
-/// The header extensions to forward with a packet: all except those that each connection sets itself.
-pub(crate) fn forwarded_extensions(values: &ExtensionValues) -> ExtensionValues {
-    ExtensionValues {
-        mid: None,
-        rid: None,
-        rid_repair: None,
-        transport_cc: None,
-        abs_send_time: None,
-        tx_time_offs: None,
-        ..values.clone()
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use str0m::format::{Codec, CodecSpec, PayloadParams};
 use str0m::media::{MediaKind, Pt, Rid};
 use str0m::rtp::{ExtensionValues, RtpPacket, UserExtensionValues};
 
-use crate::net::peer_connection::{PeerConnection, forwarded_extensions};
+use crate::net::extensions::forwarded_extensions;
+use crate::net::peer_connection::PeerConnection;
 use crate::sfu::keyframes::{PliThrottle, is_keyframe};
 use crate::sfu::layer_selector::{AnnouncedLayer, LayerName, Layers, SenderClock, TrackSettings};
 
