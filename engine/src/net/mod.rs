@@ -1,6 +1,7 @@
 //! Sockets and peer connections, which send and receive packets. Independent of LiveKit's rooms, participants and tracks.
 
 pub(crate) mod connections;
+pub(crate) mod data_channels;
 pub(crate) mod datagram;
 mod dtls;
 pub(crate) mod extensions;

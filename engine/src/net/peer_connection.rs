@@ -2,12 +2,12 @@
 //! [`PeerConnection::enqueue_rtp`]. They keep str0m's rule that a complete drain follows each change, and confine a panic to its
 //! connection.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid, Rids};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::rtcp::{NackEntry, Rtcp};
@@ -16,6 +16,7 @@ use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::ids::{SessionId, SignalTarget};
+use crate::net::data_channels::{self, ChannelKind, DataChannels};
 use crate::net::datagram::ReceivedDatagram;
 use crate::net::dtls::crypto_provider;
 use crate::net::extensions::dependency_descriptor;
@@ -26,13 +27,8 @@ use crate::net::timers::Timers;
 
 /// Maximum bytes of one data channel message, announced in the SDP. Past it, clients reject to send.
 const MAX_MESSAGE_BYTES: u32 = 65_535;
-/// Maximum number of the app's own data channels per connection, besides LiveKit's. Messages on further ones are dropped.
-const MAX_RAW_CHANNELS: usize = 16;
 /// Maximum bytes in str0m's send buffer for the data channels of one client. More waits in the participant's queue.
 const SCTP_BUFFER_BYTES: usize = 512 * 1024;
-/// Low-water marks of the reliable and of the lossy channel's send buffer, in bytes. Below them, queued messages are written.
-const SCTP_LOW_BYTES: usize = 128 * 1024;
-const SCTP_LOW_LOSSY_BYTES: usize = 64 * 1024;
 /// Interval of str0m's statistics.
 const STATS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -104,9 +100,7 @@ pub(crate) struct PeerConnection {
     streams_by_ssrc: HashMap<Ssrc, (Mid, Option<Rid>)>,
     /// The sources that the client declared for its sections.
     declared: HashMap<Mid, Vec<Ssrc>>,
-    channels: HashMap<ChannelId, bool>,
-    /// The app's own data channels, with labels other than LiveKit's.
-    raw_channels: HashSet<ChannelId>,
+    channels: DataChannels,
     meanings: Meanings,
 }
 
@@ -149,8 +143,7 @@ impl PeerConnection {
             ssrcs: SsrcLimiter::default(),
             streams_by_ssrc: HashMap::new(),
             declared: HashMap::new(),
-            channels: HashMap::new(),
-            raw_channels: HashSet::new(),
+            channels: DataChannels::default(),
             meanings: Meanings::default(),
         };
         let added = io.network.candidates().to_vec();
@@ -171,11 +164,9 @@ impl PeerConnection {
         }
     }
 
-    /// The data channels of a connection that the engine offers. In other connections, the client creates them.
+    /// As [`data_channels::livekit_channels`].
     pub(crate) fn data_channels() -> [ChannelConfig; 2] {
-        let channel = |label: &str| ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
-        let reliability = Reliability::MaxRetransmits { retransmits: 0 };
-        [channel("_reliable"), ChannelConfig { ordered: false, reliability, ..channel("_lossy") }]
+        data_channels::livekit_channels()
     }
 
     /// Changes the connection, then sends its output and queues its events. `None` if it has failed or fails now.
@@ -317,7 +308,7 @@ impl PeerConnection {
 
     /// The reliable or lossy channel, once it is open.
     pub(crate) fn channel(&self, reliable: bool) -> Option<ChannelId> {
-        self.channels.iter().find(|(_, kind)| **kind == reliable).map(|(id, _)| *id)
+        self.channels.find(reliable)
     }
 
     /// Writes a message. `false` if the send buffer is full; `None` if the channel is closed or the connection failed.
@@ -364,36 +355,19 @@ impl PeerConnection {
             }
             Event::RawPacket(packet) => self.nack(&packet),
             Event::KeyframeRequest(request) => Some(TransportEvent::KeyframeRequest(request.mid)),
-            Event::ChannelData(data) => {
-                if self.raw_channels.contains(&data.id) {
-                    return Some(TransportEvent::RawData(data.data));
-                }
-                let reliable = *self.channels.get(&data.id)?;
-                Some(TransportEvent::Data { reliable, bytes: data.data })
-            }
+            Event::ChannelData(data) => Some(match self.channels.kind(data.id)? {
+                ChannelKind::LiveKit { reliable } => TransportEvent::Data { reliable, bytes: data.data },
+                ChannelKind::App => TransportEvent::RawData(data.data),
+            }),
             Event::ChannelOpen(id, label) => {
-                let reliable = match label.as_str() {
-                    "_reliable" => true,
-                    "_lossy" => false,
-                    // Data tracks, which the engine does not support.
-                    "_data_track" => return None,
-                    _ => {
-                        if self.raw_channels.len() < MAX_RAW_CHANNELS {
-                            self.raw_channels.insert(id);
-                        }
-                        return None;
-                    }
-                };
-                self.channels.insert(id, reliable);
+                let ChannelKind::LiveKit { reliable } = self.channels.add(id, &label)? else { return None };
                 if let Some(mut channel) = self.rtc.channel(id) {
-                    let low = if reliable { SCTP_LOW_BYTES } else { SCTP_LOW_LOSSY_BYTES };
-                    channel.set_buffered_amount_low_threshold(low);
+                    channel.set_buffered_amount_low_threshold(data_channels::low_water_mark(reliable));
                 }
                 Some(TransportEvent::ChannelOpen)
             }
             Event::ChannelClose(id) => {
-                self.channels.remove(&id);
-                self.raw_channels.remove(&id);
+                self.channels.remove(id);
                 None
             }
             Event::ChannelBufferedAmountLow(_) => Some(TransportEvent::ChannelLow),
