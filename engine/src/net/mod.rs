@@ -10,6 +10,7 @@ pub(crate) mod peer_connection;
 mod receive_time;
 pub(crate) mod sdp;
 pub(crate) mod sockets;
+mod sources;
 mod ssrcs;
 pub(crate) mod stun;
 mod tcp;

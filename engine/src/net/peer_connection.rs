@@ -2,16 +2,16 @@
 //! [`PeerConnection::enqueue_rtp`]. They keep str0m's rule that a complete drain follows each change, and confine a panic to its
 //! connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use str0m::channel::{ChannelConfig, ChannelId};
-use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid, Rids};
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::rtcp::{NackEntry, Rtcp};
-use str0m::rtp::{RawPacket, RtpPacket, Ssrc};
+use str0m::rtp::{RawPacket, RtpPacket};
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
@@ -22,7 +22,8 @@ use crate::net::dtls::crypto_provider;
 use crate::net::extensions::dependency_descriptor;
 use crate::net::sdp::{self, Meanings, MediaSection};
 use crate::net::sockets::{CandidateChanges, Network};
-use crate::net::ssrcs::{MAX_SSRCS, SsrcLimiter, is_rtp};
+use crate::net::sources::Sources;
+use crate::net::ssrcs::is_rtp;
 use crate::net::timers::Timers;
 
 /// Maximum bytes of one data channel message, announced in the SDP. Past it, clients reject to send.
@@ -94,12 +95,7 @@ pub(crate) struct PeerConnection {
     connected: bool,
     /// Time of the last datagram from the client.
     last_received_at: Instant,
-    /// Limits the sources of received packets.
-    ssrcs: SsrcLimiter,
-    /// The section and layer of each source of received packets.
-    streams_by_ssrc: HashMap<Ssrc, (Mid, Option<Rid>)>,
-    /// The sources that the client declared for its sections.
-    declared: HashMap<Mid, Vec<Ssrc>>,
+    sources: Sources,
     channels: DataChannels,
     meanings: Meanings,
 }
@@ -140,9 +136,7 @@ impl PeerConnection {
             failed: false,
             connected: false,
             last_received_at: io.now,
-            ssrcs: SsrcLimiter::default(),
-            streams_by_ssrc: HashMap::new(),
-            declared: HashMap::new(),
+            sources: Sources::default(),
             channels: DataChannels::default(),
             meanings: Meanings::default(),
         };
@@ -222,7 +216,7 @@ impl PeerConnection {
     pub(crate) fn handle_datagram(&mut self, io: &mut Io<'_>, received: &ReceivedDatagram) {
         let now = io.now;
         let time = input_time(received, now);
-        if let Some(input) = datagram(received, time).filter(|_| self.ssrcs.admits(&received.bytes, now)) {
+        if let Some(input) = datagram(received, time).filter(|_| self.sources.admits(&received.bytes, now)) {
             self.last_received_at = now;
             // Invalid datagrams are dropped; they may not be from the client at all.
             self.mutate_and_drain(io, |rtc| drop(rtc.handle_input(input)));
@@ -256,15 +250,7 @@ impl PeerConnection {
 
     /// Removes the streams of sources that a client's new description no longer declares, because str0m keeps them.
     pub(crate) fn remove_stale_streams(&mut self, io: &mut Io<'_>, sections: &[MediaSection]) {
-        let declared: HashMap<Mid, Vec<Ssrc>> =
-            sections.iter().map(|section| (section.mid, section.sources.clone())).collect();
-        let before = std::mem::take(&mut self.declared);
-        let is_declared = |mid: &Mid, ssrc: &Ssrc| declared.get(mid).is_some_and(|sources| sources.contains(ssrc));
-        let retired = before.iter().flat_map(|(mid, sources)| sources.iter().map(move |ssrc| (mid, ssrc)));
-        let retired: Vec<Ssrc> = retired.filter(|(mid, ssrc)| !is_declared(mid, ssrc)).map(|(_, ssrc)| *ssrc).collect();
-        self.declared = declared;
-        for ssrc in retired {
-            self.streams_by_ssrc.remove(&ssrc);
+        for ssrc in self.sources.declare(sections) {
             self.mutate_and_drain(io, |rtc| rtc.direct_api().remove_stream_rx(ssrc));
         }
     }
@@ -350,7 +336,7 @@ impl PeerConnection {
     fn on_event(&mut self, event: Event) -> Option<TransportEvent> {
         match event {
             Event::RtpPacket(packet) => {
-                let (mid, rid) = self.source(packet.header.ssrc)?;
+                let (mid, rid) = self.sources.stream(&mut self.rtc, packet.header.ssrc)?;
                 Some(TransportEvent::Packet { mid, rid, packet: Box::new(packet) })
             }
             Event::RawPacket(packet) => self.nack(&packet),
@@ -376,7 +362,7 @@ impl PeerConnection {
                 Some(TransportEvent::Connected)
             }
             Event::PeerStats(stats) => {
-                self.remove_undeclared_layers();
+                self.sources.remove_undeclared_layers(&mut self.rtc);
                 Some(TransportEvent::Stats(stats))
             }
             _ => None,
@@ -389,32 +375,6 @@ impl PeerConnection {
         let mid = self.rtc.direct_api().stream_tx(&nack.ssrc)?.mid();
         let is_audio = self.rtc.media(mid).is_some_and(|media| media.kind() == MediaKind::Audio);
         is_audio.then(|| TransportEvent::Nack { mid, entries: nack.reports.iter().copied().collect() })
-    }
-
-    /// The section and layer that a source belongs to.
-    fn source(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
-        if let Some(known) = self.streams_by_ssrc.get(&ssrc) {
-            return Some(*known);
-        }
-        let found = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))?;
-        if self.streams_by_ssrc.len() >= MAX_SSRCS {
-            self.streams_by_ssrc.clear();
-        }
-        self.streams_by_ssrc.insert(ssrc, found);
-        Some(found)
-    }
-
-    /// Removes the streams of undeclared layers. str0m creates one for any rid while a section declares none.
-    fn remove_undeclared_layers(&mut self) {
-        for ssrc in self.ssrcs.iter() {
-            let stream = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()));
-            let Some((mid, Some(_))) = stream else { continue };
-            let is_declared = self.rtc.media(mid).is_some_and(|media| matches!(media.rids_rx(), Rids::Specific(_)));
-            if !is_declared {
-                self.streams_by_ssrc.remove(&ssrc);
-                self.rtc.direct_api().remove_stream_rx(ssrc);
-            }
-        }
     }
 }
 
