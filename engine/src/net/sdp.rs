@@ -6,7 +6,9 @@
 #[cfg(test)]
 mod cost;
 mod parts;
+mod payload_types;
 mod reduce;
+mod shorten;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,9 @@ use str0m::rtp::Ssrc;
 
 use parts::{mid_of, split};
 
-pub(crate) use reduce::{MAX_NEW_SECTIONS, MAX_RIDS, MAX_SECTIONS, Meanings, reduce, shorten};
+pub(crate) use payload_types::Meanings;
+pub(crate) use reduce::{MAX_NEW_SECTIONS, MAX_RIDS, MAX_SECTIONS, reduce};
+pub(crate) use shorten::shorten;
 
 /// An `m=` section of an offer; directions are the client's.
 #[derive(Debug, Clone, PartialEq, Eq)]

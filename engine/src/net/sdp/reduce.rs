@@ -6,12 +6,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
-use str0m::format::FormatParams;
 use str0m::media::Mid;
 
 use super::parts::{mid_of, split};
+use super::payload_types::{Meanings, PayloadType, PayloadTypes, listed_formats, parse_fmtp, parse_rtpmap};
 
 /// Maximum number of sections. A description with more is rejected.
 pub(crate) const MAX_SECTIONS: usize = 512;
@@ -19,7 +18,7 @@ pub(crate) const MAX_SECTIONS: usize = 512;
 /// 64 tracks and the sections that it is asked for at once are as many.
 pub(crate) const MAX_NEW_SECTIONS: usize = 96;
 /// Maximum number of lines of a section, candidates not counted; further ones are left out. Chromium writes 190.
-const MAX_LINES: usize = 400;
+pub(super) const MAX_LINES: usize = 400;
 /// Maximum number of payload types of a section; further ones are left out. Chromium offers 34 for video.
 const MAX_PAYLOAD_TYPES: usize = 48;
 /// Maximum number of header extensions of a section; further ones are left out. One-byte headers have 14 identifiers.
@@ -28,67 +27,14 @@ const MAX_EXTENSIONS: usize = 14;
 pub(crate) const MAX_RIDS: usize = 4;
 /// Maximum number of sources of a section; further ones are left out. Chromium sends two: media and RTX.
 const MAX_SSRCS: usize = 9;
-/// Maximum number of parameters of a payload type; further ones are left out. Opus has eight.
-const MAX_PARAMETERS: usize = 12;
 /// Maximum length of a line in bytes, but for the list of all sections; longer lines are left out.
-const MAX_LINE_BYTES: usize = 512;
+pub(super) const MAX_LINE_BYTES: usize = 512;
 /// Maximum length of a section's first line in bytes; the rest is left out. Chromium writes 180.
 const MAX_FIRST_LINE_BYTES: usize = 1024;
-/// Maximum bytes of a description that the media thread parses without noticeable delay. Chromium writes 30 kB for eight tracks.
-const SHORT_BYTES: usize = 64 * 1024;
-
-/// The codecs that the engine enables in str0m.
-const CODECS: [&str; 7] = ["opus", "red", "VP8", "VP9", "H264", "AV1", "rtx"];
 /// The lines about a payload type.
 const FORMAT_LINES: [&str; 3] = ["a=rtcp-fb:", "a=rtpmap:", "a=fmtp:"];
 /// Stands for the payload types of a section that str0m knows already: PCMU, which needs no further line (RFC 3551).
 const KNOWN_PAYLOAD_TYPES: &str = "0";
-
-/// A set of payload types.
-type PayloadTypes = [bool; 128];
-
-/// Codec and parameters of each payload type of a connection. BUNDLE forbids different ones in another section (RFC 9143,
-/// section 9.1), and str0m panics then.
-#[derive(Debug, Default)]
-pub(crate) struct Meanings {
-    known: HashMap<u8, Meaning>,
-}
-
-#[derive(Debug, PartialEq)]
-struct Meaning {
-    /// In lower case.
-    codec: String,
-    /// Only those that str0m reads: clients add others, such as `x-google-start-bitrate`, for a single track.
-    parameters: FormatParams,
-    /// The payload type that this one retransmits.
-    repeats: Option<u8>,
-}
-
-impl Meaning {
-    fn of(payload_type: &PayloadType<'_>) -> Self {
-        let codec = payload_type.codec.to_ascii_lowercase();
-        let parameters = payload_type.parameters.unwrap_or_default();
-        let repeated = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("apt="));
-        // The parameters of Opus are preferences of a receiver (RFC 7587, section 6.1): clients add `stereo=1` for a single track.
-        let is_opus = codec.starts_with("opus/");
-        let parameters = if is_opus { FormatParams::default() } else { FormatParams::parse_line(parameters) };
-        Self { codec, parameters, repeats: repeated.and_then(|number| number.parse().ok()) }
-    }
-}
-
-impl Meanings {
-    /// Whether a payload type is new or has the same codec and parameters as before.
-    fn agree(&mut self, payload_type: &PayloadType<'_>) -> bool {
-        let meaning = Meaning::of(payload_type);
-        match self.known.entry(payload_type.number) {
-            Entry::Occupied(known) => *known.get() == meaning,
-            Entry::Vacant(new) => {
-                new.insert(meaning);
-                true
-            }
-        }
-    }
-}
 
 /// The description without the lines that str0m does not need. `None` if it has too many sections.
 ///
@@ -113,50 +59,18 @@ pub(crate) fn reduce(description: &str, meanings: &mut Meanings, is_known: impl 
     Some(out)
 }
 
-/// Removes most lines that [`reduce`] would remove from a long description, in linear time and without the state of the connection,
-/// so that it can run outside the media thread. In sections with more than [`MAX_LINES`] it may remove other lines than [`reduce`].
-pub(crate) fn shorten(description: &mut String) {
-    if description.len() <= SHORT_BYTES {
-        return;
-    }
-    let mut out = String::new();
-    let (mut sections, mut lines) = (0, 0);
-    for line in description.lines() {
-        if line.starts_with("m=") {
-            (sections, lines) = (sections + 1, 0);
-            if sections > MAX_SECTIONS + 1 {
-                // One section past the maximum is enough for `reduce` to reject it.
-                break;
-            }
-            write_line(first_line(line), &mut out);
-            continue;
-        }
-        let is_candidate = sections > 0 && line.starts_with("a=candidate:");
-        if lines < MAX_LINES && line.len() <= max_line_bytes(sections) && !is_candidate {
-            lines += 1;
-            write_line(line, &mut out);
-        }
-    }
-    *description = out;
-}
-
 /// The first [`MAX_FIRST_LINE_BYTES`] of a section's first line.
-fn first_line(line: &str) -> &str {
+pub(super) fn first_line(line: &str) -> &str {
     let end = (0..=MAX_FIRST_LINE_BYTES.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
     &line[..end.unwrap_or_default()]
 }
 
-/// Maximum length of a line: the session part, before the first section, contains the list of all sections.
-fn max_line_bytes(sections: usize) -> usize {
-    if sections == 0 { max_group_bytes(MAX_SECTIONS) } else { MAX_LINE_BYTES }
-}
-
 /// Maximum length of the BUNDLE line of that many sections: str0m reads 16 characters of each name.
-fn max_group_bytes(sections: usize) -> usize {
+pub(super) fn max_group_bytes(sections: usize) -> usize {
     32 + 17 * sections
 }
 
-fn write_line(line: &str, out: &mut String) {
+pub(super) fn write_line(line: &str, out: &mut String) {
     out.push_str(line);
     out.push_str("\r\n");
 }
@@ -228,14 +142,6 @@ struct Section<'a> {
     payload_types: Vec<PayloadType<'a>>,
 }
 
-/// A payload type that str0m can use.
-struct PayloadType<'a> {
-    number: u8,
-    /// Including clock rate and channels.
-    codec: &'a str,
-    parameters: Option<&'a str>,
-}
-
 impl<'a> Section<'a> {
     fn read(part: &'a str, is_known: bool) -> Self {
         let mut lines = part.lines();
@@ -256,7 +162,7 @@ impl<'a> Section<'a> {
             simulcast: None,
             payload_types: Vec::new(),
         };
-        let mut is_listed = listed(first);
+        let mut is_listed = listed_formats(first);
         let mut parameters: HashMap<u8, &str> = HashMap::new();
         for line in &section.lines {
             match name_of(line) {
@@ -266,10 +172,10 @@ impl<'a> Section<'a> {
                 }
                 "a=simulcast" if section.simulcast.is_none() => section.simulcast = Some(line),
                 "a=rtpmap" if is_media && section.payload_types.len() < MAX_PAYLOAD_TYPES => {
-                    section.payload_types.extend(supported(line, &mut is_listed));
+                    section.payload_types.extend(parse_rtpmap(line, &mut is_listed));
                 }
                 "a=fmtp" if parameters.len() < 2 * MAX_PAYLOAD_TYPES => {
-                    if let Some((number, of_it)) = parameters_of(line) {
+                    if let Some((number, of_it)) = parse_fmtp(line) {
                         parameters.entry(number).or_insert(of_it);
                     }
                 }
@@ -329,34 +235,6 @@ impl<'a> Section<'a> {
     fn has_sources(&self) -> bool {
         matches!(self.directions.first(), Some(&("a=sendrecv" | "a=sendonly"))) && self.simulcast.is_none()
     }
-}
-
-/// The payload types that a section's first line lists.
-fn listed(first: &str) -> PayloadTypes {
-    let mut listed = [false; 128];
-    for format in first.split(' ').skip(3) {
-        if let Some(listed) = format.parse().ok().and_then(|format: usize| listed.get_mut(format)) {
-            *listed = true;
-        }
-    }
-    listed
-}
-
-/// The payload type of an `rtpmap` line, if str0m supports its codec and it is listed. Removes it from the list.
-fn supported<'a>(line: &'a str, is_listed: &mut PayloadTypes) -> Option<PayloadType<'a>> {
-    let (number, codec) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
-    let number: u8 = number.parse().ok()?;
-    let name = codec.split('/').next()?;
-    let is_supported = CODECS.iter().any(|known| known.eq_ignore_ascii_case(name));
-    let is_listed = is_listed.get_mut(usize::from(number)).filter(|_| is_supported)?;
-    std::mem::take(is_listed).then_some(PayloadType { number, codec, parameters: None })
-}
-
-/// The parameters of a payload type, up to the maximum.
-fn parameters_of(line: &str) -> Option<(u8, &str)> {
-    let (number, parameters) = line.strip_prefix("a=fmtp:")?.split_once(' ')?;
-    let end = parameters.match_indices(';').nth(MAX_PARAMETERS - 1).map_or(parameters.len(), |(end, _)| end);
-    Some((number.parse().ok()?, &parameters[..end]))
 }
 
 /// Counts of the lines kept in a section.
