@@ -165,6 +165,26 @@ export interface MediaService {
   removeParticipant(roomId: string, identity: string, options?: MediaCallOptions): Promise<void>;
 }
 
+/**
+ * The message of each call of a method of `media` on `diagnostics_channel`'s `tracingChannel('maravilla:media')`. Contains no token, secret or result.
+ * The same object in all events of a call: `start`, `end`, `asyncStart`, `asyncEnd` and, if it rejects, `error`.
+ */
+export interface MediaTraceMessage {
+  /** The method, such as `createRoom`. */
+  operation: string;
+  provider: 'livekit' | 'embedded';
+  /** The room of the call, if it has one. */
+  roomId?: string;
+  /** The participant of the call, if it has one. */
+  identity?: string;
+  /** Host and port of the server API, if the method sends a request. */
+  serverAddress?: string;
+  /** The id of a request that has failed, as in the error. */
+  requestId?: string;
+  /** The error that the call rejects with. */
+  error?: MediaError;
+}
+
 /** The platform of the app. Augment this interface with the properties that your runtime injects. */
 export interface Platform {
   /** `undefined` if no media provider is configured: check it before use. */

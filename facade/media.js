@@ -3,6 +3,7 @@
 const { aborted, invalid, isAborted, readCallOptions, readParticipant, readSettings, readText } = require('./arguments.js');
 const { MediaError } = require('./errors.js');
 const { readNetwork } = require('./network.js');
+const { traceMethods } = require('./telemetry.js');
 
 /** The media service. Its methods are closures, so that they work when taken off the object. */
 function createMedia(binding, operation, config) {
@@ -136,7 +137,7 @@ function createMedia(binding, operation, config) {
       throw error;
     }
   };
-  return { media, close };
+  return { media: traceMethods(media, config), close };
 }
 
 const NO_SETTINGS = { __proto__: null };
