@@ -48,8 +48,8 @@ function stageMain(folder) {
   const { ...staged } = manifest();
   for (const name of [...staged.files, 'README.md']) cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
   const addons = readdirSync(packages).map((platform) => `${staged.name}-${platform}`);
-  staged.peerDependencies = Object.fromEntries(addons.map((name) => [name, staged.version]));
-  staged.peerDependenciesMeta = Object.fromEntries(addons.map((name) => [name, { optional: true }]));
+  staged.peerDependencies = { ...staged.peerDependencies, ...Object.fromEntries(addons.map((name) => [name, staged.version])) };
+  staged.peerDependenciesMeta = { ...staged.peerDependenciesMeta, ...Object.fromEntries(addons.map((name) => [name, { optional: true }])) };
   writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(staged, null, 2)}\n`);
 }
 
