@@ -110,7 +110,7 @@ async function allTables() {
 const machine = () => `${os.availableParallelism()} cores of ${os.cpus()[0].model}, ${os.type()} ${os.release()}, Node.js ${process.versions.node}.`;
 const startServer = () => livekit.startServer({ config: { logging: { level: 'error' } } });
 const isMediaOnly = process.argv[process.argv.indexOf('--only') + 1] === 'media';
-await ensurePrograms(['redis-server', 'chromium']);
+await ensurePrograms(['redis-server', 'chromium-headless-shell']);
 await ensureServers();
 await ensureLoadClient();
 await ensureAddon();

@@ -69,7 +69,8 @@ const FIREFOX = {
   'media.suspend-background-video.enabled': false,
 };
 
-const PROGRAMS = { chromium: ['chromium', 'chromium-browser', 'google-chrome'], firefox: ['firefox-esr', 'firefox'] };
+// The first of them that is installed. Debian's headless shell is the same Chromium without its windows, and opens a page in a sixth of the time.
+const PROGRAMS = { chromium: ['chromium-headless-shell', 'chromium', 'chromium-browser', 'google-chrome'], firefox: ['firefox-esr', 'firefox'] };
 
 /** @param {Kind} kind */
 function programOf(kind) {
@@ -84,7 +85,8 @@ function programOf(kind) {
 async function launch(kind, more = []) {
   const browser = kind === 'chromium' ? 'chrome' : 'firefox';
   const program = programOf(kind);
-  const options = { browser, headless: true, args: [...(kind === 'chromium' ? CHROMIUM : []), ...more], extraPrefsFirefox: FIREFOX };
+  const headless = /** @type {const} */ (path.basename(program) === 'chromium-headless-shell' ? 'shell' : true);
+  const options = { browser, headless, args: [...(kind === 'chromium' ? CHROMIUM : []), ...more], extraPrefsFirefox: FIREFOX };
   // On Linux the kernel then kills the browser when this process dies.
   const setpriv = '/usr/bin/setpriv';
   if (!existsSync(setpriv)) return puppeteer.launch({ ...options, executablePath: program });

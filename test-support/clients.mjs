@@ -44,7 +44,7 @@ async function ensurePythonClient(version) {
 /** @returns {Promise<{ npm: string, python: Record<string, string>, go: string }>} */
 export async function ensureClients() {
   await ensureAddon();
-  await ensurePrograms(['chromium']);
+  await ensurePrograms(['chromium-headless-shell']);
   const npm = await ensureNpmClients();
   const python = {};
   for (const version of PYTHON_VERSIONS) python[version] = await ensurePythonClient(version);

@@ -6,7 +6,7 @@ import browsers from './browser.js';
 /** @param {{ maxWorkers: number }} config */
 export default async function setup({ maxWorkers }) {
   if (process.env.TEST_CHROMIUM) return;
-  await ensurePrograms(['chromium']);
+  await ensurePrograms(['chromium-headless-shell']);
   globalThis.sharedChromium = await Promise.all(Array.from({ length: maxWorkers }, () => browsers.launch('chromium')));
   // Jest's workers inherit it.
   process.env.TEST_CHROMIUM = globalThis.sharedChromium.map((browser) => browser.wsEndpoint()).join();

@@ -3,6 +3,6 @@ import { ensurePrograms } from '../scripts/setup.mjs';
 import { ensureServers } from './go.mjs';
 
 export default async function setup() {
-  await ensurePrograms(['redis-server', 'faketime', 'openssl', 'chromium', 'ip', 'unshare']);
+  await ensurePrograms(['redis-server', 'faketime', 'openssl', 'chromium-headless-shell', 'ip', 'unshare']);
   await ensureServers();
 }
