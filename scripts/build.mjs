@@ -43,17 +43,18 @@ function usesToolchain() {
 }
 
 /**
- * The environment of every cargo command: addon, tests and clippy share compiled dependencies only while compiler, target and profile are the same.
- * The target is named because napi's build names it, and cargo keeps what it compiles for a named target apart.
+ * The environment of every cargo command: addon and tests share compiled crates only while compiler, target and profile are the same.
+ * The target is named because napi's build names it, and cargo keeps what it compiles for a named target apart. Clippy compiles the workspace, so that
+ * its lints take no pass of their own.
  * @returns {Promise<Record<string, string>>}
  */
 export async function cargoEnv() {
-  const target = host();
-  if (!usesToolchain()) return { CARGO_BUILD_TARGET: target };
+  const env = { CARGO_BUILD_TARGET: host(), ...(onPath('clippy-driver') && { RUSTC_WORKSPACE_WRAPPER: 'clippy-driver' }) };
+  if (!usesToolchain()) return env;
   await ensureToolchain();
   const tool = (name) => path.join(toolchain.folder, 'bin', `x86_64-unknown-linux-gnu-${name}`);
   return {
-    CARGO_BUILD_TARGET: target,
+    ...env,
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER: tool('gcc'),
     CC_x86_64_unknown_linux_gnu: tool('gcc'),
     CXX_x86_64_unknown_linux_gnu: tool('g++'),

@@ -7,7 +7,7 @@ import { checkFacts } from './docs.mjs';
 import { lint } from './lint.mjs';
 import { checkPlatformPackages } from './pack.mjs';
 import { ensureAddon, ensureCargoDeny, ensureNodeModules, ensurePrograms } from './setup.mjs';
-import { UserError, main, report, root, run, say } from './shell.mjs';
+import { UserError, main, onPath, report, root, run, say } from './shell.mjs';
 import { conformance } from '../test-support/conformance.mjs';
 import { ensureTarballs, prepareExamples } from '../test-support/examples.mjs';
 import { ensureServers } from '../test-support/go.mjs';
@@ -34,11 +34,12 @@ const steps = {
   'cargo deny': async (print) => run([await ensureCargoDeny(), '--locked', 'check', 'bans', 'licenses', 'sources'], { print }),
   addon: () => ensureAddon(),
   'generated files': checkGenerated,
-  clippy: (print) => cargo(['clippy', '--locked', '--workspace', '--all-targets', '--profile', profile, '--', '-D', 'warnings'], print),
+  clippy: compileTests,
+  'cargo clippy': (print) => cargo(['clippy', '--locked', '--workspace', '--all-targets', '--profile', profile, '--', '-D', 'warnings'], print),
   'cargo test': (print) => checkedCargoTest(['--skip', 'livekit_server'], print),
   'cargo test, livekit-server': (print) => cargoTest([...CHECKED, '--workspace', '--lib', '--', 'livekit_server'], print),
   // Compiled as shipped, because it measures time.
-  'isolation test': (print) => cargoTest(['--workspace', '--test', 'isolation'], print),
+  'isolation test': (print) => cargoTest(ISOLATION, print),
   'cargo unit tests': (print) => cargoTest(['--workspace', '--lib', '--', '--skip', 'livekit_server'], print),
   'push to talk': (print) => cargoTest(['--workspace', '--test', 'forwarding', '--', '--ignored', 'push_to_talk'], print),
   'Debian packages': () => ensurePrograms(['chromium-headless-shell', 'openssl']),
@@ -80,7 +81,7 @@ const suites = {
   ],
   all: [[['addon', 'example apps'], ['Firefox', 'Go servers']], [['frameworks', 'examples on a newer Node.js', 'clients', 'other targets', 'push to talk']]],
   fast: [[['addon', 'cargo unit tests'], ['rustfmt', 'oxlint', 'vocabulary']], [['jest, without servers']]],
-  lint: [[['rustfmt', 'oxlint', 'vocabulary', 'clippy']]],
+  lint: [[['rustfmt', 'oxlint', 'vocabulary', 'cargo clippy']]],
 };
 
 /** The bindings that the build generates from the Rust sources, Cargo.lock and npm/ must be as committed. */
@@ -97,12 +98,27 @@ async function checkGenerated() {
 
 /** With overflow checks and debug assertions. */
 const CHECKED = ['--config', 'engine/checked.toml'];
+const ISOLATION = ['--workspace', '--test', 'isolation'];
+
+/** The Rust tests that run with the checks. */
+function checkedTests() {
+  const names = readdirSync(path.join(root, 'engine/tests')).map((file) => path.parse(file).name);
+  return [...CHECKED, '--workspace', '--lib', ...names.flatMap((name) => (['isolation', 'offers', 'support'].includes(name) ? [] : ['--test', name]))];
+}
+
+/** Compiles all Rust tests, and rejects if rustc or clippy has a warning. Cargo repeats the warnings of crates that are compiled already. */
+async function compileTests(print) {
+  if (!onPath('clippy-driver')) throw new UserError('Clippy is missing. Type: rustup component add clippy');
+  let log = '';
+  for (const targets of [['test', '--no-run', ...checkedTests()], ['test', '--no-run', ...ISOLATION], ['build', '--workspace']]) {
+    await cargo([...targets, '--locked', '--profile', profile], (text) => print((log += text) && text));
+  }
+  if (/^warning: `.+` \(.+\) generated \d+ warning/m.test(log)) throw new UserError('rustc or clippy has warnings');
+}
 
 function checkedCargoTest(options, print) {
-  const names = readdirSync(path.join(root, 'engine/tests')).map((file) => path.parse(file).name);
-  const tests = names.flatMap((name) => (['isolation', 'offers', 'support'].includes(name) ? [] : ['--test', name]));
   // With this variable, one of the engine's tests fails if the checks are off.
-  return cargoTest([...CHECKED, '--workspace', '--lib', ...tests, '--', ...options], print, { REQUIRE_CHECKED_TESTS: '1' });
+  return cargoTest([...checkedTests(), '--', ...options], print, { REQUIRE_CHECKED_TESTS: '1' });
 }
 
 /** @returns {Promise<Count>} */
