@@ -8,6 +8,7 @@ use livekit_api::access_token::VideoGrants;
 use prost::Message;
 use reqwest::{Client, StatusCode, Url, header};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::decode::{Shape, decode};
@@ -157,11 +158,10 @@ impl Attempts<'_> {
             let clients = network::clients(target.scheme() == "https")?;
             let client = if repeated { &clients.fresh } else { &clients.pooled };
             // Half of the time that is left, because another region may be faster.
-            let share = if regions_left && has_time { deadline.remaining() / 2 } else { Duration::MAX };
-            let error = match tokio::time::timeout(share, self.attempt(target, client)).await {
-                Ok(Ok(body)) => return Ok(body),
-                Ok(Err(error)) => error,
-                Err(_) => self.context.timed_out().into(),
+            let until = (regions_left && has_time).then(|| Instant::now() + deadline.remaining() / 2);
+            let error = match self.attempt(target, client, until).await {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
             };
             // Region pinning applies with any budget.
             let is_pinned = error.status() == Some(451);
@@ -214,8 +214,8 @@ impl Attempts<'_> {
         self.signer.call(&self.grants)
     }
 
-    /// Sends one request and reads the whole response.
-    async fn attempt(&self, base: &Url, client: &Client) -> Result<Body, CallError> {
+    /// Sends one request and reads the whole response. Past `until` the server has timed out.
+    async fn attempt(&self, base: &Url, client: &Client, until: Option<Instant>) -> Result<Body, CallError> {
         let request_id = &self.context.request_id;
         let url = format!("{}/twirp/livekit.RoomService/{}", base.as_str().trim_end_matches('/'), self.method.name);
         let sent = client
@@ -224,20 +224,22 @@ impl Attempts<'_> {
             .header(header::CONTENT_TYPE, PROTOBUF)
             .header(REQUEST_ID, request_id)
             .body(self.body.clone())
-            .send()
-            .await;
-        let lost = |error: reqwest::Error| CallError::Other(from_transport(&error, regions::host(base), request_id));
-        let mut response = sent.map_err(lost)?;
+            .send();
+        let lost = |error| match error {
+            Lost::Broken(error) => CallError::Other(from_transport(&error, regions::host(base), request_id)),
+            Lost::TimedOut => self.context.timed_out().into(),
+        };
+        let mut response = within(until, sent).await.map_err(lost)?;
         let status = response.status();
         if status != StatusCode::OK {
             // An incomplete body counts as an empty one: the status determines most errors.
-            let body = read(&mut response, MAX_ERROR_BYTES).await.ok().flatten().unwrap_or_default();
+            let body = read(&mut response, MAX_ERROR_BYTES, until).await.ok().flatten().unwrap_or_default();
             return Err(from_response(status.as_u16(), &body.bytes, request_id));
         }
         if !is_protobuf(&response) {
             return Err(bad(BadResponseReason::NotTwirp, self.context.upstream(200)).into());
         }
-        let body = read(&mut response, self.method.max_bytes).await.map_err(lost)?;
+        let body = read(&mut response, self.method.max_bytes, until).await.map_err(lost)?;
         body.ok_or_else(|| bad(BadResponseReason::TooLarge, self.context.upstream(200)).into())
     }
 }
@@ -251,24 +253,91 @@ fn is_protobuf(response: &reqwest::Response) -> bool {
     kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.starts_with(PROTOBUF))
 }
 
-/// The body; `None` if it has more than `max` bytes, of which the rest is not read.
-async fn read(response: &mut reqwest::Response, max: usize) -> reqwest::Result<Option<Body>> {
-    static LARGE: Semaphore = Semaphore::const_new(MAX_LARGE_RESPONSES);
+/// Permits for large responses.
+static LARGE: Semaphore = Semaphore::const_new(MAX_LARGE_RESPONSES);
+
+/// Why a response is incomplete.
+#[derive(Debug)]
+enum Lost {
+    Broken(reqwest::Error),
+    TimedOut,
+}
+
+async fn within<T>(until: Option<Instant>, step: impl Future<Output = reqwest::Result<T>>) -> Result<T, Lost> {
+    let Some(until) = until else { return step.await.map_err(Lost::Broken) };
+    timeout_at(until, step).await.map_err(|_| Lost::TimedOut)?.map_err(Lost::Broken)
+}
+
+/// The body; `None` if it has more than `max` bytes, of which the rest is not read. The wait for a permit does not count
+/// towards `until`, because the server is not to blame for it.
+async fn read(response: &mut reqwest::Response, max: usize, mut until: Option<Instant>) -> Result<Option<Body>, Lost> {
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     if announced > max {
         return Ok(None);
     }
     let mut body = Body { bytes: Vec::with_capacity(announced.min(LARGE_RESPONSE_BYTES)), permit: None };
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = within(until, response.chunk()).await? {
         let length = body.bytes.len() + chunk.len();
         if length > max {
             return Ok(None);
         }
         if length > LARGE_RESPONSE_BYTES && body.permit.is_none() {
+            let began = Instant::now();
             // Fails only once the semaphore is closed, which never happens.
             body.permit = LARGE.acquire().await.ok();
+            until = until.map(|until| until + began.elapsed());
         }
         body.bytes.extend_from_slice(&chunk);
     }
     Ok(Some(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{self, Poll};
+
+    use hyper::body::{Bytes, Frame};
+
+    use super::*;
+
+    const SHARE: Duration = Duration::from_millis(100);
+
+    /// A large chunk and a small one, which is not ready at first.
+    struct TwoChunks(usize);
+
+    impl hyper::body::Body for TwoChunks {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0 += 1;
+            match self.0 {
+                1 => Poll::Ready(Some(Ok(Frame::data(vec![0; LARGE_RESPONSE_BYTES + 1].into())))),
+                2 => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                3 => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0]))))),
+                _ => Poll::Ready(None),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_permit_does_not_use_up_the_time_of_an_attempt() {
+        let permits = LARGE.acquire_many(u32::try_from(MAX_LARGE_RESPONSES).unwrap()).await.unwrap();
+        let mut response = reqwest::Response::from(hyper::Response::new(reqwest::Body::wrap(TwoChunks(0))));
+        let reading = read(&mut response, usize::MAX, Some(Instant::now() + SHARE));
+        let release = async {
+            tokio::time::sleep(3 * SHARE).await;
+            drop(permits);
+        };
+        let (body, ()) = tokio::join!(reading, release);
+        assert_eq!(body.unwrap().unwrap().bytes.len(), LARGE_RESPONSE_BYTES + 2);
+    }
 }
