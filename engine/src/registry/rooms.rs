@@ -168,9 +168,12 @@ impl Rooms {
     ) -> Result<(), ApiError> {
         check_participant(participant)?;
         let room = self.get(name, now);
-        let revoked_before = room.map_or_else(|| self.revocations.revoked_before(name), |room| room.revoked_before);
-        if !self.revocations.allows(revoked_before, issued_at.epoch, issued_at.not_before) {
-            return Err(ApiError::Revoked);
+        let of_room = room.map_or_else(|| self.revocations.revoked_before(name), |room| room.revoked_before);
+        let of_participant = self.revocations.participant_revoked_before(name, &participant.identity);
+        for revoked_before in [of_room, of_participant] {
+            if !self.revocations.allows(revoked_before, issued_at.epoch, issued_at.not_before) {
+                return Err(ApiError::Revoked);
+            }
         }
         if room.is_some_and(|room| room.is_full_for(participant)) { Err(ApiError::RoomFull) } else { Ok(()) }
     }
@@ -192,6 +195,16 @@ impl Rooms {
     pub fn remove(&mut self, name: &str, identity: &str, now: Now) -> Result<(), ApiError> {
         let removed = self.leave(name, identity, now)?;
         self.evicted.push(Evicted { sid: removed.sid.clone(), reason: proto::DisconnectReason::ParticipantRemoved });
+        Ok(())
+    }
+
+    /// As [`remove`](Self::remove), and revokes all tokens minted for this identity and room so far.
+    ///
+    /// # Errors
+    /// [`ApiError::NoParticipant`], also if the room is not open. Nothing is revoked then.
+    pub fn remove_and_revoke(&mut self, name: &str, identity: &str, now: Now) -> Result<(), ApiError> {
+        self.remove(name, identity, now)?;
+        self.revocations.revoke_participant(name, identity, now);
         Ok(())
     }
 
@@ -310,6 +323,24 @@ mod tests {
         rooms.sweep(now);
         assert_eq!(rooms.live.iter().count(), usize::from(is_open), "expired rooms are freed");
         is_open
+    }
+
+    #[test]
+    fn removes_a_participant_and_revokes_its_tokens() {
+        let (mut rooms, now) = (rooms(), Now::read());
+        let epoch = rooms.epoch();
+        join(&mut rooms, participant("ann"), now).unwrap();
+        rooms.remove_and_revoke("r", "ann", now).unwrap();
+        assert!(!admits(&rooms, &epoch, now));
+        assert!(admits(&rooms, &rooms.epoch(), now));
+        assert_eq!(rooms.take_evicted().len(), 1);
+        let issued_at = TokenIssuedAt { epoch: Some(&epoch), not_before: None };
+        assert_eq!(rooms.check("r", &participant("ben"), issued_at, now), Ok(()));
+        rooms.delete("r", now);
+        rooms.create("r", &Settings::default(), now).unwrap();
+        assert!(!admits(&rooms, &epoch, now), "also in a later room of this name");
+        assert_eq!(rooms.remove_and_revoke("r", "ben", now), Err(ApiError::NoParticipant));
+        assert_eq!(rooms.check("r", &participant("ben"), issued_at, now), Ok(()));
     }
 
     #[test]
