@@ -148,6 +148,15 @@ pub(crate) fn check_participant(participant: &proto::ParticipantInfo) -> Result<
     check_attributes(participant.attributes.iter())
 }
 
+/// Checks the lengths of a new name, metadata and attributes.
+pub(crate) fn check_update(request: &proto::UpdateParticipantRequest) -> Result<(), ApiError> {
+    if request.name.len() > MAX_NAME_BYTES {
+        return Err(ApiError::Name);
+    }
+    check_metadata(&request.metadata)?;
+    check_attributes(request.attributes.iter())
+}
+
 pub(crate) fn check_metadata(metadata: &str) -> Result<(), ApiError> {
     if metadata.len() > MAX_METADATA_BYTES { Err(ApiError::Metadata) } else { Ok(()) }
 }

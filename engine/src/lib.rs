@@ -19,6 +19,7 @@ mod auth;
 mod budget;
 mod clock;
 mod config;
+mod control;
 mod decode_cost;
 mod decoded_memory;
 mod engine;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use livekit_protocol as proto;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,6 +13,7 @@ use crate::budget::Budget;
 use crate::clock::Now;
 use crate::config::{Limits, RtcConfig};
 use crate::decoded_memory::DecodedMemory;
+use crate::error::{ApiError, check_update};
 use crate::registry::rooms::Rooms;
 use crate::services::Services;
 use crate::session::{MediaEngine, OutgoingBudget};
@@ -76,5 +78,34 @@ impl Shared {
     pub(crate) fn reserve(&self, bytes: usize, has_token: bool) -> Option<OwnedSemaphorePermit> {
         let memory = if has_token { &self.request_bytes } else { &self.unauthenticated_bytes };
         memory.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+    }
+
+    /// Replaces a room's metadata, and sends it to the participants.
+    pub(crate) async fn update_room_metadata(&self, name: &str, metadata: String) -> Result<proto::Room, ApiError> {
+        let room = self.rooms(|rooms, now| rooms.update_metadata(name, metadata, now))?;
+        self.media.broadcast_room_update(name).await;
+        Ok(room.to_proto())
+    }
+
+    /// Changes a participant; see [`MediaEngine::update_participant`].
+    pub(crate) async fn update_participant(
+        &self,
+        request: proto::UpdateParticipantRequest,
+        permission: impl FnOnce(&mut proto::ParticipantPermission) + Send + 'static,
+    ) -> Result<proto::ParticipantInfo, ApiError> {
+        check_update(&request)?;
+        self.media.update_participant(request, permission).await
+    }
+
+    /// Sends a data message to participants of a room.
+    pub(crate) async fn send_data(&self, request: proto::SendDataRequest) -> Result<(), ApiError> {
+        if !matches!(request.nonce.len(), 0 | 16) {
+            return Err(ApiError::Nonce(request.nonce.len()));
+        }
+        if self.rooms(|rooms, now| rooms.get(&request.room, now).is_none()) {
+            return Err(ApiError::NoRoom);
+        }
+        self.media.send_data(request).await;
+        Ok(())
     }
 }

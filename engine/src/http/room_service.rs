@@ -12,7 +12,7 @@ use super::json::ToProtoJson;
 use crate::auth::strict_json;
 use crate::decode_cost::{self, CREATE_ROOM, FLAT, Message, UPDATE_PARTICIPANT, UPDATE_SUBSCRIPTIONS};
 use crate::decoded_memory::{Memory, Sender};
-use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_creation, check_metadata};
+use crate::error::{ApiError, check_creation, check_metadata, check_update};
 use crate::registry::rooms::{Room, Settings};
 use crate::shared::Shared;
 use crate::work::Kind;
@@ -209,10 +209,7 @@ impl Call<'_> {
     async fn update_room_metadata(&self, request: proto::UpdateRoomMetadataRequest) -> Result<proto::Room, ApiError> {
         check_metadata(&request.metadata)?;
         self.check_admin(&request.room)?;
-        let (name, metadata) = (&request.room, request.metadata);
-        let room = self.shared.rooms(|rooms, now| rooms.update_metadata(name, metadata, now))?;
-        self.shared.media.broadcast_room_update(name).await;
-        Ok(room.to_proto())
+        self.shared.update_room_metadata(&request.room, request.metadata).await
     }
 
     async fn list_participants(&self) -> Result<Vec<u8>, CallError> {
@@ -244,13 +241,16 @@ impl Call<'_> {
         &self,
         request: proto::UpdateParticipantRequest,
     ) -> Result<proto::ParticipantInfo, ApiError> {
-        if request.name.len() > MAX_NAME_BYTES {
-            return Err(ApiError::Name);
-        }
-        check_metadata(&request.metadata)?;
-        check_attributes(request.attributes.iter())?;
+        check_update(&request)?;
         self.check_admin(&request.room)?;
-        self.shared.media.update_participant(request).await
+        let mut request = request;
+        let replacement = request.permission.take();
+        self.shared.media.update_participant(request, |permission| {
+            if let Some(replacement) = replacement {
+                *permission = replacement;
+            }
+        })
+        .await
     }
 
     async fn mute_published_track(
@@ -273,13 +273,7 @@ impl Call<'_> {
 
     async fn send_data(&self, request: proto::SendDataRequest) -> Result<proto::SendDataResponse, ApiError> {
         self.check_admin(&request.room)?;
-        if !matches!(request.nonce.len(), 0 | 16) {
-            return Err(ApiError::Nonce(request.nonce.len()));
-        }
-        if self.shared.rooms(|rooms, now| rooms.get(&request.room, now).is_none()) {
-            return Err(ApiError::NoRoom);
-        }
-        self.shared.media.send_data(request).await;
+        self.shared.send_data(request).await?;
         Ok(proto::SendDataResponse::default())
     }
 

@@ -11,13 +11,14 @@ use crate::session::room::requests::MetadataUpdate;
 const ABSENT: ApiError = ApiError::NoParticipant;
 
 impl MediaEngine {
-    /// Changes a participant's name, metadata, attributes and permissions. Returns its new state.
+    /// Changes a participant's name, metadata, attributes, and, by `change_permission`, permissions. Returns its new state.
     ///
     /// # Errors
     /// [`ApiError::NoParticipant`]; an error if a value is too long.
     pub(crate) async fn update_participant(
         &self,
         request: proto::UpdateParticipantRequest,
+        change_permission: impl FnOnce(&mut proto::ParticipantPermission) + Send + 'static,
     ) -> Result<proto::ParticipantInfo, ApiError> {
         let outcome = self.run(move |worker, reply| {
             let (room, identity) = (request.room.clone(), request.identity.clone());
@@ -25,7 +26,10 @@ impl MediaEngine {
                 let change =
                     MetadataUpdate { name: request.name, metadata: request.metadata, attributes: request.attributes };
                 room.update_metadata(context, id, change)?;
-                if let Some(permission) = request.permission {
+                let before = room.participant_info(id).ok_or(ABSENT)?.permission.clone().unwrap_or_default();
+                let mut permission = before.clone();
+                change_permission(&mut permission);
+                if permission != before {
                     room.set_permission(context, id, permission);
                 }
                 room.token_changed(context, id);
@@ -56,6 +60,31 @@ impl MediaEngine {
                     room.mute_remotely(context, id, sid);
                 }
                 Ok(room.track_info(id, sid))
+            });
+            let _ = reply.send(outcome);
+        });
+        outcome.await.unwrap_or(Err(ABSENT))
+    }
+
+    /// Mutes the tracks of a participant that `is_chosen` selects and that are not muted. Returns their new states.
+    ///
+    /// # Errors
+    /// [`ApiError::NoParticipant`]
+    pub(crate) async fn mute_tracks(
+        &self,
+        room: String,
+        identity: String,
+        is_chosen: impl Fn(&proto::TrackInfo) -> bool + Send + 'static,
+    ) -> Result<Vec<proto::TrackInfo>, ApiError> {
+        let outcome = self.run(move |worker, reply| {
+            let outcome = worker.with_identity(&room, &identity, |room, context, id| {
+                let tracks = &room.participant_info(id).ok_or(ABSENT)?.tracks;
+                let chosen = tracks.iter().filter(|track| !track.muted && is_chosen(track));
+                let sids: Vec<String> = chosen.map(|track| track.sid.clone()).collect();
+                for sid in &sids {
+                    room.mute_remotely(context, id, sid);
+                }
+                Ok(sids.iter().filter_map(|sid| room.track_info(id, sid)).collect())
             });
             let _ = reply.send(outcome);
         });
