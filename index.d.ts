@@ -114,6 +114,31 @@ export interface MediaRoomParticipant {
   tracks: MediaTrack[];
 }
 
+/**
+ * Changes of a participant: what is not named stays. At run time `null` counts as absent in `name`, `metadata` and `attributes`; in a
+ * permission it is `INVALID_ARGUMENT`, as is a misspelt one.
+ */
+export interface MediaParticipantChange {
+  /** The name that other participants see. Not empty, because LiveKit cannot clear it. */
+  name?: string | undefined;
+  /** Text about the participant. Not empty, because LiveKit cannot clear it. */
+  metadata?: string | undefined;
+  /** Texts by key. Keys that are not named stay; `null` or `''` removes a key. */
+  attributes?: Readonly<Record<string, string | null>> | undefined;
+  /** May publish audio and video. `false` unpublishes the participant's tracks. */
+  canPublish?: boolean | undefined;
+  /** May receive the tracks of others. */
+  canSubscribe?: boolean | undefined;
+  /** May send data messages. */
+  canPublishData?: boolean | undefined;
+  /** The sources that it may publish, at least one; tracks of other sources are unpublished. */
+  canPublishSources?: readonly MediaTrackSource[] | undefined;
+  /** May update its own name, metadata and attributes. */
+  canUpdateOwnMetadata?: boolean | undefined;
+  /** Not shown to other participants. */
+  hidden?: boolean | undefined;
+}
+
 /** Cancellation and time limit of one call. */
 export interface MediaCallOptions {
   /** Aborts this call: it rejects with `ABORTED`, and the signal's reason as `cause`. Other calls that wait for the same room go on. */
@@ -123,6 +148,34 @@ export interface MediaCallOptions {
    * Past it the call rejects with `TIMEOUT`.
    */
   timeoutMs?: number | undefined;
+}
+
+/** Options of `muteParticipant`. */
+export interface MediaMuteOptions extends MediaCallOptions {
+  /** Mutes only tracks of these sources, at least one; default: all tracks. */
+  sources?: readonly MediaTrackSource[] | undefined;
+}
+
+/** Options of `sendData`. */
+export interface MediaDataOptions extends MediaCallOptions {
+  /** Identities of the recipients, at least one; default: all participants of the room. */
+  to?: readonly string[] | undefined;
+  /** The topic that recipients see; default: none. */
+  topic?: string | undefined;
+  /** Whether lost packets are retransmitted; default `true`. Unreliable messages arrive sooner or not at all. */
+  reliable?: boolean | undefined;
+}
+
+/** Options of `removeParticipant`. */
+export interface MediaRemovalOptions extends MediaCallOptions {
+  /** Also revokes the tokens that were minted for this identity and room before the call; default `false`. */
+  revokeTokens?: boolean | undefined;
+}
+
+/** Result of `removeParticipant`. */
+export interface MediaRemoval {
+  /** Whether earlier tokens are revoked: only with `revokeTokens`, and not on a LiveKit server of your own, which cannot revoke. */
+  tokensRevoked: boolean;
 }
 
 /** The members of `AbortSignal` that are used. Declared here so that neither DOM nor Node.js types are needed. */
@@ -152,17 +205,44 @@ export interface MediaService {
   deleteRoom(roomId: string, options?: MediaCallOptions): Promise<void>;
   /** Lists the rooms on the server, sorted by name; with a `roomPrefix`, only rooms that have it. */
   listRooms(options?: MediaCallOptions): Promise<MediaRoomInfo[]>;
+  /** Returns the room, or `null` if it doesn't exist. */
+  getRoom(roomId: string, options?: MediaCallOptions): Promise<MediaRoomInfo | null>;
+  /** Replaces the room's metadata, which its participants receive; `''` clears it. `ROOM_NOT_FOUND` if there is no such room. */
+  updateRoom(roomId: string, change: { metadata: string }, options?: MediaCallOptions): Promise<MediaRoomInfo>;
   /** Mints a token for one participant to join one room. Signed locally, without network access. `URL_NOT_CONFIGURED` without a URL. */
   generateToken(roomId: string, participant: MediaParticipantInfo, options?: MediaCallOptions): Promise<MediaTokenResult>;
   /** Returns the ws or wss URL that clients connect to, or `null` if none is configured. The embedded engine always has one. */
   mediaUrl(options?: MediaCallOptions): Promise<string | null>;
   /** Lists the participants of the room, sorted by identity; empty if the room doesn't exist. */
   listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaRoomParticipant[]>;
+  /** Returns the participant, or `null` if the room has none of that identity. */
+  getParticipant(roomId: string, identity: string, options?: MediaCallOptions): Promise<MediaRoomParticipant | null>;
+  /**
+   * Changes a participant, and returns it. What `change` does not name stays; on a LiveKit server, permissions are read first,
+   * so that another process that changes them at the same time may be undone.
+   * `PARTICIPANT_NOT_FOUND` if the room has none of that identity.
+   */
+  updateParticipant(
+    roomId: string,
+    identity: string,
+    change: MediaParticipantChange,
+    options?: MediaCallOptions,
+  ): Promise<MediaRoomParticipant>;
+  /**
+   * Mutes a participant's tracks, and returns those that it muted. Only the participant can unmute them: servers refuse it by default.
+   * `PARTICIPANT_NOT_FOUND` if the room has none of that identity.
+   */
+  muteParticipant(roomId: string, identity: string, options?: MediaMuteOptions): Promise<MediaTrack[]>;
+  /**
+   * Sends a data message from the server to participants of a room. With topic and recipients at most 64 KiB, else `INVALID_ARGUMENT`.
+   * A retry has the nonce of the first attempt, by which clients drop a second delivery. `ROOM_NOT_FOUND` if there is no such room.
+   */
+  sendData(roomId: string, data: string | Uint8Array, options?: MediaDataOptions): Promise<void>;
   /**
    * Disconnects a participant; `PARTICIPANT_NOT_FOUND` if the room has none of that identity.
-   * Its token stays valid: the participant can join again until it expires.
+   * Without `revokeTokens` its token stays valid: the participant can join again until it expires.
    */
-  removeParticipant(roomId: string, identity: string, options?: MediaCallOptions): Promise<void>;
+  removeParticipant(roomId: string, identity: string, options?: MediaRemovalOptions): Promise<MediaRemoval>;
 }
 
 /**

@@ -5,8 +5,8 @@
 
 require('./support/environment.js');
 const { MediaError } = require('../index.js');
-const { BAD_ATTRIBUTES, BAD_SIGNALS, BAD_SOURCES, BAD_TEXTS, NOT_BOOLEANS, badNames, badNumbers, badRecords } = require('./support/bad-values.js');
-const { ann, rejectionOf, withOptions, withRoom } = require('./support/argument-calls.js');
+const { BAD_ATTRIBUTES, BAD_SIGNALS, BAD_SOURCES, BAD_TEXTS, NOT_BOOLEANS, NOT_RECORDS, badNames, badNumbers, badRecords } = require('./support/bad-values.js');
+const { ann, rejectionOf, withIdentity, withOptions, withRoom } = require('./support/argument-calls.js');
 const { failureOf } = require('./support/failure.js');
 const { FaultServer } = require('./support/fault-server.js');
 const { mediaAt, openEmbedded } = require('./support/media.js');
@@ -39,6 +39,11 @@ afterAll(() => server.close());
 /** `null` is allowed where a database row may have it for a value that isn't set. */
 const exceptNull = ({ null: _, ...rest }) => rest;
 
+/** In a change, `null` removes a key. */
+const exceptNullInside = ({ 'null inside': _, ...rest }) => rest;
+
+const exceptBytes = ({ 'a buffer': _, ...rest }) => rest;
+
 const settingsFields = {
   maxParticipants: exceptNull(badNumbers(0, U32)),
   emptyTimeoutSecs: exceptNull(badNumbers(0, U32)),
@@ -61,13 +66,41 @@ const participantFields = {
   roomSettings: badRecords({}, ['maxParticipants', 'metadata']),
 };
 
+const changeFields = {
+  name: { ...exceptNull(BAD_TEXTS), 'an empty string': '' },
+  metadata: { ...exceptNull(BAD_TEXTS), 'an empty string': '' },
+  attributes: exceptNullInside(exceptNull(BAD_ATTRIBUTES)),
+  canPublish: NOT_BOOLEANS,
+  canSubscribe: NOT_BOOLEANS,
+  canPublishData: NOT_BOOLEANS,
+  canPublishSources: BAD_SOURCES,
+  canUpdateOwnMetadata: NOT_BOOLEANS,
+  hidden: NOT_BOOLEANS,
+};
+
 /** @type {[string, Record<string, unknown>, (value: any) => Promise<unknown>, operation: string][]} */
 const parameters = [
   ...Object.entries(withRoom).flatMap(([method, call]) => [
     [`${method} roomId`, { ...badNames(), undefined }, (value) => call(value, media), method],
     [`${method} roomId with a prefix`, { ...badNames(4), undefined }, (value) => call(value, prefixed), method],
   ]),
-  ['removeParticipant identity', { ...badNames(), undefined }, (value) => media.removeParticipant('room', value), 'removeParticipant'],
+  ...Object.entries(withIdentity).map(([method, call]) => [`${method} identity`, { ...badNames(), undefined }, (value) => call(value, media), method]),
+  ['updateRoom change', { ...badRecords({}, ['metadata']), undefined }, (value) => media.updateRoom('room', value), 'updateRoom'],
+  ['updateRoom change.metadata', { ...BAD_TEXTS, undefined }, (metadata) => media.updateRoom('room', { metadata }), 'updateRoom'],
+  ['updateParticipant change', { ...badRecords({}, Object.keys(changeFields)), undefined }, (value) => media.updateParticipant('room', 'ann', value), 'updateParticipant'],
+  ...Object.entries(changeFields).map(([field, bad]) => [
+    `updateParticipant change.${field}`,
+    bad,
+    (value) => media.updateParticipant('room', 'ann', { [field]: value }),
+    'updateParticipant',
+  ]),
+  ['muteParticipant options.sources', BAD_SOURCES, (sources) => media.muteParticipant('room', 'ann', { sources }), 'muteParticipant'],
+  ['sendData data', { ...exceptBytes(BAD_TEXTS), undefined }, (value) => media.sendData('room', value), 'sendData'],
+  ['sendData options.to', { ...NOT_RECORDS, 'a record': {} }, (to) => media.sendData('room', 'hello', { to }), 'sendData'],
+  ['sendData options.to[0]', { ...badNames(), undefined }, (identity) => media.sendData('room', 'hello', { to: [identity] }), 'sendData'],
+  ['sendData options.topic', BAD_TEXTS, (topic) => media.sendData('room', 'hello', { topic }), 'sendData'],
+  ['sendData options.reliable', NOT_BOOLEANS, (reliable) => media.sendData('room', 'hello', { reliable }), 'sendData'],
+  ['removeParticipant options.revokeTokens', NOT_BOOLEANS, (revokeTokens) => media.removeParticipant('room', 'ann', { revokeTokens }), 'removeParticipant'],
   ['createRoom settings', badRecords({}, ['maxParticipants', 'emptyTimeoutSecs', 'metadata']), (value) => media.createRoom('room', value), 'createRoom'],
   ...Object.entries(settingsFields).flatMap(([field, bad]) => [
     [`createRoom settings.${field}`, bad, (value) => media.createRoom('room', { [field]: value }), 'createRoom'],

@@ -3,8 +3,8 @@
 // Requests that methods send, and results that they return for the responses of a server.
 
 require('./support/environment.js');
-const { FaultServer, inTurn, livekit, protobuf, roomOf } = require('./support/fault-server.js');
-const { apiKey, apiSecret, mediaAt, roomCalls } = require('./support/media.js');
+const { FaultServer, inTurn, livekit, participantOf, protobuf, reset, roomOf, twirp } = require('./support/fault-server.js');
+const { apiKey, apiSecret, mediaAt, roomCalls, rpcOf } = require('./support/media.js');
 const { readToken } = require('./support/token.js');
 
 /** @type {FaultServer} */
@@ -37,6 +37,12 @@ describe('a request', () => {
     deleteRoom: { roomCreate: true },
     listRooms: { roomList: true },
     listParticipants: { roomAdmin: true, room: 'app:room' },
+    getRoom: { roomList: true },
+    updateRoom: { roomAdmin: true, room: 'app:room' },
+    getParticipant: { roomAdmin: true, room: 'app:room' },
+    updateParticipant: { roomAdmin: true, room: 'app:room' },
+    muteParticipant: { roomAdmin: true, room: 'app:room' },
+    sendData: { roomAdmin: true, room: 'app:room' },
     removeParticipant: { roomAdmin: true, room: 'app:room' },
   };
 
@@ -55,7 +61,7 @@ describe('a request', () => {
 
   test.each(Object.entries(roomCalls))('is a Twirp request in protobuf: %s', async (method, call) => {
     const { line, headers } = await requestOf(call);
-    expect(line).toBe(`POST /twirp/livekit.RoomService/${method[0].toUpperCase()}${method.slice(1)} HTTP/1.1`);
+    expect(line).toBe(`POST /twirp/livekit.RoomService/${rpcOf(method)} HTTP/1.1`);
     expect(headers['content-type']).toBe('application/protobuf');
     expect(headers['x-livekit-request-id']).toMatch(/^\S{8,}$/);
     expect(headers.host).toBe(`127.0.0.1:${server.port}`);
@@ -63,12 +69,16 @@ describe('a request', () => {
     expect(headers).not.toHaveProperty('cookie');
   });
 
-  test.each(['deleteRoom', 'listParticipants', 'removeParticipant'])('has the room name with the prefix: %s', async (method) => {
+  test.each(Object.keys(roomCalls).filter((method) => !['createRoom', 'listRooms', 'getRoom'].includes(method)))('has the room name with the prefix: %s', async (method) => {
     expect((await requestOf(roomCalls[method], { roomPrefix: 'app:' })).message.room).toBe('app:room');
   });
 
   test('of removeParticipant has room and identity', async () => {
     expect((await requestOf(roomCalls.removeParticipant)).message).toMatchObject({ room: 'room', identity: 'ann' });
+  });
+
+  test('of getRoom has the name with the prefix', async () => {
+    expect((await requestOf(roomCalls.getRoom, { roomPrefix: 'app:' })).message.names).toEqual(['app:room']);
   });
 
   test('of listRooms has no names', async () => {
@@ -194,5 +204,131 @@ describe('listParticipants', () => {
   test('reads a participant without permissions or attributes', async () => {
     const [participant] = await give({ identity: 'ann', joinedAt: 5n });
     expect(participant).toMatchObject({ joinedAt: 5000, attributes: {}, tracks: [], metadata: '', canPublish: false, canSubscribe: false, canPublishData: false });
+  });
+});
+
+describe('updateParticipant', () => {
+  const { ParticipantPermission, TrackSource, UpdateParticipantRequest } = livekit;
+  const granted = new ParticipantPermission({
+    canPublish: true,
+    canSubscribe: true,
+    canPublishData: true,
+    canPublishSources: [TrackSource.CAMERA],
+    canUpdateMetadata: true,
+    canSubscribeMetrics: true,
+    canManageAgentSession: true,
+    recorder: true,
+  });
+
+  /** The requests of a call on a participant with those permissions. */
+  async function requestsOf(change) {
+    server.requests.length = 0;
+    const healthy = server.respond;
+    server.respond = inTurn(protobuf(participantOf('ann', { permission: granted })), healthy);
+    try {
+      await mediaAt(server.url).updateParticipant('room', 'ann', change);
+    } finally {
+      server.respond = healthy;
+    }
+    return server.requests.map(({ method, message }) => [method, message]);
+  }
+
+  test('without permissions sends one request with only the changes', async () => {
+    const [[method, message], ...more] = await requestsOf({ name: 'Anna', metadata: null, attributes: { a: '1', b: null, c: '' } });
+    expect([method, more]).toEqual(['UpdateParticipant', []]);
+    expect(message.equals(new UpdateParticipantRequest({ room: 'room', identity: 'ann', name: 'Anna', attributes: { a: '1', b: '', c: '' } }))).toBe(true);
+  });
+
+  test('with a permission reads the others, and sends all', async () => {
+    const [[first], [second, message]] = await requestsOf({ canSubscribe: false, hidden: true });
+    expect([first, second]).toEqual(['GetParticipant', 'UpdateParticipant']);
+    const permission = new ParticipantPermission({ ...granted, canSubscribe: false, hidden: true });
+    expect(message.equals(new UpdateParticipantRequest({ room: 'room', identity: 'ann', permission }))).toBe(true);
+  });
+
+  test('replaces the sources that may be published', async () => {
+    const [, [, message]] = await requestsOf({ canPublishSources: ['microphone', 'screen_share_audio'] });
+    expect(message.permission.canPublishSources).toEqual([TrackSource.MICROPHONE, TrackSource.SCREEN_SHARE_AUDIO]);
+  });
+});
+
+describe('muteParticipant', () => {
+  const { TrackInfo, TrackSource } = livekit;
+  const tracks = [
+    new TrackInfo({ sid: 'TR_1', source: TrackSource.CAMERA }),
+    new TrackInfo({ sid: 'TR_2', source: TrackSource.MICROPHONE, muted: true }),
+    new TrackInfo({ sid: 'TR_3', source: TrackSource.MICROPHONE }),
+    new TrackInfo({ sid: 'TR_4', source: TrackSource.UNKNOWN }),
+  ];
+
+  test.each([
+    [undefined, ['TR_1', 'TR_3', 'TR_4']],
+    [['microphone'], ['TR_3']],
+    [['screen_share'], []],
+  ])('with the sources %j mutes only their tracks that are not muted', async (sources, expected) => {
+    const muted = await resultFor(participantOf('ann', { tracks }), (media) => media.muteParticipant('room', 'ann', { sources }));
+    expect(muted.map(({ sid, muted: isMuted }) => [sid, isMuted])).toEqual(expected.map((sid) => [sid, true]));
+  });
+
+  test('leaves a track out that has ended meanwhile', async () => {
+    const healthy = server.respond;
+    server.respond = inTurn(protobuf(participantOf('ann', { tracks })), protobuf(new livekit.MuteRoomTrackResponse()), healthy);
+    try {
+      expect((await mediaAt(server.url).muteParticipant('room', 'ann')).map(({ sid }) => sid)).toEqual(['TR_3', 'TR_4']);
+    } finally {
+      server.respond = healthy;
+    }
+  });
+});
+
+describe('sendData', () => {
+  const { DataPacket_Kind: Kind } = livekit;
+
+  test.each([
+    ['hello 😀', {}, { kind: Kind.RELIABLE, destinationIdentities: [] }],
+    [new Uint8Array([0, 128, 255]), { reliable: false, to: ['ann', 'bob'], topic: '' }, { kind: Kind.LOSSY, destinationIdentities: ['ann', 'bob'], topic: '' }],
+    [Buffer.from('part of a buffer').subarray(5), { topic: 'chat' }, { kind: Kind.RELIABLE, destinationIdentities: [], topic: 'chat' }],
+  ])('sends %j with %j', async (data, options, expected) => {
+    const { message } = await requestOf((media) => media.sendData('room', data, options), { roomPrefix: 'app:' });
+    expect(message).toMatchObject({ room: 'app:room', ...expected });
+    expect(Buffer.from(message.data)).toEqual(Buffer.from(data));
+  });
+
+  test('has a nonce of its own in each call, which its retry repeats', async () => {
+    server.requests.length = 0;
+    const healthy = server.respond;
+    server.respond = inTurn(reset, healthy);
+    try {
+      for (let call = 0; call < 2; call += 1) await mediaAt(server.url).sendData('room', 'hello');
+    } finally {
+      server.respond = healthy;
+    }
+    const nonces = server.requests.map(({ message }) => Buffer.from(message.nonce).toString('hex'));
+    expect(nonces).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), nonces[0], expect.not.stringMatching(nonces[0])]);
+  });
+
+  test('of a room without a node is ROOM_NOT_FOUND if the room does not exist', async () => {
+    const healthy = server.respond;
+    const call = () => mediaAt(server.url).sendData('room', 'hello').catch(({ code }) => code);
+    try {
+      server.respond = inTurn(twirp(503, 'unavailable'), protobuf(new livekit.ListRoomsResponse()));
+      expect(await call()).toBe('ROOM_NOT_FOUND');
+      server.respond = inTurn(twirp(503, 'unavailable'), protobuf(new livekit.ListRoomsResponse({ rooms: [roomOf('room')] })));
+      expect(await call()).toBe('UNAVAILABLE');
+    } finally {
+      server.respond = healthy;
+    }
+  });
+});
+
+describe('removeParticipant', () => {
+  test('with revokeTokens revokes the tokens of this second, and otherwise none', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const timestampOf = async (options) => Number((await requestOf((media) => media.removeParticipant('room', 'ann', options))).message.revokeTokenTs);
+    // LiveKit Cloud takes a minute from now for 0.
+    for (const options of [undefined, {}, { revokeTokens: false }]) expect(await timestampOf(options)).toBe(1);
+    const revoking = await timestampOf({ revokeTokens: true });
+    expect(revoking).toBeGreaterThan(now);
+    expect(revoking).toBeLessThanOrEqual(Math.floor(Date.now() / 1000) + 1);
   });
 });

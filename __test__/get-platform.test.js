@@ -243,12 +243,14 @@ describe('clearPlatformCache', () => {
 
 test('methods work without their object', async () => {
   const server = await serve();
-  const { createRoom, deleteRoom, generateToken, listParticipants, listRooms, mediaUrl, removeParticipant } = createPlatform({ ...KEY_AND_SECRET, url: server.url }).media;
+  const { createRoom, deleteRoom, generateToken, getRoom, listParticipants, listRooms, mediaUrl, removeParticipant, sendData } = createPlatform({ ...KEY_AND_SECRET, url: server.url }).media;
   expect((await createRoom('room')).name).toBe('room');
   expect(await listRooms()).toEqual([]);
   expect(await listParticipants('room')).toEqual([]);
   expect((await generateToken('room', ann)).token).toMatch(/^eyJ/);
   expect(await mediaUrl()).toBe(server.url.replace('http', 'ws'));
+  expect(await getRoom('room')).toBeNull();
+  await sendData('room', 'hello');
   await removeParticipant('room', 'ann');
   await deleteRoom('room');
   expect(await mediaUrl.call({ unrelated: true })).toBe(server.url.replace('http', 'ws'));

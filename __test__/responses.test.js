@@ -74,7 +74,9 @@ describe('a response', () => {
   test('with an empty message is valid for methods whose message can be empty', async () => {
     const { media } = await serveMedia(whole(200, PROTOBUF, ''));
     expect(await media.deleteRoom('room')).toBeUndefined();
-    expect(await media.removeParticipant('room', 'ann')).toBeUndefined();
+    expect(await media.removeParticipant('room', 'ann')).toEqual({ tokensRevoked: false });
+    expect(await media.sendData('room', 'hello')).toBeUndefined();
+    expect(await media.getRoom('room')).toBeNull();
     expect(await media.listRooms()).toEqual([]);
     expect(await media.listParticipants('room')).toEqual([]);
   });
@@ -141,7 +143,7 @@ describe('a response that takes more memory than its size', () => {
     expect(grownMib).toBeLessThan(100);
   });
 
-  test.each(['deleteRoom', 'removeParticipant'])('%s, whose response is empty, rejects more than 64 KiB', async (method) => {
+  test.each(['deleteRoom', 'removeParticipant', 'sendData'])('%s, whose response is empty, rejects more than 64 KiB', async (method) => {
     const { media } = await serveMedia(emptyElements(64 * 1024 + 2));
     expect(await failureOf(roomCalls[method](media))).toMatchObject({ code: 'BAD_RESPONSE', retryable: false });
   });
@@ -171,15 +173,20 @@ describe('not_found', () => {
 
   test('is a success for the retry of removeParticipant, because the first request may have succeeded', async () => {
     const { server, media } = await serveMedia(inTurn(reset, missing));
-    expect(await media.removeParticipant('room', 'ann')).toBeUndefined();
+    expect(await media.removeParticipant('room', 'ann')).toEqual({ tokensRevoked: false });
     expect(server.requests).toHaveLength(2);
   });
 
   test.each([
     ['createRoom', 'ROOM_NOT_FOUND'],
     ['listParticipants', 'ROOM_NOT_FOUND'],
+    ['updateRoom', 'ROOM_NOT_FOUND'],
+    ['sendData', 'ROOM_NOT_FOUND'],
+    ['updateParticipant', 'PARTICIPANT_NOT_FOUND'],
+    ['muteParticipant', 'PARTICIPANT_NOT_FOUND'],
     ['removeParticipant', 'PARTICIPANT_NOT_FOUND'],
     ['listRooms', 'UPSTREAM_ERROR'],
+    ['getRoom', 'UPSTREAM_ERROR'],
   ])('of %s is %s', async (method, code) => {
     const { server, media } = await serveMedia(missing, { roomPrefix: 'app:' });
     const error = await failureOf(roomCalls[method](media));

@@ -10,25 +10,31 @@ const text = (value) => (typeof value !== 'string' ? 'a string' : value.isWellFo
 const number = (value) => (typeof value === 'number' ? '' : 'a number');
 const boolean = (value) => (typeof value === 'boolean' ? '' : 'true or false');
 
-/** The bits of the named track sources; all of `value` is read once, because an array of getters may change. */
+/** The bits of the named track sources. */
 function sourceBits(operation, parameter, value, bits, known) {
   if (value === undefined) return 0;
+  return readSources(operation, parameter, value, known, NO_SOURCE_ALLOWED).reduce((all, source) => all | bits[source], 0);
+}
+
+/** A list of track sources; all of `value` is read once, because an array of getters may change. `none`: the message for an empty one. */
+function readSources(operation, parameter, value, known, none) {
   if (!Array.isArray(value)) throw unexpected(operation, parameter, 'an array', value);
   const sources = Array.from(value);
   // For LiveKit an empty list means all sources.
-  if (sources.length === 0) throw invalid(operation, parameter, 'expected at least one source, got none; to allow none, set canPublish to false');
+  if (sources.length === 0) throw invalid(operation, parameter, none);
   const wrong = sources.findIndex((source) => !known.includes(source));
-  if (wrong < 0) return sources.reduce((all, source) => all | bits[source], 0);
+  if (wrong < 0) return sources;
   const got = typeof sources[wrong] === 'string' ? JSON.stringify(sources[wrong].slice(0, MAX_TEXT_CHARS)) : describe(sources[wrong]);
   throw invalid(operation, parameter, `expected only ${known.join(', ')}, got ${got}`);
 }
 
-/** Keys and values in one list, as the core takes them. */
-function attributesOf(operation, parameter, value) {
+/** Keys and values in one list, as the core takes them. `removes`: `null` as a value removes its key, as the empty text does. */
+function attributesOf(operation, parameter, value, removes = false) {
   if (value === undefined || value === null) return undefined;
   // A Map has no own keys, so its entries would be lost.
   if (Object.prototype.toString.call(value) !== '[object Object]') throw unexpected(operation, parameter, 'an object', value);
-  const flat = Object.entries(value).flat();
+  const entries = Object.entries(value);
+  const flat = (removes ? entries.map(([key, each]) => [key, each === null ? '' : each]) : entries).flat();
   const wrong = flat.findIndex((entry) => text(entry) !== '');
   if (wrong < 0) return flat;
   throw unexpected(operation, parameter, 'keys and values that are well-formed strings', flat[wrong]);
@@ -42,6 +48,8 @@ const signal = (value) =>
   typeof value.removeEventListener === 'function'
     ? ''
     : 'an AbortSignal';
+
+const NO_SOURCE_ALLOWED = 'expected at least one source, got none; to allow none, set canPublish to false';
 
 /** Maximum characters of a caller's text in a message; the rest is cut off. */
 const MAX_TEXT_CHARS = 40;
@@ -70,6 +78,16 @@ const PARTICIPANT = {
   guarded: { canPublish: 2, canSubscribe: 2, canPublishData: 2, canPublishSources: 2, hidden: 1, ttlSecs: 1 },
 };
 const CALL = { fields: new Set(['signal', 'timeoutMs']), guarded: { signal: 1, timeoutMs: 2 } };
+/** Options of a method beside those of every call, with the maximum edit distance of a misspelling. */
+const withCall = (guarded) => ({ fields: new Set([...CALL.fields, ...Object.keys(guarded)]), guarded: { ...CALL.guarded, ...guarded } });
+const REMOVAL = withCall({ revokeTokens: 2 });
+const MUTING = withCall({ sources: 1 });
+const SENDING = withCall({ to: 0, topic: 1, reliable: 1 });
+const ROOM_CHANGE = { fields: new Set(['metadata']), guarded: { metadata: 2 } };
+const CHANGE = {
+  fields: new Set(['name', 'metadata', 'attributes', 'canPublish', 'canSubscribe', 'canPublishData', 'canPublishSources', 'canUpdateOwnMetadata', 'hidden']),
+  guarded: { canPublish: 2, canSubscribe: 2, canPublishData: 2, canPublishSources: 2, canUpdateOwnMetadata: 2, hidden: 1 },
+};
 
 function isRecord(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -193,6 +211,91 @@ function participantOf(operation, parameter, value, bits, sources) {
   return { identity, name, grants, metadata, attributes, ttlSecs, roomSettings };
 }
 
+/** The new metadata of a room; required, because nothing else changes. */
+function readRoomChange(operation, value) {
+  return readFields(operation, 'change', value, ROOM_CHANGE, (_, __, record) => readText(operation, 'change.metadata', unlessPolluted(record, 'metadata', record.metadata)));
+}
+
+/** Changes of a participant, for JSON: what is not to change is `undefined`. */
+function readChange(operation, value, sources) {
+  return readFields(operation, 'change', value, CHANGE, changeOf, undefined, sources);
+}
+
+function changeOf(operation, parameter, value, _, sources) {
+  const flag = (name) => field(operation, parameter, value, name, value[name], boolean);
+  const named = unlessPolluted(value, 'canPublishSources', value.canPublishSources);
+  return {
+    __proto__: null,
+    name: nullableField(operation, parameter, value, 'name', value.name, text),
+    metadata: nullableField(operation, parameter, value, 'metadata', value.metadata, text),
+    attributes: bare(attributesOf(operation, 'change.attributes', unlessPolluted(value, 'attributes', value.attributes), true)),
+    canPublish: flag('canPublish'),
+    canSubscribe: flag('canSubscribe'),
+    canPublishData: flag('canPublishData'),
+    canUpdateOwnMetadata: flag('canUpdateOwnMetadata'),
+    hidden: flag('hidden'),
+    canPublishSources: named === undefined ? undefined : bare(readSources(operation, 'change.canPublishSources', named, sources, NO_SOURCE_ALLOWED)),
+  };
+}
+
+/** A list without prototype, so that JSON.stringify calls no toJSON of a polluted one. */
+function bare(list) {
+  return list === undefined ? undefined : Object.setPrototypeOf([...list], null);
+}
+
+/** Options of `removeParticipant`. */
+function readRemoval(operation, value) {
+  return readOptions(operation, value, REMOVAL, (record) => ({
+    revokeTokens: field(operation, 'options', record, 'revokeTokens', record.revokeTokens, boolean),
+  }));
+}
+
+/** Options of `muteParticipant`. */
+function readMuting(operation, value, known) {
+  return readOptions(operation, value, MUTING, (record) => {
+    const sources = unlessPolluted(record, 'sources', record.sources);
+    const none = 'expected at least one source, got none; leave it out to mute all tracks';
+    return { sources: sources === undefined ? undefined : bare(readSources(operation, 'options.sources', sources, known, none)) };
+  });
+}
+
+/** Options of `sendData`. */
+function readSending(operation, value) {
+  return readOptions(operation, value, SENDING, (record) => ({
+    to: recipientsOf(operation, unlessPolluted(record, 'to', record.to)),
+    topic: field(operation, 'options', record, 'topic', record.topic, text),
+    reliable: field(operation, 'options', record, 'reliable', record.reliable, boolean) ?? true,
+  }));
+}
+
+/** Identities; at least one, because an empty list may stand for no recipient or, as in LiveKit, for all. */
+function recipientsOf(operation, value) {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value)) throw unexpected(operation, 'options.to', 'an array', value);
+  const identities = Array.from(value);
+  if (identities.length === 0) throw invalid(operation, 'options.to', 'expected at least one identity, got none; leave it out to send to all');
+  identities.forEach((identity, i) => readText(operation, `options.to[${i}]`, identity));
+  return bare(identities);
+}
+
+/** A payload: a string as `text`, bytes in base64 as `bytes`. */
+function readData(operation, value) {
+  if (typeof value === 'string') return { text: readText(operation, 'data', value), bytes: undefined };
+  // Also of another realm, such as under jest.
+  if (!isBytes(value)) throw unexpected(operation, 'data', 'a string or a Uint8Array', value);
+  return { text: undefined, bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') };
+}
+
+function isBytes(value) {
+  return require('node:util').types.isUint8Array(value);
+}
+
+/** Options of every call, and what `more` reads of those of one method. */
+function readOptions(operation, value, shape, more) {
+  const read = (_, parameter, record) => ({ ...callOptionsOf(operation, parameter, record), ...more(record) });
+  return readFields(operation, 'options', value === undefined ? NO_OPTIONS : value, shape, read);
+}
+
 function readCallOptions(operation, value) {
   return value === undefined ? NO_OPTIONS : readFields(operation, 'options', value, CALL, callOptionsOf);
 }
@@ -225,4 +328,20 @@ function aborted(operation, signal) {
   return new MediaError('ABORTED', 'the call was aborted by its signal', { operation, cause });
 }
 
-module.exports = { aborted, describe, invalid, isAborted, isRecord, readCallOptions, readParticipant, readSettings, readText };
+module.exports = {
+  aborted,
+  describe,
+  invalid,
+  isAborted,
+  isRecord,
+  readCallOptions,
+  readChange,
+  readData,
+  readMuting,
+  readParticipant,
+  readRemoval,
+  readRoomChange,
+  readSending,
+  readSettings,
+  readText,
+};

@@ -1,6 +1,20 @@
 'use strict';
 
-const { aborted, invalid, isAborted, readCallOptions, readParticipant, readSettings, readText } = require('./arguments.js');
+const {
+  aborted,
+  invalid,
+  isAborted,
+  readCallOptions,
+  readChange,
+  readData,
+  readMuting,
+  readParticipant,
+  readRemoval,
+  readRoomChange,
+  readSending,
+  readSettings,
+  readText,
+} = require('./arguments.js');
 const { MediaError } = require('./errors.js');
 const { readNetwork } = require('./network.js');
 const { traceMethods } = require('./telemetry.js');
@@ -22,8 +36,7 @@ function createMedia(binding, operation, config) {
    * Starts a call and returns its result, or a promise if it has to wait. `start` gets the budget and, if there is a signal, the id by
    * which the call can be cancelled.
    */
-  function run(operation, options, start) {
-    const { signal, timeoutMs } = readCallOptions(operation, options);
+  function run(operation, { signal, timeoutMs }, start) {
     const id = signal === undefined ? undefined : guard(operation, signal, () => binding.newCall());
     const stopListening = signal && onAbort(operation, signal, () => binding.cancelCall(id));
     try {
@@ -60,12 +73,17 @@ function createMedia(binding, operation, config) {
     }
   }
 
-  /** Runs an operation whose arguments are strings. */
-  function call(operation, options, texts = {}) {
-    for (const name of Object.keys(texts)) readText(operation, name, texts[name]);
+  /** Runs an operation. Options and arguments have been read. */
+  function call(operation, options, values = {}) {
     // Without a prototype, so that JSON.stringify calls no toJSON of a polluted Object.prototype.
-    const json = JSON.stringify({ __proto__: null, ...texts });
+    const json = JSON.stringify({ __proto__: null, ...values });
     return run(operation, options, (timeoutMs, id) => binding.call(provider, operation, json, timeoutMs, id));
+  }
+
+  /** Runs an operation that takes only texts. */
+  function callWith(operation, options, texts) {
+    readTexts(operation, texts);
+    return call(operation, readCallOptions(operation, options), texts);
   }
 
   /** Asks the core, as a part of `operation`. */
@@ -83,7 +101,7 @@ function createMedia(binding, operation, config) {
       const operation = 'createRoom';
       readText(operation, 'roomId', roomId);
       const { maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata } = readSettings(operation, 'settings', settings) ?? NO_SETTINGS;
-      const fields = run(operation, options, (timeoutMs, id) =>
+      const fields = run(operation, readCallOptions(operation, options), (timeoutMs, id) =>
         binding.createRoom(provider, roomId, maxParticipants, emptyTimeoutSecs, departureTimeoutSecs, metadata, timeoutMs, id),
       );
       // A number is the time of creation of an empty room with the requested maximum.
@@ -91,17 +109,53 @@ function createMedia(binding, operation, config) {
       return roomOf(roomId, Array.isArray(fields) ? fields : await fields, 0);
     },
     async deleteRoom(roomId, options) {
-      await call('deleteRoom', options, { roomId });
+      await callWith('deleteRoom', options, { roomId });
     },
     async listRooms(options) {
-      const [names, fields] = await call('listRooms', options);
+      const [names, fields] = await callWith('listRooms', options);
       return names.map((name, i) => roomOf(name, fields, 3 * i));
     },
+    async getRoom(roomId, options) {
+      const found = await callWith('getRoom', options, { roomId });
+      return found && roomOf(found[0], found, 1);
+    },
+    async updateRoom(roomId, change, options) {
+      const operation = 'updateRoom';
+      readTexts(operation, { roomId });
+      const metadata = readRoomChange(operation, change);
+      const updated = await call(operation, readCallOptions(operation, options), { roomId, metadata });
+      return roomOf(updated[0], updated, 1);
+    },
     async listParticipants(roomId, options) {
-      return await call('listParticipants', options, { roomId });
+      return await callWith('listParticipants', options, { roomId });
+    },
+    async getParticipant(roomId, identity, options) {
+      return await callWith('getParticipant', options, { roomId, identity });
+    },
+    async updateParticipant(roomId, identity, change, options) {
+      const operation = 'updateParticipant';
+      readTexts(operation, { roomId, identity });
+      const changes = readChange(operation, change, sources);
+      return await call(operation, readCallOptions(operation, options), { roomId, identity, ...changes });
+    },
+    async muteParticipant(roomId, identity, options) {
+      const operation = 'muteParticipant';
+      readTexts(operation, { roomId, identity });
+      const { sources: chosen, ...callOptions } = readMuting(operation, options, sources);
+      return await call(operation, callOptions, { roomId, identity, sources: chosen });
+    },
+    async sendData(roomId, data, options) {
+      const operation = 'sendData';
+      readTexts(operation, { roomId });
+      const payload = readData(operation, data);
+      const { to, topic, reliable, ...callOptions } = readSending(operation, options);
+      await call(operation, callOptions, { roomId, ...payload, to, topic, reliable });
     },
     async removeParticipant(roomId, identity, options) {
-      await call('removeParticipant', options, { roomId, identity });
+      const operation = 'removeParticipant';
+      readTexts(operation, { roomId, identity });
+      const { revokeTokens, ...callOptions } = readRemoval(operation, options);
+      return { tokensRevoked: await call(operation, callOptions, { roomId, identity, revokeTokens }) };
     },
     async generateToken(roomId, participant, options) {
       const operation = 'generateToken';
@@ -119,7 +173,7 @@ function createMedia(binding, operation, config) {
       return { token: answer.slice(space + 1), url, expiresAt: Number(answer.slice(0, space)) * 1000 };
     },
     async mediaUrl(options) {
-      return call('mediaUrl', options);
+      return callWith('mediaUrl', options);
     },
   };
 
@@ -129,7 +183,7 @@ function createMedia(binding, operation, config) {
     if (!isEmbedded) return;
     url = undefined;
     // Kept, because only the first call waits in the core until the port is free.
-    closing ??= call('close');
+    closing ??= call('close', {});
     try {
       await closing;
     } catch (error) {
@@ -141,6 +195,11 @@ function createMedia(binding, operation, config) {
 }
 
 const NO_SETTINGS = { __proto__: null };
+
+/** Checks arguments that are strings. */
+function readTexts(operation, texts = {}) {
+  for (const name of Object.keys(texts)) readText(operation, name, texts[name]);
+}
 
 /** A room with the three fields from `at` on. Servers list open rooms only. */
 function roomOf(name, fields, at) {

@@ -91,6 +91,12 @@ pub(super) fn fields(room: &Room) -> (u32, u32, i64) {
     (room.num_participants, room.max_participants, room.created_at)
 }
 
+/// A room's name and its [`fields`].
+pub(super) fn named(room: &Room) -> (&str, u32, u32, i64) {
+    let (count, max, created_at) = fields(room);
+    (&room.name, count, max, created_at)
+}
+
 /// Rooms as two lists: their names, and the [`fields`] of all. JavaScript parses it in half the time of a list of objects.
 pub(super) struct Columns(pub(super) Vec<Room>);
 

@@ -37,6 +37,14 @@ describe.each(providers)('clients on $name', ({ start }) => {
     return clients.join(await media.generateToken(room, { identity, name: '', ...more }));
   }
 
+  /** Sends until the participant receives: data may be lost while its connection is not established. @param {string} room @param {any} client */
+  async function isReachable(room, client) {
+    await until(async () => {
+      await media.sendData(room, 'knock', { to: [client.joined.self.identity], topic: 'knock' });
+      return client.events.all('data').length > 0;
+    });
+  }
+
   describe('a room', () => {
     test('keeps its settings when it is created again', async () => {
       await media.createRoom('again', { maxParticipants: 3, emptyTimeoutSecs: 60, metadata: 'first' });
@@ -246,12 +254,130 @@ describe.each(providers)('clients on $name', ({ start }) => {
       const minted = await media.generateToken('removal', { identity: 'ann', name: 'Ann' });
       const ann = await clients.join(minted);
       const bob = await join('removal', 'bob');
-      expect(await media.removeParticipant('removal', 'ann')).toBeUndefined();
+      expect(await media.removeParticipant('removal', 'ann')).toEqual({ tokensRevoked: false });
       expect(await ann.next('disconnected')).toBe('PARTICIPANT_REMOVED');
       expect(await media.listParticipants('removal')).toMatchObject([{ identity: 'bob' }]);
       const again = await clients.join(minted);
       expect(again.joined.others).toMatchObject([{ identity: 'bob' }]);
       expect(bob.events.all('disconnected')).toEqual([]);
+    });
+  });
+
+  describe('updateRoom', () => {
+    test('sends the metadata to the participants', async () => {
+      await media.createRoom('told', { metadata: 'first' });
+      const ann = await join('told', 'ann');
+      for (const metadata of ['second 😀', '']) {
+        await media.updateRoom('told', { metadata });
+        expect(await ann.next('roomMetadataChanged')).toBe(metadata);
+      }
+      expect((await join('told', 'bob')).joined.roomMetadata ?? '').toBe('');
+    });
+  });
+
+  describe('updateParticipant', () => {
+    test('changes only what it names, and returns the participant', async () => {
+      const ann = { name: 'Ann', metadata: 'first', attributes: { hand: 'down', seat: '7', mood: 'calm' }, canPublishSources: /** @type {const} */ (['camera']), canUpdateOwnMetadata: true };
+      const client = await join('merged', 'ann', ann);
+      const bob = await join('merged', 'bob');
+      await until(async () => (await media.getParticipant('merged', 'ann'))?.state === 'active');
+
+      const renamed = await media.updateParticipant('merged', 'ann', { name: 'Anna' });
+      expect(renamed).toMatchObject({ identity: 'ann', name: 'Anna', metadata: 'first', attributes: ann.attributes, canPublish: true });
+      expect(await bob.next('nameChanged')).toEqual({ identity: 'ann', name: 'Anna' });
+
+      await media.updateParticipant('merged', 'ann', { metadata: 'second' });
+      expect(await bob.next('metadataChanged')).toEqual({ identity: 'ann', metadata: 'second' });
+
+      const raised = await media.updateParticipant('merged', 'ann', { attributes: { hand: 'up', seat: null, mood: '' } });
+      expect(raised).toMatchObject({ name: 'Anna', metadata: 'second', attributes: { hand: 'up' } });
+      expect(Object.keys(raised.attributes)).toEqual(['hand']);
+
+      const muted = await media.updateParticipant('merged', 'ann', { canPublishData: false });
+      expect(muted).toMatchObject({ canPublish: true, canSubscribe: true, canPublishData: false, attributes: { hand: 'up' } });
+      // Permissions that are not named stay: the restriction of sources, and the permission to update the own metadata.
+      await client.rename('Me');
+      expect(await bob.next('nameChanged')).toEqual({ identity: 'ann', name: 'Me' });
+      void client.publish('microphone').catch(() => {});
+      await client.publish('camera');
+      await pause(GRACE_MS);
+      expect((await media.getParticipant('merged', 'ann'))?.tracks).toMatchObject([{ source: 'camera' }]);
+      expectPlain(muted);
+    });
+
+    test('without canPublish unpublishes the tracks, and allows them again', async () => {
+      const [ann, bob] = [await join('stage', 'ann'), await join('stage', 'bob')];
+      const sid = await ann.publish('camera');
+      await bob.next('trackSubscribed', (track) => track.sid === sid);
+      expect(await media.updateParticipant('stage', 'ann', { canPublish: false })).toMatchObject({ canPublish: false, canSubscribe: true });
+      expect(await bob.next('trackUnpublished')).toEqual({ identity: 'ann', sid });
+      await media.updateParticipant('stage', 'ann', { canPublish: true });
+      const again = await ann.publish('microphone');
+      await bob.next('trackSubscribed', (track) => track.sid === again);
+    });
+
+    test('in concurrent calls changes every permission that they name', async () => {
+      await join('at once', 'ann');
+      await until(async () => (await media.getParticipant('at once', 'ann'))?.state === 'active');
+      const changes = [{ canPublish: false }, { canSubscribe: false }, { canPublishData: false }];
+      await Promise.all(changes.map((change) => media.updateParticipant('at once', 'ann', change)));
+      expect(await media.getParticipant('at once', 'ann')).toMatchObject(Object.assign({}, ...changes));
+    });
+  });
+
+  describe('muteParticipant', () => {
+    test('mutes the tracks of the named sources, then all others', async () => {
+      const [ann, bob] = [await join('quiet', 'ann'), await join('quiet', 'bob')];
+      const [camera, microphone] = [await ann.publish('camera'), await ann.publish('microphone')];
+      for (const sid of [camera, microphone]) await bob.next('trackSubscribed', (track) => track.sid === sid);
+      const muted = await media.muteParticipant('quiet', 'ann', { sources: ['microphone', 'screen_share'] });
+      expect(muted).toEqual([{ sid: microphone, source: 'microphone', kind: 'audio', muted: true }]);
+      expect(await bob.next('trackMuted')).toEqual({ identity: 'ann', sid: microphone });
+      expect(await media.muteParticipant('quiet', 'ann')).toMatchObject([{ sid: camera, muted: true }]);
+      expect(await bob.next('trackMuted')).toEqual({ identity: 'ann', sid: camera });
+      expect(await media.muteParticipant('quiet', 'ann')).toEqual([]);
+      expect(await media.muteParticipant('quiet', 'bob')).toEqual([]);
+      expectPlain(muted);
+    });
+  });
+
+  describe('sendData', () => {
+    test('reaches all participants, or those that it names', async () => {
+      const [ann, bob] = [await join('post', 'ann'), await join('post', 'bob')];
+      for (const client of [ann, bob]) await isReachable('post', client);
+      await media.sendData('post', 'for bob', { to: ['bob', 'nobody'], topic: 'chat' });
+      await media.sendData('post', new TextEncoder().encode('for all 😀'), { topic: 'chat' });
+      const ofChat = (/** @type {any} */ { topic }) => topic === 'chat';
+      expect(await ann.next('data', ofChat)).toMatchObject({ text: 'for all 😀', topic: 'chat' });
+      expect(await bob.next('data', ofChat)).toMatchObject({ text: 'for bob' });
+      expect(await bob.next('data', ofChat)).toMatchObject({ text: 'for all 😀' });
+    });
+
+    test('without reliable reaches a participant, too', async () => {
+      const ann = await join('lossy', 'ann');
+      await isReachable('lossy', ann);
+      // A lossy message may be lost while the lossy channel opens.
+      await until(async () => {
+        await media.sendData('lossy', 'hello', { topic: 'lossy', reliable: false });
+        return ann.events.all('data').some(({ topic }) => topic === 'lossy');
+      });
+    });
+  });
+
+  describe('removeParticipant with revokeTokens', () => {
+    test('disconnects, and tokens minted before no longer join on the embedded engine', async () => {
+      const minted = await media.generateToken('revoked', { identity: 'ann', name: 'Ann' });
+      const ofBob = await media.generateToken('revoked', { identity: 'bob', name: 'Bob' });
+      const elsewhere = await media.generateToken('another', { identity: 'ann', name: 'Ann' });
+      const ann = await clients.join(minted);
+      const { tokensRevoked } = await media.removeParticipant('revoked', 'ann', { revokeTokens: true });
+      expect(tokensRevoked).toBe(server.revokes);
+      expect(await ann.next('disconnected')).toBe('PARTICIPANT_REMOVED');
+      if (tokensRevoked) await expect(clients.join(minted)).rejects.toThrow('401');
+      else await clients.join(minted);
+      // Tokens of others, for other rooms, and minted later stay valid.
+      for (const each of [ofBob, elsewhere]) await clients.join(each);
+      await join('revoked', 'ann');
     });
   });
 

@@ -10,7 +10,19 @@ const { openMedia } = require('./support/providers.js');
 /** @typedef {Awaited<ReturnType<typeof startServer>>} Server */
 
 /** Each room call, with valid arguments. @type {[string, ...unknown[]][]} */
-const CALLS = [['createRoom', 'r'], ['deleteRoom', 'r'], ['listRooms'], ['listParticipants', 'r'], ['removeParticipant', 'r', 'ann']];
+const CALLS = [
+  ['createRoom', 'r'],
+  ['deleteRoom', 'r'],
+  ['listRooms'],
+  ['getRoom', 'r'],
+  ['updateRoom', 'r', { metadata: 'm' }],
+  ['listParticipants', 'r'],
+  ['getParticipant', 'r', 'ann'],
+  ['updateParticipant', 'r', 'ann', { canPublish: false }],
+  ['muteParticipant', 'r', 'ann'],
+  ['sendData', 'r', 'hello'],
+  ['removeParticipant', 'r', 'ann'],
+];
 
 describe('credentials', () => {
   /** @type {Server} */

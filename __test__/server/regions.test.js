@@ -13,6 +13,18 @@ const { pause } = require('./support/wait.js');
 const MIN_FAILOVER_TIMEOUT_MS = 5000;
 const BACKOFF_MS = 200;
 
+/** Valid arguments of methods. @type {Record<string, unknown[]>} */
+const ARGUMENTS = {
+  listRooms: [],
+  deleteRoom: ['r'],
+  getRoom: ['r'],
+  updateRoom: ['r', { metadata: 'm' }],
+  listParticipants: ['r'],
+  updateParticipant: ['r', 'ann', { name: 'Ann' }],
+  sendData: ['r', 'hello'],
+  removeParticipant: ['r', 'ann'],
+};
+
 describe('a project of LiveKit Cloud', () => {
   /** @type {Awaited<ReturnType<typeof startTestServer>>} */
   let mock;
@@ -222,10 +234,9 @@ describe('a project of LiveKit Cloud', () => {
       expect(route()).toEqual([0, 'regions 0']);
     });
 
-    test.each(['listRooms', 'deleteRoom', 'listParticipants', 'removeParticipant'])('[2] %s succeeds in the second region', async (method) => {
+    test.each(Object.keys(ARGUMENTS))('[2] %s succeeds in the second region', async (method) => {
       directive = { failRegions: [0] };
-      const args = { listRooms: [], removeParticipant: ['r', 'ann'] }[method] ?? ['r'];
-      const outcome = await (await open()).run(method, ...args);
+      const outcome = await (await open()).run(method, ...ARGUMENTS[method]);
       expect(outcome.error).toBeUndefined();
       expect(route()).toEqual([0, 'regions 0', 1]);
     });
@@ -344,6 +355,12 @@ describe('a project of LiveKit Cloud', () => {
       expect(await (await open()).run('createRoom', 'r')).toMatchObject({ error: expected });
       expect(route()).toEqual([0, 'regions 0']);
     });
+  });
+
+  test('removeParticipant revokes tokens only if it is asked to', async () => {
+    const app = await open();
+    expect((await app.run('removeParticipant', 'r', 'ann', { revokeTokens: true })).value).toEqual({ tokensRevoked: true });
+    expect((await app.run('removeParticipant', 'r', 'ann')).value).toEqual({ tokensRevoked: false });
   });
 
   describe('tokens', () => {

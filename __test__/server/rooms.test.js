@@ -107,6 +107,59 @@ describe.each(providers)('rooms on $name', ({ start }) => {
     });
   });
 
+  describe('getRoom', () => {
+    test('returns the room as it is listed, and null for an unknown one', async () => {
+      const made = await media.createRoom('found', { maxParticipants: 4 });
+      await media.createRoom('found too');
+      expect(await media.getRoom('found')).toEqual(made);
+      expectPlain(await media.getRoom('found'));
+      expect(await media.getRoom('not found')).toBeNull();
+      await media.deleteRoom('found');
+      expect(await media.getRoom('found')).toBeNull();
+    });
+  });
+
+  describe('updateRoom', () => {
+    test('returns the room', async () => {
+      const made = await media.createRoom('changed', { maxParticipants: 4, metadata: 'first' });
+      for (const metadata of ['second', '', '😀'.repeat(1000)]) expect(await media.updateRoom('changed', { metadata })).toEqual(made);
+    });
+
+    test('of an unknown room is ROOM_NOT_FOUND', async () => {
+      const failure = { code: 'ROOM_NOT_FOUND', operation: 'updateRoom', retryable: false };
+      await expect(media.updateRoom('no such room', { metadata: 'm' })).rejects.toMatchObject(failure);
+    });
+
+    test('with more metadata than the server accepts is UPSTREAM_ERROR', async () => {
+      await media.createRoom('changed');
+      const failure = { code: 'UPSTREAM_ERROR', upstreamStatus: 400, retryable: false };
+      await expect(media.updateRoom('changed', { metadata: 'm'.repeat(512 * 1024 + 1) })).rejects.toMatchObject(failure);
+    });
+  });
+
+  describe('sendData', () => {
+    test('to an empty room or an unknown recipient succeeds', async () => {
+      await media.createRoom('silent');
+      expect(await media.sendData('silent', 'hello')).toBeUndefined();
+      expect(await media.sendData('silent', new Uint8Array([0, 255]), { to: ['ann'], topic: 't', reliable: false })).toBeUndefined();
+      expect(await media.sendData('silent', '')).toBeUndefined();
+    });
+
+    test('to an unknown room is ROOM_NOT_FOUND', async () => {
+      const failure = { code: 'ROOM_NOT_FOUND', operation: 'sendData', retryable: false };
+      await expect(media.sendData('no such room', 'hello')).rejects.toMatchObject(failure);
+    });
+
+    test('of more than 64 KiB is INVALID_ARGUMENT', async () => {
+      await media.createRoom('silent');
+      await media.sendData('silent', 'x'.repeat(65_000));
+      const failure = { code: 'INVALID_ARGUMENT', operation: 'sendData', message: expect.stringMatching(/^data: expected at most 65536 bytes/) };
+      for (const data of ['x'.repeat(65_536), 'é'.repeat(32_768), new Uint8Array(65_536)]) {
+        await expect(media.sendData('silent', data)).rejects.toMatchObject(failure);
+      }
+    });
+  });
+
   describe('listParticipants', () => {
     test('returns an empty list for an empty and for an unknown room', async () => {
       await media.createRoom('empty');
@@ -117,10 +170,19 @@ describe.each(providers)('rooms on $name', ({ start }) => {
 
   describe('a participant', () => {
     test('that is unknown is PARTICIPANT_NOT_FOUND', async () => {
-      const failure = { code: 'PARTICIPANT_NOT_FOUND', operation: 'removeParticipant', retryable: false };
       await media.createRoom('without ann');
-      await expect(media.removeParticipant('without ann', 'ann')).rejects.toMatchObject(failure);
-      await expect(media.removeParticipant('no room', 'ann')).rejects.toMatchObject(failure);
+      for (const room of ['without ann', 'no room']) {
+        /** @type {Record<string, () => Promise<unknown>>} */
+        const calls = {
+          updateParticipant: () => media.updateParticipant(room, 'ann', { canPublish: false }),
+          muteParticipant: () => media.muteParticipant(room, 'ann'),
+          removeParticipant: () => media.removeParticipant(room, 'ann', { revokeTokens: true }),
+        };
+        for (const [operation, call] of Object.entries(calls)) {
+          await expect(call()).rejects.toMatchObject({ code: 'PARTICIPANT_NOT_FOUND', operation, retryable: false });
+        }
+        expect(await media.getParticipant(room, 'ann')).toBeNull();
+      }
     });
   });
 
@@ -131,6 +193,12 @@ describe.each(providers)('rooms on $name', ({ start }) => {
       ['deleteRoom', 'signalled'],
       ['listRooms'],
       ['listParticipants', 'signalled'],
+      ['getRoom', 'signalled'],
+      ['updateRoom', 'signalled', { metadata: 'm' }],
+      ['getParticipant', 'signalled', 'ann'],
+      ['updateParticipant', 'signalled', 'ann', { name: 'Ann' }],
+      ['muteParticipant', 'signalled', 'ann'],
+      ['sendData', 'signalled', 'hello'],
       ['removeParticipant', 'signalled', 'ann'],
       ['generateToken', 'signalled', { identity: 'ann', name: '' }],
       ['mediaUrl'],

@@ -218,4 +218,4 @@ const badRecords = (good, fields) => ({
   ...Object.fromEntries(fields.map((field) => [`a ${field} that throws`, Object.defineProperty({ ...good }, field, { enumerable: true, get: throwing('getter') })])),
 });
 
-module.exports = { BAD_ATTRIBUTES, BAD_SIGNALS, BAD_SOURCES, BAD_TEXTS, NOT_BOOLEANS, badNames, badNumbers, badRecords };
+module.exports = { BAD_ATTRIBUTES, BAD_SIGNALS, BAD_SOURCES, BAD_TEXTS, NOT_BOOLEANS, NOT_RECORDS, badNames, badNumbers, badRecords };

@@ -38,7 +38,21 @@ function loadOverCore(replace, options = LIVEKIT) {
   return loaded;
 }
 
-const OPERATIONS = ['deleteRoom', 'listRooms', 'listParticipants', 'removeParticipant', 'mediaUrl', 'enginePort', 'close'];
+const OPERATIONS = [
+  'deleteRoom',
+  'listRooms',
+  'getRoom',
+  'updateRoom',
+  'listParticipants',
+  'getParticipant',
+  'updateParticipant',
+  'muteParticipant',
+  'sendData',
+  'removeParticipant',
+  'mediaUrl',
+  'enginePort',
+  'close',
+];
 
 /** Names of the functions that the native core exports, and of the operations of its function `call`. */
 function coreFunctions() {

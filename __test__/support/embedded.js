@@ -35,13 +35,19 @@ const calls = {
   deleteRoom: (media) => media.deleteRoom('room'),
   listRooms: (media) => media.listRooms(),
   listParticipants: (media) => media.listParticipants('room'),
+  getRoom: (media) => media.getRoom('room'),
+  updateRoom: (media) => media.updateRoom('room', { metadata: 'm' }).catch(ignoreUnknown),
+  getParticipant: (media) => media.getParticipant('room', 'unknown'),
+  updateParticipant: (media) => media.updateParticipant('room', 'unknown', { name: 'n' }).catch(ignoreUnknown),
+  muteParticipant: (media) => media.muteParticipant('room', 'unknown').catch(ignoreUnknown),
+  sendData: (media) => media.sendData('room', 'hello').catch(ignoreUnknown),
   removeParticipant: (media) => media.removeParticipant('room', 'unknown').catch(ignoreUnknown),
   generateToken: (media) => media.generateToken('room', ann),
   mediaUrl: (media) => media.mediaUrl(),
 };
 
 function ignoreUnknown(error) {
-  if (error.code !== 'PARTICIPANT_NOT_FOUND') throw error;
+  if (!['PARTICIPANT_NOT_FOUND', 'ROOM_NOT_FOUND'].includes(error.code)) throw error;
 }
 
 /** Status of the engine's validation of a token: 200 if it is accepted. @param {string} url @param {string} token */

@@ -28,6 +28,11 @@ const REQUESTS = {
   ListRooms: livekit.ListRoomsRequest,
   ListParticipants: livekit.ListParticipantsRequest,
   RemoveParticipant: livekit.RoomParticipantIdentity,
+  UpdateRoomMetadata: livekit.UpdateRoomMetadataRequest,
+  GetParticipant: livekit.RoomParticipantIdentity,
+  UpdateParticipant: livekit.UpdateParticipantRequest,
+  MutePublishedTrack: livekit.MuteRoomTrackRequest,
+  SendData: livekit.SendDataRequest,
 };
 
 class FaultServer extends EventEmitter {
@@ -162,6 +167,11 @@ function healthy() {
     ListRooms: () => protobuf(new livekit.ListRoomsResponse()),
     ListParticipants: () => protobuf(new livekit.ListParticipantsResponse()),
     RemoveParticipant: () => protobuf(new livekit.RemoveParticipantResponse()),
+    UpdateRoomMetadata: ({ message }) => protobuf(roomOf(message.room, message)),
+    GetParticipant: ({ message }) => protobuf(participantOf(message.identity)),
+    UpdateParticipant: ({ message }) => protobuf(participantOf(message.identity, message)),
+    MutePublishedTrack: ({ message }) => protobuf(new livekit.MuteRoomTrackResponse({ track: { sid: message.trackSid, muted: true } })),
+    SendData: () => protobuf(new livekit.SendDataResponse()),
   };
   return (exchange) => (responders[exchange.method]?.(exchange) ?? twirp(404, 'bad_route'))(exchange);
 }
@@ -178,6 +188,11 @@ function roomOf(name, { maxParticipants = 0, emptyTimeout = 300, departureTimeou
     creationTimeMs: 1_700_000_000_123n,
     turnPassword: 'turn-password-of-the-server',
   });
+}
+
+function participantOf(identity, { name = 'Ann', metadata = '', attributes = {}, permission = undefined, tracks = [] } = {}) {
+  const granted = new livekit.ParticipantPermission({ canPublish: true, canSubscribe: true, canPublishData: true });
+  return new livekit.ParticipantInfo({ sid: 'PA_test', identity, name, metadata, attributes, state: 2, joinedAt: 1_700_000_000n, permission: permission ?? granted, tracks });
 }
 
 /** One response per request, in order; the last one is repeated. */
@@ -232,4 +247,4 @@ function endless(status, { contentLength, type = PROTOBUF, max = 2 ** 30 }) {
   return Object.assign(flow, { written: 0 });
 }
 
-module.exports = { FaultServer, PROTOBUF, end, endless, halfBody, halfHead, head, healthy, held, html, inTurn, livekit, protobuf, reset, roomOf, silence, twirp, whole };
+module.exports = { FaultServer, PROTOBUF, end, endless, halfBody, halfHead, head, healthy, held, html, inTurn, livekit, participantOf, protobuf, reset, roomOf, silence, twirp, whole };

@@ -24,8 +24,20 @@ const roomCalls = {
   deleteRoom: (media, options) => media.deleteRoom('room', options),
   listRooms: (media, options) => media.listRooms(options),
   listParticipants: (media, options) => media.listParticipants('room', options),
+  getRoom: (media, options) => media.getRoom('room', options),
+  updateRoom: (media, options) => media.updateRoom('room', { metadata: 'm' }, options),
+  getParticipant: (media, options) => media.getParticipant('room', 'ann', options),
+  updateParticipant: (media, options) => media.updateParticipant('room', 'ann', { name: 'Ann' }, options),
+  muteParticipant: (media, options) => media.muteParticipant('room', 'ann', options),
+  sendData: (media, options) => media.sendData('room', 'hello', options),
   removeParticipant: (media, options) => media.removeParticipant('room', 'ann', options),
 };
+
+/** The server's method that a method of `media` calls first, where the names differ. @type {Record<string, string>} */
+const RPCS = { getRoom: 'ListRooms', updateRoom: 'UpdateRoomMetadata', muteParticipant: 'GetParticipant' };
+
+/** The server's method that a method of `media` calls first. @param {string} method */
+const rpcOf = (method) => RPCS[method] ?? method[0].toUpperCase() + method.slice(1);
 
 const opened = [];
 afterAll(async () => {
@@ -43,4 +55,4 @@ function openEmbedded(publicUrl, options = {}) {
   return platform.media;
 }
 
-module.exports = { apiKey, apiSecret, mediaAt, openEmbedded, roomCalls };
+module.exports = { apiKey, apiSecret, mediaAt, openEmbedded, roomCalls, rpcOf };

@@ -11,9 +11,14 @@ import {
 import type {
   AbortSignalLike,
   MediaCallOptions,
+  MediaDataOptions,
   MediaErrorCode,
   MediaErrorDetails,
+  MediaMuteOptions,
+  MediaParticipantChange,
   MediaParticipantInfo,
+  MediaRemoval,
+  MediaRemovalOptions,
   MediaRoomInfo,
   MediaRoomInfoSettings,
   MediaRoomParticipant,
@@ -51,6 +56,7 @@ export type Results = [
     >
   >,
   Expect<Equal<MediaTokenResult, { token: string; url: string; expiresAt: number }>>,
+  Expect<Equal<MediaRemoval, { tokensRevoked: boolean }>>,
   Expect<
     Equal<
       MediaRoomParticipant,
@@ -113,6 +119,50 @@ export type Inputs = [
   Expect<Equal<MediaCallOptions, { signal?: AbortSignalLike | undefined; timeoutMs?: number | undefined }>>,
   Expect<
     Equal<
+      MediaParticipantChange,
+      {
+        name?: string | undefined;
+        metadata?: string | undefined;
+        attributes?: Readonly<Record<string, string | null>> | undefined;
+        canPublish?: boolean | undefined;
+        canSubscribe?: boolean | undefined;
+        canPublishData?: boolean | undefined;
+        canPublishSources?: readonly Source[] | undefined;
+        canUpdateOwnMetadata?: boolean | undefined;
+        hidden?: boolean | undefined;
+      }
+    >
+  >,
+  Expect<
+    Equal<
+      MediaMuteOptions,
+      {
+        sources?: readonly Source[] | undefined;
+        signal?: AbortSignalLike | undefined;
+        timeoutMs?: number | undefined;
+      }
+    >
+  >,
+  Expect<
+    Equal<
+      MediaDataOptions,
+      {
+        to?: readonly string[] | undefined;
+        topic?: string | undefined;
+        reliable?: boolean | undefined;
+        signal?: AbortSignalLike | undefined;
+        timeoutMs?: number | undefined;
+      }
+    >
+  >,
+  Expect<
+    Equal<
+      MediaRemovalOptions,
+      { revokeTokens?: boolean | undefined; signal?: AbortSignalLike | undefined; timeoutMs?: number | undefined }
+    >
+  >,
+  Expect<
+    Equal<
       PlatformOptions,
       {
         provider?: 'livekit' | 'embedded' | 'none' | undefined;
@@ -167,7 +217,22 @@ export type Methods = Expect<
       ): Promise<MediaTokenResult>;
       mediaUrl(options?: MediaCallOptions): Promise<string | null>;
       listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaRoomParticipant[]>;
-      removeParticipant(roomId: string, identity: string, options?: MediaCallOptions): Promise<void>;
+      getRoom(roomId: string, options?: MediaCallOptions): Promise<MediaRoomInfo | null>;
+      updateRoom(roomId: string, change: { metadata: string }, options?: MediaCallOptions): Promise<MediaRoomInfo>;
+      getParticipant(
+        roomId: string,
+        identity: string,
+        options?: MediaCallOptions,
+      ): Promise<MediaRoomParticipant | null>;
+      updateParticipant(
+        roomId: string,
+        identity: string,
+        change: MediaParticipantChange,
+        options?: MediaCallOptions,
+      ): Promise<MediaRoomParticipant>;
+      muteParticipant(roomId: string, identity: string, options?: MediaMuteOptions): Promise<MediaTrack[]>;
+      sendData(roomId: string, data: string | Uint8Array, options?: MediaDataOptions): Promise<void>;
+      removeParticipant(roomId: string, identity: string, options?: MediaRemovalOptions): Promise<MediaRemoval>;
     }
   >
 >;
@@ -208,6 +273,13 @@ export async function compiles(platform: Platform): Promise<void> {
 
   const [first] = await platform.media.listParticipants('huddle:1');
   if (first?.state === 'active') await platform.media.removeParticipant('huddle:1', first.identity);
+  const { media } = platform;
+  const [muted] = await media.muteParticipant('huddle:1', 'ann', { sources });
+  await media.updateParticipant('huddle:1', 'ann', { attributes: { hand: 'up', seat: null }, canPublish: optional });
+  await media.sendData('huddle:1', new Uint8Array(1), { to: ['ann'], topic: muted?.sid, timeoutMs: 1000 });
+  const { tokensRevoked } = await media.removeParticipant('huddle:1', 'ann', { revokeTokens: true });
+  const none: MediaRoomInfo | null = tokensRevoked ? await media.getRoom('huddle:1') : null;
+  void none;
 
   getPlatform();
   getPlatform({ devServerUrl: 'http://localhost:3001', tenant: 'acme' });
@@ -307,6 +379,18 @@ export async function doesNotCompile(platform: Platform, media: MediaService): P
   media.generateToken('r', { identity: 'ann', name: 'Ann', metadata: { table: 7 } });
   // @ts-expect-error
   media.removeParticipant('r');
+  // @ts-expect-error
+  media.updateRoom('r', {});
+  // @ts-expect-error: a typo in a permission must not keep it
+  media.updateParticipant('r', 'ann', { canPublsh: false });
+  // @ts-expect-error
+  media.updateParticipant('r', 'ann', { canPublish: null });
+  // @ts-expect-error
+  media.sendData('r', { text: 'hello' });
+  // @ts-expect-error
+  media.sendData('r', 'hello', { to: 'ann' });
+  // @ts-expect-error
+  media.muteParticipant('r', 'ann', { sources: ['webcam'] });
   // @ts-expect-error
   media.deleteRoom({ name: 'r' });
   // @ts-expect-error: a promise is not its value

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::embedded::{Embedded, EmbeddedConfig};
 use crate::livekit::{LiveKit, LiveKitConfig};
-use crate::{Deadline, Identity, Join, MediaError, Permissions, Provider, RoomName, RoomPrefix, RoomSettings, Secret};
+use crate::{
+    DataMessage, Deadline, Identity, Join, MediaError, ParticipantChange, Permissions, Provider, RoomName, RoomPrefix,
+    RoomSettings, Secret,
+};
 
 const SECRET: &str = "a secret of 32 characters or more";
 
@@ -18,7 +21,9 @@ async fn behaves(provider: &dyn Provider) {
     deleting_a_missing_room_succeeds(provider).await;
     lists_rooms_with_the_prefix_sorted_by_name(provider).await;
     lists_no_participants_of_an_empty_or_missing_room(provider).await;
-    removing_a_missing_participant_fails(provider).await;
+    calls_on_a_missing_participant_fail(provider).await;
+    gets_and_updates_rooms(provider).await;
+    sends_data_to_rooms_that_exist(provider).await;
     a_token_is_a_jwt_with_redacted_debug(provider);
 }
 
@@ -75,10 +80,33 @@ async fn lists_no_participants_of_an_empty_or_missing_room(provider: &dyn Provid
     }
 }
 
-async fn removing_a_missing_participant_fails(provider: &dyn Provider) {
-    let nobody = Identity::parse("identity", "nobody".into()).unwrap();
-    let outcome = provider.remove_participant(room("empty"), nobody, soon()).settled().await;
-    assert!(matches!(outcome, Err(MediaError::ParticipantNotFound { .. })), "{outcome:?}");
+async fn calls_on_a_missing_participant_fail(provider: &dyn Provider) {
+    let nobody = || Identity::parse("identity", "nobody".into()).unwrap();
+    let removed = provider.remove_participant(room("empty"), nobody(), true, soon()).settled().await.map(drop);
+    let change = ParticipantChange { name: Some("n".into()), ..ParticipantChange::default() };
+    let updated = provider.update_participant(room("empty"), nobody(), change, soon()).settled().await.map(drop);
+    let muted = provider.mute_participant(room("empty"), nobody(), None, soon()).settled().await.map(drop);
+    for outcome in [removed, updated, muted] {
+        assert!(matches!(outcome, Err(MediaError::ParticipantNotFound { .. })), "{outcome:?}");
+    }
+    assert_eq!(provider.get_participant(room("empty"), nobody(), soon()).settled().await, Ok(None));
+}
+
+async fn gets_and_updates_rooms(provider: &dyn Provider) {
+    let made = provider.create_room(room("got"), RoomSettings::default(), soon()).settled().await.unwrap();
+    assert_eq!(provider.get_room(room("got"), soon()).settled().await, Ok(Some(made.clone())));
+    assert_eq!(provider.get_room(room("never was"), soon()).settled().await, Ok(None));
+    assert_eq!(provider.update_room(room("got"), "m".into(), soon()).settled().await, Ok(made));
+    let missing = provider.update_room(room("never was"), "m".into(), soon()).settled().await;
+    assert!(matches!(missing, Err(MediaError::RoomNotFound { .. })), "{missing:?}");
+}
+
+async fn sends_data_to_rooms_that_exist(provider: &dyn Provider) {
+    let message = DataMessage { data: b"hello".to_vec(), to: Vec::new(), topic: None, reliable: true };
+    provider.create_room(room("got"), RoomSettings::default(), soon()).settled().await.unwrap();
+    assert_eq!(provider.send_data(room("got"), message.clone(), soon()).settled().await, Ok(()));
+    let missing = provider.send_data(room("never was"), message, soon()).settled().await;
+    assert!(matches!(missing, Err(MediaError::RoomNotFound { .. })), "{missing:?}");
 }
 
 fn a_token_is_a_jwt_with_redacted_debug(provider: &dyn Provider) {

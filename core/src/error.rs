@@ -189,6 +189,17 @@ pub enum ArgumentFault {
     /// A control character in a name.
     #[error("expected no control characters, got U+{:04X}", u32::from(*.0))]
     ControlCharacter(char),
+    /// An empty text where LiveKit keeps the present one.
+    #[error("expected a text that is not empty, because LiveKit cannot clear it")]
+    CannotClear,
+    /// A longer data message than data channels carry.
+    #[error("expected at most {max} bytes with topic and recipients, got {bytes}")]
+    DataTooLong {
+        /// Length of the encoded message, in bytes.
+        bytes: usize,
+        /// Maximum length of the encoded message, in bytes.
+        max: usize,
+    },
     /// Not a whole number within the range.
     #[error("expected a whole number from {min} to {max}, got {value}")]
     NotInRange {

@@ -21,7 +21,10 @@ mod behaviour;
 pub use deadline::Deadline;
 pub use error::{ArgumentFault, BadResponseReason, ConfigFault, MediaError, Unreachable, Upstream};
 pub use join::{Join, Permissions};
-pub use participant::{Identity, Participant, ParticipantState, Track, TrackKind, TrackSource};
+pub use participant::{
+    DataMessage, Identity, Participant, ParticipantChange, ParticipantState, PermissionChange, Track, TrackKind,
+    TrackSource,
+};
 pub use provider::{Call, KeepAlive, MAX_RESULT_BYTES, Outcome, PendingCall, Provider};
 pub use room::{Room, RoomName, RoomPrefix, RoomSettings, by_name};
 pub use secret::Secret;

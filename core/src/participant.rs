@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::error::MediaError;
+use super::error::{ArgumentFault, MediaError};
 use super::room::check_name;
 
 /// A participant's identity, unique within its room, validated: 1 to 256 bytes of UTF-8, no control characters.
@@ -23,6 +23,12 @@ impl Identity {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The identity.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
     }
 }
 
@@ -50,6 +56,73 @@ pub struct Participant {
     pub can_publish_data: bool,
     /// Its published tracks.
     pub tracks: Vec<Track>,
+}
+
+/// Changes of a participant. Fields that are `None` stay unchanged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParticipantChange {
+    /// Display name; not empty.
+    pub name: Option<String>,
+    /// Text that all participants receive; not empty.
+    pub metadata: Option<String>,
+    /// Key-value pairs to set; an empty value removes the key. Other keys stay.
+    pub attributes: Vec<(String, String)>,
+    /// Changes of the permissions.
+    pub permissions: PermissionChange,
+}
+
+impl ParticipantChange {
+    /// Validates the texts.
+    ///
+    /// # Errors
+    /// [`MediaError::InvalidArgument`] for an empty name or empty metadata, which LiveKit ignores.
+    pub fn check(&self) -> Result<(), MediaError> {
+        for (field, text) in [("name", &self.name), ("metadata", &self.metadata)] {
+            if text.as_ref().is_some_and(String::is_empty) {
+                let parameter = format!("change.{field}");
+                return Err(MediaError::InvalidArgument { parameter, fault: ArgumentFault::CannotClear });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes of a participant's permissions. Fields that are `None` stay unchanged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PermissionChange {
+    /// May publish audio and video.
+    pub can_publish: Option<bool>,
+    /// May subscribe to tracks.
+    pub can_subscribe: Option<bool>,
+    /// May send data messages.
+    pub can_publish_data: Option<bool>,
+    /// May change its own name, metadata and attributes.
+    pub can_update_own_metadata: Option<bool>,
+    /// Hidden from the other participants.
+    pub hidden: Option<bool>,
+    /// Sources that it may publish.
+    pub sources: Option<Vec<TrackSource>>,
+}
+
+impl PermissionChange {
+    /// Whether no permission changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A data message to the participants of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataMessage {
+    /// The payload.
+    pub data: Vec<u8>,
+    /// Identities of the recipients; empty: all participants.
+    pub to: Vec<Identity>,
+    /// The topic; `None` if the message has none.
+    pub topic: Option<String>,
+    /// Whether lost packets are retransmitted.
+    pub reliable: bool,
 }
 
 /// State of a participant's connection.
@@ -80,7 +153,7 @@ pub struct Track {
 }
 
 /// Source of a track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrackSource {
     /// The client named no source.

@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Deadline, Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings, Secret, Upstream,
+    DataMessage, Deadline, Identity, Join, MediaError, Participant, ParticipantChange, Room, RoomName, RoomPrefix,
+    RoomSettings, Secret, Track, TrackSource, Upstream,
 };
 
 /// Maximum size of a result as JSON text, in bytes. A larger one is `LIMIT_EXCEEDED`. JavaScript parses it on its own
@@ -122,11 +123,48 @@ pub trait Provider: Send + Sync {
     /// Lists the rooms with the prefix, sorted by name.
     fn list_rooms(&self, prefix: RoomPrefix, deadline: Deadline) -> Call<Vec<Room>>;
 
+    /// The room; `None` for a missing one.
+    fn get_room(&self, room: RoomName, deadline: Deadline) -> Call<Option<Room>>;
+
+    /// Replaces the room's metadata, which its participants receive.
+    fn update_room(&self, room: RoomName, metadata: String, deadline: Deadline) -> Call<Room>;
+
     /// Lists the participants of a room, sorted by identity; none for a missing room.
     fn list_participants(&self, room: RoomName, deadline: Deadline) -> Call<Vec<Participant>>;
 
-    /// Disconnects a participant.
-    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Call<()>;
+    /// The participant; `None` if it or its room is missing.
+    fn get_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Call<Option<Participant>>;
+
+    /// Changes a participant. What `change` does not name stays unchanged.
+    fn update_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        change: ParticipantChange,
+        deadline: Deadline,
+    ) -> Call<Participant>;
+
+    /// Mutes a participant's tracks of those sources, or all. The result has the tracks that it muted.
+    fn mute_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        sources: Option<Vec<TrackSource>>,
+        deadline: Deadline,
+    ) -> Call<Vec<Track>>;
+
+    /// Sends a data message to participants of a room.
+    fn send_data(&self, room: RoomName, message: DataMessage, deadline: Deadline) -> Call<()>;
+
+    /// Disconnects a participant. With `revoke_tokens`, the tokens that were minted before for that identity and room no
+    /// longer admit it; the result is whether the server can do that.
+    fn remove_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        revoke_tokens: bool,
+        deadline: Deadline,
+    ) -> Call<bool>;
 
     /// Releases what the provider holds: closes an engine of its own, with its rooms.
     fn close(&self) -> Call<()>;

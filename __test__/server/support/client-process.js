@@ -44,6 +44,11 @@ const methods = {
     joined.on(RoomEvent.ParticipantConnected, (other) => report('participantConnected', describe(other)));
     joined.on(RoomEvent.ParticipantDisconnected, (other) => report('participantDisconnected', other.identity));
     joined.on(RoomEvent.ParticipantNameChanged, (name, other) => report('nameChanged', { identity: other.identity, name }));
+    joined.on(RoomEvent.RoomMetadataChanged, (metadata) => report('roomMetadataChanged', metadata));
+    joined.on(RoomEvent.ParticipantMetadataChanged, (metadata, other) => report('metadataChanged', { identity: other.identity, metadata }));
+    joined.on(RoomEvent.ParticipantAttributesChanged, (attributes, other) => report('attributesChanged', { identity: other.identity, attributes }));
+    joined.on(RoomEvent.TrackMuted, (track, other) => report('trackMuted', { identity: other.identity, sid: track.sid }));
+    joined.on(RoomEvent.TrackUnpublished, (track, other) => report('trackUnpublished', { identity: other.identity, sid: track.sid }));
     joined.on(RoomEvent.TrackPublished, (track, other) => report('trackPublished', { identity: other.identity, sid: track.sid }));
     joined.on(RoomEvent.TrackSubscribed, (_track, publication, other) =>
       report('trackSubscribed', {

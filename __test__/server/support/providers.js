@@ -11,6 +11,7 @@ const { startServer } = require('../../../test-support/livekit-server.js');
  * @property {PlatformOptions} options Options that connect to it, also from another process.
  * @property {(more?: PlatformOptions) => MediaService} open
  * @property {() => Promise<void>} stop
+ * @property {boolean} revokes Whether `removeParticipant` can revoke tokens.
  */
 
 /** Providers that must pass the whole behaviour suite. @type {{ name: string, start: () => Promise<Running> }[]} */
@@ -38,7 +39,7 @@ const providers = [
         for (const { name } of await media.listRooms()) await media.deleteRoom(name);
         clearPlatformCache();
       };
-      return { options, open, stop };
+      return { options, open, stop, revokes: true };
     },
   },
   {
@@ -58,7 +59,7 @@ const providers = [
  * @returns {Running}
  */
 function running(options, stop) {
-  return { options, open: (more) => openMedia({ ...options, ...more }), stop };
+  return { options, open: (more) => openMedia({ ...options, ...more }), stop, revokes: false };
 }
 
 /** @param {PlatformOptions} options */

@@ -2,12 +2,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use maravilla_engine::ApiError;
 use maravilla_engine::rooms::Settings;
+use livekit_protocol::TrackInfo;
 
 use super::EmbeddedConfig;
 use super::engines::{self, Running};
 use crate::{
-    Call, Deadline, Identity, Join, MAX_RESULT_BYTES, MediaError, Outcome, Participant, Provider, Room, RoomName,
-    RoomPrefix, RoomSettings, Secret, Upstream, by_name, convert,
+    Call, DataMessage, Deadline, Identity, Join, MAX_RESULT_BYTES, MediaError, Outcome, Participant, ParticipantChange,
+    Provider, Room, RoomName, RoomPrefix, RoomSettings, Secret, Track, TrackSource, Upstream, by_name, convert,
 };
 
 /// Provider on an engine in this process, which starts at the first call.
@@ -46,6 +47,17 @@ impl Embedded {
     /// A call without waiting.
     fn ready<T>(&self, call: impl FnOnce(&Running) -> Result<T, MediaError>) -> Call<T> {
         Call::Ready(self.running().and_then(|running| call(&running)))
+    }
+
+    /// A call that waits for the media thread.
+    fn pending<T: 'static, F>(&self, call: impl FnOnce(Arc<Running>) -> F) -> Call<T>
+    where
+        F: Future<Output = Outcome<T>> + Send + 'static,
+    {
+        match self.running() {
+            Ok(running) => Call::pending(call(running)),
+            Err(error) => Call::Ready(Err(error)),
+        }
     }
 }
 
@@ -102,6 +114,23 @@ impl Provider for Embedded {
         })
     }
 
+    fn get_room(&self, room: RoomName, _: Deadline) -> Call<Option<Room>> {
+        self.ready(|running| {
+            Ok(running.engine.rooms(|rooms, now| {
+                let found = rooms.get(room.on_server(), now)?;
+                Some(convert::room(room.id().to_owned(), found.info()))
+            }))
+        })
+    }
+
+    fn update_room(&self, room: RoomName, metadata: String, _: Deadline) -> Call<Room> {
+        self.pending(|running| async move {
+            let updated = running.engine.update_room_metadata(room.on_server(), metadata).await;
+            let updated = updated.map_err(|error| room_error(&room, &error))?;
+            Ok(convert::room(room.into_id(), &updated))
+        })
+    }
+
     fn list_participants(&self, room: RoomName, _: Deadline) -> Call<Vec<Participant>> {
         self.ready(|running| {
             let found = running.engine.rooms(|rooms, now| rooms.get(room.on_server(), now).cloned());
@@ -111,17 +140,70 @@ impl Provider for Embedded {
         })
     }
 
-    fn remove_participant(&self, room: RoomName, identity: Identity, _: Deadline) -> Call<()> {
+    fn get_participant(&self, room: RoomName, identity: Identity, _: Deadline) -> Call<Option<Participant>> {
         self.ready(|running| {
-            let removed = running.engine.rooms(|rooms, now| rooms.remove(room.on_server(), identity.as_str(), now));
-            removed.map_err(|error| match error {
-                ApiError::NoParticipant => MediaError::ParticipantNotFound {
-                    room: room.id().to_owned(),
-                    identity: identity.as_str().to_owned(),
-                    upstream: upstream(&error),
-                },
-                other => refused(&other),
-            })
+            let found = running.engine.rooms(|rooms, now| {
+                rooms.get(room.on_server(), now)?.participant(identity.as_str()).cloned()
+            });
+            Ok(found.map(|found| convert::participant(Arc::unwrap_or_clone(found))))
+        })
+    }
+
+    fn update_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        change: ParticipantChange,
+        _: Deadline,
+    ) -> Call<Participant> {
+        self.pending(|running| async move {
+            let permissions = change.permissions.clone();
+            let request = convert::update_request(&room, &identity, change);
+            let change = move |permission: &mut _| convert::change_permission(&permissions, permission);
+            let updated = running.engine.update_participant(request, change).await;
+            updated.map(convert::participant).map_err(|error| participant_error(&room, &identity, &error))
+        })
+    }
+
+    fn mute_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        sources: Option<Vec<TrackSource>>,
+        _: Deadline,
+    ) -> Call<Vec<Track>> {
+        self.pending(|running| async move {
+            let (name, of) = (room.on_server().to_owned(), identity.as_str().to_owned());
+            let chosen = move |info: &TrackInfo| convert::is_muted_by(sources.as_deref(), &convert::track(info.clone()));
+            let muted = running.engine.mute_tracks(name, of, chosen).await;
+            let muted = muted.map_err(|error| participant_error(&room, &identity, &error))?;
+            Ok(muted.into_iter().map(convert::track).collect())
+        })
+    }
+
+    fn send_data(&self, room: RoomName, message: DataMessage, _: Deadline) -> Call<()> {
+        match convert::data_request(&room, message) {
+            Err(error) => Call::Ready(Err(error)),
+            Ok(request) => self.pending(|running| async move {
+                running.engine.send_data(request).await.map_err(|error| room_error(&room, &error))
+            }),
+        }
+    }
+
+    fn remove_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        revoke_tokens: bool,
+        _: Deadline,
+    ) -> Call<bool> {
+        self.ready(|running| {
+            let removed = running.engine.rooms(|rooms, now| {
+                let (name, of) = (room.on_server(), identity.as_str());
+                if revoke_tokens { rooms.remove_and_revoke(name, of, now) } else { rooms.remove(name, of, now) }
+            });
+            removed.map_err(|error| participant_error(&room, &identity, &error))?;
+            Ok(revoke_tokens)
         })
     }
 
@@ -150,6 +232,26 @@ fn participants(room: &maravilla_engine::rooms::Room) -> Result<Vec<Participant>
         Ok(convert::participant(info.clone()))
     });
     copied.collect()
+}
+
+/// The error of a call that concerns a participant.
+fn participant_error(room: &RoomName, identity: &Identity, error: &ApiError) -> MediaError {
+    match error {
+        ApiError::NoParticipant => MediaError::ParticipantNotFound {
+            room: room.id().to_owned(),
+            identity: identity.as_str().to_owned(),
+            upstream: upstream(error),
+        },
+        other => refused(other),
+    }
+}
+
+/// The error of a call that concerns a room.
+fn room_error(room: &RoomName, error: &ApiError) -> MediaError {
+    match error {
+        ApiError::NoRoom => MediaError::RoomNotFound { room: room.id().to_owned(), upstream: upstream(error) },
+        other => refused(other),
+    }
 }
 
 /// The error that a livekit-server's error of the same call becomes.

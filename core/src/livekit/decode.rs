@@ -46,10 +46,38 @@ const PARTICIPANT: Shape = Shape::of::<proto::ParticipantInfo>(&[
     (15, Some(&ATTRIBUTE)),
     (17, None),
 ]);
+/// A single participant: as [`PARTICIPANT`], with the whole permission.
+pub(super) const WHOLE_PARTICIPANT: Shape = Shape::of::<proto::ParticipantInfo>(&[
+    (2, None),
+    (3, None),
+    (4, Some(&TRACK)),
+    (5, None),
+    (6, None),
+    (9, None),
+    (11, Some(&WHOLE_PERMISSION)),
+    (15, Some(&ATTRIBUTE)),
+    (17, None),
+]);
+/// `track`.
+pub(super) const MUTED_TRACK: Shape = Shape::of::<proto::MuteRoomTrackResponse>(&[(1, Some(&TRACK))]);
 /// `sid`, `type`, `muted`, `source`.
 const TRACK: Shape = Shape::of::<proto::TrackInfo>(&[(1, None), (2, None), (4, None), (9, None)]);
 /// `can_subscribe`, `can_publish`, `can_publish_data`.
 const PERMISSION: Shape = Shape::of::<proto::ParticipantPermission>(&[(1, None), (2, None), (3, None)]);
+/// All fields, because an update of one repeats the others: `can_subscribe`, `can_publish`, `can_publish_data`, `hidden`,
+/// `recorder`, `can_publish_sources`, `can_update_metadata`, `agent`, `can_subscribe_metrics`, `can_manage_agent_session`.
+const WHOLE_PERMISSION: Shape = Shape::of::<proto::ParticipantPermission>(&[
+    (1, None),
+    (2, None),
+    (3, None),
+    (7, None),
+    (8, None),
+    (9, None),
+    (10, None),
+    (11, None),
+    (12, None),
+    (13, None),
+]);
 /// Key and value. In memory they are in a hash table, and then in a tree.
 const ATTRIBUTE: Shape = Shape::of::<[String; 4]>(&[(1, None), (2, None)]);
 

@@ -3,6 +3,7 @@
 mod decode;
 mod error_mapping;
 mod network;
+mod participants;
 mod regions;
 mod rooms;
 mod single_flight;

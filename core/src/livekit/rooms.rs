@@ -8,22 +8,22 @@ use livekit_protocol as proto;
 use super::LiveKitConfig;
 use super::decode;
 use super::error_mapping::CallError;
+use super::participants::{self, Target};
 use super::single_flight::{self, Key};
 use super::twirp::{CallContext, Method, Response, Twirp};
 use crate::provider::{Call, Outcome, PendingCall, Provider};
 use crate::{
-    BadResponseReason, Deadline, Identity, Join, MediaError, Participant, Room, RoomName, RoomPrefix, RoomSettings,
-    Secret, Upstream, by_name, convert,
+    BadResponseReason, DataMessage, Deadline, Identity, Join, MediaError, Participant, ParticipantChange, Room,
+    RoomName, RoomPrefix, RoomSettings, Secret, Track, TrackSource, Upstream, by_name, convert,
 };
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
+pub(super) const KIB: usize = 1024;
+pub(super) const MIB: usize = 1024 * KIB;
 const CREATE_ROOM: Method = Method { name: "CreateRoom", max_bytes: 4 * MIB, shape: &decode::ROOM };
 const DELETE_ROOM: Method = Method { name: "DeleteRoom", max_bytes: 64 * KIB, shape: &decode::EMPTY };
 const LIST_ROOMS: Method = Method { name: "ListRooms", max_bytes: 64 * MIB, shape: &decode::ROOMS };
-const LIST_PARTICIPANTS: Method =
-    Method { name: "ListParticipants", max_bytes: 64 * MIB, shape: &decode::PARTICIPANTS };
-const REMOVE_PARTICIPANT: Method = Method { name: "RemoveParticipant", max_bytes: 64 * KIB, shape: &decode::EMPTY };
+const GET_ROOM: Method = Method { name: "ListRooms", max_bytes: 4 * MIB, shape: &decode::ROOMS };
+const UPDATE_ROOM: Method = Method { name: "UpdateRoomMetadata", max_bytes: 4 * MIB, shape: &decode::ROOM };
 
 /// Rooms on a LiveKit server, a cluster or LiveKit Cloud.
 pub struct LiveKit {
@@ -108,8 +108,6 @@ impl Provider for LiveKit {
             let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
             let request = proto::ListRoomsRequest::default();
             let response = server.call::<proto::ListRoomsResponse>(&LIST_ROOMS, grants, &request, &context).await;
-            // LiveKit never answers ListRooms with `not_found`.
-            let unexpected = |upstream| MediaError::Refused { code: "not_found".into(), upstream };
             let listed = response.map_err(|error| error.or_missing(unexpected))?.message;
             let own =
                 listed.rooms.iter().filter_map(|room| Some(convert::room(prefix.strip(&room.name)?.to_owned(), room)));
@@ -119,36 +117,74 @@ impl Provider for LiveKit {
         })
     }
 
-    fn list_participants(&self, room: RoomName, deadline: Deadline) -> Call<Vec<Participant>> {
+    fn get_room(&self, room: RoomName, deadline: Deadline) -> Call<Option<Room>> {
+        self.call(deadline, |server, context| async move { get(&server, &room, &context).await })
+    }
+
+    fn update_room(&self, room: RoomName, metadata: String, deadline: Deadline) -> Call<Room> {
         self.call(deadline, |server, context| async move {
-            let request = proto::ListParticipantsRequest { room: room.on_server().to_owned() };
-            let grants = room_admin(&room);
-            let response =
-                server.call::<proto::ListParticipantsResponse>(&LIST_PARTICIPANTS, grants, &request, &context).await;
-            let listed = response.map_err(|error| error.or_missing(|upstream| room_not_found(&room, upstream)))?;
-            let mut participants: Vec<_> = listed.message.participants.into_iter().map(convert::participant).collect();
-            participants.sort_unstable_by(|a, b| by_name(&a.identity, &b.identity));
-            Ok(participants)
+            let request = proto::UpdateRoomMetadataRequest { room: room.on_server().to_owned(), metadata };
+            let response = server.call::<proto::Room>(&UPDATE_ROOM, room_admin(&room), &request, &context).await;
+            let updated = response.map_err(|error| error.or_missing(|upstream| room_not_found(&room, upstream)))?;
+            checked(&room, updated)
         })
     }
 
-    fn remove_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Call<()> {
-        self.call(deadline, |server, context| async move {
-            let (room_name, identity) = (room.on_server().to_owned(), identity.as_str().to_owned());
-            let request =
-                proto::RoomParticipantIdentity { room: room_name, identity: identity.clone(), ..Default::default() };
-            let grants = room_admin(&room);
-            let response =
-                server.call::<proto::RemoveParticipantResponse>(&REMOVE_PARTICIPANT, grants, &request, &context).await;
-            match response {
-                Ok(_) | Err(CallError::NotFoundAgain(_)) => Ok(()),
-                Err(error) => Err(error.or_missing(|upstream| MediaError::ParticipantNotFound {
-                    room: room.id().to_owned(),
-                    identity,
-                    upstream,
-                })),
-            }
+    fn list_participants(&self, room: RoomName, deadline: Deadline) -> Call<Vec<Participant>> {
+        self.call(deadline, |server, context| async move { participants::list(&server, &room, &context).await })
+    }
+
+    fn get_participant(&self, room: RoomName, identity: Identity, deadline: Deadline) -> Call<Option<Participant>> {
+        let target = Target { room, identity };
+        self.call(deadline, |server, context| async move { target.get(&server, &context).await })
+    }
+
+    fn update_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        change: ParticipantChange,
+        deadline: Deadline,
+    ) -> Call<Participant> {
+        // An update that changes some permissions repeats the others, and would undo an update that runs at the same time.
+        // No room has this name, because names have no control characters.
+        let name = format!("{}\0{}", room.on_server(), identity.as_str());
+        let key = Key { account: self.account.clone(), room: name };
+        let target = Target { room, identity };
+        self.call(deadline, |server, context| {
+            single_flight::exclusive(&key, async move { target.update(&server, change, &context).await })
         })
+    }
+
+    fn mute_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        sources: Option<Vec<TrackSource>>,
+        deadline: Deadline,
+    ) -> Call<Vec<Track>> {
+        let target = Target { room, identity };
+        self.call(deadline, |server, context| async move { target.mute(&server, sources.as_deref(), &context).await })
+    }
+
+    fn send_data(&self, room: RoomName, message: DataMessage, deadline: Deadline) -> Call<()> {
+        match convert::data_request(&room, message) {
+            Err(error) => Call::Ready(Err(error)),
+            Ok(request) => self.call(deadline, |server, context| async move {
+                participants::send_data(&server, &room, &request, &context).await
+            }),
+        }
+    }
+
+    fn remove_participant(
+        &self,
+        room: RoomName,
+        identity: Identity,
+        revoke_tokens: bool,
+        deadline: Deadline,
+    ) -> Call<bool> {
+        let target = Target { room, identity };
+        self.call(deadline, move |server, context| async move { target.remove(&server, revoke_tokens, &context).await })
     }
 
     fn close(&self) -> Call<()> {
@@ -165,11 +201,32 @@ async fn create(
 ) -> Result<Room, CallError> {
     let grants = VideoGrants { room_create: true, ..VideoGrants::default() };
     let request = convert::create_request(room, settings);
-    let Response { message, upstream } = server.call::<proto::Room>(&CREATE_ROOM, grants, &request, context).await?;
+    let created = server.call::<proto::Room>(&CREATE_ROOM, grants, &request, context).await?;
+    Ok(checked(room, created)?)
+}
+
+/// The room of a response, if it is the requested one.
+fn checked(room: &RoomName, response: Response<proto::Room>) -> Outcome<Room> {
+    let Response { message, upstream } = response;
     if message.name != room.on_server() {
-        return Err(MediaError::BadResponse { reason: BadResponseReason::OtherRoom, upstream }.into());
+        return Err(MediaError::BadResponse { reason: BadResponseReason::OtherRoom, upstream });
     }
     Ok(convert::room(room.id().to_owned(), &message))
+}
+
+/// The room of that name, if it exists.
+pub(super) async fn get(server: &Twirp, room: &RoomName, context: &CallContext) -> Outcome<Option<Room>> {
+    let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
+    let request = proto::ListRoomsRequest { names: vec![room.on_server().to_owned()] };
+    let response = server.call::<proto::ListRoomsResponse>(&GET_ROOM, grants, &request, context).await;
+    let listed = response.map_err(|error| error.or_missing(unexpected))?.message;
+    let found = listed.rooms.iter().find(|found| found.name == room.on_server());
+    Ok(found.map(|found| convert::room(room.id().to_owned(), found)))
+}
+
+/// LiveKit never answers `ListRooms` with `not_found`.
+fn unexpected(upstream: Upstream) -> MediaError {
+    MediaError::Refused { code: "not_found".into(), upstream }
 }
 
 /// Moves a room to a live node after its node died: LiveKit keeps listing the room and cannot delete it, but a creation
@@ -192,10 +249,10 @@ async fn delete(server: &Twirp, room: &RoomName, context: &CallContext) -> Resul
     server.call::<proto::DeleteRoomResponse>(&DELETE_ROOM, grants, &request, context).await.map(drop)
 }
 
-fn room_admin(room: &RoomName) -> VideoGrants {
+pub(super) fn room_admin(room: &RoomName) -> VideoGrants {
     VideoGrants { room_admin: true, room: room.on_server().to_owned(), ..VideoGrants::default() }
 }
 
-fn room_not_found(room: &RoomName, upstream: Upstream) -> MediaError {
+pub(super) fn room_not_found(room: &RoomName, upstream: Upstream) -> MediaError {
     MediaError::RoomNotFound { room: room.id().to_owned(), upstream }
 }

@@ -108,6 +108,11 @@ impl Twirp {
         Ok(Self { signer, in_flight: permits(base.as_ref()), base })
     }
 
+    /// Whether the server is LiveKit Cloud.
+    pub(super) fn is_cloud(&self) -> bool {
+        self.base.as_ref().is_some_and(regions::has_regions)
+    }
+
     pub(super) fn signer(&self) -> &Signer {
         &self.signer
     }
