@@ -120,6 +120,9 @@ export declare function openLiveKit(options: LiveKitOptions): number | Failure
  */
 export declare function permissionNames(): Array<Array<string>>
 
+/** Verifies a webhook; returns its event as JSON, or `null` if it is of a room with another prefix. */
+export declare function receiveWebhook(provider: number, body: string | Uint8Array, authorization?: string | undefined | null): string | Failure
+
 /** The public `MediaRoomInfoSettings`. */
 export interface SettingsInput {
   /** Maximum number of participants. */

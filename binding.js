@@ -845,3 +845,4 @@ module.exports.newCall = nativeBinding.newCall
 module.exports.openEmbedded = nativeBinding.openEmbedded
 module.exports.openLiveKit = nativeBinding.openLiveKit
 module.exports.permissionNames = nativeBinding.permissionNames
+module.exports.receiveWebhook = nativeBinding.receiveWebhook

@@ -139,6 +139,111 @@ export interface MediaParticipantChange {
   hidden?: boolean | undefined;
 }
 
+/** The room of an event. `sid` is the server's id: a later room of the same name has another one. */
+export interface MediaEventRoom extends MediaRoomInfo {
+  sid: string;
+}
+
+/** The participant of an event. `sid` is the server's id: the same identity has another one after each join. */
+export interface MediaEventParticipant extends MediaRoomParticipant {
+  sid: string;
+}
+
+/**
+ * An event in a room, as a server reports it by a webhook. Servers deliver an event at least once: a repeated delivery has the same `id`.
+ * `participant_joined` comes when a participant's media is connected; one that leaves before is a `participant_connection_aborted`.
+ * A participant that joins again may be reported to have left after its new session has joined: compare `participant.sid`.
+ */
+export type MediaEvent = {
+  /** Unique id of the event. */
+  id: string;
+  /** When it happened, in milliseconds since the epoch, of which servers report whole seconds. */
+  createdAt: number;
+} & (
+  | { type: 'room_started'; room: MediaEventRoom }
+  | {
+      type: 'room_finished';
+      room: MediaEventRoom;
+      /** LiveKit's reason in lower case, such as `idle_timeout` or `api_delete`; servers before 1.13.7 send none. */
+      reason?: string;
+    }
+  | { type: 'participant_joined'; room: MediaEventRoom; participant: MediaEventParticipant }
+  | {
+      type: 'participant_left' | 'participant_connection_aborted';
+      room: MediaEventRoom;
+      participant: MediaEventParticipant;
+      /** LiveKit's `DisconnectReason` in lower case, such as `client_initiated`. */
+      reason?: string;
+    }
+  | {
+      type: 'track_published' | 'track_unpublished';
+      room: { sid: string; name: string };
+      participant: { sid: string; identity: string };
+      track: MediaTrack;
+    }
+  | {
+      type: 'egress_started' | 'egress_updated' | 'egress_ended';
+      room?: { sid: string; name: string };
+      /** LiveKit's `EgressInfo`, as JSON; room names in it have their prefix. */
+      egress: Record<string, unknown>;
+    }
+  | {
+      type: 'ingress_started' | 'ingress_ended';
+      room?: { sid: string; name: string };
+      /** LiveKit's `IngressInfo`, as JSON; room names in it have their prefix. */
+      ingress: Record<string, unknown>;
+    }
+  | {
+      type: 'agent_job_pending' | 'agent_job_started' | 'agent_job_ended';
+      room?: { sid: string; name: string };
+      /** LiveKit's `Job`, as JSON; room names in it have their prefix. */
+      job: Record<string, unknown>;
+    }
+  | {
+      /** An event that this version does not know. */
+      type: 'unknown';
+      /** LiveKit's name of the event. */
+      name: string;
+      room?: MediaEventRoom;
+      participant?: MediaEventParticipant;
+      track?: MediaTrack;
+    }
+);
+
+/**
+ * A webhook's request: a Fetch `Request`, or its raw body and its header `Authorization`. A parsed body is `INVALID_ARGUMENT`, because the
+ * signature is of the bytes.
+ */
+export type MediaWebhookRequest =
+  | {
+      readonly headers: { get(name: string): string | null };
+      readonly bodyUsed: boolean;
+      readonly body: unknown;
+      arrayBuffer(): Promise<ArrayBuffer>;
+    }
+  | { body: string | Uint8Array; authorization: string | null | undefined };
+
+/** An event to sign: `id` and `createdAt` may be missing, as may all fields of room and participant but their names. */
+export interface MediaEventToSign {
+  type: MediaEvent['type'];
+  name?: string | undefined;
+  id?: string | undefined;
+  createdAt?: number | undefined;
+  room?: (Partial<MediaEventRoom> & { name: string }) | undefined;
+  participant?: (Partial<MediaEventParticipant> & { identity: string }) | undefined;
+  track?: MediaTrack | undefined;
+  reason?: string | undefined;
+  egress?: Record<string, unknown> | undefined;
+  ingress?: Record<string, unknown> | undefined;
+  job?: Record<string, unknown> | undefined;
+}
+
+/** A webhook as a server sends it: `POST` it with these headers. */
+export interface MediaSignedWebhook {
+  body: string;
+  headers: { 'content-type': string; authorization: string };
+}
+
 /** Cancellation and time limit of one call. */
 export interface MediaCallOptions {
   /** Aborts this call: it rejects with `ABORTED`, and the signal's reason as `cause`. Other calls that wait for the same room go on. */
@@ -209,6 +314,13 @@ export interface MediaService {
   getRoom(roomId: string, options?: MediaCallOptions): Promise<MediaRoomInfo | null>;
   /** Replaces the room's metadata, which its participants receive; `''` clears it. `ROOM_NOT_FOUND` if there is no such room. */
   updateRoom(roomId: string, change: { metadata: string }, options?: MediaCallOptions): Promise<MediaRoomInfo>;
+  /**
+   * Verifies a webhook of the server over its raw body, and returns its event; `null` if it is of a room with another `roomPrefix`.
+   * `UNAUTHENTICATED` if it was not signed with this API key and secret for this body, or not within the last minutes.
+   */
+  receiveWebhook(request: MediaWebhookRequest, options?: MediaCallOptions): Promise<MediaEvent | null>;
+  /** Signs an event as the server does, for tests of a route that receives webhooks. */
+  signWebhook(event: MediaEventToSign, options?: MediaCallOptions): Promise<MediaSignedWebhook>;
   /** Mints a token for one participant to join one room. Signed locally, without network access. `URL_NOT_CONFIGURED` without a URL. */
   generateToken(roomId: string, participant: MediaParticipantInfo, options?: MediaCallOptions): Promise<MediaTokenResult>;
   /** Returns the ws or wss URL that clients connect to, or `null` if none is configured. The embedded engine always has one. */

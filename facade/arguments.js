@@ -278,6 +278,13 @@ function recipientsOf(operation, value) {
   return bare(identities);
 }
 
+/** An event to sign, for JSON. Its fields are checked in Rust. */
+function readEvent(operation, value) {
+  if (!isRecord(value)) throw unexpected(operation, 'event', 'an object', value);
+  readText(operation, 'event.type', unlessPolluted(value, 'type', value.type));
+  return value;
+}
+
 /** A payload: a string as `text`, bytes in base64 as `bytes`. */
 function readData(operation, value) {
   if (typeof value === 'string') return { text: readText(operation, 'data', value), bytes: undefined };
@@ -337,6 +344,7 @@ module.exports = {
   readCallOptions,
   readChange,
   readData,
+  readEvent,
   readMuting,
   readParticipant,
   readRemoval,

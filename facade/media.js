@@ -7,6 +7,7 @@ const {
   readCallOptions,
   readChange,
   readData,
+  readEvent,
   readMuting,
   readParticipant,
   readRemoval,
@@ -87,7 +88,7 @@ function createMedia(binding, operation, config) {
   }
 
   /** Asks the core, as a part of `operation`. */
-  const query = (operation, name) => parse(operation, guard(operation, undefined, () => binding.call(provider, name, '{}')));
+  const query = (operation, name, timeoutMs) => parse(operation, guard(operation, undefined, () => binding.call(provider, name, '{}', timeoutMs)));
 
   function checkPort(operation) {
     const port = query(operation, 'enginePort');
@@ -156,6 +157,22 @@ function createMedia(binding, operation, config) {
       readTexts(operation, { roomId, identity });
       const { revokeTokens, ...callOptions } = readRemoval(operation, options);
       return { tokensRevoked: await call(operation, callOptions, { roomId, identity, revokeTokens }) };
+    },
+    async receiveWebhook(request, options) {
+      const operation = 'receiveWebhook';
+      const callOptions = readCallOptions(operation, options);
+      const { signal, timeoutMs } = callOptions;
+      if (signal !== undefined && isAborted(operation, signal)) throw aborted(operation, signal);
+      // Only the core knows the range, and the body has to be read before it is called.
+      if (timeoutMs !== undefined) query(operation, 'enginePort', timeoutMs);
+      const limits = { signal, timeoutMs: timeoutMs ?? config.timeoutMs };
+      const { body, authorization } = await require('./webhooks.js').readWebhook(operation, request, limits);
+      return run(operation, callOptions, () => binding.receiveWebhook(provider, body, authorization));
+    },
+    async signWebhook(event, options) {
+      const operation = 'signWebhook';
+      const [body, authorization] = await call(operation, readCallOptions(operation, options), readEvent(operation, event));
+      return { body, headers: { 'content-type': 'application/webhook+json', authorization } };
     },
     async generateToken(roomId, participant, options) {
       const operation = 'generateToken';

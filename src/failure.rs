@@ -60,7 +60,7 @@ impl From<&MediaError> for MediaErrorCode {
             MediaError::InvalidArgument { .. } => Self::InvalidArgument,
             MediaError::InvalidConfig(_) => Self::InvalidConfig,
             MediaError::UrlNotConfigured => Self::UrlNotConfigured,
-            MediaError::Unauthenticated(_) => Self::Unauthenticated,
+            MediaError::Unauthenticated(_) | MediaError::WebhookRejected(_) => Self::Unauthenticated,
             MediaError::PermissionDenied(_) | MediaError::RegionRefused(_) => Self::PermissionDenied,
             MediaError::RoomNotFound { .. } => Self::RoomNotFound,
             MediaError::ParticipantNotFound { .. } => Self::ParticipantNotFound,

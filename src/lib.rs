@@ -20,7 +20,7 @@ use std::panic::catch_unwind;
 use maravilla_core::embedded::EmbeddedConfig;
 use maravilla_core::livekit::{self, LiveKitConfig, Network};
 use maravilla_core::{Call, Identity, Join, MediaError, RoomName, RoomPrefix, Secret};
-use napi::bindgen_prelude::Either;
+use napi::bindgen_prelude::{Either, Uint8Array};
 use napi::{Env, Result};
 use napi_derive::napi;
 
@@ -175,6 +175,28 @@ pub fn create_room(
             settle(env, call_id, call, deadline).map(Either::B)
         }
         Err(error) => Ok(Either::B(Settled::B(error.into()))),
+    }
+}
+
+/// Verifies a webhook; returns its event as JSON, or `null` if it is of a room with another prefix.
+#[napi(catch_unwind)]
+pub fn receive_webhook(
+    provider: u32,
+    body: Either<String, Uint8Array>,
+    authorization: Option<String>,
+) -> Either<String, Failure> {
+    let receive = || -> std::result::Result<_, MediaError> {
+        let open = open_provider(provider)?;
+        let body = match &body {
+            Either::A(text) => text.as_bytes(),
+            Either::B(bytes) => bytes,
+        };
+        let event = open.provider.receive_webhook(&open.prefix, body, authorization.as_deref())?;
+        settle::to_json(&event)
+    };
+    match receive() {
+        Ok(json) => Either::A(json),
+        Err(error) => Either::B(error.into()),
     }
 }
 

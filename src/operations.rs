@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use maravilla_core::webhook::{self, SignedWebhook};
 use maravilla_core::{
     Call, DataMessage, Deadline, Identity, MediaError, ParticipantChange, PermissionChange, RoomName, TrackSource,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::providers::{self, open_provider};
+use super::providers::{self, OpenProvider, open_provider};
 use super::settle::to_json;
 use super::values::{Columns, named, pairs};
 
@@ -134,6 +135,7 @@ pub(super) fn start(
             let (room, identity) = (room(room_id)?, Identity::parse("identity", identity)?);
             provider.remove_participant(room, identity, revoke_tokens, deadline).and_then(|revoked| to_json(&revoked))
         }
+        "signWebhook" => Call::Ready(sign_webhook(&open, arguments).and_then(|signed| to_json(&signed))),
         "mediaUrl" => Call::Ready(provider.media_url().and_then(|url| to_json(&url))),
         "enginePort" => Call::Ready(to_json(&provider.engine_port())),
         _ => return Err(MediaError::Internal),
@@ -144,6 +146,13 @@ pub(super) fn start(
 /// The facade makes the JSON, so that it always has the right shape.
 fn parse<T: DeserializeOwned>(arguments: &str) -> Result<T, MediaError> {
     serde_json::from_str(arguments).map_err(|_| MediaError::Internal)
+}
+
+/// The body, and the token.
+fn sign_webhook(open: &OpenProvider, arguments: &str) -> Result<(String, String), MediaError> {
+    let event = serde_json::from_str(arguments).map_err(|_| webhook::not_an_event("event"))?;
+    let SignedWebhook { body, token } = open.provider.sign_webhook(&open.prefix, event)?;
+    Ok((body, token.into_exposed()))
 }
 
 fn change(update: ParticipantUpdate) -> ParticipantChange {

@@ -299,9 +299,11 @@ describe.each(providers)('clients on $name', ({ start }) => {
       await client.rename('Me');
       expect(await bob.next('nameChanged')).toEqual({ identity: 'ann', name: 'Me' });
       void client.publish('microphone').catch(() => {});
-      await client.publish('camera');
+      const camera = await client.publish('camera');
+      await bob.next('trackSubscribed', ({ sid }) => sid === camera);
       await pause(GRACE_MS);
-      expect((await media.getParticipant('merged', 'ann'))?.tracks).toMatchObject([{ source: 'camera' }]);
+      expect(bob.events.all('trackSubscribed')).toEqual([]);
+      expect(await until(async () => (await media.getParticipant('merged', 'ann'))?.tracks.map(({ source }) => source).join())).toBe('camera');
       expectPlain(muted);
     });
 

@@ -16,3 +16,8 @@ export async function cancels(media: MediaService, request: { signal: AbortSigna
   await media.listRooms({ signal: null });
   void getPlatform;
 }
+
+/** The global Request, of the DOM library or Node.js. */
+export async function receives(media: MediaService, request: Request): Promise<void> {
+  await media.receiveWebhook(request, { signal: request.signal });
+}

@@ -12,6 +12,8 @@ import type {
   AbortSignalLike,
   MediaCallOptions,
   MediaDataOptions,
+  MediaEvent,
+  MediaEventToSign,
   MediaErrorCode,
   MediaErrorDetails,
   MediaMuteOptions,
@@ -23,9 +25,11 @@ import type {
   MediaRoomInfoSettings,
   MediaRoomParticipant,
   MediaService,
+  MediaSignedWebhook,
   MediaTokenResult,
   MediaTrack,
   MediaTrackSource,
+  MediaWebhookRequest,
   OwnedPlatform,
   Platform,
   PlatformOptions,
@@ -217,6 +221,8 @@ export type Methods = Expect<
       ): Promise<MediaTokenResult>;
       mediaUrl(options?: MediaCallOptions): Promise<string | null>;
       listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaRoomParticipant[]>;
+      receiveWebhook(request: MediaWebhookRequest, options?: MediaCallOptions): Promise<MediaEvent | null>;
+      signWebhook(event: MediaEventToSign, options?: MediaCallOptions): Promise<MediaSignedWebhook>;
       getRoom(roomId: string, options?: MediaCallOptions): Promise<MediaRoomInfo | null>;
       updateRoom(roomId: string, change: { metadata: string }, options?: MediaCallOptions): Promise<MediaRoomInfo>;
       getParticipant(
@@ -277,6 +283,27 @@ export async function compiles(platform: Platform): Promise<void> {
   const [muted] = await media.muteParticipant('huddle:1', 'ann', { sources });
   await media.updateParticipant('huddle:1', 'ann', { attributes: { hand: 'up', seat: null }, canPublish: optional });
   await media.sendData('huddle:1', new Uint8Array(1), { to: ['ann'], topic: muted?.sid, timeoutMs: 1000 });
+  const event = await media.receiveWebhook({ body: new Uint8Array(1), authorization: null }, { timeoutMs: 1000 });
+  switch (event?.type) {
+    case 'participant_left':
+      await media.removeParticipant(event.room.name, event.participant.identity);
+      void event.participant.tracks[0]?.sid;
+      void event.reason?.length;
+      break;
+    case 'track_published':
+      void event.track.source;
+      // @ts-expect-error: events of tracks have only ids
+      void event.room.numParticipants;
+      break;
+    case 'unknown':
+      void event.name.length;
+      break;
+    default:
+      // Resent, so that it has the same shape.
+      if (event) await media.signWebhook(event);
+  }
+  const signed: { body: string; headers: Record<string, string> } = await media.signWebhook({ type: 'room_started', room: { name: 'r' } });
+  void signed;
   const { tokensRevoked } = await media.removeParticipant('huddle:1', 'ann', { revokeTokens: true });
   const none: MediaRoomInfo | null = tokensRevoked ? await media.getRoom('huddle:1') : null;
   void none;
@@ -381,6 +408,12 @@ export async function doesNotCompile(platform: Platform, media: MediaService): P
   media.removeParticipant('r');
   // @ts-expect-error
   media.updateRoom('r', {});
+  // @ts-expect-error
+  media.receiveWebhook('{}');
+  // @ts-expect-error: a parsed body
+  media.receiveWebhook({ body: { event: 'room_started' }, authorization: '' });
+  // @ts-expect-error
+  media.signWebhook({ type: 'room_begun' });
   // @ts-expect-error: a typo in a permission must not keep it
   media.updateParticipant('r', 'ann', { canPublsh: false });
   // @ts-expect-error

@@ -23,6 +23,9 @@ pub enum MediaError {
     /// The server rejects the API key, its secret or the clock.
     #[error("the server refused the credentials: check LIVEKIT_API_KEY, LIVEKIT_API_SECRET and this machine's clock")]
     Unauthenticated(Upstream),
+    /// A webhook that was not signed with these credentials.
+    #[error("the webhook is rejected: {0}")]
+    WebhookRejected(WebhookFault),
     /// The credentials are valid, but do not permit the call.
     #[error("the server does not allow this key to do that: check what the key may do")]
     PermissionDenied(Upstream),
@@ -124,6 +127,7 @@ impl MediaError {
             | Self::InvalidConfig(_)
             | Self::UrlNotConfigured
             | Self::Unauthenticated(_)
+            | Self::WebhookRejected(_)
             | Self::PermissionDenied(_)
             | Self::RegionRefused(_)
             | Self::RoomNotFound { .. }
@@ -154,6 +158,7 @@ impl MediaError {
             Self::InvalidArgument { .. }
             | Self::InvalidConfig(_)
             | Self::UrlNotConfigured
+            | Self::WebhookRejected(_)
             | Self::ResultTooLarge { .. }
             | Self::ResourceExhausted
             | Self::Closed
@@ -200,6 +205,9 @@ pub enum ArgumentFault {
         /// Maximum length of the encoded message, in bytes.
         max: usize,
     },
+    /// JSON that is not an event.
+    #[error("expected an event of LiveKit's webhooks")]
+    NotAnEvent,
     /// Not a whole number within the range.
     #[error("expected a whole number from {min} to {max}, got {value}")]
     NotInRange {
@@ -283,6 +291,26 @@ pub enum Unreachable {
     /// The connection broke before the response was complete.
     #[error("the connection broke before the response was complete")]
     Reset,
+}
+
+/// Why a webhook is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum WebhookFault {
+    /// There is no token.
+    #[error("it has no header Authorization")]
+    NoToken,
+    /// The token is no JWT with HS256, or was signed with another secret.
+    #[error("its token is not signed with this API secret")]
+    Signature,
+    /// The token names another API key.
+    #[error("its token names another API key")]
+    OtherKey,
+    /// The token is expired or not valid yet.
+    #[error("its token is expired or not valid yet: check this machine's clock")]
+    Expired,
+    /// The body is not the signed one.
+    #[error("its body is not the signed one: pass the bytes as they were received")]
+    Altered,
 }
 
 /// How a response differs from LiveKit's.

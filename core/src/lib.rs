@@ -14,12 +14,13 @@ mod provider;
 mod room;
 mod secret;
 mod token;
+pub mod webhook;
 
 #[cfg(test)]
 mod behaviour;
 
 pub use deadline::Deadline;
-pub use error::{ArgumentFault, BadResponseReason, ConfigFault, MediaError, Unreachable, Upstream};
+pub use error::{ArgumentFault, BadResponseReason, ConfigFault, MediaError, Unreachable, Upstream, WebhookFault};
 pub use join::{Join, Permissions};
 pub use participant::{
     DataMessage, Identity, Participant, ParticipantChange, ParticipantState, PermissionChange, Track, TrackKind,

@@ -140,7 +140,7 @@ pub enum ParticipantState {
 }
 
 /// A published track.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
     /// Track SID.
     pub sid: String,
@@ -186,7 +186,7 @@ impl TrackSource {
 }
 
 /// Kind of a track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrackKind {
     /// Audio.

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use crate::webhook::{Event, SignedWebhook};
 use crate::{
     DataMessage, Deadline, Identity, Join, MediaError, Participant, ParticipantChange, Room, RoomName, RoomPrefix,
     RoomSettings, Secret, Track, TrackSource, Upstream,
@@ -165,6 +166,18 @@ pub trait Provider: Send + Sync {
         revoke_tokens: bool,
         deadline: Deadline,
     ) -> Call<bool>;
+
+    /// Verifies a webhook of the server, and returns its event; `None` if it is of a room with another prefix.
+    ///
+    /// # Errors
+    /// [`MediaError::WebhookRejected`], or [`MediaError::InvalidArgument`] for a signed body that is no event.
+    fn receive_webhook(&self, prefix: &RoomPrefix, body: &[u8], authorization: Option<&str>) -> Outcome<Option<Event>>;
+
+    /// Signs an event as the server does.
+    ///
+    /// # Errors
+    /// [`MediaError::InvalidArgument`] for an invalid room name.
+    fn sign_webhook(&self, prefix: &RoomPrefix, event: Event) -> Outcome<SignedWebhook>;
 
     /// Releases what the provider holds: closes an engine of its own, with its rooms.
     fn close(&self) -> Call<()>;

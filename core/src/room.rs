@@ -16,6 +16,12 @@ impl RoomPrefix {
         Self(prefix)
     }
 
+    /// Whether rooms have no prefix.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The room name without the prefix; `None` if the room belongs to another app.
     #[must_use]
     pub fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::error::{ArgumentFault, WebhookFault};
 use crate::token::{Signer, unix_secs};
@@ -95,7 +97,7 @@ pub struct EventRoom {
     /// Name without the prefix.
     pub name: String,
     /// All other fields.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "present")]
     pub details: Option<RoomDetails>,
 }
 
@@ -123,14 +125,13 @@ pub struct EventParticipant {
     /// Unique within the room.
     pub identity: String,
     /// All other fields.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "present")]
     pub details: Option<ParticipantDetails>,
 }
 
 /// The fields of a participant that events of tracks do not have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[expect(clippy::struct_excessive_bools, reason = "three independent permissions")]
 pub struct ParticipantDetails {
     /// Display name.
     pub name: String,
@@ -177,25 +178,21 @@ pub(super) fn receive(
     authorization: Option<&str>,
 ) -> Result<Option<Event>, MediaError> {
     verify(signer, body, authorization, unix_secs()).map_err(MediaError::WebhookRejected)?;
-    let not_an_event =
-        |_| MediaError::InvalidArgument { parameter: "request.body".into(), fault: ArgumentFault::NotAnEvent };
-    let event: WireEvent = serde_json::from_slice(body).map_err(not_an_event)?;
-    Ok(event.into_event(prefix))
+    // Serde reads an object from an array, too.
+    let object = Some(body).filter(|body| body.trim_ascii_start().starts_with(b"{"));
+    let event = object.and_then(|body| serde_json::from_slice::<WireEvent>(body).ok());
+    Ok(event.ok_or_else(|| not_an_event("request.body"))?.into_event(prefix))
 }
 
 /// Signs an event, as a server does. Id and time are set if they are missing.
-pub(super) fn sign(
-    signer: &Signer,
-    prefix: &RoomPrefix,
-    mut event: Event,
-    new_id: String,
-) -> Result<SignedWebhook, MediaError> {
+pub(super) fn sign(signer: &Signer, prefix: &RoomPrefix, mut event: Event) -> Result<SignedWebhook, MediaError> {
     if let Some(room) = &mut event.room {
-        room.name = RoomName::parse(prefix, std::mem::take(&mut room.name))?.on_server().to_owned();
+        let name = RoomName::parse(prefix, std::mem::take(&mut room.name))?;
+        name.on_server().clone_into(&mut room.name);
     }
     let now = unix_secs();
     if event.id.is_empty() {
-        event.id = new_id;
+        event.id = format!("EV_{}", Uuid::new_v4().simple());
     }
     if event.created_at == 0 {
         event.created_at = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1000);
@@ -208,6 +205,12 @@ pub(super) fn sign(
         sha256: STANDARD.encode(digest::digest(&digest::SHA256, body.as_bytes())),
     };
     Ok(SignedWebhook { body, token: signer.sign_claims(&claims)? })
+}
+
+/// The error of an argument that is no event.
+#[must_use]
+pub fn not_an_event(parameter: &str) -> MediaError {
+    MediaError::InvalidArgument { parameter: parameter.into(), fault: ArgumentFault::NotAnEvent }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -236,9 +239,8 @@ fn verify(signer: &Signer, body: &[u8], authorization: Option<&str>, now: u64) -
 }
 
 /// LiveKit's JSON: defaults are left out, 64-bit integers are strings, and enumerations have names.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct WireEvent {
     event: String,
     id: String,
@@ -306,12 +308,12 @@ struct WireTrack {
 #[serde(untagged)]
 enum Name {
     Text(String),
-    Number(i64),
+    Number(IgnoredAny),
 }
 
 impl Default for Name {
     fn default() -> Self {
-        Self::Number(0)
+        Self::Number(IgnoredAny)
     }
 }
 
@@ -328,6 +330,11 @@ impl Name {
         let name = self.text();
         (!name.is_empty()).then(|| name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase())
     }
+}
+
+/// Fields that default one by one. A flattened `Option` would be `None` if one of them is invalid.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A number, or its text.
@@ -347,23 +354,17 @@ fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
 impl WireEvent {
     /// The name of the room on the server.
     fn room_name(&self) -> Option<&str> {
-        let nested = |info: &Option<Value>, path: &str| info.as_ref()?.pointer(path)?.as_str().map(str::to_owned);
-        if let Some(room) = &self.room {
-            return Some(&room.name);
-        }
-        let _ = nested;
-        let text = |info: Option<&'_ Value>, path: &str| info.and_then(|info| info.pointer(path)).and_then(Value::as_str);
-        text(self.egress_info.as_ref(), "/roomName")
-            .or_else(|| text(self.ingress_info.as_ref(), "/roomName"))
-            .or_else(|| text(self.job.as_ref(), "/room/name"))
-            .filter(|name| !name.is_empty())
+        let nested = [(&self.egress_info, "/roomName"), (&self.ingress_info, "/roomName"), (&self.job, "/room/name")];
+        let nested = nested.into_iter().find_map(|(info, path)| info.as_ref()?.pointer(path)?.as_str());
+        self.room.as_ref().map(|room| room.name.as_str()).or(nested).filter(|name| !name.is_empty())
     }
 
     /// The public event; `None` if its room has another prefix, or with a prefix if it names no room.
     fn into_event(self, prefix: &RoomPrefix) -> Option<Event> {
         let name = match self.room_name() {
             Some(name) => Some(prefix.strip(name)?.to_owned()),
-            None => prefix.is_empty().then_some(None)?,
+            None if prefix.is_empty() => None,
+            None => return None,
         };
         let is_known = EVENTS.contains(&self.event.as_str());
         let of_track = self.event.starts_with("track_");
@@ -499,4 +500,177 @@ fn track_to_wire(track: &Track) -> Value {
     };
     let source = track.source.as_grant().to_ascii_uppercase();
     json!({ "sid": track.sid, "type": kind, "source": source, "muted": track.muted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signer() -> Signer {
+        Signer::new("key", &Secret::new("secret".into()))
+    }
+
+    fn no_prefix() -> RoomPrefix {
+        RoomPrefix::default()
+    }
+
+    fn event(json: Value) -> Event {
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// The token of a webhook with that body, signed at that time.
+    fn token(body: &str, now: u64) -> Secret {
+        let sha256 = STANDARD.encode(digest::digest(&digest::SHA256, body.as_bytes()));
+        signer().sign_claims(&Claims { iss: "key".into(), exp: now + TTL_SECS, nbf: now, sha256 }).unwrap()
+    }
+
+    fn received(body: &str, prefix: &str) -> Option<Event> {
+        let token = token(body, unix_secs());
+        receive(&signer(), &RoomPrefix::new(prefix.into()), body.as_bytes(), Some(token.expose())).unwrap()
+    }
+
+    #[test]
+    fn reads_an_event_as_livekit_server_sends_it() {
+        let body = r#"{"event":"participant_left","room":{"sid":"RM_1","name":"app:r","maxParticipants":5,
+            "creationTime":"1796071436","creationTimeMs":"1796071436855","turnPassword":"secret",
+            "enabledCodecs":[{"mime":"audio/opus"}],"numParticipants":2},"participant":{"sid":"PA_1","identity":"ann",
+            "state":"DISCONNECTED","metadata":"m","joinedAt":"1796071437","joinedAtMs":"1796071437410","name":"ANN",
+            "version":2,"permission":{"canSubscribe":true,"canPublish":true},"attributes":{"a":"b"},
+            "disconnectReason":"PARTICIPANT_REMOVED","capabilities":["CAP_NEW"]},"id":"EV_1","createdAt":"1796071440"}"#;
+        let expected = json!({
+            "type": "participant_left",
+            "id": "EV_1",
+            "createdAt": 1_796_071_440_000_i64,
+            "room": {"sid": "RM_1", "name": "r", "numParticipants": 2, "maxParticipants": 5,
+                "createdAt": 1_796_071_436_855_i64, "active": true},
+            "participant": {"sid": "PA_1", "identity": "ann", "name": "ANN", "state": "disconnected",
+                "joinedAt": 1_796_071_437_410_i64, "metadata": "m", "attributes": {"a": "b"}, "canPublish": true,
+                "canSubscribe": true, "canPublishData": false, "tracks": []},
+            "reason": "participant_removed",
+        });
+        let event = received(body, "app:").unwrap();
+        assert_eq!(serde_json::to_value(event).unwrap(), expected);
+        assert_eq!(received(body, "other:"), None);
+    }
+
+    #[test]
+    fn reads_only_ids_of_room_and_participant_from_an_event_of_a_track() {
+        let body = r#"{"event":"track_published","room":{"sid":"RM_1","name":"r"},"participant":{"sid":"PA_1",
+            "identity":"ann"},"track":{"sid":"TR_1","type":"VIDEO","source":"CAMERA","muted":true,"layers":[{"width":64}]},
+            "id":"EV_1","createdAt":"1"}"#;
+        let expected = json!({
+            "type": "track_published",
+            "id": "EV_1",
+            "createdAt": 1000,
+            "room": {"sid": "RM_1", "name": "r"},
+            "participant": {"sid": "PA_1", "identity": "ann"},
+            "track": {"sid": "TR_1", "source": "camera", "kind": "video", "muted": true},
+        });
+        assert_eq!(serde_json::to_value(received(body, "").unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn passes_unknown_events_and_values_on() {
+        let body = r#"{"event":"room_paused","room":{"name":"r","newField":[1]},"participant":{"identity":"a","state":9},
+            "track":{"source":99,"type":"HOLOGRAM"},"createdAt":7,"new":{}}"#;
+        let event = received(body, "").unwrap();
+        assert_eq!((event.kind.as_str(), event.name.as_deref()), ("unknown", Some("room_paused")));
+        assert_eq!(event.created_at, 7000);
+        assert_eq!(event.track.unwrap().source, TrackSource::Unknown);
+    }
+
+    #[test]
+    fn finds_the_room_of_egress_ingress_and_jobs() {
+        for body in [
+            r#"{"event":"egress_started","egressInfo":{"egressId":"EG_1","roomName":"app:r"}}"#,
+            r#"{"event":"ingress_ended","ingressInfo":{"roomName":"app:r"}}"#,
+            r#"{"event":"agent_job_started","job":{"room":{"name":"app:r"}}}"#,
+        ] {
+            assert_eq!(received(body, "app:").unwrap().room.unwrap().name, "r", "{body}");
+            assert_eq!(received(body, "other:"), None, "{body}");
+        }
+        let without_room = r#"{"event":"ingress_ended","ingressInfo":{}}"#;
+        assert!(received(without_room, "").unwrap().room.is_none());
+        assert_eq!(received(without_room, "app:"), None);
+    }
+
+    #[test]
+    fn receives_what_it_signs() {
+        let prefix = RoomPrefix::new("app:".into());
+        for sent in [
+            json!({"type": "room_finished", "id": "EV_1", "createdAt": 5000, "reason": "idle_timeout",
+                "room": {"sid": "RM_1", "name": "r", "numParticipants": 1, "maxParticipants": 2, "createdAt": 3123, "active": false}}),
+            json!({"type": "participant_joined", "id": "EV_2", "createdAt": 5000,
+                "room": {"sid": "RM_1", "name": "r", "numParticipants": 1, "maxParticipants": 2, "createdAt": 3123, "active": true},
+                "participant": {"sid": "PA_1", "identity": "ann", "name": "Ann", "state": "active", "joinedAt": 3456,
+                    "metadata": "", "attributes": {}, "canPublish": false, "canSubscribe": true, "canPublishData": true,
+                    "tracks": [{"sid": "TR_1", "source": "screen_share", "kind": "video", "muted": false}]}}),
+            json!({"type": "track_unpublished", "id": "EV_3", "createdAt": 5000, "room": {"sid": "RM_1", "name": "r"},
+                "participant": {"sid": "PA_1", "identity": "ann"},
+                "track": {"sid": "TR_1", "source": "microphone", "kind": "audio", "muted": false}}),
+            json!({"type": "unknown", "name": "room_paused", "id": "EV_4", "createdAt": 5000, "room": {"sid": "", "name": "r"},
+                "egress": {"egressId": "EG_1"}}),
+        ] {
+            let SignedWebhook { body, token } = sign(&signer(), &prefix, event(sent.clone())).unwrap();
+            assert!(body.contains(r#""name":"app:r""#), "{body}");
+            let event = receive(&signer(), &prefix, body.as_bytes(), Some(token.expose())).unwrap().unwrap();
+            let mut received = serde_json::to_value(event).unwrap();
+            if sent["type"] == "unknown" {
+                received["room"] = sent["room"].clone();
+            }
+            assert_eq!(received, sent);
+        }
+    }
+
+    #[test]
+    fn completes_an_event_before_signing_it() {
+        let sent = event(json!({"type": "room_started", "room": {"name": "r"}}));
+        let SignedWebhook { body, token } = sign(&signer(), &no_prefix(), sent).unwrap();
+        let event = receive(&signer(), &no_prefix(), body.as_bytes(), Some(token.expose())).unwrap().unwrap();
+        assert!(event.id.starts_with("EV_") && event.created_at > 1_700_000_000_000, "{event:?}");
+    }
+
+    #[test]
+    fn rejects_a_webhook_that_was_not_signed_by_this_key_for_this_body_now() {
+        let (body, now) = (r#"{"event":"room_started"}"#, unix_secs());
+        let fault = |body: &str, token: &str| verify(&signer(), body.as_bytes(), Some(token), now);
+        let valid = token(body, now);
+        assert_eq!(fault(body, valid.expose()), Ok(()));
+        assert_eq!(fault(&body.replace(':', ": "), valid.expose()), Err(WebhookFault::Altered));
+        assert_eq!(verify(&signer(), body.as_bytes(), None, now), Err(WebhookFault::NoToken));
+        for wrong in ["x", "a.b.c", "..", valid.expose().rsplit_once('.').unwrap().0] {
+            assert_eq!(fault(body, wrong), Err(WebhookFault::Signature), "{wrong}");
+        }
+        let (rest, signature) = valid.expose().rsplit_once('.').unwrap();
+        let changed = if signature.starts_with('A') { 'B' } else { 'A' };
+        assert_eq!(fault(body, &format!("{rest}.{changed}{}", &signature[1..])), Err(WebhookFault::Signature));
+        let other_secret = Signer::new("key", &Secret::new("other".into()));
+        assert_eq!(verify(&other_secret, body.as_bytes(), Some(valid.expose()), now), Err(WebhookFault::Signature));
+        let other_key = Signer::new("other", &Secret::new("secret".into()));
+        assert_eq!(verify(&other_key, body.as_bytes(), Some(valid.expose()), now), Err(WebhookFault::OtherKey));
+        let at = |now| verify(&signer(), body.as_bytes(), Some(valid.expose()), now);
+        assert_eq!(at(now + TTL_SECS + LEEWAY_SECS), Ok(()));
+        assert_eq!(at(now + TTL_SECS + LEEWAY_SECS + 1), Err(WebhookFault::Expired));
+        assert_eq!(at(now - LEEWAY_SECS - 1), Err(WebhookFault::Expired));
+    }
+
+    #[test]
+    fn rejects_tokens_with_another_algorithm() {
+        let body = r#"{"event":"room_started"}"#;
+        let payload = token(body, unix_secs()).expose().split('.').nth(1).unwrap().to_owned();
+        let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
+        for token in [format!("{header}.{payload}."), format!("{header}.{payload}")] {
+            let outcome = verify(&signer(), body.as_bytes(), Some(&token), unix_secs());
+            assert_eq!(outcome, Err(WebhookFault::Signature));
+        }
+    }
+
+    #[test]
+    fn rejects_a_signed_body_that_is_not_an_event() {
+        for body in ["", "[]", "{", r#"{"event":1}"#, r#"{"event":"x","room":7}"#] {
+            let token = token(body, unix_secs());
+            let outcome = receive(&signer(), &no_prefix(), body.as_bytes(), Some(token.expose()));
+            assert_eq!(outcome, Err(not_an_event("request.body")), "{body}");
+        }
+    }
 }

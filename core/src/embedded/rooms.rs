@@ -1,11 +1,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
+use livekit_protocol::TrackInfo;
 use maravilla_engine::ApiError;
 use maravilla_engine::rooms::Settings;
-use livekit_protocol::TrackInfo;
 
 use super::EmbeddedConfig;
 use super::engines::{self, Running};
+use crate::webhook::{self, Event, SignedWebhook};
 use crate::{
     Call, DataMessage, Deadline, Identity, Join, MAX_RESULT_BYTES, MediaError, Outcome, Participant, ParticipantChange,
     Provider, Room, RoomName, RoomPrefix, RoomSettings, Secret, Track, TrackSource, Upstream, by_name, convert,
@@ -142,9 +143,9 @@ impl Provider for Embedded {
 
     fn get_participant(&self, room: RoomName, identity: Identity, _: Deadline) -> Call<Option<Participant>> {
         self.ready(|running| {
-            let found = running.engine.rooms(|rooms, now| {
-                rooms.get(room.on_server(), now)?.participant(identity.as_str()).cloned()
-            });
+            let found = running
+                .engine
+                .rooms(|rooms, now| rooms.get(room.on_server(), now)?.participant(identity.as_str()).cloned());
             Ok(found.map(|found| convert::participant(Arc::unwrap_or_clone(found))))
         })
     }
@@ -174,7 +175,8 @@ impl Provider for Embedded {
     ) -> Call<Vec<Track>> {
         self.pending(|running| async move {
             let (name, of) = (room.on_server().to_owned(), identity.as_str().to_owned());
-            let chosen = move |info: &TrackInfo| convert::is_muted_by(sources.as_deref(), &convert::track(info.clone()));
+            let chosen =
+                move |info: &TrackInfo| convert::is_muted_by(sources.as_deref(), &convert::track(info.clone()));
             let muted = running.engine.mute_tracks(name, of, chosen).await;
             let muted = muted.map_err(|error| participant_error(&room, &identity, &error))?;
             Ok(muted.into_iter().map(convert::track).collect())
@@ -190,13 +192,7 @@ impl Provider for Embedded {
         }
     }
 
-    fn remove_participant(
-        &self,
-        room: RoomName,
-        identity: Identity,
-        revoke_tokens: bool,
-        _: Deadline,
-    ) -> Call<bool> {
+    fn remove_participant(&self, room: RoomName, identity: Identity, revoke_tokens: bool, _: Deadline) -> Call<bool> {
         self.ready(|running| {
             let removed = running.engine.rooms(|rooms, now| {
                 let (name, of) = (room.on_server(), identity.as_str());
@@ -205,6 +201,14 @@ impl Provider for Embedded {
             removed.map_err(|error| participant_error(&room, &identity, &error))?;
             Ok(revoke_tokens)
         })
+    }
+
+    fn receive_webhook(&self, prefix: &RoomPrefix, body: &[u8], authorization: Option<&str>) -> Outcome<Option<Event>> {
+        webhook::receive(&self.running()?.signer, prefix, body, authorization)
+    }
+
+    fn sign_webhook(&self, prefix: &RoomPrefix, event: Event) -> Outcome<SignedWebhook> {
+        webhook::sign(&self.running()?.signer, prefix, event)
     }
 
     fn close(&self) -> Call<()> {

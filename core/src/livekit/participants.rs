@@ -10,8 +10,8 @@ use super::rooms::{KIB, MIB, room_admin, room_not_found};
 use super::twirp::{CallContext, Method, Twirp};
 use crate::provider::Outcome;
 use crate::{
-    Identity, MediaError, Participant, ParticipantChange, PermissionChange, RoomName, Track, TrackSource,
-    Upstream, by_name, convert,
+    Identity, MediaError, Participant, ParticipantChange, PermissionChange, RoomName, Track, TrackSource, Upstream,
+    by_name, convert,
 };
 
 const LIST_PARTICIPANTS: Method =

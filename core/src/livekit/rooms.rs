@@ -12,6 +12,7 @@ use super::participants::{self, Target};
 use super::single_flight::{self, Key};
 use super::twirp::{CallContext, Method, Response, Twirp};
 use crate::provider::{Call, Outcome, PendingCall, Provider};
+use crate::webhook::{self, Event, SignedWebhook};
 use crate::{
     BadResponseReason, DataMessage, Deadline, Identity, Join, MediaError, Participant, ParticipantChange, Room,
     RoomName, RoomPrefix, RoomSettings, Secret, Track, TrackSource, Upstream, by_name, convert,
@@ -185,6 +186,14 @@ impl Provider for LiveKit {
     ) -> Call<bool> {
         let target = Target { room, identity };
         self.call(deadline, move |server, context| async move { target.remove(&server, revoke_tokens, &context).await })
+    }
+
+    fn receive_webhook(&self, prefix: &RoomPrefix, body: &[u8], authorization: Option<&str>) -> Outcome<Option<Event>> {
+        webhook::receive(self.server.signer(), prefix, body, authorization)
+    }
+
+    fn sign_webhook(&self, prefix: &RoomPrefix, event: Event) -> Outcome<SignedWebhook> {
+        webhook::sign(self.server.signer(), prefix, event)
     }
 
     fn close(&self) -> Call<()> {

@@ -245,12 +245,14 @@ impl Call<'_> {
         self.check_admin(&request.room)?;
         let mut request = request;
         let replacement = request.permission.take();
-        self.shared.media.update_participant(request, |permission| {
-            if let Some(replacement) = replacement {
-                *permission = replacement;
-            }
-        })
-        .await
+        self.shared
+            .media
+            .update_participant(request, |permission| {
+                if let Some(replacement) = replacement {
+                    *permission = replacement;
+                }
+            })
+            .await
     }
 
     async fn mute_published_track(
