@@ -14,6 +14,7 @@ use livekit_token::VideoGrants;
 use prost::Message as _;
 use proto::client_info::Sdk;
 use proto::wrapped_join_request::Compression;
+use tracing::info;
 
 use super::query::Query;
 use crate::auth::token::Claims;
@@ -92,6 +93,10 @@ pub(super) async fn check(
     if let Err(error) = checked
         && !(request.reconnect && error == ApiError::RoomFull)
     {
+        // Clients validate a token again after a rejected join, which is logged once.
+        if !is_strict {
+            info!(room = grants.room, participant = claims.identity(), %error, "join rejected");
+        }
         return Err(error_response(&error));
     }
     Ok(Admission { claims, grants, is_single, request, memory })

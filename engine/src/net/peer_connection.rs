@@ -14,6 +14,7 @@ use str0m::rtp::rtcp::{NackEntry, Rtcp};
 use str0m::rtp::{RawPacket, RtpPacket};
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Event, Input, Output, Rtc};
+use tracing::{debug, error, warn};
 
 use crate::ids::{SessionId, SignalTarget};
 use crate::net::data_channels::{self, ChannelKind, DataChannels};
@@ -172,13 +173,24 @@ impl PeerConnection {
             let outcome = work(&mut self.rtc);
             self.drain(io).then_some((outcome, self.rtc.is_alive()))
         }));
+        let (session, target) = (self.session_id, self.target);
         let end = match driven {
             Ok(Some((outcome, true))) => {
                 self.schedule(io);
                 return Some(outcome);
             }
-            Ok(Some((_, false))) => TransportEvent::Closed,
-            Ok(None) | Err(_) => TransportEvent::Failed,
+            Ok(Some((_, false))) => {
+                debug!(session, ?target, "peer connection closed");
+                TransportEvent::Closed
+            }
+            Ok(None) => {
+                warn!(session, ?target, "peer connection failed");
+                TransportEvent::Failed
+            }
+            Err(_) => {
+                error!(session, ?target, "panic in a peer connection");
+                TransportEvent::Failed
+            }
         };
         self.fail(io, end);
         None
@@ -189,18 +201,22 @@ impl PeerConnection {
         if self.failed {
             return;
         }
-        match catch_unwind(AssertUnwindSafe(|| work(&mut self.rtc))) {
-            Ok(()) => {
-                self.deadline = self.deadline.min(io.now);
-                self.schedule(io);
-            }
-            Err(_) => self.fail(io, TransportEvent::Failed),
+        if catch_unwind(AssertUnwindSafe(|| work(&mut self.rtc))).is_ok() {
+            self.deadline = self.deadline.min(io.now);
+            self.schedule(io);
+        } else {
+            error!(session = self.session_id, target = ?self.target, "panic in a peer connection");
+            self.fail(io, TransportEvent::Failed);
         }
     }
 
     fn fail(&mut self, io: &mut Io<'_>, how: TransportEvent) {
         self.failed = true;
         io.events.push_back((self.session_id, self.target, how));
+    }
+
+    pub(crate) fn session_id(&self) -> SessionId {
+        self.session_id
     }
 
     /// Read access to the connection.

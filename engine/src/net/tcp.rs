@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
+use tracing::debug;
 
 use crate::ids::SessionId;
 use crate::net::datagram::ReceivedDatagram;
@@ -172,6 +173,8 @@ impl Tcp {
         let counters = [connection.queued.clone(), self.queued.clone()];
         let fits = |counter: &AtomicUsize, max| counter.load(Ordering::Relaxed) + datagram.len() <= max;
         if !fits(&counters[0], MAX_QUEUED_BYTES) || !fits(&counters[1], MAX_TOTAL_QUEUED_BYTES) {
+            let (session, bytes) = (connection.participant, datagram.len());
+            debug!(session, bytes, reason = "TCP queue full", "packet dropped");
             return;
         }
         for counter in &counters {

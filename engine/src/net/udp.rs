@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::net::UdpSocket;
+use tracing::debug;
 
 use crate::net::receive_time;
 
@@ -96,11 +97,19 @@ impl Udp {
         let one_by_one = bytes.len() == *length
             || offload::send(socket, *destination, bytes, *length)
                 // Some drivers do not support GSO, and datagrams may exceed the path MTU; single ones may still be sent.
-                .is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
+                .is_err_and(|error| {
+                    let is_full = error.kind() == io::ErrorKind::WouldBlock;
+                    if is_full {
+                        debug!(bytes = bytes.len(), reason = "socket buffer full", "packet dropped");
+                    }
+                    !is_full
+                });
         if one_by_one {
             for datagram in bytes.chunks(*length) {
                 // A lost datagram is retransmitted at the recipient's request.
-                let _ = socket.try_send_to(datagram, *destination);
+                if let Err(error) = socket.try_send_to(datagram, *destination) {
+                    debug!(bytes = datagram.len(), reason = %error, "packet dropped");
+                }
             }
         }
         bytes.clear();

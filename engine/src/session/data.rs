@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use livekit_protocol as proto;
 use proto::data_packet::Value;
 use tokio::sync::oneshot;
+use tracing::debug;
 
 use crate::error::{ApiError, RpcError};
 use crate::net::peer_connection::{Io, PeerConnection};
@@ -100,6 +101,8 @@ impl DataChannelState {
         } else if downlink.as_ref().is_some_and(|downlink| downlink.channel(false).is_some()) {
             self.lossy.push(message);
             while self.lossy.bytes > MAX_LOSSY_BYTES.max(message.len()) {
+                let session = downlink.as_ref().map(|downlink| downlink.session_id());
+                debug!(session, reason = "lossy queue full", "data dropped");
                 self.lossy.pop();
             }
         }

@@ -14,22 +14,29 @@ pub(crate) struct Removal {
     pub(crate) action: Option<Action>,
     /// Whether others are notified; not if the participant is replaced by a rejoin.
     pub(crate) notify_others: bool,
+    /// The failure that causes the removal, for the log; `None` if it was requested.
+    pub(crate) cause: Option<&'static str>,
 }
 
 impl Removal {
     /// Ends the session for good; the client is sent the reason.
     pub(crate) fn disconnect(reason: DisconnectReason) -> Self {
-        Self { reason, action: Some(Action::Disconnect), notify_others: true }
+        Self { reason, action: Some(Action::Disconnect), notify_others: true, cause: None }
     }
 
     /// Ends the session; the client rejoins.
     pub(crate) fn full_reconnect(reason: DisconnectReason) -> Self {
-        Self { reason, action: Some(Action::Reconnect), notify_others: true }
+        Self { reason, action: Some(Action::Reconnect), notify_others: true, cause: None }
+    }
+
+    /// Ends a session that has failed; the client rejoins.
+    pub(crate) fn failure(cause: &'static str) -> Self {
+        Self { cause: Some(cause), ..Self::full_reconnect(DisconnectReason::StateMismatch) }
     }
 
     /// Ends the session without a leave: the client is gone, or is to assume that the server is gone.
     pub(crate) fn without_leave(reason: DisconnectReason) -> Self {
-        Self { reason, action: None, notify_others: true }
+        Self { reason, action: None, notify_others: true, cause: None }
     }
 }
 

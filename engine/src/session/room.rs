@@ -22,7 +22,6 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
-use proto::leave_request::Action;
 use proto::participant_info::State;
 
 use crate::clock::Now;
@@ -97,6 +96,10 @@ impl Room {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn sid(&self) -> &str {
         &self.sid
     }
@@ -141,13 +144,6 @@ impl Room {
             participant.negotiation.discount_stall(later);
         }
         self.connections.iter_mut().for_each(|peer_connection| peer_connection.discount_stall(later));
-    }
-
-    /// Makes all participants leave, because the engine ends.
-    pub(crate) fn shut_down(&mut self) {
-        for participant in self.participants.values_mut() {
-            participant.leave(DisconnectReason::ServerShutdown, Action::Disconnect);
-        }
     }
 
     /// The session of the participant with that identity.

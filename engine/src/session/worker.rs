@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
-use proto::DisconnectReason;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::clock::Now;
 use crate::decoded_memory::Memory;
@@ -249,9 +249,10 @@ impl Worker {
     /// Removes what is left of a participant whose step has panicked.
     fn purge(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
+        error!(room = session.name, participant = session.identity, session = id, "panic in a step of a participant");
         if let Some(room) = self.rooms.get_mut(&session.room) {
             let mut context = context!(self);
-            let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
+            let removal = Removal::failure("panic");
             // A second panic must not stop what follows.
             let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, removal)));
             let left = room.purge(&mut context, id);
@@ -284,7 +285,9 @@ impl Worker {
         let Some(sid) = self.room(room).map(|room| room.sid().to_owned()) else { return };
         let Some(room) = self.rooms.get_mut(&sid) else { return };
         let mut context = context!(self);
-        let _ = catch_unwind(AssertUnwindSafe(|| work(room, &mut context)));
+        if catch_unwind(AssertUnwindSafe(|| work(room, &mut context))).is_err() {
+            error!(room = room.name(), "panic in a step of a room");
+        }
         self.process_events();
     }
 

@@ -7,6 +7,7 @@ use str0m::format::{Codec, CodecSpec};
 use str0m::media::{MediaKind, Pt};
 use str0m::rtp::rtcp::NackEntry;
 use str0m::rtp::{RtpWrite, Ssrc};
+use tracing::debug;
 
 use crate::ids::StreamId;
 use crate::net::peer_connection::{Io, PeerConnection};
@@ -123,6 +124,10 @@ impl DownTrack {
         }
         self.current = Some(packet.rid);
         let last = self.last_layer.replace(packet.rid);
+        if self.kind == MediaKind::Video && last != Some(packet.rid) {
+            let StreamId { connection, mid } = self.destination;
+            debug!(subscriber = connection.0, %mid, from = ?last, to = ?packet.rid, "layer switched");
+        }
         let (time, clock_rate) = (packet.packet.header.timestamp, self.munger.clock_rate());
         let on_last = last.and_then(|last| layers.convert_time(time, packet.rid, last, clock_rate));
         self.munger.switch_source(*packet.packet.seq_no, packet.packet.time.numer(), on_last, packet.now);
@@ -146,6 +151,10 @@ impl DownTrack {
         self.pli_requested &= !inbound.is_start;
         // Empty packets are padding, which is for the publisher's connection only.
         if packet.payload.is_empty() || packet.payload.len() > MAX_PAYLOAD_BYTES {
+            if !packet.payload.is_empty() {
+                let (subscriber, bytes) = (self.destination.connection.0, packet.payload.len());
+                debug!(subscriber, bytes, reason = "payload too long", "packet dropped");
+            }
             self.munger.drop_packet(*packet.seq_no);
             return true;
         }

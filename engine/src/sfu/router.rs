@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::RtpPacket;
 use str0m::rtp::rtcp::NackEntry;
+use tracing::debug;
 
 use crate::ids::{PeerConnectionId, StreamId, TrackId};
 use crate::net::connections::Connections;
@@ -282,6 +283,8 @@ impl Route {
         let Some(layer) = self.down_tracks[index].needs_keyframe(&self.up_track, io.now) else { return };
         if self.up_track.is_pli_due(layer, io.now) && budgets.try_take(id, io.now) {
             self.up_track.note_pli(layer, io.now);
+            let (publisher, _) = self.source.connection;
+            debug!(track = id, publisher, subscriber = subscriber.0, ?layer, "PLI sent");
             if let Some(publisher) = connections.get_mut(self.source.connection) {
                 publisher.request_keyframe(io, self.source.mid, layer);
             }

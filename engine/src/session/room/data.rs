@@ -8,6 +8,7 @@ use prost::Message as _;
 use proto::data_packet::{Kind, Value};
 use proto::data_stream::header::ContentHeader;
 use tokio::sync::oneshot;
+use tracing::debug;
 
 use crate::error::{ApiError, RpcError};
 use crate::ids::{SessionId, new_sid};
@@ -29,7 +30,11 @@ impl Room {
         if is_reliable && !participant.data.accept(packet.sequence) {
             return;
         }
-        if !participant.may_send(packet.value.as_ref()) || participant.data.on_rpc_reply(&packet) {
+        if !participant.may_send(packet.value.as_ref()) {
+            debug!(room = self.name, session = id, bytes = bytes.len(), reason = "not permitted", "data dropped");
+            return;
+        }
+        if participant.data.on_rpc_reply(&packet) {
             return;
         }
         set_sender(&mut packet, participant);
@@ -42,6 +47,7 @@ impl Room {
         let user = proto::UserPacket { payload: bytes, ..proto::UserPacket::default() };
         let mut packet = proto::DataPacket { value: Some(Value::User(user)), ..proto::DataPacket::default() };
         if !participant.may_send(packet.value.as_ref()) {
+            debug!(room = self.name, session = id, reason = "not permitted", "data dropped");
             return;
         }
         set_sender(&mut packet, participant);
@@ -60,6 +66,7 @@ impl Room {
         packet.set_kind(if is_reliable { Kind::Reliable } else { Kind::Lossy });
         let message: Arc<[u8]> = packet.encode_to_vec().into();
         if message.len() > MAX_MESSAGE_BYTES {
+            debug!(room = self.name, session = sender, bytes = message.len(), reason = "too long", "data dropped");
             return;
         }
         let is_recipient = |participant: &Participant| {
@@ -78,7 +85,7 @@ impl Room {
             }
         }
         for id in overrun {
-            self.remove(context, id, Removal::full_reconnect(proto::DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::failure("data queue full"));
         }
     }
 

@@ -65,7 +65,7 @@ impl Room {
                 }
             }
             TransportEvent::Failed => {
-                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+                self.remove(context, id, Removal::failure("peer connection failed"));
             }
         }
     }
@@ -78,29 +78,31 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let since = |then: Instant| now.saturating_duration_since(then);
         let silence = since(participant.last_received_at(&self.connections));
-        let timeout = DisconnectReason::ConnectionTimeout;
         if participant.media_closed_at.is_some_and(|closed| since(closed) >= CLOSE_GRACE) {
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::failure("peer connection closed"));
             return;
         }
         if !participant.is_active() {
             if since(participant.joined) >= JOIN_TIMEOUT {
-                self.remove(context, id, Removal::disconnect(DisconnectReason::JoinFailure));
+                let removal = Removal::disconnect(DisconnectReason::JoinFailure);
+                self.remove(context, id, Removal { cause: Some("join timeout"), ..removal });
                 return;
             }
         } else if silence >= MEDIA_TIMEOUT {
-            self.remove(context, id, Removal::full_reconnect(timeout));
+            let removal = Removal::full_reconnect(DisconnectReason::ConnectionTimeout);
+            self.remove(context, id, Removal { cause: Some("media timeout"), ..removal });
             return;
         } else if let Some(without_signal) =
             participant.signal_lost_at.filter(|_| participant.signal.is_none()).map(since)
             && (without_signal >= MAX_RESUME_TIMEOUT || (without_signal >= RESUME_TIMEOUT && silence >= RECENTLY))
         {
-            self.remove(context, id, Removal::without_leave(timeout));
+            let removal = Removal::without_leave(DisconnectReason::ConnectionTimeout);
+            self.remove(context, id, Removal { cause: Some("resume timeout"), ..removal });
             return;
         }
         participant.data.expire_rpcs(now);
         if participant.signal.is_some() && participant.negotiation.is_unanswered(now) {
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::failure("offer unanswered"));
             return;
         }
         self.tick_announcement(context, id);

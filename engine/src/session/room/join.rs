@@ -7,6 +7,7 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::signal_response::Message;
+use tracing::info;
 
 use crate::ids::{SessionId, SignalConnectionId, SignalTarget};
 use crate::net::peer_connection::{CandidateFilter, PeerConnection};
@@ -92,6 +93,8 @@ impl Room {
         let response = self.join_response(&participant, joined.room.to_proto());
         participant.send(Message::Join(response));
         let is_subscriber_primary = participant.is_subscriber_primary;
+        let proto::ParticipantInfo { identity, sid, .. } = &participant.info;
+        info!(room = self.name, participant = identity, session = id, sid, "participant joined");
         self.insert(participant);
         for track in tracks {
             self.add_track(context, id, track);
@@ -187,6 +190,7 @@ impl Room {
             return;
         }
         participant.signal = Some((signal_id, params.signal_sink));
+        info!(room = self.name, participant = participant.info.identity, session = id, "participant resumed");
         participant.pending_updates.clear();
         participant.signal_lost_at = None;
         participant.quality.reset_reported();

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use livekit_protocol as proto;
-use proto::DisconnectReason;
 use proto::signal_response::Message;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::Mid;
@@ -66,7 +65,7 @@ impl Room {
     /// Answers the offer of a join request.
     pub(crate) fn on_join_offer(&mut self, context: &mut Context<'_>, id: SessionId, offer: proto::SessionDescription) {
         if sdp::count_sections(&offer.sdp) > MAX_JOIN_SECTIONS {
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::failure("too many sections in the offer"));
         } else {
             self.on_offer(context, id, offer);
         }
@@ -103,7 +102,7 @@ impl Room {
             accepted?.ok()
         });
         let Some(answer) = answer else {
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::failure("offer rejected"));
             return;
         };
         publisher.remove_stale_streams(&mut context.io, &sections);
@@ -137,7 +136,7 @@ impl Room {
             subscriber.is_some_and(|subscriber| !participant.offer(context, subscriber))
         };
         if fails {
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::failure("offer failed"));
         }
     }
 
@@ -152,7 +151,7 @@ impl Room {
             subscriber.mutate_and_drain(&mut context.io, |rtc| rtc.sdp_api().accept_answer(pending.offer, answer))?.ok()
         });
         if accepted.is_none() {
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::failure("answer rejected"));
             return;
         }
         if participant.negotiation.reuse.receives {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::signal_response::Message;
+use tracing::warn;
 
 use crate::ids::{PeerConnectionId, SessionId, SignalConnectionId, SignalTarget};
 use crate::net::connections::Connections;
@@ -94,6 +95,7 @@ impl Participant {
             && !signal_sink.send(signal)
         {
             // The client does not read. It reconnects once it does, and is then sent the current state.
+            warn!(participant = self.info.identity, session = self.id, "signalling queue full");
             self.close_signal();
         }
     }

@@ -4,6 +4,7 @@ use livekit_protocol as proto;
 use proto::TrackType;
 use proto::request_response::{Reason, Request};
 use proto::signal_response::Message;
+use tracing::debug;
 
 use crate::ids::SessionId;
 use crate::session::permissions::may_publish;
@@ -72,6 +73,8 @@ impl Room {
         for track in participant.tracks.iter_mut().filter(|track| track.mid.is_some() && !track.is_published) {
             track.is_published = true;
             is_new = true;
+            let (participant, sid, track) = (&participant.info.identity, &track.info.sid, track.id);
+            debug!(room = self.name, participant, session = id, sid, track, "track published");
         }
         if is_new {
             self.broadcast_participant(context, id, false);
@@ -87,6 +90,8 @@ impl Room {
         }
         for track in participant.tracks.extract_if(.., |track| sids.contains(&track.info.sid)) {
             self.router.unpublish(track.id);
+            let (participant, sid, track) = (&participant.info.identity, &track.info.sid, track.id);
+            debug!(room = self.name, participant, session = id, sid, track, "track unpublished");
         }
         if notify_client {
             for track_sid in sids.iter().cloned() {
@@ -126,6 +131,10 @@ impl Room {
 impl Participant {
     /// Sends the outcome of a request.
     pub(crate) fn respond(&mut self, request_id: u32, reason: Reason, message: &str, request: Request) {
+        if reason != Reason::Ok {
+            let (participant, reason) = (&self.info.identity, reason.as_str_name());
+            debug!(participant, session = self.id, reason, "request rejected");
+        }
         self.send(Message::RequestResponse(proto::RequestResponse {
             request_id,
             reason: reason.into(),

@@ -9,6 +9,7 @@ use prost::Message as _;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::State;
+use tracing::{info, warn};
 
 #[cfg(test)]
 use super::panics::Fault;
@@ -49,6 +50,7 @@ impl Room {
             self.take(context, id)
         };
         let Some(mut participant) = taken else { return };
+        log_removal(&self.name, &participant, removal);
         self.remove_routes(id);
         self.connections.remove_session(id);
         if let Some(action) = removal.action {
@@ -87,6 +89,14 @@ impl Room {
             self.departures.push(participant.info.clone());
         }
         Some(participant)
+    }
+
+    /// Makes all participants leave, because the engine ends.
+    pub(crate) fn shut_down(&mut self) {
+        for participant in self.participants.values_mut() {
+            log_removal(&self.name, participant, Removal::disconnect(DisconnectReason::ServerShutdown));
+            participant.leave(DisconnectReason::ServerShutdown, Action::Disconnect);
+        }
     }
 
     /// Removes the published tracks and the subscriptions of a session's connections from the router.
@@ -167,6 +177,18 @@ impl Room {
             .collect();
         let since = self.disconnected.iter().filter(|(left, _)| *left >= joined).map(|(_, info)| info);
         since.filter(|info| !seen.contains(info.identity.as_str())).cloned().collect()
+    }
+}
+
+fn log_removal(room: &str, participant: &Participant, removal: Removal) {
+    let (session, reason) = (participant.id, removal.reason.as_str_name());
+    let participant = &participant.info.identity;
+    match removal.cause {
+        Some(cause) => warn!(room, participant, session, reason, cause, "participant removed"),
+        None if removal.reason == DisconnectReason::ClientInitiated => {
+            info!(room, participant, session, reason, "participant left");
+        }
+        None => info!(room, participant, session, reason, "participant removed"),
     }
 }
 

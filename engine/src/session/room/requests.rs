@@ -10,6 +10,7 @@ use proto::signal_response::Message;
 use proto::simulate_scenario::Scenario;
 use proto::{CandidateProtocol, DisconnectReason};
 use str0m::media::MediaKind;
+use tracing::debug;
 
 use crate::error::{ApiError, MAX_NAME_BYTES, check_attributes, check_metadata};
 use crate::ids::SessionId;
@@ -81,9 +82,16 @@ impl Room {
     /// repeated if the client needs it to match the response.
     fn reject(&mut self, id: SessionId, request_id: u32, request: Option<Request>, feature: &str) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
+        let reason = Reason::UnsupportedType;
+        debug!(
+            participant = participant.info.identity,
+            session = id,
+            reason = reason.as_str_name(),
+            "request rejected"
+        );
         participant.send(Message::RequestResponse(proto::RequestResponse {
             request_id,
-            reason: Reason::UnsupportedType.into(),
+            reason: reason.into(),
             message: format!("{feature}: not supported by this server"),
             request,
         }));
@@ -109,7 +117,7 @@ impl Room {
         let mut published = state.publish_tracks.iter();
         if !published.all(|of| of.track.as_ref().is_some_and(|track| participant.track(&track.sid).is_some())) {
             // The message that has unpublished the track was lost.
-            self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+            self.remove(context, id, Removal::failure("published track unknown"));
             return;
         }
         if let Some(request) = state.subscription {

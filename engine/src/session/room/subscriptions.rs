@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use livekit_protocol as proto;
+use proto::VideoQuality;
 use proto::signal_response::Message;
-use proto::{DisconnectReason, VideoQuality};
 use str0m::media::{MediaKind, Rid};
 use str0m::rtp::RtpPacket;
+use tracing::error;
 
 use crate::ids::{SessionId, StreamId, TrackId};
 use crate::net::peer_connection::PeerConnection;
@@ -140,7 +141,8 @@ impl Room {
                 self.negotiate(context, id);
             }));
             if reconciled.is_err() {
-                self.remove(context, id, Removal::full_reconnect(DisconnectReason::StateMismatch));
+                error!(room = self.name, session = id, "panic in a step of a participant");
+                self.remove(context, id, Removal::failure("panic"));
             }
         }
     }

@@ -4,6 +4,8 @@ use std::hash::BuildHasher as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use tracing::error;
+
 use super::{Command, SLICE, Worker};
 use crate::error::ApiError;
 use crate::session::lane::Lane;
@@ -106,7 +108,11 @@ impl Worker {
             }
             Command::SignalClosed(signal_id) => self.on_signal_closed(signal_id),
             // A panic must not end the thread.
-            Command::Run(work) => drop(catch_unwind(AssertUnwindSafe(|| work(self)))),
+            Command::Run(work) => {
+                if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+                    error!("panic in a call of the server API");
+                }
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+
 use super::{SLICE, Worker};
 use crate::ids::{PeerConnectionId, SessionId, SignalTarget};
 use crate::net::datagram::ReceivedDatagram;
@@ -31,6 +33,8 @@ impl Worker {
             if has_room || own < MIN_PACKET_BYTES {
                 let weight = size_of::<ReceivedDatagram>() + received.bytes.len();
                 self.packets.push(id, received, weight, now);
+            } else {
+                debug!(session = id, bytes = received.bytes.len(), reason = "queue full", "packet dropped");
             }
         }
     }

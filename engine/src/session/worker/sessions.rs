@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use tracing::{error, info};
+
 use super::{Context, Io, Now, SLICE, SessionEntry, Worker};
 use crate::error::ApiError;
 use crate::ids::SignalConnectionId;
@@ -21,16 +23,20 @@ impl Worker {
     /// [`ApiError::Overloaded`] at the limit of participants; those of [`JoinParams::admit`] and [`JoinParams::check`].
     pub(super) fn join(&mut self, params: JoinParams) -> Result<SignalConnectionId, ApiError> {
         let signal_id = self.services.next_id();
+        let log_rejection = |error: &ApiError| {
+            let participant = params.claims.identity();
+            info!(room = params.grants.room, participant, %error, "join rejected");
+        };
         if params.request.reconnect {
-            params.check(&self.services)?;
+            params.check(&self.services).inspect_err(log_rejection)?;
             self.resume(signal_id, params);
             return Ok(signal_id);
         }
         if self.sessions.len() >= self.services.limits.participants && !self.replaces(&params) {
-            return Err(ApiError::Overloaded);
+            return Err(ApiError::Overloaded).inspect_err(log_rejection);
         }
         self.read_interfaces(MIN_INTERFACE_INTERVAL);
-        let joined = params.admit(&self.services)?;
+        let joined = params.admit(&self.services).inspect_err(log_rejection)?;
         let (name, sid) = (params.grants.room.clone(), joined.room.sid().to_owned());
         let id = self.services.next_id();
         let identity = joined.participant.identity.clone();
@@ -63,16 +69,16 @@ impl Worker {
             let info = room.participant_info(id)?;
             (info.sid == params.request.participant_sid).then_some(id)
         });
-        match known {
-            Some(id) => {
-                self.read_interfaces(MIN_INTERFACE_INTERVAL);
-                let replaced = self.sessions.get_mut(&id).and_then(|session| session.signal.replace(signal_id));
-                replaced.and_then(|replaced| self.signal_connections.remove(&replaced));
-                self.signal_connections.insert(signal_id, id);
-                self.with_participant(id, |room, context| room.resume(context, (id, signal_id), params));
-            }
-            None => refuse_resume(&params.signal_sink),
-        }
+        let Some(id) = known else {
+            info!(room = params.grants.room, participant = identity, "resume rejected");
+            refuse_resume(&params.signal_sink);
+            return;
+        };
+        self.read_interfaces(MIN_INTERFACE_INTERVAL);
+        let replaced = self.sessions.get_mut(&id).and_then(|session| session.signal.replace(signal_id));
+        replaced.and_then(|replaced| self.signal_connections.remove(&replaced));
+        self.signal_connections.insert(signal_id, id);
+        self.with_participant(id, |room, context| room.resume(context, (id, signal_id), params));
     }
 
     pub(super) fn on_signal_closed(&mut self, signal_id: SignalConnectionId) {
@@ -115,9 +121,11 @@ impl Worker {
                 let mut context = context!(worker);
                 // A panic must not keep the rest of the room from being reconciled.
                 let settled = catch_unwind(AssertUnwindSafe(|| room.settle(&mut context, deadline)));
-                match settled {
-                    Ok(lanes) => payers = lanes,
-                    Err(_) => room.schedule(&mut context),
+                if let Ok(lanes) = settled {
+                    payers = lanes;
+                } else {
+                    error!(room = room.name(), "panic in a step of a room");
+                    room.schedule(&mut context);
                 }
             });
             now += cost.time;

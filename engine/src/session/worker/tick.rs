@@ -3,8 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use livekit_protocol as proto;
-use proto::DisconnectReason;
+use tracing::error;
 
 use super::{Context, Io, Now, SLICE, TICK, TickTarget, Worker};
 use crate::session::data;
@@ -51,7 +50,9 @@ impl Worker {
                     let Some(room) = self.rooms.get_mut(&sid) else { continue };
                     let mut context = context!(self);
                     // A panic loses the updates of this tick and no participant.
-                    let _ = catch_unwind(AssertUnwindSafe(|| room.tick_room(&mut context)));
+                    if catch_unwind(AssertUnwindSafe(|| room.tick_room(&mut context))).is_err() {
+                        error!(room = room.name(), "panic in a step of a room");
+                    }
                 }
             }
             self.process_events();
@@ -79,7 +80,7 @@ impl Worker {
             && let Some((bytes, id)) = held.pop()
         {
             sum -= bytes;
-            let removal = Removal::full_reconnect(DisconnectReason::StateMismatch);
+            let removal = Removal::failure("data queues of all participants full");
             self.with_participant(id, |room, context| room.remove(context, id, removal));
         }
         self.process_events();
