@@ -40,6 +40,8 @@ export interface EmbeddedOptions {
   rtcPort?: number
   /** IP addresses that clients send media to; default: the machine's own. */
   rtcAddresses?: Array<string>
+  /** Level of the process's log: `off`, `error`, `warn`, `info` or `debug`; default: unchanged, and `off` at first. */
+  log?: string
   /** API key; default: a random one. */
   apiKey?: string
   /** API secret; set together with the key. */

@@ -438,7 +438,12 @@ export interface PlatformOptions {
    * On LiveKit Cloud, calls fail over to another region only with 5000 or more.
    */
   timeoutMs?: number | undefined;
-  /** Read instead of `process.env`. In SvelteKit pass `$app/env/private` or `$env/dynamic/private`, because it keeps `.env` out of `process.env`. */
+  /**
+   * Read instead of `process.env`. In SvelteKit pass `$app/env/private` or `$env/dynamic/private`, because it keeps `.env` out of `process.env`.
+   *
+   * `MARAVILLA_MEDIA_LOG` has no option, because the log is the process's: the level of the embedded engine's events on standard error, `off` (default),
+   * `error`, `warn`, `info` or `debug`.
+   */
   env?: Readonly<Record<string, string | undefined>> | undefined;
   /** No effect. An option of the hosted platform, accepted for compatibility. */
   devServerUrl?: string | undefined;

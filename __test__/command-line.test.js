@@ -17,8 +17,8 @@ const { cleanUp } = require('./support/serve.js');
 
 const { bin, files, version } = require('../package.json');
 const program = path.join(root, bin['maravilla-media']);
-const OPTIONS = ['--port', '--host', '--rtc-port', '--rtc-address', '--key', '--secret', '--json', '--help'];
-const VARIABLES = ['MARAVILLA_MEDIA_PORT', 'MARAVILLA_MEDIA_HOST', 'MARAVILLA_MEDIA_RTC_PORT', 'MARAVILLA_MEDIA_RTC_ADDRESS', 'MARAVILLA_MEDIA_API_KEY', 'MARAVILLA_MEDIA_API_SECRET'];
+const OPTIONS = ['--port', '--host', '--rtc-port', '--rtc-address', '--key', '--secret', '--log', '--json', '--help'];
+const VARIABLES = ['MARAVILLA_MEDIA_PORT', 'MARAVILLA_MEDIA_HOST', 'MARAVILLA_MEDIA_RTC_PORT', 'MARAVILLA_MEDIA_RTC_ADDRESS', 'MARAVILLA_MEDIA_API_KEY', 'MARAVILLA_MEDIA_API_SECRET', 'MARAVILLA_MEDIA_LOG'];
 
 /**
  * Starts the command. `printed` resolves with its standard output once that matches `pattern`.

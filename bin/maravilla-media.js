@@ -8,6 +8,7 @@ const { constants } = require('node:os');
 const { parseArgs } = require('node:util');
 const { requireNode } = require('../facade/native.js');
 const { readProperty } = require('../facade/properties.js');
+const { LOG_LEVELS } = require('../facade/providers.js');
 const { createPlatform, isMediaError } = require('../index.js');
 const { version } = require('../package.json');
 
@@ -49,6 +50,8 @@ Options:
                      commas; default this machine's own
   --key <text>       API key; default devkey
   --secret <text>    API secret; default secret
+  --log <level>      log the engine's events on standard error: off, error,
+                     warn, info or debug; default off
   --json             print one line once it serves, and nothing else:
                      {"url","httpUrl","host","port","apiKey","pid"}
   -h, --help         show this
@@ -56,7 +59,8 @@ Options:
 Variables, each read where its option is missing:
   MARAVILLA_MEDIA_PORT, MARAVILLA_MEDIA_HOST,
   MARAVILLA_MEDIA_RTC_PORT, MARAVILLA_MEDIA_RTC_ADDRESS,
-  MARAVILLA_MEDIA_API_KEY, MARAVILLA_MEDIA_API_SECRET
+  MARAVILLA_MEDIA_API_KEY, MARAVILLA_MEDIA_API_SECRET,
+  MARAVILLA_MEDIA_LOG
 
 Give key and secret together, or neither: then they are devkey and secret, the
 pair of livekit-server --dev. That pair is public, so with it only this
@@ -121,6 +125,7 @@ async function dev(args) {
     'rtc-address': text,
     key: text,
     secret: text,
+    log: text,
     json: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
   });
@@ -142,6 +147,8 @@ function resolveOptions(values, env) {
   const port = readPort('--port (MARAVILLA_MEDIA_PORT)', values.port || read('MARAVILLA_MEDIA_PORT') || '7880', 0);
   const rtcPort = readPort('--rtc-port (MARAVILLA_MEDIA_RTC_PORT)', values['rtc-port'] || read('MARAVILLA_MEDIA_RTC_PORT') || undefined, 1);
   const rtcAddress = values['rtc-address'] || read('MARAVILLA_MEDIA_RTC_ADDRESS');
+  const log = values.log || read('MARAVILLA_MEDIA_LOG');
+  if (log && !LOG_LEVELS.includes(log)) throw new UsageError(`--log (MARAVILLA_MEDIA_LOG) must be one of ${LOG_LEVELS.join(', ')}`);
   const key = values.key || read('MARAVILLA_MEDIA_API_KEY');
   const secret = values.secret || read('MARAVILLA_MEDIA_API_SECRET');
   if (!key !== !secret) {
@@ -152,7 +159,7 @@ function resolveOptions(values, env) {
   if (pair.secret === KNOWN.secret && !isLoopback(host)) {
     throw new UsageError(`${host} can be reached from other machines, and the development credentials are public: give a --key and a --secret of your own, or no --host`);
   }
-  return { host, port, rtcPort, rtcAddress, ...pair };
+  return { host, port, rtcPort, rtcAddress, log, ...pair };
 }
 
 function readPort(name, text, min) {
@@ -164,9 +171,10 @@ function readPort(name, text, min) {
 /** Command-line options by the option names that createPlatform's messages use. */
 const FLAGS = { host: '--host', port: '--port', rtcPort: '--rtc-port', rtcAddress: '--rtc-address', apiKey: '--key', apiSecret: '--secret' };
 
-function open({ host, port, rtcPort, rtcAddress, key, secret }) {
+function open({ host, port, rtcPort, rtcAddress, log, key, secret }) {
+  const env = { NODE_ENV: readProperty(process.env, 'NODE_ENV'), MARAVILLA_MEDIA_LOG: log };
   try {
-    return createPlatform({ provider: 'embedded', host, port, rtcPort, rtcAddress, apiKey: key, apiSecret: secret });
+    return createPlatform({ provider: 'embedded', host, port, rtcPort, rtcAddress, apiKey: key, apiSecret: secret, env });
   } catch (error) {
     // An error with a cause is not the command line's: the addon could not be loaded.
     if (!isMediaError(error) || error.cause !== undefined) throw error;

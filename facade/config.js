@@ -7,7 +7,9 @@ const { isPolluted, readEnvironment, readProperty } = require('./properties.js')
 const { PROVIDERS, RANGES, show } = require('./providers.js');
 
 const FIELDS = ['provider', ...new Set(Object.values(PROVIDERS).flatMap(({ variables }) => Object.keys(variables)))];
-const OPTIONS = [...FIELDS, 'env', 'devServerUrl', 'tenant'];
+/** Fields that only the environment sets, because they apply to the whole process. */
+const VARIABLES_ONLY = new Set(['log']);
+const OPTIONS = [...FIELDS.filter((field) => !VARIABLES_ONLY.has(field)), 'env', 'devServerUrl', 'tenant'];
 // Maximum edit distance of a misspelling. It is 1 for short names, which resemble keys that an app may well pass, such as `ttl` and `dev`.
 const MISSPELT_OPTIONS = Object.fromEntries(OPTIONS.map((name) => [name, name.length > 5 ? 2 : 1]));
 const MISSPELT_PROVIDERS = { livekit: 2, embedded: 2, none: 1 };
@@ -32,7 +34,8 @@ function readOptions(operation, options = {}, environment = {}, earlier = undefi
   const settings = { __proto__: null };
   let variables = { __proto__: null, provider: 'MARAVILLA_MEDIA_PROVIDER' };
   for (const field of FIELDS) {
-    const setting = readOption(operation, field, readProperty(options, field)) ?? fromCode(earlier?.settings[field]) ?? readVariable(operation, env, variables[field]);
+    const option = VARIABLES_ONLY.has(field) ? undefined : readProperty(options, field);
+    const setting = readOption(operation, field, option) ?? fromCode(earlier?.settings[field]) ?? readVariable(operation, env, variables[field]);
     if (setting !== undefined) settings[field] = setting;
     // The first field says whose variables are read for all others.
     if (field === 'provider') ({ variables } = providerOf(setting?.value ?? 'livekit'));

@@ -23,6 +23,7 @@ const EMBEDDED = {
   publicUrl: 'MARAVILLA_MEDIA_PUBLIC_URL',
   rtcPort: 'MARAVILLA_MEDIA_RTC_PORT',
   rtcAddress: 'MARAVILLA_MEDIA_RTC_ADDRESS',
+  log: 'MARAVILLA_MEDIA_LOG',
   apiKey: 'MARAVILLA_MEDIA_API_KEY',
   apiSecret: 'MARAVILLA_MEDIA_API_SECRET',
   ...VARIABLES,
@@ -35,6 +36,9 @@ const PROVIDERS = {
 
 /** Minimum and maximum of each numeric option. */
 const RANGES = { tokenTtlSecs: [1, 2_592_000], timeoutMs: [1, 2_147_483_647], port: [0, 65_535], rtcPort: [1, 65_535] };
+
+/** Levels of the log, from the fewest events to the most. */
+const LOG_LEVELS = ['off', 'error', 'warn', 'info', 'debug'];
 
 /** Maximum addresses in `rtcAddress`; more are INVALID_CONFIG, because clients try each pair. The engine offers as many of the machine's own. */
 const MAX_RTC_ADDRESSES = 8;
@@ -66,6 +70,7 @@ function readEmbedded(settings, fault) {
     publicUrl: readUrl(settings, 'publicUrl', fault)?.replace(/^http/, 'ws'),
     rtcPort: readRtcPort(settings, fault),
     rtcAddresses: readAddresses(settings.rtcAddress, fault),
+    log: readLog(settings.log, fault),
     ...readShared(settings, fault),
   };
 }
@@ -145,6 +150,13 @@ function readAddresses(setting, fault) {
   return addresses;
 }
 
+/** The level of the log; `undefined` leaves it as it is. */
+function readLog(setting, fault) {
+  if (setting === undefined || LOG_LEVELS.includes(setting.value)) return setting?.value;
+  fault(`${setting.label}: expected ${LOG_LEVELS.slice(0, -1).join(', ')} or ${LOG_LEVELS.at(-1)}, got ${show(setting.value)}`, 'log');
+  return undefined;
+}
+
 const inUrl = (address) => new URL(`http://${address.includes(':') ? `[${address}]` : address}`).hostname;
 
 /** The machine's first address that others can reach, of that family if there is one; loopback if there is none. */
@@ -177,4 +189,4 @@ function readNumber(settings, field, byDefault, fault) {
   return byDefault;
 }
 
-module.exports = { PROVIDERS, RANGES, show };
+module.exports = { LOG_LEVELS, PROVIDERS, RANGES, show };

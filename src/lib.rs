@@ -10,6 +10,7 @@
 
 mod calls;
 mod failure;
+mod log;
 mod operations;
 mod providers;
 mod settle;
@@ -65,6 +66,10 @@ pub fn open_embedded(env: &Env, options: EmbeddedOptions) -> Result<Either<u32, 
         rtc_addresses,
         credentials: options.api_key.zip(options.api_secret.map(Secret::new)),
     };
+    if let Some(level) = options.log {
+        let Ok(level) = level.parse() else { return Ok(Either::B(MediaError::Internal.into())) };
+        log::set_level(level);
+    }
     let opened = opened(ProviderOptions {
         backend: Backend::Embedded(config),
         prefix: RoomPrefix::new(options.room_prefix),

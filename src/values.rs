@@ -48,6 +48,8 @@ pub struct EmbeddedOptions {
     pub rtc_port: Option<u16>,
     /// IP addresses that clients send media to; default: the machine's own.
     pub rtc_addresses: Option<Vec<String>>,
+    /// Level of the process's log: `off`, `error`, `warn`, `info` or `debug`; default: unchanged, and `off` at first.
+    pub log: Option<String>,
     /// API key; default: a random one.
     pub api_key: Option<String>,
     /// API secret; set together with the key.

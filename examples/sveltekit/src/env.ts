@@ -14,6 +14,7 @@ export const variables = defineEnvVars({
   MARAVILLA_MEDIA_API_KEY: optional,
   MARAVILLA_MEDIA_API_SECRET: optional,
   MARAVILLA_MEDIA_HOST: optional,
+  MARAVILLA_MEDIA_LOG: optional,
   MARAVILLA_MEDIA_PORT: optional,
   MARAVILLA_MEDIA_PUBLIC_URL: optional,
   MARAVILLA_MEDIA_ROOM_PREFIX: optional,
