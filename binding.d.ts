@@ -42,6 +42,8 @@ export interface EmbeddedOptions {
   rtcAddresses?: Array<string>
   /** Level of the process's log: `off`, `error`, `warn`, `info` or `debug`; default: unchanged, and `off` at first. */
   log?: string
+  /** Receive media from other machines also while signalling listens on loopback: a server of the app forwards it. */
+  isAttached: boolean
   /** API key; default: a random one. */
   apiKey?: string
   /** API secret; set together with the key. */

@@ -64,6 +64,7 @@ pub fn open_embedded(env: &Env, options: EmbeddedOptions) -> Result<Either<u32, 
         public_url: options.public_url,
         rtc_port: options.rtc_port,
         rtc_addresses,
+        is_attached: options.is_attached,
         credentials: options.api_key.zip(options.api_secret.map(Secret::new)),
     };
     if let Some(level) = options.log {

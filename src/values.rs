@@ -50,6 +50,8 @@ pub struct EmbeddedOptions {
     pub rtc_addresses: Option<Vec<String>>,
     /// Level of the process's log: `off`, `error`, `warn`, `info` or `debug`; default: unchanged, and `off` at first.
     pub log: Option<String>,
+    /// Receive media from other machines also while signalling listens on loopback: a server of the app forwards it.
+    pub is_attached: bool,
     /// API key; default: a random one.
     pub api_key: Option<String>,
     /// API secret; set together with the key.

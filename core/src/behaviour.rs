@@ -167,6 +167,7 @@ async fn embedded_engine_behaves_as_a_provider() {
         public_url: None,
         rtc_port: None,
         rtc_addresses: Vec::new(),
+        is_attached: false,
         credentials: Some(("key".into(), Secret::new(SECRET.into()))),
     };
     assert!(!format!("{config:?}").contains(SECRET));

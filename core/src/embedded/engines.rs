@@ -76,10 +76,11 @@ fn start(config: &EmbeddedConfig, default_port: Port) -> Result<Running, MediaEr
     Ok(Running { engine, signer: Signer::new(&key, &secret), advertised_host, credentials: (key, secret), rtc })
 }
 
-/// Where media is received. Only on loopback if signalling listens there, and no other address is configured: clients are
-/// then on this machine.
+/// Where media is received. Only on loopback if signalling listens there, and neither another address nor a server of the app
+/// makes it reachable: clients are then on this machine.
 fn rtc_config(config: &EmbeddedConfig, host: IpAddr) -> RtcConfig {
-    let local_only = host.is_loopback() && config.public_url.is_none() && config.rtc_addresses.is_empty();
+    let is_reachable = config.public_url.is_some() || !config.rtc_addresses.is_empty() || config.is_attached;
+    let local_only = host.is_loopback() && !is_reachable;
     RtcConfig { port: config.rtc_port, addresses: config.rtc_addresses.clone(), local_only }
 }
 

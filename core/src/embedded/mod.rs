@@ -26,6 +26,8 @@ pub struct EmbeddedConfig {
     pub rtc_port: Option<u16>,
     /// Addresses that clients send media to; empty: the machine's own.
     pub rtc_addresses: Vec<IpAddr>,
+    /// Receive media from other machines also while signalling listens on loopback.
+    pub is_attached: bool,
     /// API key and secret; `None`: a random pair.
     pub credentials: Option<(String, Secret)>,
 }
