@@ -283,6 +283,32 @@ export interface MediaRemoval {
   tokensRevoked: boolean;
 }
 
+/** Options of {@link MediaService.generateToken}. */
+export interface MediaTokenOptions extends MediaCallOptions {
+  /**
+   * The origin that the client has loaded the app from, such as that of the request's URL; http or https. If a server of the app serves signalling
+   * ({@link MediaService.attach}), the result's `url` is below this origin; else it has no effect.
+   */
+  origin?: string | undefined;
+}
+
+/** Options of {@link MediaService.attach}. */
+export interface MediaAttachOptions extends MediaCallOptions {
+  /** The path below which signalling is served; default `/media`. Requests are `/media/rtc` and paths below it. */
+  mediaPath?: string | undefined;
+}
+
+/** The members of an HTTP, HTTPS or HTTP/2 server of Node.js that are used. Declared here so that Node.js types are not needed. */
+export interface MediaHttpServer {
+  readonly listening: boolean;
+  address(): unknown;
+  emit(event: string, ...args: any[]): boolean;
+  listenerCount(event: string): number;
+  on(event: string, listener: (...args: any[]) => void): unknown;
+  once(event: string, listener: (...args: any[]) => void): unknown;
+  removeListener(event: string, listener: (...args: any[]) => void): unknown;
+}
+
 /** The members of `AbortSignal` that are used. Declared here so that neither DOM nor Node.js types are needed. */
 export interface AbortSignalLike {
   readonly aborted: boolean;
@@ -322,9 +348,15 @@ export interface MediaService {
   /** Signs an event as the server does, for tests of a route that receives webhooks. */
   signWebhook(event: MediaEventToSign, options?: MediaCallOptions): Promise<MediaSignedWebhook>;
   /** Mints a token for one participant to join one room. Signed locally, without network access. `URL_NOT_CONFIGURED` without a URL. */
-  generateToken(roomId: string, participant: MediaParticipantInfo, options?: MediaCallOptions): Promise<MediaTokenResult>;
+  generateToken(roomId: string, participant: MediaParticipantInfo, options?: MediaTokenOptions): Promise<MediaTokenResult>;
   /** Returns the ws or wss URL that clients connect to, or `null` if none is configured. The embedded engine always has one. */
   mediaUrl(options?: MediaCallOptions): Promise<string | null>;
+  /**
+   * Embedded: also serves the engine's signalling on an HTTP server of the app, so that clients need no second port; takes effect before the promise
+   * resolves. Call it before the first other call: if the server is reachable from other machines, the engine then receives media from them.
+   * Resolves with a function that detaches it; open connections stay. On LiveKit it has no effect.
+   */
+  attach(server: MediaHttpServer, options?: MediaAttachOptions): Promise<() => void>;
   /** Lists the participants of the room, sorted by identity; empty if the room doesn't exist. */
   listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaRoomParticipant[]>;
   /** Returns the participant, or `null` if the room has none of that identity. */

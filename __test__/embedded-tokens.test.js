@@ -7,7 +7,7 @@ const { inspect } = require('node:util');
 const { AccessToken, RoomServiceClient, TokenVerifier } = require('livekit-server-sdk');
 const { createPlatform, getPlatform } = require('../index.js');
 const { setEnv, warnings } = require('./support/configuration.js');
-const { ann, apiKey, apiSecret, calls, httpOf, occupy, openEmbedded, sign, validate } = require('./support/embedded.js');
+const { ann, apiKey, apiSecret, calls, httpOf, occupy, openEmbedded, sign, startingCalls, validate } = require('./support/embedded.js');
 const { failureOf } = require('./support/failure.js');
 const { serve } = require('./support/serve.js');
 const { readToken } = require('./support/token.js');
@@ -241,7 +241,7 @@ describe('the secret', () => {
     await closed.close();
     const { media } = openEmbedded(pair);
     const failures = await Promise.all([
-      ...Object.values(calls).flatMap((call) => [call(taken.media), call(closed.media)]),
+      ...Object.values(startingCalls).flatMap((call) => [call(taken.media), call(closed.media)]),
       media.createRoom(apiSecret.repeat(9)),
       media.removeParticipant('room', 'unknown'),
       media.generateToken('room', { identity: apiSecret.repeat(9) }),

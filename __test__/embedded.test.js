@@ -10,7 +10,7 @@ const { inspect } = require('node:util');
 const { Worker } = require('node:worker_threads');
 const { createPlatform } = require('../index.js');
 const { entry, resultOf } = require('./support/child.js');
-const { ann, apiKey, apiSecret, calls, freePort, httpOf, occupy, openEmbedded, portOf, validate } = require('./support/embedded.js');
+const { ann, apiKey, apiSecret, calls, freePort, httpOf, occupy, openEmbedded, portOf, startingCalls, validate } = require('./support/embedded.js');
 const { failureIn, failureOf } = require('./support/failure.js');
 const { installCopy, temporaryFolder } = require('./support/package-copy.js');
 const { cleanUp } = require('./support/serve.js');
@@ -48,7 +48,7 @@ describe('the engine', () => {
     expect(result).toEqual({ listening: [], threads: 0, kept: [] });
   });
 
-  test.each(Object.entries(calls))('starts at the first call: %s', async (_, call) => {
+  test.each(Object.entries(startingCalls))('starts at the first call: %s', async (_, call) => {
     const before = listening();
     const { media } = openEmbedded();
     expect(listening()).toEqual(before);
@@ -161,7 +161,7 @@ describe('the port', () => {
     expect(await openEmbedded({ port }).media.mediaUrl()).toBe(`ws://127.0.0.1:${port}`);
   });
 
-  test.each(Object.entries(calls))('that is in use is INVALID_CONFIG: %s', async (operation, call) => {
+  test.each(Object.entries(startingCalls))('that is in use is INVALID_CONFIG: %s', async (operation, call) => {
     const { port } = await occupy();
     const { media } = openEmbedded({ port, apiKey, apiSecret });
     const error = await failureOf(call(media));

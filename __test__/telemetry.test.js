@@ -32,7 +32,7 @@ const hostOf = (url) => new URL(url).host;
 
 describe('the tracing channel', () => {
   const withIdentity = ['generateToken', 'getParticipant', 'muteParticipant', 'removeParticipant', 'updateParticipant'];
-  const withoutRoom = ['listRooms', 'mediaUrl', 'receiveWebhook', 'signWebhook'];
+  const withoutRoom = ['attach', 'listRooms', 'mediaUrl', 'receiveWebhook', 'signWebhook'];
 
   test.each(Object.entries(roomCalls))('publishes a call on a LiveKit server: %s', async (operation, call) => {
     const { media, server } = await serveMedia();

@@ -88,6 +88,8 @@ const CHANGE = {
   fields: new Set(['name', 'metadata', 'attributes', 'canPublish', 'canSubscribe', 'canPublishData', 'canPublishSources', 'canUpdateOwnMetadata', 'hidden']),
   guarded: { canPublish: 2, canSubscribe: 2, canPublishData: 2, canPublishSources: 2, canUpdateOwnMetadata: 2, hidden: 1 },
 };
+const TOKEN = withCall({ origin: 1 });
+const ATTACHMENT = withCall({ mediaPath: 2 });
 
 function isRecord(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -307,13 +309,55 @@ function readCallOptions(operation, value) {
   return value === undefined ? NO_OPTIONS : readFields(operation, 'options', value, CALL, callOptionsOf);
 }
 
-const NO_OPTIONS = { signal: undefined, timeoutMs: undefined };
+const NO_OPTIONS = { signal: undefined, timeoutMs: undefined, origin: undefined };
 
 function callOptionsOf(operation, parameter, value) {
   return {
     signal: field(operation, parameter, value, 'signal', value.signal, signal),
     timeoutMs: field(operation, parameter, value, 'timeoutMs', value.timeoutMs, number),
   };
+}
+
+/** Options of `generateToken`. */
+function readTokenOptions(operation, value) {
+  if (value === undefined) return NO_OPTIONS;
+  return readFields(operation, 'options', value, TOKEN, (_, parameter, record) => ({
+    ...callOptionsOf(operation, parameter, record),
+    origin: originOf(operation, unlessPolluted(record, 'origin', record.origin)),
+  }));
+}
+
+/** The origin of a URL, such as that of the request. */
+function originOf(operation, value) {
+  if (value === undefined) return undefined;
+  readText(operation, 'options.origin', value);
+  const { origin, protocol } = URL.canParse(value) ? new URL(value) : NO_URL;
+  if (protocol === 'http:' || protocol === 'https:') return origin;
+  throw invalid(operation, 'options.origin', 'expected an http or https origin, such as https://app.example');
+}
+
+const NO_URL = { origin: undefined, protocol: undefined };
+
+/** Arguments of `attach`. */
+function readAttachment(operation, server, options = {}) {
+  if (!isServer(server)) throw unexpected(operation, 'server', 'an HTTP or HTTPS server of Node.js', server);
+  return readFields(operation, 'options', options, ATTACHMENT, (_, parameter, record) => ({
+    ...callOptionsOf(operation, parameter, record),
+    mediaPath: mediaPathOf(operation, unlessPolluted(record, 'mediaPath', record.mediaPath)),
+  }));
+}
+
+/** Whether it is a server of `node:http`, `node:https`, or `node:http2`, in any realm. */
+function isServer(value) {
+  const methods = ['address', 'emit', 'listenerCount', 'on', 'once', 'removeListener'];
+  return isRecord(value) && typeof value.listening === 'boolean' && methods.every((name) => typeof value[name] === 'function');
+}
+
+/** A path without trailing slashes, as in a request. */
+function mediaPathOf(operation, value = '/media') {
+  const path = readText(operation, 'options.mediaPath', value).replace(/\/+$/, '');
+  if (/^(?:\/[\w.~!$&'()*+,;=:@%-]+)*$/.test(path)) return path;
+  throw invalid(operation, 'options.mediaPath', 'expected a path such as /media, without query');
 }
 
 /** Whether `signal` has aborted. The signal is the caller's object, so its getters may throw. */
@@ -341,6 +385,8 @@ module.exports = {
   invalid,
   isAborted,
   isRecord,
+  mediaPathOf,
+  readAttachment,
   readCallOptions,
   readChange,
   readData,
@@ -352,4 +398,5 @@ module.exports = {
   readSending,
   readSettings,
   readText,
+  readTokenOptions,
 };

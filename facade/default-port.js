@@ -8,13 +8,15 @@ const CODE = 'MARAVILLA_SEVERAL_ENGINES';
 /** Maximum milliseconds to wait for a response from the server on the default port; past it there is no warning. */
 const TIMEOUT_MS = 1000;
 
+/** The address at which this machine reaches a server that listens on `host`. */
+const reachedAt = (host) => ({ '0.0.0.0': '127.0.0.1', '::': '::1' })[host] ?? host;
+
 /** Warns once in the process if the engine is not on the default port because an engine of another process is. */
 function checkDefaultPort(port, host = '127.0.0.1') {
   if (port === DEFAULT_PORT) return;
   // Loaded before the response: it may arrive when a test environment of Jest is torn down and loads no modules.
   const threads = require('node:worker_threads');
-  const reached = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
-  const request = require('node:http').get({ host: reached, port: DEFAULT_PORT, path: '/', agent: false, timeout: TIMEOUT_MS });
+  const request = require('node:http').get({ host: reachedAt(host), port: DEFAULT_PORT, path: '/', agent: false, timeout: TIMEOUT_MS });
   // The check must not keep the process alive.
   request.on('socket', (socket) => socket.unref());
   request.on('timeout', () => request.destroy());
@@ -35,4 +37,4 @@ function warnOnce(port, { getEnvironmentData, setEnvironmentData }) {
   process.emitWarning(message, { type: 'MaravillaWarning', code: CODE });
 }
 
-module.exports = { checkDefaultPort };
+module.exports = { checkDefaultPort, reachedAt };

@@ -4,6 +4,7 @@ const {
   aborted,
   invalid,
   isAborted,
+  readAttachment,
   readCallOptions,
   readChange,
   readData,
@@ -15,6 +16,7 @@ const {
   readSending,
   readSettings,
   readText,
+  readTokenOptions,
 } = require('./arguments.js');
 const { MediaError } = require('./errors.js');
 const { readNetwork } = require('./network.js');
@@ -23,7 +25,8 @@ const { traceMethods } = require('./telemetry.js');
 /** The media service. Its methods are closures, so that they work when taken off the object. */
 function createMedia(binding, operation, config) {
   const isEmbedded = config.provider === 'embedded';
-  const provider = guard(operation, undefined, () => (isEmbedded ? binding.openEmbedded(config) : binding.openLiveKit(config)));
+  const attachment = isEmbedded ? require('./attachment.js').attachmentOf(config.shared) : undefined;
+  let provider = open(operation);
   const [permissions, sources] = guard(operation, undefined, () => binding.permissionNames());
   const bits = Object.fromEntries([...permissions, ...sources].map((name, bit) => [name, 1 << bit]));
   // Only LiveKit needs proxies and certificates.
@@ -32,6 +35,11 @@ function createMedia(binding, operation, config) {
   let url;
   let closing;
   const pending = new Set();
+
+  function open(operation) {
+    if (attachment === undefined) return guard(operation, undefined, () => binding.openLiveKit(config));
+    return guard(operation, undefined, () => binding.openEmbedded({ ...config, isAttached: attachment.isReachable }));
+  }
 
   /**
    * Starts a call and returns its result, or a promise if it has to wait. `start` gets the budget and, if there is a signal, the id by
@@ -96,6 +104,25 @@ function createMedia(binding, operation, config) {
     isPortChecked = true;
     require('./default-port.js').checkDefaultPort(port, config.host);
   }
+
+  const engine = {
+    /** The engine's address, for this process; starts the engine. */
+    async locate() {
+      const operation = 'attach';
+      const { hostname } = new URL(query(operation, 'mediaUrl'));
+      // A public URL is that of a proxy, and without a host it is not known where the shared engine listens.
+      const host = config.host ?? (config.publicUrl === undefined ? hostname.replace(/^\[|\]$/g, '') : '127.0.0.1');
+      return { host: require('./default-port.js').reachedAt(host), port: query(operation, 'enginePort') };
+    },
+    /** Receives media from other machines, unless the engine is running: its sockets are open. */
+    onReachable() {
+      const earlier = provider;
+      if (closing !== undefined || query('attach', 'enginePort') !== null) return;
+      provider = open('attach');
+      if (!config.shared) binding.call(earlier, 'close', '{}');
+    },
+  };
+  if (attachment !== undefined) attachment.engine = engine;
 
   const media = {
     async createRoom(roomId, settings, options) {
@@ -178,7 +205,7 @@ function createMedia(binding, operation, config) {
       const operation = 'generateToken';
       readText(operation, 'roomId', roomId);
       const { identity, name, ttlSecs, metadata, attributes, roomSettings, grants } = readParticipant(operation, participant, bits, sources);
-      const { signal, timeoutMs } = readCallOptions(operation, options);
+      const { signal, timeoutMs, origin } = readTokenOptions(operation, options);
       if (signal !== undefined && isAborted(operation, signal)) throw aborted(operation, signal);
       const now = Math.floor(Date.now() / 1000);
       const answer = guard(operation, signal, () =>
@@ -187,7 +214,18 @@ function createMedia(binding, operation, config) {
       const space = answer.indexOf(' ');
       url ??= query(operation, 'mediaUrl');
       if (!isPortChecked) checkPort(operation);
-      return { token: answer.slice(space + 1), url, expiresAt: Number(answer.slice(0, space)) * 1000 };
+      const served = origin === undefined ? undefined : attachment?.urlAt(origin);
+      return { token: answer.slice(space + 1), url: served ?? url, expiresAt: Number(answer.slice(0, space)) * 1000 };
+    },
+    async attach(server, options) {
+      const operation = 'attach';
+      const { mediaPath, signal } = readAttachment(operation, server, options);
+      if (signal !== undefined && isAborted(operation, signal)) throw aborted(operation, signal);
+      // Clients of a LiveKit server connect to its own URL.
+      if (attachment === undefined) return () => {};
+      // Rejects once the platform is closed.
+      query(operation, 'enginePort');
+      return attachment.attach(server, mediaPath);
     },
     async mediaUrl(options) {
       return callWith('mediaUrl', options);

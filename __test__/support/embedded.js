@@ -4,6 +4,7 @@
 
 const { createHmac } = require('node:crypto');
 const { on, once } = require('node:events');
+const http = require('node:http');
 const net = require('node:net');
 const { SignalResponse } = require('@livekit/protocol');
 const WebSocket = require('ws');
@@ -46,7 +47,11 @@ const calls = {
   mediaUrl: (media) => media.mediaUrl(),
   receiveWebhook: (media) => media.receiveWebhook({ body: '{}', authorization: null }).catch(ignoreUnknown),
   signWebhook: (media) => media.signWebhook({ type: 'room_started', room: { name: 'room' } }),
+  attach: (media) => media.attach(http.createServer()),
 };
+
+/** The calls that start the engine, and fail if it cannot listen. */
+const { attach: _, ...startingCalls } = calls;
 
 function ignoreUnknown(error) {
   if (!['PARTICIPANT_NOT_FOUND', 'ROOM_NOT_FOUND', 'UNAUTHENTICATED'].includes(error.code)) throw error;
@@ -109,4 +114,4 @@ function sign(claims, secret = apiSecret) {
   return `${unsigned}.${createHmac('sha256', secret).update(unsigned).digest('base64url')}`;
 }
 
-module.exports = { ann, apiKey, apiSecret, calls, candidatesOf, freePort, httpOf, occupy, openEmbedded, portOf, sign, validate };
+module.exports = { ann, apiKey, apiSecret, calls, candidatesOf, freePort, httpOf, occupy, openEmbedded, portOf, sign, startingCalls, validate };

@@ -10,12 +10,14 @@ import {
 } from '@maravilla-labs/platform';
 import type {
   AbortSignalLike,
+  MediaAttachOptions,
   MediaCallOptions,
   MediaDataOptions,
   MediaEvent,
   MediaEventToSign,
   MediaErrorCode,
   MediaErrorDetails,
+  MediaHttpServer,
   MediaMuteOptions,
   MediaParticipantChange,
   MediaParticipantInfo,
@@ -26,6 +28,7 @@ import type {
   MediaRoomParticipant,
   MediaService,
   MediaSignedWebhook,
+  MediaTokenOptions,
   MediaTokenResult,
   MediaTrack,
   MediaTrackSource,
@@ -217,8 +220,9 @@ export type Methods = Expect<
       generateToken(
         roomId: string,
         participant: MediaParticipantInfo,
-        options?: MediaCallOptions,
+        options?: MediaTokenOptions,
       ): Promise<MediaTokenResult>;
+      attach(server: MediaHttpServer, options?: MediaAttachOptions): Promise<() => void>;
       mediaUrl(options?: MediaCallOptions): Promise<string | null>;
       listParticipants(roomId: string, options?: MediaCallOptions): Promise<MediaRoomParticipant[]>;
       receiveWebhook(request: MediaWebhookRequest, options?: MediaCallOptions): Promise<MediaEvent | null>;
@@ -272,6 +276,7 @@ export async function compiles(platform: Platform): Promise<void> {
   // A whole user record: unknown fields are ignored.
   const user = { identity: 'ann', name: 'Ann', email: 'ann@example.com', roles: ['host'] };
   await generateToken('huddle:1', user);
+  await generateToken('huddle:1', user, { origin: 'https://app.example', timeoutMs: 500 });
   const sources = ['camera', 'microphone'] as const;
   await generateToken('huddle:1', { ...user, canPublishSources: sources, attributes: { table: '7' } });
   const optional: boolean | undefined = user.roles[0] === 'host' ? true : undefined;
@@ -404,6 +409,12 @@ export async function doesNotCompile(platform: Platform, media: MediaService): P
   media.generateToken('r', { identity: 'ann', name: 'Ann', attributes: { table: 7 } });
   // @ts-expect-error
   media.generateToken('r', { identity: 'ann', name: 'Ann', metadata: { table: 7 } });
+  // @ts-expect-error
+  media.createRoom('r', {}, { origin: 'https://app.example' });
+  // @ts-expect-error
+  media.attach();
+  // @ts-expect-error
+  media.attach({});
   // @ts-expect-error
   media.removeParticipant('r');
   // @ts-expect-error
