@@ -15,7 +15,7 @@ export const { apps, folderOf, sourceOf, startExample } = examples;
 const GENERATED = new Set(['node_modules', 'build', '.react-router', '.svelte-kit']);
 /** SvelteKit 2 needs no declarations of variables. */
 const NOT_FOR_OLD_NODE = ['src/env.ts'];
-const PACKED = ['package.json', 'index.js', 'index.d.ts', 'edge.js', 'otel.js', 'otel.d.ts', 'binding.js', 'binding.d.ts', 'bin', 'facade'];
+const PACKED = ['package.json', 'index.js', 'index.d.ts', 'edge.js', 'otel.js', 'otel.d.ts', 'vite.js', 'vite.d.ts', 'binding.js', 'binding.d.ts', 'bin', 'facade'];
 
 /**
  * Secrets in the environment of a build: none of them may end up in the files that browsers get.

@@ -6,7 +6,7 @@ const path = require('node:path');
 const { root } = require('./child.js');
 
 const addons = () => fs.readdirSync(root).filter((name) => name.endsWith('.node'));
-const parts = ['index.js', 'index.d.ts', 'edge.js', 'otel.js', 'otel.d.ts', 'facade', 'binding.js', 'package.json'];
+const parts = ['index.js', 'index.d.ts', 'edge.js', 'otel.js', 'otel.d.ts', 'vite.js', 'vite.d.ts', 'facade', 'binding.js', 'package.json'];
 
 const folders = [];
 

@@ -35,7 +35,7 @@ function filesFor({ module, lib, types }) {
   const files = ['surface.mts'];
   if (module !== 'esnext') files.push('surface.cts');
   if (lib.includes('dom') || types.includes('node')) files.push('signal.mts');
-  if (types.includes('node')) files.push('environment.mts', 'otel.mts');
+  if (types.includes('node')) files.push('environment.mts', 'otel.mts', 'servers.mts');
   return files;
 }
 
