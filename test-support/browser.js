@@ -22,18 +22,27 @@ const FILES = {
 };
 
 /**
- * Serves a page on a free port.
+ * Listener of a server that serves a page.
  * @param {Record<string, string>} [paths] The file of each URL path; default: the page of the conformance tests.
- * @returns {Promise<{ url: string, close: () => Promise<void> }>}
+ * @returns {http.RequestListener}
  */
-async function servePage(paths = FILES) {
+function pageListener(paths = FILES) {
   const files = new Map(Object.entries(paths).map(([name, file]) => [name, { type: TYPES[path.extname(file)], body: readFileSync(file) }]));
-  const server = http.createServer((request, response) => {
+  return (request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost');
     const file = files.get(pathname);
     response.writeHead(file ? 200 : 404, file && { 'content-type': `${file.type}; charset=utf-8` });
     response.end(file?.body);
-  });
+  };
+}
+
+/**
+ * Serves a page on a free port.
+ * @param {Record<string, string>} [paths] As for {@link pageListener}.
+ * @returns {Promise<{ url: string, close: () => Promise<void> }>}
+ */
+async function servePage(paths) {
+  const server = http.createServer(pageListener(paths));
   await new Promise((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', () => resolve(undefined)));
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   const close = () => {
@@ -108,4 +117,4 @@ async function openBrowser(kind) {
   return Object.assign(browser, { close: () => browser.disconnect() });
 }
 
-module.exports = { launch, openBrowser, servePage };
+module.exports = { launch, openBrowser, pageListener, servePage };
