@@ -14,12 +14,8 @@ export async function action({ request, params }: Route.ActionArgs) {
   return withErrorResponse(async () => {
     const media = await requireMedia();
     await media.createRoom(roomId, settings);
-    const { token, url } = await media.generateToken(roomId, {
-      identity: user.id,
-      name: user.name,
-      canPublish: !form.has('listen'),
-      roomSettings: settings,
-    });
+    const participant = { identity: user.id, name: user.name, canPublish: !form.has('listen'), roomSettings: settings };
+    const { token, url } = await media.generateToken(roomId, participant, { origin: new URL(request.url).origin });
     return Response.json({ token, url, roomId } satisfies JoinResponse, { headers: { 'cache-control': 'no-store' } });
   });
 }
