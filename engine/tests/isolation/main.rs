@@ -19,6 +19,7 @@ mod support;
 mod attackers;
 mod corrupted_packets;
 mod corrupting_crypto;
+mod crowds;
 mod data;
 mod floods;
 mod http;
