@@ -11,6 +11,7 @@ mod client;
 #[allow(dead_code, reason = "each suite uses a different part")]
 mod support;
 
+mod cpu;
 mod first_packets;
 mod keyframes;
 mod large_rooms;

@@ -1,7 +1,6 @@
 //! Reuse of media sections: publishing and subscribing repeatedly does not grow the session descriptions.
 
 use std::collections::HashMap;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -11,6 +10,7 @@ use str0m::media::MediaKind;
 
 use crate::ROOM;
 use crate::client::{State, TestClient};
+use crate::cpu::engine_cpu_time;
 use crate::support::start;
 
 /// Sections of a client's offer: three of each kind to receive on, and one to publish on.
@@ -137,18 +137,6 @@ async fn a_reused_section_is_inactive_between_two_tracks_and_has_a_new_ssrc() {
         }
     }
     assert!(reused >= 1, "no section was reused");
-}
-
-/// CPU time of the engine's threads.
-fn engine_cpu_time() -> Duration {
-    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
-    let of_engine = tasks
-        .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("maravilla-")));
-    let used = of_engine.filter_map(|task| {
-        let stats = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        stats.split(' ').next()?.parse().ok().map(Duration::from_nanos)
-    });
-    used.sum()
 }
 
 #[tokio::test]
