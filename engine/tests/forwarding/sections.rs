@@ -1,6 +1,8 @@
 //! Reuse of media sections: publishing and subscribing repeatedly does not grow the session descriptions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -137,6 +139,30 @@ async fn a_reused_section_is_inactive_between_two_tracks_and_has_a_new_ssrc() {
         }
     }
     assert!(reused >= 1, "no section was reused");
+}
+
+#[tokio::test]
+async fn no_reports_are_sent_on_sections_without_a_track() {
+    /// str0m sends a report of a video stream every second.
+    const REPORT_TIME: Duration = Duration::from_millis(2500);
+    const SENDER_REPORT: u8 = 200;
+    let engine = start();
+    let (ann, ben) = join_two(&engine).await;
+    let reports = Arc::<AtomicUsize>::default();
+    let counted = reports.clone();
+    ben.with_state(|state| {
+        state.receive_filter = Box::new(move |datagram| {
+            let is_report = matches!(datagram, [128..192, SENDER_REPORT, ..]);
+            counted.fetch_add(usize::from(is_report), Ordering::Relaxed);
+            true
+        });
+    });
+    tokio::time::sleep(REPORT_TIME).await;
+    assert_eq!(reports.load(Ordering::Relaxed), 0);
+    let sid = ann.publish(MediaKind::Video).await;
+    ben.wait_for_packets(std::slice::from_ref(&sid)).await;
+    let has_report = |_: &mut State| (reports.load(Ordering::Relaxed) > 0).then_some(());
+    ben.wait_until("receives a sender report", has_report).await;
 }
 
 #[tokio::test]

@@ -88,6 +88,7 @@ impl Room {
         let is_single = participant.is_single;
         let placed = if is_single { participant.assign_subscription_mids(&sections) } else { Vec::new() };
         let rejected = participant.negotiation.sections_to_reject(&sections);
+        let idle = participant.idle_sections(&sections);
         let answer = SdpOffer::from_sdp_string(&reduced).ok().and_then(|offer| {
             let accepted = publisher.mutate_and_drain(&mut context.io, |rtc| {
                 for mid in placed {
@@ -97,7 +98,12 @@ impl Room {
                 for mid in rejected {
                     changes.stop_media(mid);
                 }
-                changes.accept_offer(offer)
+                let answer = changes.accept_offer(offer);
+                // str0m has added a stream to each section, and would send reports for those without packets, too.
+                for mid in idle {
+                    remove_stream(rtc, mid);
+                }
+                answer
             });
             accepted?.ok()
         });
@@ -203,6 +209,13 @@ impl Participant {
                 router.publish(track.id, StreamId { connection, mid }, track.up_track(rids));
             }
         }
+    }
+
+    /// The sections of an offer that nothing is sent on.
+    fn idle_sections(&self, sections: &[MediaSection]) -> Vec<Mid> {
+        let sent: HashSet<Mid> = self.subscriptions.iter().filter_map(|subscription| subscription.mid).collect();
+        let placeholders = sections.iter().filter(|section| section.is_placeholder()).map(|section| section.mid);
+        placeholders.filter(|mid| !self.is_single || !sent.contains(mid)).collect()
     }
 
     /// Assigns free sections of an offer to subscriptions that have none. Returns those sections.
