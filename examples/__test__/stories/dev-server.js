@@ -72,6 +72,14 @@ function describeDevServer(browsers, name) {
     expect(after.map(({ mark }) => mark)).toEqual(before.map(({ mark }) => mark));
   }, STORY_MS);
 
+  it('a token has the URL of the dev server, which serves signalling', async () => {
+    const client = await suite.signedInClient('Ann');
+    const { token, url } = await (await client.post(`/api/huddles/${suite.newHuddle()}/join`)).json();
+    expect(url).toBe(`${suite.app().url.replace('http', 'ws')}/media`);
+    const validation = await fetch(`${url.replace('ws', 'http')}/rtc/validate?access_token=${token}`);
+    expect(validation.status).toBe(200);
+  });
+
   it('an edited page is updated in an open tab without a reload', async () => {
     const ann = await suite.visitor('Ann');
     await ann.waitFor('a live lobby', ({ streams }) => expect(streams).toBeGreaterThan(0));
