@@ -87,6 +87,11 @@ impl Room {
         self.participants.iter().map(AsRef::as_ref)
     }
 
+    /// The participants, sorted by identity. A clone of an `Arc` is a snapshot.
+    pub(super) fn participant_snapshots(&self) -> &[Arc<proto::ParticipantInfo>] {
+        &self.participants
+    }
+
     /// The participant with this identity.
     #[must_use]
     pub fn participant(&self, identity: &str) -> Option<&Arc<proto::ParticipantInfo>> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use livekit_protocol as proto;
+use proto::RoomEndReason;
 
 pub use super::room::{Room, Settings};
 pub use super::room_list::RoomList;
@@ -11,6 +12,7 @@ pub use super::room_list::RoomList;
 use crate::clock::Now;
 use crate::error::{ApiError, MAX_NAME_BYTES, check_metadata, check_participant};
 use crate::ids::new_sid;
+use crate::registry::events::{EventLog, RoomEvent};
 use crate::registry::revocation::{Revocations, TokenEpoch};
 
 /// The open rooms of an engine, and the deletions that revoked tokens.
@@ -22,6 +24,7 @@ pub struct Rooms {
     revocations: Revocations,
     /// Participants to disconnect, until [`take_evicted`](Self::take_evicted).
     evicted: Vec<Evicted>,
+    events: EventLog,
 }
 
 /// A participant that was removed from its room and has to be disconnected.
@@ -62,7 +65,18 @@ impl Rooms {
             next_closing: None,
             revocations: Revocations::new(engine),
             evicted: Vec::new(),
+            events: EventLog::default(),
         }
+    }
+
+    /// Records events from now on, for [`take_events`](Self::take_events).
+    pub fn record_events(&mut self) {
+        self.events.is_on = true;
+    }
+
+    /// Takes the events since the last call, in their order.
+    pub fn take_events(&mut self) -> Vec<RoomEvent> {
+        self.events.take()
     }
 
     /// Creates a room. If a room of this name is open, returns it unchanged.
@@ -80,8 +94,9 @@ impl Rooms {
         let room = Arc::new(Room::new(name.into(), settings, self.revocations.revoked_before(name), now));
         self.next_closing = earlier(self.next_closing, room.closes_at);
         if let Some(expired) = self.live.insert(room.clone()) {
-            self.evicted.extend(evict(&expired, proto::DisconnectReason::RoomClosed));
+            self.close(&expired, RoomEndReason::RoomEndIdleTimeout, now);
         }
+        self.events.started(&room, now);
         Ok(room)
     }
 
@@ -89,8 +104,11 @@ impl Rooms {
     /// Returns the removed room, if it was open.
     pub fn delete(&mut self, name: &str, now: Now) -> Option<Arc<Room>> {
         let room = self.live.remove(name)?;
-        self.evicted.extend(evict(&room, proto::DisconnectReason::RoomDeleted));
-        Some(room).filter(|room| !room.is_expired(now))
+        let is_expired = room.is_expired(now);
+        let idle_or_deleted =
+            if is_expired { RoomEndReason::RoomEndIdleTimeout } else { RoomEndReason::RoomEndApiDelete };
+        self.close(&room, idle_or_deleted, now);
+        (!is_expired).then_some(room)
     }
 
     /// Removes a room, evicts its participants, and revokes all tokens minted for this name so far, even if no such room is
@@ -111,7 +129,7 @@ impl Rooms {
         }
         let expired = self.live.remove_expired(now);
         for room in &expired {
-            self.evicted.extend(evict(room, proto::DisconnectReason::RoomClosed));
+            self.close(room, RoomEndReason::RoomEndIdleTimeout, now);
         }
         self.next_closing = self.live.iter().filter_map(|room| room.closes_at).min();
         expired
@@ -152,6 +170,9 @@ impl Rooms {
         let replaced = room.insert(participant.clone());
         room.keep_open();
         let room = self.get(name, now).cloned().ok_or(ApiError::NoRoom)?;
+        if let Some(replaced) = &replaced {
+            self.events.left(&room, replaced, proto::DisconnectReason::DuplicateIdentity, now);
+        }
         Ok(JoinOutcome { participant, replaced, room })
     }
 
@@ -181,10 +202,15 @@ impl Rooms {
     /// Replaces the state of a participant. Does nothing if the participant with this `sid` has left.
     pub fn update(&mut self, name: &str, participant: Arc<proto::ParticipantInfo>, now: Now) {
         let known = self.get(name, now).and_then(|room| room.participant(&participant.identity));
-        if known.is_some_and(|known| known.sid == participant.sid)
+        let before = known.filter(|known| known.sid == participant.sid).cloned();
+        if let Some(before) = before
             && let Some(room) = self.live.get_mut(name, now)
         {
+            let after = self.events.is_on.then(|| participant.clone());
             room.insert(participant);
+            if let (Some(after), Some(room)) = (after, self.live.get(name, now)) {
+                self.events.updated(room, &before, &after, now);
+            }
         }
     }
 
@@ -193,7 +219,7 @@ impl Rooms {
     /// # Errors
     /// [`ApiError::NoParticipant`], also if the room is not open.
     pub fn remove(&mut self, name: &str, identity: &str, now: Now) -> Result<(), ApiError> {
-        let removed = self.leave(name, identity, now)?;
+        let removed = self.leave(name, identity, proto::DisconnectReason::ParticipantRemoved, now)?;
         self.evicted.push(Evicted { sid: removed.sid.clone(), reason: proto::DisconnectReason::ParticipantRemoved });
         Ok(())
     }
@@ -223,11 +249,22 @@ impl Rooms {
     ///
     /// # Errors
     /// [`ApiError::NoParticipant`], also if the room is not open.
-    pub fn leave(&mut self, name: &str, identity: &str, now: Now) -> Result<Arc<proto::ParticipantInfo>, ApiError> {
+    pub fn leave(
+        &mut self,
+        name: &str,
+        identity: &str,
+        reason: proto::DisconnectReason,
+        now: Now,
+    ) -> Result<Arc<proto::ParticipantInfo>, ApiError> {
         let room = self.live.get_mut(name, now).ok_or(ApiError::NoParticipant)?;
         let removed = room.remove(identity, now).ok_or(ApiError::NoParticipant)?;
         let closes_at = room.closes_at;
         self.next_closing = earlier(self.next_closing, closes_at);
+        if self.events.is_on
+            && let Some(room) = self.live.get(name, now)
+        {
+            self.events.left(room, &removed, reason, now);
+        }
         Ok(removed)
     }
 
@@ -266,9 +303,24 @@ impl Rooms {
         (known.sid == participant.sid).then(|| self.epoch())
     }
 
+    /// Evicts the participants of a room that was removed.
+    fn close(&mut self, room: &Arc<Room>, reason: RoomEndReason, now: Now) {
+        let disconnect = disconnect_reason(reason);
+        self.evicted.extend(evict(room, disconnect));
+        self.events.finished(room, reason, disconnect, now);
+    }
+
     /// Removes all rooms without evicting their participants, after the engine has ended.
     pub fn clear(&mut self) {
         self.live = RoomList::default();
+    }
+}
+
+/// The reason that a closed room's participants receive.
+fn disconnect_reason(reason: RoomEndReason) -> proto::DisconnectReason {
+    match reason {
+        RoomEndReason::RoomEndApiDelete => proto::DisconnectReason::RoomDeleted,
+        _ => proto::DisconnectReason::RoomClosed,
     }
 }
 
@@ -285,6 +337,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    const REASON: proto::DisconnectReason = proto::DisconnectReason::ClientInitiated;
 
     fn rooms() -> Rooms {
         Rooms::new("e".into())
@@ -359,13 +413,13 @@ mod tests {
             join(&mut rooms, participant(identity), now).unwrap();
         }
         assert!(is_open_at(&mut rooms, later(now, 1000)));
-        rooms.leave("r", "ann", later(now, 1000)).unwrap();
+        rooms.leave("r", "ann", REASON, later(now, 1000)).unwrap();
         assert!(is_open_at(&mut rooms, later(now, 2000)));
-        rooms.leave("r", "ben", later(now, 2000)).unwrap();
+        rooms.leave("r", "ben", REASON, later(now, 2000)).unwrap();
         assert!(is_open_at(&mut rooms, later(now, 2006)));
         join(&mut rooms, participant("ann"), later(now, 2006)).unwrap();
         assert!(is_open_at(&mut rooms, later(now, 3000)));
-        rooms.leave("r", "ann", later(now, 3000)).unwrap();
+        rooms.leave("r", "ann", REASON, later(now, 3000)).unwrap();
         assert!(!is_open_at(&mut rooms, later(now, 3007)));
     }
 
@@ -415,7 +469,7 @@ mod tests {
         rooms.create("r", &timeouts(0, 7), now).unwrap();
         join(&mut rooms, agent(), now).unwrap();
         join(&mut rooms, participant("ann"), now).unwrap();
-        rooms.leave("r", "ann", now).unwrap();
+        rooms.leave("r", "ann", REASON, now).unwrap();
         assert!(!is_open_at(&mut rooms, later(now, 7)));
     }
 
@@ -528,9 +582,9 @@ mod tests {
     fn leaving_again_is_an_error() {
         let (mut rooms, now) = (rooms(), Now::read());
         join(&mut rooms, participant("ann"), now).unwrap();
-        assert_eq!(rooms.leave("r", "ann", now).unwrap().identity, "ann");
-        assert_eq!(rooms.leave("r", "ann", now).unwrap_err(), ApiError::NoParticipant);
-        assert_eq!(rooms.leave("none", "ann", now).unwrap_err(), ApiError::NoParticipant);
+        assert_eq!(rooms.leave("r", "ann", REASON, now).unwrap().identity, "ann");
+        assert_eq!(rooms.leave("r", "ann", REASON, now).unwrap_err(), ApiError::NoParticipant);
+        assert_eq!(rooms.leave("none", "ann", REASON, now).unwrap_err(), ApiError::NoParticipant);
     }
 
     #[test]
@@ -547,9 +601,9 @@ mod tests {
         assert_eq!(counts(&rooms), (1, 1));
         join(&mut rooms, participant("ann"), now).unwrap();
         assert_eq!(counts(&rooms), (1, 0), "the new session replaces the old one");
-        rooms.leave("r", "agent", now).unwrap();
+        rooms.leave("r", "agent", REASON, now).unwrap();
         assert_eq!(counts(&rooms), (1, 0));
-        rooms.leave("r", "ann", now).unwrap();
+        rooms.leave("r", "ann", REASON, now).unwrap();
         assert_eq!(counts(&rooms), (0, 0));
     }
 
@@ -558,7 +612,7 @@ mod tests {
         let (mut rooms, now) = (rooms(), Now::read());
         let joined = join(&mut rooms, participant("ann"), now).unwrap();
         let list = rooms.snapshot();
-        rooms.leave("r", "ann", now).unwrap();
+        rooms.leave("r", "ann", REASON, now).unwrap();
         rooms.delete("r", now);
         assert_eq!(joined.room.participants().count(), 1);
         assert_eq!(list.sorted(now).iter().map(|room| room.info().num_participants).collect::<Vec<_>>(), [1]);

@@ -41,12 +41,12 @@ impl Removal {
 }
 
 /// Removes a participant from the rooms of the server API, unless it was replaced by another one of the same identity.
-pub(crate) fn leave_registry(services: &Services, room: &str, identity: &str, sid: &str) {
+pub(crate) fn leave_registry(services: &Services, room: &str, identity: &str, sid: &str, reason: DisconnectReason) {
     services.rooms(|rooms, now| {
         let known = rooms.get(room, now).and_then(|room| room.participant(identity));
         if known.is_some_and(|known| known.sid == sid) {
             // Cannot fail: the participant was found above.
-            let _ = rooms.leave(room, identity, now);
+            let _ = rooms.leave(room, identity, reason, now);
         }
     });
 }

@@ -250,16 +250,16 @@ impl Worker {
     fn purge(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
         error!(room = session.name, participant = session.identity, session = id, "panic in a step of a participant");
+        let removal = Removal::failure("panic");
         if let Some(room) = self.rooms.get_mut(&session.room) {
             let mut context = context!(self);
-            let removal = Removal::failure("panic");
             // A second panic must not stop what follows.
             let _ = catch_unwind(AssertUnwindSafe(|| room.remove(&mut context, id, removal)));
             let left = room.purge(&mut context, id);
             let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
         }
         // `Room::remove` does this only if the participant was in the room already.
-        leave_registry(&self.services, &session.name, &session.identity, &session.sid);
+        leave_registry(&self.services, &session.name, &session.identity, &session.sid, removal.reason);
         self.removed.push(id);
     }
 

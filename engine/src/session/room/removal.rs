@@ -56,7 +56,8 @@ impl Room {
         if let Some(action) = removal.action {
             participant.leave(removal.reason, action);
         }
-        leave_registry(context.services, &self.name, &participant.info.identity, &participant.info.sid);
+        let proto::ParticipantInfo { identity, sid, .. } = &participant.info;
+        leave_registry(context.services, &self.name, identity, sid, removal.reason);
     }
 
     /// Takes a participant out of the room, and schedules the room to be settled. This is the first step of a removal, so that a
