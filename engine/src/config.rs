@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::webhooks::WebhookConfig;
+
 /// Limits of an engine: numbers, times and bytes. The defaults suit every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -71,13 +73,16 @@ pub struct Config<'a> {
     pub limits: Limits,
     /// The addresses and ports for media.
     pub rtc: RtcConfig,
+    /// Receivers of webhooks, signed with the first key; `None`: no events are recorded.
+    pub webhooks: Option<WebhookConfig>,
 }
 
 impl fmt::Debug for Config<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, keys: _, limits, rtc } = self;
+        let Self { host, port, keys: _, limits, rtc, webhooks } = self;
         let mut shown = formatter.debug_struct("Config");
-        shown.field("host", host).field("port", port).field("limits", limits).field("rtc", rtc).finish_non_exhaustive()
+        shown.field("host", host).field("port", port).field("limits", limits).field("rtc", rtc);
+        shown.field("webhooks", webhooks).finish_non_exhaustive()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::http;
 use crate::registry::rooms::Rooms;
 use crate::services::Services;
 use crate::shared::Shared;
+use crate::webhooks::Webhooks;
 use crate::work;
 
 /// Number of tasks that run between two polls of the sockets and of the media thread's messages. With tokio's default of 61,
@@ -44,8 +45,16 @@ impl Engine {
         let address = listener.local_addr().map_err(StartError::Listen)?;
         listener.set_nonblocking(true).map_err(StartError::Listen)?;
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let rooms = Rooms::new(new_name());
-        let services = Arc::new(Services::new(rooms, Keys::new(config.keys.iter().copied()), config.limits));
+        let mut rooms = Rooms::new(new_name());
+        let webhooks = match (&config.webhooks, config.keys.first()) {
+            (Some(webhooks), Some(key)) => {
+                rooms.record_events();
+                Some(Webhooks::start(webhooks, *key, stop.clone()).map_err(StartError::Thread)?)
+            }
+            _ => None,
+        };
+        let keys = Keys::new(config.keys.iter().copied());
+        let services = Arc::new(Services::new(rooms, keys, config.limits, webhooks));
         let has_well_known_key = config.keys.contains(&http::WELL_KNOWN_PAIR);
         let shared = Shared::new(services, config.rtc.clone(), has_well_known_key, stop.clone());
         let shared = Arc::new(shared.map_err(StartError::Media)?);

@@ -5,6 +5,7 @@
 //! - [`rooms`], [`revocation`] (`registry`): rooms and participants as the server API sees them, and revoked tokens. No clock,
 //!   no lock, no network.
 //! - [`token`] (`auth`): verifies and signs access tokens.
+//! - [`webhooks`]: sends events of rooms to URLs.
 //! - `http`: HTTP connections, the server API, and the checks before a client connects.
 //! - `signal`: signalling connections (`WebSocket`s).
 //! - `session`: the media thread: rooms, participants, subscriptions, publications, negotiation and data messages.
@@ -39,6 +40,7 @@ mod signal;
 #[allow(dead_code, reason = "each suite uses another part")]
 mod support;
 mod token_bucket;
+pub mod webhooks;
 mod work;
 
 pub use auth::token;

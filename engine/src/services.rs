@@ -9,6 +9,7 @@ use crate::auth::token::Keys;
 use crate::clock::Now;
 use crate::config::Limits;
 use crate::registry::rooms::Rooms;
+use crate::webhooks::Webhooks;
 
 /// Services of an engine that do not depend on participants' media.
 #[derive(Debug)]
@@ -18,11 +19,12 @@ pub(crate) struct Services {
     pub(crate) limits: Limits,
     ids: AtomicU64,
     evicted: Notify,
+    webhooks: Option<Webhooks>,
 }
 
 impl Services {
-    pub(crate) fn new(rooms: Rooms, keys: Keys, limits: Limits) -> Self {
-        Self { rooms: Mutex::new(rooms), keys, limits, ids: AtomicU64::new(1), evicted: Notify::new() }
+    pub(crate) fn new(rooms: Rooms, keys: Keys, limits: Limits, webhooks: Option<Webhooks>) -> Self {
+        Self { rooms: Mutex::new(rooms), keys, limits, ids: AtomicU64::new(1), evicted: Notify::new(), webhooks }
     }
 
     /// Accesses the rooms of the server API. The lock is held during `work` only.
@@ -32,6 +34,10 @@ impl Services {
         let outcome = work(&mut rooms, Now::read());
         if rooms.has_evicted() {
             self.evicted.notify_one();
+        }
+        if let Some(webhooks) = &self.webhooks {
+            // While the rooms are locked, so that events of several threads keep their order.
+            rooms.take_events().into_iter().for_each(|event| webhooks.enqueue(event));
         }
         outcome
     }

@@ -34,6 +34,7 @@ fn start_at(host: impl Into<IpAddr>, port: Port) -> Result<Engine, StartError> {
         keys: &[(KEY, SECRET)],
         limits: Limits::default(),
         rtc: RtcConfig::default(),
+        webhooks: None,
     })
 }
 
@@ -290,6 +291,7 @@ fn start_rejects_an_empty_key_or_secret() {
             keys,
             limits: Limits::default(),
             rtc: RtcConfig::default(),
+            webhooks: None,
         };
         assert!(matches!(Engine::start(&config), Err(StartError::EmptyKey)));
     }

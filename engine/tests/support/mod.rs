@@ -35,11 +35,13 @@ pub fn start_with(limits: Limits) -> Engine {
 
 pub fn start_with_keys(limits: Limits, keys: &[(&str, &str)]) -> Engine {
     let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    Engine::start(&Config { host, port: Port::Any, keys, limits, rtc: RtcConfig::default() }).unwrap()
+    let rtc = RtcConfig::default();
+    Engine::start(&Config { host, port: Port::Any, keys, limits, rtc, webhooks: None }).unwrap()
 }
 
 pub fn try_start(limits: Limits, rtc: RtcConfig) -> Result<Engine, StartError> {
-    Engine::start(&Config { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: Port::Any, keys: KEYS, limits, rtc })
+    let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Engine::start(&Config { host, port: Port::Any, keys: KEYS, limits, rtc, webhooks: None })
 }
 
 pub fn close(engine: &Engine) {

@@ -129,6 +129,7 @@ fn debug_output_of_keys_config_and_engine_contains_no_secret() {
         keys,
         limits: Limits::default(),
         rtc: RtcConfig::default(),
+        webhooks: None,
     };
     let engine = Engine::start(&config).unwrap();
     let mut output = format!("{config:?} {config:#?} {engine:?} {engine:#?} {:?}", Keys::new(keys.iter().copied()));
