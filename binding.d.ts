@@ -44,6 +44,8 @@ export interface EmbeddedOptions {
   log?: string
   /** Receive media from other machines also while signalling listens on loopback: a server of the app forwards it. */
   isAttached: boolean
+  /** URLs that receive webhooks; default: none. */
+  webhookUrls?: Array<string>
   /** API key; default: a random one. */
   apiKey?: string
   /** API secret; set together with the key. */

@@ -461,6 +461,11 @@ export interface PlatformOptions {
    * container's host or the external address of a NAT; default: the machine's own. The port is `rtcPort` at each address.
    */
   rtcAddress?: string | undefined;
+  /**
+   * `MARAVILLA_MEDIA_WEBHOOK_URLS`: embedded: up to 8 http or https URLs, comma-separated or as an array, that receive LiveKit's webhooks from
+   * the engine; default: none.
+   */
+  webhookUrls?: string | readonly string[] | undefined;
   /** `MARAVILLA_MEDIA_ROOM_PREFIX`: prefix of every room name on the server; results do not contain it. Must not end in a letter or digit. */
   roomPrefix?: string | undefined;
   /** `MARAVILLA_MEDIA_TOKEN_TTL_SECS`: lifetime of tokens in seconds, 1 to 2,592,000; default 21600 (6 h). */

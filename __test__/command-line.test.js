@@ -17,8 +17,8 @@ const { cleanUp } = require('./support/serve.js');
 
 const { bin, files, version } = require('../package.json');
 const program = path.join(root, bin['maravilla-media']);
-const OPTIONS = ['--port', '--host', '--rtc-port', '--rtc-address', '--key', '--secret', '--log', '--json', '--help'];
-const VARIABLES = ['MARAVILLA_MEDIA_PORT', 'MARAVILLA_MEDIA_HOST', 'MARAVILLA_MEDIA_RTC_PORT', 'MARAVILLA_MEDIA_RTC_ADDRESS', 'MARAVILLA_MEDIA_API_KEY', 'MARAVILLA_MEDIA_API_SECRET', 'MARAVILLA_MEDIA_LOG'];
+const OPTIONS = ['--port', '--host', '--rtc-port', '--rtc-address', '--webhook-url', '--key', '--secret', '--log', '--json', '--help'];
+const VARIABLES = ['MARAVILLA_MEDIA_PORT', 'MARAVILLA_MEDIA_HOST', 'MARAVILLA_MEDIA_RTC_PORT', 'MARAVILLA_MEDIA_RTC_ADDRESS', 'MARAVILLA_MEDIA_WEBHOOK_URLS', 'MARAVILLA_MEDIA_API_KEY', 'MARAVILLA_MEDIA_API_SECRET', 'MARAVILLA_MEDIA_LOG'];
 
 /**
  * Starts the command. `printed` resolves with its standard output once that matches `pattern`.
@@ -99,6 +99,7 @@ describe('maravilla-media dev', () => {
     ['a host with a zone', ['--host', 'fe80::1%lo', '--key', 'k', '--secret', secret], '--host'],
     ['a media port out of range', ['--rtc-port', '0'], '--rtc-port'],
     ['a media port equal to the port', ['--port', '50000', '--rtc-port', '50000'], '--rtc-port'],
+    ['a webhook URL that is none', ['--webhook-url', 'example.com/webhook'], '--webhook-url'],
     ['a media address that is a name', ['--rtc-address', '192.0.2.7,example.com'], '--rtc-address'],
     ['a key without a secret', ['--key', 'k'], '--secret'],
     ['a secret without a key', ['--secret', secret], '--key'],

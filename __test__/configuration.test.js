@@ -369,7 +369,7 @@ describe('options', () => {
   });
 
   test('that are undefined count as absent', () => {
-    const all = Object.fromEntries([...Object.keys(VARIABLES), 'host', 'port', 'publicUrl', 'rtcPort', 'rtcAddress', 'env', 'devServerUrl', 'tenant'].map((name) => [name, undefined]));
+    const all = Object.fromEntries([...Object.keys(VARIABLES), 'host', 'port', 'publicUrl', 'rtcPort', 'rtcAddress', 'webhookUrls', 'env', 'devServerUrl', 'tenant'].map((name) => [name, undefined]));
     expect(createPlatform(all).media).toBeUndefined();
     expect(getPlatform(all).media).toBeUndefined();
   });

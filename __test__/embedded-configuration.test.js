@@ -136,7 +136,7 @@ describe('the embedded engine', () => {
     expect(() => readToken(token, PAIR.apiSecret)).not.toThrow();
   });
 
-  test.each(Object.entries({ host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example', rtcPort: 50_000, rtcAddress: '192.0.2.7' }))('must be the provider if option %s is given', (field, value) => {
+  test.each(Object.entries({ host: '127.0.0.1', port: 0, publicUrl: 'wss://rooms.example', rtcPort: 50_000, rtcAddress: '192.0.2.7', webhookUrls: 'https://app.example' }))('must be the provider if option %s is given', (field, value) => {
     const error = failureIn(() => createPlatform({ [field]: value }));
     expect(error.code).toBe('INVALID_CONFIG');
     expect(error.message).toContain(field);
@@ -271,6 +271,12 @@ const INVALID = {
     ]),
   ),
   ...Object.fromEntries(
+    ['not a url', 'app.example/webhook', 'ws://app.example', 'https://user:the-secret-itself@app.example', 'https://app.example#x', 'https://app.example,', Array.from({ length: 9 }, (_, last) => `http://app.example/${last}`).join()].map((webhookUrls) => [
+      `webhookUrls ${webhookUrls}`,
+      [{ webhookUrls }, 'webhookUrls'],
+    ]),
+  ),
+  ...Object.fromEntries(
     ['not a url', 'rooms.example', 'ftp://rooms.example', 'wss://user:pass@rooms.example', 'wss://rooms.example?x=1', 'wss://rooms.example#x', 'ws://rooms.example:99999'].map((publicUrl) => [`publicUrl ${publicUrl}`, [{ publicUrl }, 'publicUrl']]),
   ),
 };
@@ -315,6 +321,10 @@ test('rtcPort must be an integer from 1 to 65,535', () => {
     expect(failureIn(() => createPlatform({ ...EMBEDDED, rtcPort })).code).toBe('INVALID_CONFIG');
   }
   for (const rtcPort of [1, 65_535]) expect(createPlatform({ ...EMBEDDED, rtcPort }).media).toBeDefined();
+});
+
+test.each([[[7]], [['https://a.example', undefined]], [['https://a.example,https://b.example']], [{}], [7]])('webhookUrls %j is INVALID_CONFIG', (webhookUrls) => {
+  expect(failureIn(() => createPlatform({ ...EMBEDDED, webhookUrls }))).toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringContaining('webhookUrls') });
 });
 
 test('an invalid rtcAddress is INVALID_CONFIG, and the message names the option and the invalid part', () => {

@@ -271,7 +271,7 @@ describe('getPlatform shares one engine', () => {
       const url = await platform.getPlatform(options).media.mediaUrl();
       const port = portOf(url);
       const codes = {};
-      for (const [name, change] of Object.entries({ none: {}, same: { port }, host: { host: '127.0.79.6' }, port: { port: port === 1024 ? 1025 : port - 1 }, rtcPort: { rtcPort: 1 }, rtcAddress: { rtcAddress: '192.0.2.7' }, key: { apiKey: 'other' }, secret: { apiSecret: 'another-secret' } })) {
+      for (const [name, change] of Object.entries({ none: {}, same: { port }, host: { host: '127.0.79.6' }, port: { port: port === 1024 ? 1025 : port - 1 }, rtcPort: { rtcPort: 1 }, rtcAddress: { rtcAddress: '192.0.2.7' }, webhookUrls: { webhookUrls: 'https://app.example' }, key: { apiKey: 'other' }, secret: { apiSecret: 'another-secret' } })) {
         platform.clearPlatformCache();
         const { media } = platform.getPlatform({ ...options, ...change });
         const outcomes = await Promise.all([media.listRooms(), media.mediaUrl(), media.generateToken('room', { identity: 'ann', name: '' })].map((call) => call.then(() => 'fine', ({ code, message }) => (/itself|another-secret/.test(message) ? message : code))));
@@ -282,7 +282,7 @@ describe('getPlatform shares one engine', () => {
       print(codes);`,
     );
     const rejected = 'INVALID_CONFIG';
-    expect(result).toEqual({ none: 'fine', same: 'fine', host: rejected, port: rejected, rtcPort: rejected, rtcAddress: rejected, key: rejected, secret: rejected, absent: true });
+    expect(result).toEqual({ none: 'fine', same: 'fine', host: rejected, port: rejected, rtcPort: rejected, rtcAddress: rejected, webhookUrls: rejected, key: rejected, secret: rejected, absent: true });
   });
 });
 

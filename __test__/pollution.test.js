@@ -58,6 +58,7 @@ const OPTIONS = {
   publicUrl: 'wss://evil.example',
   rtcPort: 1,
   rtcAddress: '192.0.2.66',
+  webhookUrls: 'https://polluted.example',
   roomPrefix: 'evil:',
   tokenTtlSecs: 1,
   timeoutMs: 1,

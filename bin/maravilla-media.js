@@ -48,6 +48,8 @@ Options:
   --rtc-address <addresses>
                      IP addresses that clients send media to, separated by
                      commas; default this machine's own
+  --webhook-url <url>
+                     URL that receives webhooks; may be given more than once
   --key <text>       API key; default devkey
   --secret <text>    API secret; default secret
   --log <level>      log the engine's events on standard error: off, error,
@@ -59,6 +61,7 @@ Options:
 Variables, each read where its option is missing:
   MARAVILLA_MEDIA_PORT, MARAVILLA_MEDIA_HOST,
   MARAVILLA_MEDIA_RTC_PORT, MARAVILLA_MEDIA_RTC_ADDRESS,
+  MARAVILLA_MEDIA_WEBHOOK_URLS (separated by commas),
   MARAVILLA_MEDIA_API_KEY, MARAVILLA_MEDIA_API_SECRET,
   MARAVILLA_MEDIA_LOG
 
@@ -123,6 +126,7 @@ async function dev(args) {
     host: text,
     'rtc-port': text,
     'rtc-address': text,
+    'webhook-url': { ...text, multiple: true },
     key: text,
     secret: text,
     log: text,
@@ -149,6 +153,7 @@ function resolveOptions(values, env) {
   const rtcAddress = values['rtc-address'] || read('MARAVILLA_MEDIA_RTC_ADDRESS');
   const log = values.log || read('MARAVILLA_MEDIA_LOG');
   if (log && !LOG_LEVELS.includes(log)) throw new UsageError(`--log (MARAVILLA_MEDIA_LOG) must be one of ${LOG_LEVELS.join(', ')}`);
+  const webhookUrls = values['webhook-url'] ?? (read('MARAVILLA_MEDIA_WEBHOOK_URLS') || undefined);
   const key = values.key || read('MARAVILLA_MEDIA_API_KEY');
   const secret = values.secret || read('MARAVILLA_MEDIA_API_SECRET');
   if (!key !== !secret) {
@@ -159,7 +164,7 @@ function resolveOptions(values, env) {
   if (pair.secret === KNOWN.secret && !isLoopback(host)) {
     throw new UsageError(`${host} can be reached from other machines, and the development credentials are public: give a --key and a --secret of your own, or no --host`);
   }
-  return { host, port, rtcPort, rtcAddress, log, ...pair };
+  return { host, port, rtcPort, rtcAddress, webhookUrls, log, ...pair };
 }
 
 function readPort(name, text, min) {
@@ -169,12 +174,12 @@ function readPort(name, text, min) {
 }
 
 /** Command-line options by the option names that createPlatform's messages use. */
-const FLAGS = { host: '--host', port: '--port', rtcPort: '--rtc-port', rtcAddress: '--rtc-address', apiKey: '--key', apiSecret: '--secret' };
+const FLAGS = { host: '--host', port: '--port', rtcPort: '--rtc-port', rtcAddress: '--rtc-address', webhookUrls: '--webhook-url', apiKey: '--key', apiSecret: '--secret' };
 
-function open({ host, port, rtcPort, rtcAddress, log, key, secret }) {
+function open({ host, port, rtcPort, rtcAddress, webhookUrls, log, key, secret }) {
   const env = { NODE_ENV: readProperty(process.env, 'NODE_ENV'), MARAVILLA_MEDIA_LOG: log };
   try {
-    return createPlatform({ provider: 'embedded', host, port, rtcPort, rtcAddress, apiKey: key, apiSecret: secret, env });
+    return createPlatform({ provider: 'embedded', host, port, rtcPort, rtcAddress, webhookUrls, apiKey: key, apiSecret: secret, env });
   } catch (error) {
     // An error with a cause is not the command line's: the addon could not be loaded.
     if (!isMediaError(error) || error.cause !== undefined) throw error;

@@ -48,9 +48,18 @@ function readOptions(operation, options = {}, environment = {}, earlier = undefi
 
 function readOption(operation, field, value) {
   if (value === undefined || value === '') return undefined;
+  if (field === 'webhookUrls' && Array.isArray(value)) return readList(operation, field, value);
   const type = Object.hasOwn(RANGES, field) ? 'number' : 'string';
   if (typeof value !== type) throw invalid(operation, `option ${field}: expected a ${type}, got ${describe(value)}`);
   return { value, inCode: true, label: `option ${field}` };
+}
+
+/** A list of strings, as the text that a variable would have. */
+function readList(operation, field, value) {
+  const texts = Array.from(value);
+  const wrong = texts.findIndex((text) => typeof text !== 'string' || text.includes(','));
+  if (wrong >= 0) throw invalid(operation, `option ${field}: expected strings without commas, got ${describe(texts[wrong])} at index ${wrong}`);
+  return texts.length === 0 ? undefined : { value: texts.join(','), inCode: true, label: `option ${field}` };
 }
 
 const fromCode = (setting) => (setting?.inCode ? setting : undefined);
@@ -112,7 +121,7 @@ function chosenName(settings, fault) {
     return provider.value;
   }
   if (namesLiveKit(settings)) return 'livekit';
-  const stray = ['host', 'port', 'publicUrl', 'rtcPort', 'rtcAddress'].find((field) => settings[field]);
+  const stray = ['host', 'port', 'publicUrl', 'rtcPort', 'rtcAddress', 'webhookUrls'].find((field) => settings[field]);
   if (stray !== undefined) fault(`option ${stray} is for the embedded engine: set option provider to 'embedded' as well`, stray);
   return 'none';
 }

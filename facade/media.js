@@ -29,8 +29,9 @@ function createMedia(binding, operation, config) {
   let provider = open(operation);
   const [permissions, sources] = guard(operation, undefined, () => binding.permissionNames());
   const bits = Object.fromEntries([...permissions, ...sources].map((name, bit) => [name, 1 << bit]));
-  // Only LiveKit needs proxies and certificates.
-  let isNetworkConfigured = isEmbedded;
+  // Proxies and certificates are needed for requests to a server, and for the engine's webhooks.
+  const remoteUrls = isEmbedded ? (config.webhookUrls ?? []) : [config.apiUrl];
+  let isNetworkConfigured = remoteUrls.length === 0;
   let isPortChecked = !isEmbedded || !config.shared || config.port !== undefined;
   let url;
   let closing;
@@ -50,10 +51,7 @@ function createMedia(binding, operation, config) {
     const stopListening = signal && onAbort(operation, signal, () => binding.cancelCall(id));
     try {
       const answer = guard(operation, signal, () => {
-        if (!isNetworkConfigured) {
-          binding.configureNetwork(readNetwork(config.apiUrl));
-          isNetworkConfigured = true;
-        }
+        if (!isNetworkConfigured) configureNetwork();
         return start(timeoutMs, id);
       });
       if (!isPortChecked) checkPort(operation);
@@ -64,6 +62,11 @@ function createMedia(binding, operation, config) {
       stopListening?.();
       throw error;
     }
+  }
+
+  function configureNetwork() {
+    binding.configureNetwork(readNetwork(remoteUrls));
+    isNetworkConfigured = true;
   }
 
   async function settle(operation, signal, promise, stopListening) {
@@ -109,6 +112,7 @@ function createMedia(binding, operation, config) {
     /** The engine's address, for this process; starts the engine. */
     async locate() {
       const operation = 'attach';
+      if (!isNetworkConfigured) guard(operation, undefined, configureNetwork);
       const { hostname } = new URL(query(operation, 'mediaUrl'));
       // A public URL is that of a proxy, and without a host it is not known where the shared engine listens.
       const host = config.host ?? (config.publicUrl === undefined ? hostname.replace(/^\[|\]$/g, '') : '127.0.0.1');
@@ -208,6 +212,8 @@ function createMedia(binding, operation, config) {
       const { signal, timeoutMs, origin } = readTokenOptions(operation, options);
       if (signal !== undefined && isAborted(operation, signal)) throw aborted(operation, signal);
       const now = Math.floor(Date.now() / 1000);
+      // The call may start the engine.
+      if (isEmbedded && !isNetworkConfigured) guard(operation, signal, configureNetwork);
       const answer = guard(operation, signal, () =>
         binding.generateToken(provider, now, roomId, identity, grants, name, ttlSecs, metadata, attributes, roomSettings, timeoutMs),
       );

@@ -6,13 +6,13 @@ const { readEnvironment } = require('./properties.js');
  * Proxies and, for https, certificate authorities of this process, as Node.js has them. Read at the first call, because the certificates
  * are 200 kB of text.
  */
-function readNetwork(apiUrl) {
+function readNetwork(urls) {
   return {
     // In a CGI script, HTTP_PROXY is the client's `Proxy` header (CVE-2016-5385).
     httpProxy: readEnvironment('http_proxy') || (readEnvironment('REQUEST_METHOD') ? '' : readEnvironment('HTTP_PROXY')) || undefined,
     httpsProxy: readEnvironment('https_proxy') || readEnvironment('HTTPS_PROXY') || undefined,
     noProxy: readEnvironment('no_proxy') || readEnvironment('NO_PROXY') || undefined,
-    caCertificates: apiUrl?.startsWith('https:') ? readCaCertificates(readEnvironment('NODE_EXTRA_CA_CERTS')) : undefined,
+    caCertificates: urls.some((url) => url?.startsWith('https:')) ? readCaCertificates(readEnvironment('NODE_EXTRA_CA_CERTS')) : undefined,
   };
 }
 

@@ -24,6 +24,7 @@ const EMBEDDED = {
   rtcPort: 'MARAVILLA_MEDIA_RTC_PORT',
   rtcAddress: 'MARAVILLA_MEDIA_RTC_ADDRESS',
   log: 'MARAVILLA_MEDIA_LOG',
+  webhookUrls: 'MARAVILLA_MEDIA_WEBHOOK_URLS',
   apiKey: 'MARAVILLA_MEDIA_API_KEY',
   apiSecret: 'MARAVILLA_MEDIA_API_SECRET',
   ...VARIABLES,
@@ -42,6 +43,9 @@ const LOG_LEVELS = ['off', 'error', 'warn', 'info', 'debug'];
 
 /** Maximum addresses in `rtcAddress`; more are INVALID_CONFIG, because clients try each pair. The engine offers as many of the machine's own. */
 const MAX_RTC_ADDRESSES = 8;
+
+/** Maximum URLs in `webhookUrls`; more are INVALID_CONFIG, because each event is sent to each of them. */
+const MAX_WEBHOOK_URLS = 8;
 
 /** Maximum characters of a value in a message. Of a longer one only the length is shown, because it may be a misplaced secret. */
 const MAX_VALUE_CHARS = 24;
@@ -71,6 +75,7 @@ function readEmbedded(settings, fault) {
     rtcPort: readRtcPort(settings, fault),
     rtcAddresses: readAddresses(settings.rtcAddress, fault),
     log: readLog(settings.log, fault),
+    webhookUrls: readWebhookUrls(settings.webhookUrls, fault),
     ...readShared(settings, fault),
   };
 }
@@ -155,6 +160,21 @@ function readLog(setting, fault) {
   if (setting === undefined || LOG_LEVELS.includes(setting.value)) return setting?.value;
   fault(`${setting.label}: expected ${LOG_LEVELS.slice(0, -1).join(', ')} or ${LOG_LEVELS.at(-1)}, got ${show(setting.value)}`, 'log');
   return undefined;
+}
+
+/** URLs that receive webhooks. Rejects a user name, which would take the place of the webhook's token. */
+function readWebhookUrls(setting, fault) {
+  if (setting === undefined) return undefined;
+  const urls = [...new Set(setting.value.split(',').map((url) => url.trim()))];
+  const parsed = urls.map((url) => (URL.canParse(url) ? new URL(url) : undefined));
+  // The URL itself is not shown, because it may hold a secret.
+  const wrong = parsed.findIndex((url) => url === undefined || !['http:', 'https:'].includes(url.protocol) || url.username !== '' || url.password !== '' || url.hash !== '');
+  if (wrong >= 0) {
+    fault(`${setting.label}: expected http or https URLs without user name and fragment, separated by commas, and URL ${wrong + 1} is none`, 'webhookUrls');
+  } else if (urls.length > MAX_WEBHOOK_URLS) {
+    fault(`${setting.label}: expected at most ${MAX_WEBHOOK_URLS} URLs, got ${urls.length}`, 'webhookUrls');
+  }
+  return parsed.map(String);
 }
 
 const inUrl = (address) => new URL(`http://${address.includes(':') ? `[${address}]` : address}`).hostname;

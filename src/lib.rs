@@ -65,6 +65,7 @@ pub fn open_embedded(env: &Env, options: EmbeddedOptions) -> Result<Either<u32, 
         rtc_port: options.rtc_port,
         rtc_addresses,
         is_attached: options.is_attached,
+        webhook_urls: options.webhook_urls.unwrap_or_default().into_iter().map(Secret::new).collect(),
         credentials: options.api_key.zip(options.api_secret.map(Secret::new)),
     };
     if let Some(level) = options.log {

@@ -52,6 +52,8 @@ pub struct EmbeddedOptions {
     pub log: Option<String>,
     /// Receive media from other machines also while signalling listens on loopback: a server of the app forwards it.
     pub is_attached: bool,
+    /// URLs that receive webhooks; default: none.
+    pub webhook_urls: Option<Vec<String>>,
     /// API key; default: a random one.
     pub api_key: Option<String>,
     /// API secret; set together with the key.

@@ -32,6 +32,7 @@ const VARIABLES = {
     publicUrl: 'MARAVILLA_MEDIA_PUBLIC_URL',
     rtcPort: 'MARAVILLA_MEDIA_RTC_PORT',
     rtcAddress: 'MARAVILLA_MEDIA_RTC_ADDRESS',
+    webhookUrls: 'MARAVILLA_MEDIA_WEBHOOK_URLS',
     apiKey: 'MARAVILLA_MEDIA_API_KEY',
     apiSecret: 'MARAVILLA_MEDIA_API_SECRET',
   },

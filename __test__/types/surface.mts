@@ -182,6 +182,7 @@ export type Inputs = [
         publicUrl?: string | undefined;
         rtcPort?: number | undefined;
         rtcAddress?: string | undefined;
+        webhookUrls?: string | readonly string[] | undefined;
         roomPrefix?: string | undefined;
         tokenTtlSecs?: number | undefined;
         timeoutMs?: number | undefined;

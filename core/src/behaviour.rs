@@ -168,6 +168,7 @@ async fn embedded_engine_behaves_as_a_provider() {
         rtc_port: None,
         rtc_addresses: Vec::new(),
         is_attached: false,
+        webhook_urls: Vec::new(),
         credentials: Some(("key".into(), Secret::new(SECRET.into()))),
     };
     assert!(!format!("{config:?}").contains(SECRET));

@@ -6,6 +6,7 @@ use maravilla_engine::{Config, Engine, Limits, Port, RtcConfig, StartError};
 use uuid::Uuid;
 
 use super::EmbeddedConfig;
+use super::webhooks::webhook_config;
 use crate::token::Signer;
 use crate::{ConfigFault, MediaError, Secret};
 
@@ -20,6 +21,7 @@ pub(super) struct Running {
     pub(super) advertised_host: String,
     credentials: (String, Secret),
     rtc: RtcConfig,
+    webhook_urls: Vec<Secret>,
 }
 
 /// The shared engine of the process: of all its worker threads, test files and reloaded modules. It ends with the process.
@@ -50,6 +52,8 @@ fn check_same(running: &Running, config: &EmbeddedConfig) -> Result<(), MediaErr
         "port"
     } else if config.credentials.as_ref().is_some_and(|credentials| *credentials != running.credentials) {
         "apiKey or apiSecret"
+    } else if !config.webhook_urls.is_empty() && config.webhook_urls != running.webhook_urls {
+        "webhookUrls"
     } else if config.rtc_port.is_some_and(|port| Some(port) != running.rtc.port) {
         "rtcPort"
     } else if !config.rtc_addresses.is_empty() && config.rtc_addresses != running.rtc.addresses {
@@ -70,10 +74,13 @@ fn start(config: &EmbeddedConfig, default_port: Port) -> Result<Running, MediaEr
     let keys = &[(key.as_str(), secret.expose())];
     let host = config.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let rtc = rtc_config(config, host);
-    let started = Engine::start(&Config { host, port, keys, limits: Limits::default(), rtc: rtc.clone() });
+    let webhooks = webhook_config(&config.webhook_urls)?;
+    let started = Engine::start(&Config { host, port, keys, limits: Limits::default(), rtc: rtc.clone(), webhooks });
     let engine = started.map_err(|error| start_error(config, host, &error))?;
     let advertised_host = config.advertised_host.clone().unwrap_or_else(|| host.to_string());
-    Ok(Running { engine, signer: Signer::new(&key, &secret), advertised_host, credentials: (key, secret), rtc })
+    let signer = Signer::new(&key, &secret);
+    let webhook_urls = config.webhook_urls.clone();
+    Ok(Running { engine, signer, advertised_host, credentials: (key, secret), rtc, webhook_urls })
 }
 
 /// Where media is received. Only on loopback if signalling listens there, and neither another address nor a server of the app

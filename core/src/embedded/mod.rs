@@ -2,6 +2,7 @@
 
 mod engines;
 mod rooms;
+mod webhooks;
 
 use std::net::IpAddr;
 
@@ -28,6 +29,8 @@ pub struct EmbeddedConfig {
     pub rtc_addresses: Vec<IpAddr>,
     /// Receive media from other machines also while signalling listens on loopback.
     pub is_attached: bool,
+    /// URLs that receive webhooks; they can contain a secret.
+    pub webhook_urls: Vec<Secret>,
     /// API key and secret; `None`: a random pair.
     pub credentials: Option<(String, Secret)>,
 }

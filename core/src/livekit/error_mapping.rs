@@ -114,6 +114,13 @@ pub(super) fn from_transport(error: &reqwest::Error, host: String, request_id: &
     }
 }
 
+/// Whether another attempt fails in the same way: the URL cannot be used, or the server's certificate is not trusted.
+pub(crate) fn is_permanent(error: &reqwest::Error) -> bool {
+    let is_untrusted =
+        || matches!(reason(error), Unreachable::UnknownAuthority | Unreachable::WrongName | Unreachable::Tls);
+    error.is_builder() || is_untrusted()
+}
+
 fn reason(error: &reqwest::Error) -> Unreachable {
     if error.is_dns() {
         return Unreachable::Dns;

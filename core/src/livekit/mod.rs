@@ -9,6 +9,8 @@ mod rooms;
 mod single_flight;
 mod twirp;
 
+pub(crate) use error_mapping::is_permanent;
+pub(crate) use network::webhook_client;
 pub use network::{Network, configure as configure_network};
 pub use rooms::LiveKit;
 

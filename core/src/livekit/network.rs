@@ -83,6 +83,13 @@ pub(super) fn clients(secure: bool) -> Result<Clients, MediaError> {
     Ok(shared.made(secure).insert(clients).clone())
 }
 
+/// A client for webhooks, whose connections belong to the runtime of the caller. With `secure` it can use https.
+pub(crate) fn webhook_client(secure: bool) -> Result<Client, MediaError> {
+    let network = lock().network.clone().unwrap_or_default();
+    let roots = if secure { trusted(network.ca_certificates.as_deref()) } else { RootCertStore::empty() };
+    client(&network, roots, usize::MAX)
+}
+
 fn lock() -> MutexGuard<'static, Shared> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -22,4 +22,5 @@ export const variables = defineEnvVars({
   MARAVILLA_MEDIA_RTC_PORT: optional,
   MARAVILLA_MEDIA_TIMEOUT_MS: optional,
   MARAVILLA_MEDIA_TOKEN_TTL_SECS: optional,
+  MARAVILLA_MEDIA_WEBHOOK_URLS: optional,
 });
