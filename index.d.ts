@@ -60,9 +60,9 @@ export interface MediaParticipantInfo {
   canUpdateOwnMetadata?: boolean | undefined;
   /** Not shown to other participants; default `false`. */
   hidden?: boolean | undefined;
-  /** Text about the participant that every participant of the room can read; default: none. */
+  /** Text about the participant, readable by everyone in the room; default: none. */
   metadata?: string | undefined;
-  /** Texts by key about the participant that every participant of the room can read; default: none. */
+  /** Key-value strings about the participant, readable by everyone in the room; default: none. */
   attributes?: Readonly<Record<string, string>> | undefined;
   /** Lifetime of the token in seconds, 1 to 2,592,000 (30 days); default: `tokenTtlSecs` of the configuration. */
   ttlSecs?: number | undefined;
@@ -362,7 +362,7 @@ export interface MediaService {
   /** Returns the participant, or `null` if the room has none of that identity. */
   getParticipant(roomId: string, identity: string, options?: MediaCallOptions): Promise<MediaRoomParticipant | null>;
   /**
-   * Changes a participant, and returns it. What `change` does not name stays; on a LiveKit server, permissions are read first,
+   * Changes a participant, and returns it. Fields absent from `change` keep their values; on a LiveKit server, permissions are read first,
    * so that another process that changes them at the same time may be undone.
    * `PARTICIPANT_NOT_FOUND` if the room has none of that identity.
    */

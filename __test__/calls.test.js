@@ -118,7 +118,7 @@ describe('createRoom', () => {
 describe('listRooms', () => {
   const list = (...names) => new livekit.ListRoomsResponse({ rooms: names.map((name) => roomOf(name)) });
 
-  test('returns rooms sorted by name, in the order of JavaScript', async () => {
+  test('returns rooms sorted by name in UTF-16 code unit order', async () => {
     const names = ['b', 'a10', 'a2', 'é', 'Z', '😀', '\uffee', 'a'];
     const rooms = await resultFor(list(...names), (media) => media.listRooms());
     expect(rooms.map(({ name }) => name)).toEqual([...names].sort());

@@ -142,7 +142,7 @@ describe('the port', () => {
     expect(methods).toContain('GET');
   });
 
-  test('of an own engine is a free one', async () => {
+  test('of a separate engine is a free one', async () => {
     const host = '127.0.78.4';
     const urls = await Promise.all([1, 2, 3].map(() => openEmbedded({ host }).media.mediaUrl()));
     const ports = urls.map(portOf);

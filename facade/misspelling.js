@@ -60,7 +60,7 @@ function readLetters(key) {
   return count;
 }
 
-/** One bit for each letter from a to z that occurs: an edit adds at most one missing letter. */
+/** The set of letters a to z that occur, one bit each. An edit adds at most one letter, so that a name with more new letters than edits is none. */
 function alphabetOf(codes, length) {
   let bits = 0;
   for (let i = 0; i < length; i += 1) {

@@ -48,7 +48,7 @@ function make(operation, reading, injected) {
     forget: () => {},
   };
   const theirs = injected && (readProperty(injected, 'media') ?? undefined);
-  // An explicit provider overrides the injected media; one that is only implied by key and secret does not.
+  // An explicit provider overrides the injected media; one that LiveKit's options only imply (URL, key, secret) does not.
   if (theirs !== undefined && reading.settings.provider === undefined) return made;
   const { media } = openMedia(operation, reading, true);
   if (media === theirs) {

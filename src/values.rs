@@ -126,7 +126,8 @@ impl Serialize for Columns {
     }
 }
 
-/// The settings in the argument `owner`. `emptyTimeoutSecs` sets both of LiveKit's timers.
+/// Reads room settings; `owner` names the argument in errors. `emptyTimeoutSecs` is also the departure timeout unless
+/// `departureTimeoutSecs` is given.
 pub(super) fn settings(owner: &str, input: Option<SettingsInput>) -> Result<RoomSettings, MediaError> {
     let Some(input) = input else { return Ok(RoomSettings::default()) };
     let number = |field, value| whole(format_args!("{owner}.{field}"), value, 0, 0..=u32::MAX);
@@ -167,7 +168,7 @@ pub(super) fn whole(
 pub(super) const PERMISSIONS: [&str; 5] =
     ["canPublish", "canSubscribe", "canPublishData", "canUpdateOwnMetadata", "hidden"];
 
-/// Names of the track sources, by their bit.
+/// Names of the track sources that a token can grant, in the order of their bits; the first has the bit `FIRST_SOURCE`.
 pub(super) fn sources() -> impl Iterator<Item = &'static str> {
     TrackSource::GRANTABLE.into_iter().map(TrackSource::as_grant)
 }

@@ -55,7 +55,7 @@ const ormUser = () => ({
   can_admin: true,
 });
 
-/** Column names of tables of users, members, sessions and bookings. */
+/** Plausible columns of user records, and words close to the names of options, such as `canal`: none is a misspelling. */
 const COLUMNS = `
   id uuid guid pk key slug type kind code tag label title names nickname fname lname fullname surname username user userId user_id login handle
   email mail phone mobile fax age date day time page home house host city town state zip country street address lat lng lon geo bio about avatar

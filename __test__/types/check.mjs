@@ -15,8 +15,8 @@ const nodenext = { module: 'nodenext', moduleResolution: 'nodenext' };
 const bundler = { module: 'esnext', moduleResolution: 'bundler' };
 const preserve = { module: 'preserve', moduleResolution: 'bundler' };
 /**
- * 5.2 is the oldest version with `AsyncDisposable`; the others are the newest of their major versions. Each version and each way to resolve modules
- * occurs with and without the DOM, and with and without Node's types: pairs instead of the whole product.
+ * 5.2 is the oldest version with `AsyncDisposable`; the others are the newest of their major versions. Pairwise coverage: each version and each
+ * module resolution occurs with and without the DOM, and with and without Node's types.
  * @type {[version: string, options: Record<string, any>][]}
  */
 const consumers = [

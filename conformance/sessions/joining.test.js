@@ -98,7 +98,7 @@ describe('a client that joins', () => {
     await again.receives('reconnect', { clientConfiguration });
   });
 
-  test('publishes in VP8 if it requested a disabled codec', async () => {
+  test('is assigned VP8 if it requests a disabled codec', async () => {
     const headers = { 'user-agent': BROWSERS[0][1] };
     const ann = await connectSignalling({ room: newRoom(), identity: 'ann', signalling: { headers } });
     ann.send('addTrack', { cid: 'a', type: 1, source: 1, simulcastCodecs: [{ codec: 'av1', cid: 'a' }] });
@@ -184,7 +184,7 @@ describe('a signal connection', () => {
     expect(ann.all('trackPublished').map(({ cid }) => cid)).toEqual(Array.from({ length: 20 }, (_, index) => `track ${index + 1}`));
   });
 
-  test('rejects a further codec of an unknown track', async () => {
+  test('rejects a backup codec for an unknown track', async () => {
     const ann = await connectSignalling({ room: newRoom(), identity: 'ann' });
     ann.send('addTrack', { cid: 'a', sid: 'TR_none', type: 1, source: 1, simulcastCodecs: [{ codec: 'vp8', cid: 'a' }] });
     // NOT_FOUND.

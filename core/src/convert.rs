@@ -12,9 +12,9 @@ use crate::{
 /// Maximum size of a data message with topic and recipients, in bytes. A longer one is `INVALID_ARGUMENT`: it would break
 /// the data channels of some clients (RFC 8841), so that the engine does not send it.
 const MAX_DATA_BYTES: usize = 65_536;
-/// Bytes of a data message beside payload, topic and recipients: nonce, sequence number and the fields' tags.
+/// Overhead of a data message in bytes, besides payload, topic and recipients: nonce, sequence number and the fields' tags.
 const DATA_OVERHEAD_BYTES: usize = 64;
-/// Bytes of a recipient beside its identity.
+/// Overhead of a recipient in bytes, besides its identity.
 const RECIPIENT_OVERHEAD_BYTES: usize = 3;
 
 pub(super) fn create_request(room: &RoomName, settings: &RoomSettings) -> proto::CreateRoomRequest {

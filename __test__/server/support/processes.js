@@ -163,7 +163,7 @@ async function startApp(options, env) {
     run: (method, ...args) => child.call('run', { name: method, args }),
     /** Runs and aborts it after a time; the last argument is the call's options. @param {number} abortAfterMs @param {string} method @param {...unknown} args */
     runUntil: (abortAfterMs, method, ...args) => child.call('run', { name: method, args, abortAfterMs }),
-    /** The last value after serialization by each framework. @returns {Promise<unknown[]>} */
+    /** The last result, serialized and parsed by SvelteKit and by React Router, in this order. @returns {Promise<unknown[]>} */
     serialize: () => child.call('serialize'),
     stop: () => child.stop(),
   };

@@ -149,7 +149,7 @@ impl Socket {
             *first = 0;
         }
         self.progress.large.store(true, Ordering::Relaxed);
-        // The token is not known before the head is complete.
+        // Without the budget of a token, which is unknown until the head is complete.
         let more = self.shared.reserve(large, false).ok_or(io::ErrorKind::OutOfMemory)?;
         match &mut self.share {
             Some(share) => share.merge(more),

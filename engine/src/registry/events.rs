@@ -9,7 +9,7 @@ use proto::{DisconnectReason, RoomEndReason};
 use super::room::Room;
 use crate::clock::Now;
 
-/// What has happened in a room.
+/// An event in the life of a room or of a participant in it, for webhooks.
 #[derive(Debug, Clone)]
 pub struct RoomEvent {
     /// The room after the event.

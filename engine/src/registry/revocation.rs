@@ -10,8 +10,8 @@ use crate::clock::Now;
 /// The claim that holds a token's [`TokenEpoch`].
 pub const EPOCH_CLAIM: &str = "maravilla";
 
-/// Maximum number of rooms, and of participants, with a revocation of their own, about 10 MB each. Past it, the oldest
-/// revocation applies to all without one.
+/// Maximum number of revocations of rooms, and as many of participants; each of the two tables takes about 10 MB. Past it, the
+/// oldest entry is dropped, and its revocation applies to all keys without an entry.
 const MAX_REVOCATIONS: usize = 65_536;
 
 /// When a token was minted, as a position in the sequence of an engine's revocations. The `nbf` claim is too coarse: a room can

@@ -1,4 +1,4 @@
-//! Offers of the server, for the second peer connection.
+//! Offers of the server for the subscriber peer connection, of clients that use two.
 
 use str0m::Rtc;
 use str0m::change::{SdpOffer, SdpPendingOffer};

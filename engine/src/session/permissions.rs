@@ -13,7 +13,7 @@ pub(crate) fn may_publish(permission: &proto::ParticipantPermission, source: i32
     permission.can_publish && (sources.is_empty() || sources.contains(&source))
 }
 
-/// The participants that may subscribe to a publisher's tracks.
+/// A publisher's setting of who may subscribe to which of its tracks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SubscriptionPermission {
     all_participants: bool,

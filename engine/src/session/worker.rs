@@ -129,7 +129,8 @@ pub(crate) struct Receivers {
     pub(crate) calls: mpsc::Receiver<ApiCall>,
 }
 
-/// Runs the event loop until `stop` is cancelled. Completes `opened` once it is ready.
+/// Runs the event loop until `stop` is cancelled or all command senders are dropped. First sends on `opened`, as the sign that
+/// the thread runs.
 pub(crate) async fn run(
     services: Arc<Services>,
     network: Network,

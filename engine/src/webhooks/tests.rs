@@ -192,7 +192,7 @@ async fn does_not_retry_what_can_never_succeed_or_was_received() {
 }
 
 #[tokio::test]
-async fn waits_no_longer_than_its_maximum_for_retry_after() {
+async fn caps_retry_after_at_the_maximum_backoff() {
     let transport = Arc::new(FakeTransport::default());
     let response = WebhookResponse { status: 429, retry_after: Some(Duration::from_secs(3600)) };
     transport.outcomes.lock().unwrap().push_back(Ok(response));

@@ -159,7 +159,7 @@ fn calls_without_grants_have_a_separate_budget() {
 }
 
 #[test]
-fn rejects_the_seventh_body_of_10_mib_at_once() {
+fn rejects_the_seventh_concurrent_body_of_10_mib() {
     let engine = GuardedEngine::start();
     let body = body_of(MAX_BODY_BYTES);
     let head = twirp_head("ListRooms", &admin_token(), JSON, &format!("content-length: {MAX_BODY_BYTES}"));

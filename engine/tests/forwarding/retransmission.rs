@@ -1,4 +1,4 @@
-//! Retransmission of Opus to subscribers with a second peer connection.
+//! Retransmission of Opus to subscribers with a subscriber peer connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ async fn join(engine: SocketAddr, identity: &str, rtc: RtcConfig, dual_peer_conn
     client
 }
 
-/// Connects a publisher of Opus and a subscriber with a second peer connection. Returns them with the track's `sid`.
+/// Connects a publisher of Opus and a subscriber with a subscriber peer connection. Returns them with the track's `sid`.
 async fn subscribe(engine: SocketAddr, red: bool) -> (TestClient, TestClient, String) {
     let ann = join(engine, "ann", opus(red), false).await;
     let sid = ann.publish(MediaKind::Audio).await;

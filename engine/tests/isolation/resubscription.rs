@@ -1,4 +1,4 @@
-//! A client with a second peer connection that changes its subscriptions repeatedly.
+//! A client with a subscriber peer connection that changes its subscriptions repeatedly.
 
 use livekit_protocol as proto;
 use proto::signal_request::Message as Request;

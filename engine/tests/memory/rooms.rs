@@ -50,7 +50,7 @@ fn each_of_100_000_rooms_takes_less_than_600_bytes_and_deletion_frees_them() {
     drop(response);
 
     delete_rooms(&engine, ROOMS);
-    // The engine keeps a limited number of revocations.
+    // The revocations of the deleted rooms remain, which take about 10 MB.
     assert_settles(&engine, empty + 16 * MIB);
     let remaining = MEMORY.current_usage();
     println!("after the deletion: {} KB", (remaining - empty) / 1000);

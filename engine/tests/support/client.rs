@@ -45,7 +45,7 @@ pub struct ConnectOptions {
     pub media_address: SocketAddr,
     /// Changes the join request before it is sent.
     pub edit_join_request: Box<dyn FnOnce(&mut proto::JoinRequest) + Send>,
-    /// Connects to `/rtc` and subscribes on a second peer connection, which the engine offers. Such a client can't publish.
+    /// Connects to `/rtc` and subscribes on a subscriber peer connection, which the engine offers. Such a client can't publish.
     pub dual_peer_connection: bool,
 }
 

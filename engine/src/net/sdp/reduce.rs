@@ -33,7 +33,8 @@ pub(super) const MAX_LINE_BYTES: usize = 512;
 const MAX_FIRST_LINE_BYTES: usize = 1024;
 /// The lines about a payload type.
 const FORMAT_LINES: [&str; 3] = ["a=rtcp-fb:", "a=rtpmap:", "a=fmtp:"];
-/// Stands for the payload types of a section that str0m knows already: PCMU, which needs no further line (RFC 3551).
+/// Placeholder for a section's payload types when str0m already has them: 0 (PCMU) is static and needs no `a=rtpmap` (RFC
+/// 3551).
 const KNOWN_PAYLOAD_TYPES: &str = "0";
 
 /// The description without the lines that str0m does not need. `None` if it has too many sections.

@@ -170,7 +170,7 @@ impl Room {
         self.negotiate(context, id);
     }
 
-    /// Offers the data channels of the second peer connection.
+    /// Offers the data channels of the subscriber peer connection.
     pub(crate) fn offer_data_channels(&mut self, context: &mut Context<'_>, id: SessionId) {
         if let Some(participant) = self.participants.get_mut(&id) {
             participant.negotiation.offer_data_channels = true;
@@ -252,7 +252,7 @@ impl Participant {
         }
     }
 
-    /// Offers changes on the second peer connection; `false` if the connection has failed.
+    /// Offers changes on the subscriber peer connection; `false` if the connection has failed.
     fn offer(&mut self, context: &mut Context<'_>, subscriber: &mut PeerConnection) -> bool {
         let negotiation = &mut self.negotiation;
         if negotiation.pending.is_some() || !negotiation.needs_offer(&self.subscriptions) {

@@ -82,8 +82,8 @@ impl Room {
 }
 
 impl Participant {
-    /// Notifies a participant of the tracks that it wants and that are newly denied or permitted; if a publisher is given, of
-    /// that publisher's tracks.
+    /// Sends a `SubscriptionPermissionUpdate` for each wanted track whose permission has changed. `denied` lists the wanted
+    /// tracks that are denied now; with `publisher_sid`, only that publisher's are compared.
     pub(crate) fn send_permission_changes(&mut self, denied: Vec<(String, String)>, publisher_sid: Option<&str>) {
         let is_other = |(publisher, _): &(String, String)| publisher_sid.is_some_and(|sid| sid != publisher);
         let (mut kept, before): (Vec<_>, Vec<_>) = std::mem::take(&mut self.denied).into_iter().partition(is_other);

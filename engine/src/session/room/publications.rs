@@ -14,7 +14,7 @@ use crate::session::room::{Context, Room};
 
 /// Maximum number of tracks of a participant; past it, requests for further ones are rejected.
 const MAX_TRACKS: usize = 64;
-/// Maximum bytes of a request that are repeated in the response; a longer one is identified by its id alone.
+/// Maximum size in bytes of a request that the response echoes; for a larger one it has only the request id.
 const MAX_ECHO_BYTES: usize = 4096;
 
 impl Room {

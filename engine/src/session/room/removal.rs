@@ -36,8 +36,8 @@ impl Room {
         (taken, self.participants.remove(&id), self.connections.remove_session(id))
     }
 
-    /// Removes a participant, also from the rooms of the server API. The others are notified and reconciled by
-    /// [`Room::settle`], once for all removals of a turn of the event loop.
+    /// Removes a participant from this room and from the registry. [`Room::settle`] notifies and reconciles the others, once
+    /// per iteration of the event loop.
     pub(crate) fn remove(&mut self, context: &mut Context<'_>, id: SessionId, removal: Removal) {
         #[cfg(test)]
         assert_ne!(self.fault, Some(Fault::Removal(id)), "injected");

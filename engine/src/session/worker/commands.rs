@@ -43,7 +43,8 @@ impl Worker {
                 let Some(known) = known else { return };
                 known.lane
             }
-            // Handled at once: no request of the connection is queued, and its debts no longer matter.
+            // Bypasses the queue: a connection waits for each of its requests before it closes, so that none is queued, and a
+            // closed one needs no rate limit.
             Command::SignalClosed(signal_id) => {
                 self.on_signal_closed(*signal_id);
                 self.process_events();

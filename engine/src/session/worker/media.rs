@@ -54,7 +54,7 @@ impl Worker {
         }
     }
 
-    /// Routes a datagram to its peer connection, which handles it.
+    /// Routes a datagram to the peer connection that its source or, in STUN, its username belongs to.
     pub(crate) fn on_datagram(&mut self, received: &ReceivedDatagram) {
         let now = Instant::now();
         let source = (received.protocol, received.source);
