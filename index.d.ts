@@ -329,7 +329,7 @@ export interface MediaService {
    */
   createRoom(roomId: string, settings?: MediaRoomInfoSettings, options?: MediaCallOptions): Promise<MediaRoomInfo>;
   /**
-   * Disconnects all participants and removes the room; a room that doesn't exist is success.
+   * Disconnects all participants and removes the room; also succeeds if the room doesn't exist.
    * On LiveKit an unexpired token creates the room again when it is used to join, unless the server has `room.auto_create: false`.
    * On the embedded engine all earlier tokens for the room are revoked, even if the room is created again.
    */
