@@ -39,7 +39,7 @@ function createMedia(binding, operation, config) {
 
   function open(operation) {
     if (attachment === undefined) return guard(operation, undefined, () => binding.openLiveKit(config));
-    return guard(operation, undefined, () => binding.openEmbedded({ ...config, isAttached: attachment.isReachable }));
+    return guard(operation, undefined, () => binding.openEmbedded({ __proto__: null, ...config, isAttached: attachment.isReachable }));
   }
 
   /**
