@@ -9,6 +9,7 @@ const https = require('node:https');
 const net = require('node:net');
 const { ClientInfo, JoinRequest, SignalResponse, WrappedJoinRequest } = require('@livekit/protocol');
 const WebSocket = require('ws');
+const { eventually } = require('../test-support/eventually.js');
 const { loadOverCore } = require('./support/broken-core.js');
 const { certificates } = require('./support/certificates.js');
 const { ann, openEmbedded } = require('./support/embedded.js');
@@ -261,6 +262,15 @@ describe('an engine that', () => {
     const app = await serveAsEngine(() => {});
     const [upgrade, [status]] = await Promise.all([join(app.origin), textOf(`${app.origin}/media/rtc/validate`)]);
     expect([upgrade.slice(0, 12), status]).toEqual(['HTTP/1.1 504', 504]);
+  });
+
+  test('has as many requests as it accepts gets no more, until some have ended', async () => {
+    const app = await serveAsEngine((socket) => socket.on('data', (data) => String(data).includes('/validate') && socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')));
+    const clients = Array.from({ length: 1024 }, () => send(app.origin, upgradeOf('/media/rtc')).socket);
+    const status = async () => (await textOf(`${app.origin}/media/rtc/validate`))[0];
+    await eventually('the limit', status, (seen) => expect(seen).toBe(503));
+    for (const client of clients) client.resetAndDestroy();
+    await eventually('the end of the others', status, (seen) => expect(seen).toBe(200));
   });
 
   test('ends within its response closes the connection of the client', async () => {

@@ -88,9 +88,10 @@ async function prepare(locate, path, request, response) {
   // The client has gone meanwhile.
   if (response.destroyed) return undefined;
   return (client, fields) => {
-    forwarded += 1;
     const headers = { ...pick(request.headers, REQUEST_HEADERS), ...fields };
     const upstream = http.request({ ...address, agent: false, method: request.method, path, headers, timeout: RESPONSE_TIMEOUT_MS });
+    // Only now, because http.request may throw.
+    forwarded += 1;
     upstream.once('timeout', () => upstream.destroy(new TimeoutError()));
     // A connection must not keep the process alive; the client's may.
     upstream.once('socket', (socket) => socket.unref());
