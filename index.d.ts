@@ -273,7 +273,10 @@ export interface MediaDataOptions extends MediaCallOptions {
 
 /** Options of `removeParticipant`. */
 export interface MediaRemovalOptions extends MediaCallOptions {
-  /** Also revokes the tokens that were minted for this identity and room before the call; default `false`. */
+  /**
+   * Also revokes the tokens that were minted for this identity and room before the call; default `false`.
+   * The embedded engine revokes them also if the participant is absent, in which case the call rejects with `PARTICIPANT_NOT_FOUND`.
+   */
   revokeTokens?: boolean | undefined;
 }
 

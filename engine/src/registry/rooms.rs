@@ -227,11 +227,11 @@ impl Rooms {
     /// As [`remove`](Self::remove), and revokes all tokens minted for this identity and room so far.
     ///
     /// # Errors
-    /// [`ApiError::NoParticipant`], also if the room is not open. Nothing is revoked then.
+    /// [`ApiError::NoParticipant`], also if the room is not open. The tokens are revoked nevertheless: an absent participant could
+    /// join with them.
     pub fn remove_and_revoke(&mut self, name: &str, identity: &str, now: Now) -> Result<(), ApiError> {
-        self.remove(name, identity, now)?;
         self.revocations.revoke_participant(name, identity, now);
-        Ok(())
+        self.remove(name, identity, now)
     }
 
     /// Whether participants were evicted since the last [`take_evicted`](Self::take_evicted).
@@ -393,7 +393,20 @@ mod tests {
         rooms.delete("r", now);
         rooms.create("r", &Settings::default(), now).unwrap();
         assert!(!admits(&rooms, &epoch, now), "also in a later room of this name");
-        assert_eq!(rooms.remove_and_revoke("r", "ben", now), Err(ApiError::NoParticipant));
+    }
+
+    #[test]
+    fn revokes_the_tokens_of_an_absent_participant() {
+        let (mut rooms, now) = (rooms(), Now::read());
+        let epoch = rooms.epoch();
+        assert_eq!(rooms.remove_and_revoke("r", "ann", now), Err(ApiError::NoParticipant), "no room");
+        assert!(!admits(&rooms, &epoch, now));
+        rooms.create("r", &Settings::default(), now).unwrap();
+        let epoch = rooms.epoch();
+        assert_eq!(rooms.remove_and_revoke("r", "ann", now), Err(ApiError::NoParticipant), "an empty room");
+        assert!(!admits(&rooms, &epoch, now));
+        assert!(admits(&rooms, &rooms.epoch(), now));
+        let issued_at = TokenIssuedAt { epoch: Some(&epoch), not_before: None };
         assert_eq!(rooms.check("r", &participant("ben"), issued_at, now), Ok(()));
     }
 
