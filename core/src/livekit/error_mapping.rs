@@ -116,9 +116,12 @@ pub(super) fn from_transport(error: &reqwest::Error, host: String, request_id: &
 
 /// Whether another attempt fails in the same way: the URL cannot be used, or the server's certificate is not trusted.
 pub(crate) fn is_permanent(error: &reqwest::Error) -> bool {
-    let is_untrusted =
-        || matches!(reason(error), Unreachable::UnknownAuthority | Unreachable::WrongName | Unreachable::Tls);
-    error.is_builder() || is_untrusted()
+    error.is_builder() || sources(error).find_map(tls_error).is_some_and(is_permanent_tls)
+}
+
+/// Only errors of the certificate are permanent. Another TLS error may be due to a restart or a broken connection.
+fn is_permanent_tls(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(_))
 }
 
 fn reason(error: &reqwest::Error) -> Unreachable {
@@ -171,6 +174,21 @@ mod tests {
     fn error(status: u16, body: &str) -> MediaError {
         from_response(status, body.as_bytes(), "id")
             .or_missing(|upstream| MediaError::RoomNotFound { room: "r".into(), upstream })
+    }
+
+    #[test]
+    fn only_errors_of_the_certificate_are_permanent() {
+        use rustls::{AlertDescription, CertificateError, Error};
+        for (error, expected) in [
+            (Error::InvalidCertificate(CertificateError::UnknownIssuer), true),
+            (Error::InvalidCertificate(CertificateError::NotValidForName), true),
+            (Error::InvalidCertificate(CertificateError::Expired), true),
+            (Error::AlertReceived(AlertDescription::InternalError), false),
+            (Error::HandshakeNotComplete, false),
+            (Error::DecryptError, false),
+        ] {
+            assert_eq!(is_permanent_tls(&error), expected, "{error:?}");
+        }
     }
 
     #[test]
