@@ -12,29 +12,50 @@ use crate::clock::Now;
 /// An event in the life of a room or of a participant in it, for webhooks.
 #[derive(Debug, Clone)]
 pub struct RoomEvent {
-    /// The room after the event.
-    pub room: Arc<Room>,
+    /// The name of the room.
+    pub room: Arc<str>,
     /// Time of the event, in seconds since the Unix epoch.
     pub unix_secs: i64,
     /// The event.
     pub kind: EventKind,
 }
 
-/// The kinds of events.
+/// The kinds of events, with the room after the event.
 #[derive(Debug, Clone)]
 pub enum EventKind {
     /// The room is open.
-    RoomStarted,
+    RoomStarted(Arc<Room>),
     /// The room is closed.
-    RoomFinished(RoomEndReason),
+    RoomFinished(Arc<Room>, RoomEndReason),
     /// The participant's media is connected.
-    ParticipantJoined(Arc<proto::ParticipantInfo>),
+    ParticipantJoined(Arc<Room>, Arc<proto::ParticipantInfo>),
     /// The participant, in its last state, has left.
-    ParticipantLeft(Arc<proto::ParticipantInfo>, DisconnectReason),
+    ParticipantLeft(Arc<Room>, Arc<proto::ParticipantInfo>, DisconnectReason),
     /// The participant has published a track.
-    TrackPublished(Arc<proto::ParticipantInfo>, proto::TrackInfo),
+    TrackPublished(Box<TrackEvent>),
     /// The participant, or its leave, has unpublished a track.
-    TrackUnpublished(Arc<proto::ParticipantInfo>, proto::TrackInfo),
+    TrackUnpublished(Box<TrackEvent>),
+}
+
+/// A track with the ids of its room and participant. It holds no snapshot of them, because their metadata can be large and
+/// tracks change often.
+#[derive(Debug, Clone)]
+pub struct TrackEvent {
+    room_sid: String,
+    participant_sid: String,
+    identity: String,
+    track: proto::TrackInfo,
+}
+
+impl TrackEvent {
+    fn new(room: &Room, participant: &proto::ParticipantInfo, track: &proto::TrackInfo) -> Box<Self> {
+        Box::new(Self {
+            room_sid: room.sid().to_owned(),
+            participant_sid: participant.sid.clone(),
+            identity: participant.identity.clone(),
+            track: track.clone(),
+        })
+    }
 }
 
 /// Collects events until they are taken; nothing if it is off.
@@ -49,13 +70,13 @@ impl EventLog {
         std::mem::take(&mut self.events)
     }
 
-    fn push(&mut self, room: &Arc<Room>, now: Now, kind: EventKind) {
-        self.events.push(RoomEvent { room: room.clone(), unix_secs: now.unix_secs(), kind });
+    fn push(&mut self, room: &Room, now: Now, kind: EventKind) {
+        self.events.push(RoomEvent { room: room.name.clone(), unix_secs: now.unix_secs(), kind });
     }
 
     pub(super) fn started(&mut self, room: &Arc<Room>, now: Now) {
         if self.is_on {
-            self.push(room, now, EventKind::RoomStarted);
+            self.push(room, now, EventKind::RoomStarted(room.clone()));
         }
     }
 
@@ -65,11 +86,12 @@ impl EventLog {
             for participant in room.participant_snapshots() {
                 self.left(room, participant, left, now);
             }
-            self.push(room, now, EventKind::RoomFinished(reason));
+            self.push(room, now, EventKind::RoomFinished(room.clone(), reason));
         }
     }
 
-    /// The state of a participant has changed.
+    /// The state of a participant has changed. Its tracks are reported while it is active: those that it has published before
+    /// follow its join.
     pub(super) fn updated(
         &mut self,
         room: &Arc<Room>,
@@ -77,17 +99,20 @@ impl EventLog {
         after: &Arc<proto::ParticipantInfo>,
         now: Now,
     ) {
-        if !self.is_on {
+        if !self.is_on || after.state() != State::Active {
             return;
         }
-        if before.state() != State::Active && after.state() == State::Active {
-            self.push(room, now, EventKind::ParticipantJoined(after.clone()));
+        let reported = if before.state() == State::Active {
+            &*before.tracks
+        } else {
+            self.push(room, now, EventKind::ParticipantJoined(room.clone(), after.clone()));
+            &[]
+        };
+        for track in not_among(reported, &after.tracks) {
+            self.push(room, now, EventKind::TrackUnpublished(TrackEvent::new(room, after, track)));
         }
-        for track in not_among(&before.tracks, &after.tracks) {
-            self.push(room, now, EventKind::TrackUnpublished(after.clone(), track.clone()));
-        }
-        for track in not_among(&after.tracks, &before.tracks) {
-            self.push(room, now, EventKind::TrackPublished(after.clone(), track.clone()));
+        for track in not_among(&after.tracks, reported) {
+            self.push(room, now, EventKind::TrackPublished(TrackEvent::new(room, after, track)));
         }
     }
 
@@ -99,12 +124,15 @@ impl EventLog {
         reason: DisconnectReason,
         now: Now,
     ) {
-        if self.is_on {
-            for track in &participant.tracks {
-                self.push(room, now, EventKind::TrackUnpublished(participant.clone(), track.clone()));
-            }
-            self.push(room, now, EventKind::ParticipantLeft(participant.clone(), reason));
+        if !self.is_on {
+            return;
         }
+        if participant.state() == State::Active {
+            for track in &participant.tracks {
+                self.push(room, now, EventKind::TrackUnpublished(TrackEvent::new(room, participant, track)));
+            }
+        }
+        self.push(room, now, EventKind::ParticipantLeft(room.clone(), participant.clone(), reason));
     }
 }
 
@@ -121,13 +149,13 @@ impl RoomEvent {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match &self.kind {
-            EventKind::RoomStarted => "room_started",
-            EventKind::RoomFinished(_) => "room_finished",
-            EventKind::ParticipantJoined(_) => "participant_joined",
-            EventKind::ParticipantLeft(participant, _) if participant.state() == State::Active => "participant_left",
+            EventKind::RoomStarted(_) => "room_started",
+            EventKind::RoomFinished(..) => "room_finished",
+            EventKind::ParticipantJoined(..) => "participant_joined",
+            EventKind::ParticipantLeft(_, participant, _) if participant.state() == State::Active => "participant_left",
             EventKind::ParticipantLeft(..) => "participant_connection_aborted",
-            EventKind::TrackPublished(..) => "track_published",
-            EventKind::TrackUnpublished(..) => "track_unpublished",
+            EventKind::TrackPublished(_) => "track_published",
+            EventKind::TrackUnpublished(_) => "track_unpublished",
         }
     }
 
@@ -141,46 +169,37 @@ impl RoomEvent {
             ..proto::WebhookEvent::default()
         };
         match &self.kind {
-            EventKind::RoomStarted => proto::WebhookEvent { room: Some(self.room.to_proto()), ..event },
-            EventKind::RoomFinished(reason) => {
+            EventKind::RoomStarted(room) => proto::WebhookEvent { room: Some(room.to_proto()), ..event },
+            EventKind::RoomFinished(room, reason) => {
                 let room_end_reason = (*reason).into();
-                proto::WebhookEvent { room: Some(self.room.to_proto()), room_end_reason, ..event }
+                proto::WebhookEvent { room: Some(room.to_proto()), room_end_reason, ..event }
             }
-            EventKind::ParticipantJoined(participant) => {
+            EventKind::ParticipantJoined(room, participant) => {
                 let participant = Some((**participant).clone());
-                proto::WebhookEvent { room: Some(self.room.to_proto()), participant, ..event }
+                proto::WebhookEvent { room: Some(room.to_proto()), participant, ..event }
             }
-            EventKind::ParticipantLeft(participant, reason) => {
+            EventKind::ParticipantLeft(room, participant, reason) => {
                 let mut participant = (**participant).clone();
                 participant.tracks.clear();
                 participant.version += 1;
                 participant.set_state(State::Disconnected);
                 participant.set_disconnect_reason(*reason);
-                proto::WebhookEvent { room: Some(self.room.to_proto()), participant: Some(participant), ..event }
+                proto::WebhookEvent { room: Some(room.to_proto()), participant: Some(participant), ..event }
             }
-            EventKind::TrackPublished(participant, track) | EventKind::TrackUnpublished(participant, track) => {
-                self.track_event(event, participant, track)
-            }
+            EventKind::TrackPublished(track) | EventKind::TrackUnpublished(track) => self.track_event(event, track),
         }
     }
 
-    fn track_event(
-        &self,
-        event: proto::WebhookEvent,
-        participant: &proto::ParticipantInfo,
-        track: &proto::TrackInfo,
-    ) -> proto::WebhookEvent {
-        let room = proto::Room {
-            sid: self.room.sid().to_owned(),
-            name: self.room.name().to_owned(),
-            ..proto::Room::default()
-        };
+    fn track_event(&self, event: proto::WebhookEvent, track: &TrackEvent) -> proto::WebhookEvent {
+        let room =
+            proto::Room { sid: track.room_sid.clone(), name: (*self.room).to_owned(), ..proto::Room::default() };
         let participant = proto::ParticipantInfo {
-            sid: participant.sid.clone(),
-            identity: participant.identity.clone(),
+            sid: track.participant_sid.clone(),
+            identity: track.identity.clone(),
             ..proto::ParticipantInfo::default()
         };
-        proto::WebhookEvent { room: Some(room), participant: Some(participant), track: Some(track.clone()), ..event }
+        let track = Some(track.track.clone());
+        proto::WebhookEvent { room: Some(room), participant: Some(participant), track, ..event }
     }
 
     /// Upper bound of the event's size in memory, in bytes.
@@ -188,13 +207,15 @@ impl RoomEvent {
     pub fn size(&self) -> usize {
         use prost::Message as _;
         let details = match &self.kind {
-            EventKind::RoomStarted | EventKind::RoomFinished(_) => 0,
-            EventKind::ParticipantJoined(participant) | EventKind::ParticipantLeft(participant, _) => {
-                participant.encoded_len()
+            EventKind::RoomStarted(room) | EventKind::RoomFinished(room, _) => room.info().metadata.len(),
+            EventKind::ParticipantJoined(room, participant) | EventKind::ParticipantLeft(room, participant, _) => {
+                room.info().metadata.len() + participant.encoded_len()
             }
-            EventKind::TrackPublished(_, track) | EventKind::TrackUnpublished(_, track) => track.encoded_len(),
+            EventKind::TrackPublished(track) | EventKind::TrackUnpublished(track) => {
+                track.identity.len() + track.track.encoded_len()
+            }
         };
-        EVENT_BYTES + self.room.info().metadata.len() + details
+        EVENT_BYTES + details
     }
 }
 

@@ -90,7 +90,7 @@ impl Delivery {
         let Some(body) = body(event) else { return };
         let event = Arc::new(Event {
             name: event.name(),
-            room: event.room.name().into(),
+            room: event.room.clone(),
             body,
             queued_at: Instant::now(),
             _reservation: reservation,

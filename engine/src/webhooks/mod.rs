@@ -84,7 +84,7 @@ impl Webhooks {
     pub(crate) fn enqueue(&self, event: RoomEvent) {
         let bytes = event.size();
         let Some(reservation) = Reservation::new(&self.waiting_bytes, bytes) else {
-            let (event, room) = (event.name(), event.room.name());
+            let (event, room) = (event.name(), &*event.room);
             self.transport.report(&LostWebhook { url: None, event, room, reason: LossReason::OutOfMemory });
             return;
         };

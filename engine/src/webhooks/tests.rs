@@ -319,6 +319,45 @@ fn reports_a_call_in_the_order_of_its_events() {
 }
 
 #[test]
+fn reports_tracks_only_while_their_participant_is_active() {
+    let (mut rooms, now) = (Rooms::new("e".into()), Now::read());
+    rooms.record_events();
+    let settings = Settings { metadata: &"m".repeat(500 * 1024), ..Settings::default() };
+    let join = |rooms: &mut Rooms, identity: &str| {
+        let participant = proto::ParticipantInfo { identity: identity.into(), ..Default::default() };
+        rooms.join("r", &settings, participant, TokenIssuedAt::default(), now).unwrap().participant
+    };
+    let with_track = |info: &proto::ParticipantInfo, state: proto::participant_info::State| {
+        let tracks = vec![proto::TrackInfo { sid: "TR_1".into(), ..Default::default() }];
+        let mut info = proto::ParticipantInfo { tracks, ..info.clone() };
+        info.set_state(state);
+        Arc::new(info)
+    };
+    let ann = join(&mut rooms, "ann");
+    rooms.update("r", with_track(&ann, proto::participant_info::State::Joined), now);
+    rooms.update("r", with_track(&ann, proto::participant_info::State::Active), now);
+    let ben = join(&mut rooms, "ben");
+    rooms.update("r", with_track(&ben, proto::participant_info::State::Joined), now);
+    for identity in ["ben", "ann"] {
+        rooms.leave("r", identity, proto::DisconnectReason::SignalClose, now).unwrap();
+    }
+    let events = rooms.take_events();
+    let names: Vec<&str> = events.iter().map(RoomEvent::name).collect();
+    let expected = [
+        "room_started",
+        "participant_joined",
+        "track_published",
+        "participant_connection_aborted",
+        "track_unpublished",
+        "participant_left",
+    ];
+    assert_eq!(names, expected);
+    for track in [&events[2], &events[4]] {
+        assert!(track.size() < 4096, "the room's metadata is not part of a track's event: {} bytes", track.size());
+    }
+}
+
+#[test]
 fn reports_an_expired_room_as_idle_also_when_it_is_created_again() {
     let (mut rooms, now) = (Rooms::new("e".into()), Now::read());
     rooms.record_events();
