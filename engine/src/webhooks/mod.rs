@@ -22,6 +22,9 @@ use delivery::{Delivery, Timing};
 use message::Signer;
 use reservation::Reservation;
 
+/// Maximum number of threads that look up names. Past it, lookups wait within the time of their attempt.
+const MAX_LOOKUP_THREADS: usize = 4;
+
 /// Receivers of webhooks.
 #[derive(Clone)]
 pub struct WebhookConfig {
@@ -64,7 +67,8 @@ impl Webhooks {
     /// # Errors
     /// If the thread cannot be started.
     pub(crate) fn start(config: &WebhookConfig, key: (&str, &str), stop: CancellationToken) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(MAX_LOOKUP_THREADS).enable_all().build()?;
         let (queue, mut waiting) = mpsc::unbounded_channel::<Waiting>();
         let delivery = Delivery::new(&config.urls, &config.transport, Signer::new(key.0, key.1), Timing::default());
         let work = move || {

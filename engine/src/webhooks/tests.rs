@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -229,6 +230,46 @@ async fn sends_at_most_64_requests_at_a_time_and_drops_events_that_have_waited_t
         transport.losses().contains(&LossReason::TooOld),
         "400 attempts of 20 ms, 64 at a time, take longer than 50 ms"
     );
+}
+
+/// Blocks a thread of the runtime's pool for each request, as a name lookup does, until it is released.
+#[derive(Default)]
+struct BlockingTransport {
+    requests: AtomicUsize,
+    running: Arc<AtomicUsize>,
+    released: Arc<AtomicBool>,
+}
+
+impl WebhookTransport for BlockingTransport {
+    fn post(&self, _: WebhookRequest) -> BoxFuture<'static, Outcome> {
+        let (running, released) = (self.running.clone(), self.released.clone());
+        let lookup = tokio::task::spawn_blocking(move || {
+            running.fetch_add(1, Ordering::SeqCst);
+            while !released.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        async move { lookup.await.map(|()| status(200)).map_err(|_| WebhookFailure::Temporary) }.boxed()
+    }
+}
+
+#[test]
+fn hanging_name_lookups_block_at_most_four_threads() {
+    let transport = Arc::new(BlockingTransport::default());
+    let stop = CancellationToken::new();
+    let _stops = stop.clone().drop_guard();
+    let config = WebhookConfig { urls: vec!["http://a".into()], transport: transport.clone() };
+    let webhooks = Webhooks::start(&config, ("key", "secret"), stop).unwrap();
+    let names: Vec<String> = (0..20).map(|i| format!("r{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    started(&names).into_iter().for_each(|event| webhooks.enqueue(event));
+    while transport.requests.load(Ordering::SeqCst) < 20 || transport.running.load(Ordering::SeqCst) < 4 {
+        std::thread::yield_now();
+    }
+    let running = transport.running.load(Ordering::SeqCst);
+    transport.released.store(true, Ordering::SeqCst);
+    assert_eq!(running, 4);
 }
 
 #[tokio::test]
