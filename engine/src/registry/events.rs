@@ -191,8 +191,7 @@ impl RoomEvent {
     }
 
     fn track_event(&self, event: proto::WebhookEvent, track: &TrackEvent) -> proto::WebhookEvent {
-        let room =
-            proto::Room { sid: track.room_sid.clone(), name: (*self.room).to_owned(), ..proto::Room::default() };
+        let room = proto::Room { sid: track.room_sid.clone(), name: (*self.room).to_owned(), ..proto::Room::default() };
         let participant = proto::ParticipantInfo {
             sid: track.participant_sid.clone(),
             identity: track.identity.clone(),

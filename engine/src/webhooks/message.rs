@@ -18,6 +18,8 @@ const TTL_SECS: i64 = 300;
 pub(super) struct Signer {
     key: String,
     secret: EncodingKey,
+    /// The time, in seconds since the Unix epoch.
+    clock: fn() -> i64,
 }
 
 #[derive(Serialize)]
@@ -32,12 +34,17 @@ struct Claims<'a> {
 
 impl Signer {
     pub(super) fn new(key: &str, secret: &str) -> Self {
-        Self { key: key.to_owned(), secret: EncodingKey::from_secret(secret.as_bytes()) }
+        Self::with_clock(key, secret, || Now::read().unix_secs())
+    }
+
+    /// As [`new`](Self::new), with a clock of its own.
+    pub(super) fn with_clock(key: &str, secret: &str, clock: fn() -> i64) -> Self {
+        Self { key: key.to_owned(), secret: EncodingKey::from_secret(secret.as_bytes()), clock }
     }
 
     /// The header `Authorization` for that body; `None` if it cannot be signed, which never happens with HS256.
     pub(super) fn sign(&self, body: &[u8]) -> Option<String> {
-        let now = Now::read().unix_secs();
+        let now = (self.clock)();
         let sha256 = STANDARD.encode(digest::digest(&digest::SHA256, body));
         let claims = Claims { iss: &self.key, exp: now + TTL_SECS, nbf: now, iat: now, sha256 };
         encode(&Header::new(Algorithm::HS256), &claims, &self.secret).ok()

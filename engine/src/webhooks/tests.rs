@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -30,10 +30,17 @@ struct FakeTransport {
     requests: Mutex<Vec<WebhookRequest>>,
     lost: Mutex<Vec<(String, String, LossReason)>>,
     changed: Notify,
+    /// Number of next requests that panic.
+    panics: AtomicUsize,
+    report_panics: AtomicBool,
 }
 
 impl WebhookTransport for FakeTransport {
     fn post(&self, request: WebhookRequest) -> BoxFuture<'static, Outcome> {
+        if self.panics.load(Ordering::SeqCst) > 0 {
+            self.panics.fetch_sub(1, Ordering::SeqCst);
+            panic!("a test of a panic");
+        }
         let hangs = self.hanging.is_some_and(|part| request.url.contains(part));
         self.requests.lock().unwrap().push(request);
         let outcome = self.outcomes.lock().unwrap().pop_front().unwrap_or(Ok(status(200)));
@@ -44,6 +51,7 @@ impl WebhookTransport for FakeTransport {
     fn report(&self, lost: &LostWebhook<'_>) {
         self.lost.lock().unwrap().push((lost.event.to_owned(), lost.room.to_owned(), lost.reason));
         self.changed.notify_waiters();
+        assert!(!self.report_panics.load(Ordering::SeqCst), "a test of a panic");
     }
 }
 
@@ -108,13 +116,9 @@ fn of_one_room(count: usize) -> Vec<RoomEvent> {
     events
 }
 
-fn reservation() -> Reservation {
-    Reservation::new(&Arc::default(), 0).unwrap()
-}
-
 fn enqueue(delivery: &Delivery, events: &[RoomEvent]) {
     for event in events {
-        delivery.enqueue(event, reservation());
+        delivery.enqueue(event);
     }
 }
 
@@ -180,9 +184,10 @@ async fn gives_an_event_up_after_five_attempts_and_sends_the_next_one() {
 async fn does_not_retry_what_can_never_succeed_or_was_received() {
     for (outcome, losses) in [
         (Err(WebhookFailure::Permanent), vec![LossReason::Failed]),
-        (Ok(status(404)), vec![]),
-        (Ok(status(501)), vec![]),
-        (Ok(status(302)), vec![]),
+        (Ok(status(404)), vec![LossReason::Rejected(404)]),
+        (Ok(status(501)), vec![LossReason::Rejected(501)]),
+        (Ok(status(302)), vec![LossReason::Rejected(302)]),
+        (Ok(status(204)), vec![]),
     ] {
         let transport = Arc::new(FakeTransport::default());
         transport.outcomes.lock().unwrap().push_back(outcome);
@@ -206,7 +211,7 @@ async fn a_receiver_that_hangs_delays_no_other_and_loses_only_what_exceeds_its_q
     let transport = Arc::new(FakeTransport { hanging: Some("slow"), ..FakeTransport::default() });
     let delivery = delivery(&["http://slow", "http://fast"], &transport, TIMING);
     for event in of_one_room(300) {
-        delivery.enqueue(&event, reservation());
+        delivery.enqueue(&event);
         // The task that sends has to run first, as on the webhook thread.
         tokio::task::yield_now().await;
     }
@@ -272,24 +277,118 @@ fn hanging_name_lookups_block_at_most_four_threads() {
     assert_eq!(running, 4);
 }
 
+/// The events of creating and deleting a room with so much metadata so many times.
+fn of_large_room(name: &str, metadata_bytes: usize, times: usize) -> Vec<RoomEvent> {
+    let mut rooms = Rooms::new("e".into());
+    rooms.record_events();
+    let settings = Settings { metadata: &"m".repeat(metadata_bytes), ..Settings::default() };
+    for _ in 0..times {
+        rooms.create(name, &settings, Now::read()).unwrap();
+        rooms.delete(name, Now::read());
+    }
+    rooms.take_events()
+}
+
 #[tokio::test]
-async fn drops_new_events_while_those_that_wait_take_too_much_memory() {
+async fn drops_new_events_of_a_room_that_takes_too_much_memory_and_none_of_other_rooms() {
     let transport = Arc::new(FakeTransport { hanging: Some("slow"), ..FakeTransport::default() });
     let stop = CancellationToken::new();
     let _stops = stop.clone().drop_guard();
     let config = WebhookConfig { urls: vec!["http://slow".into()], transport: transport.clone() };
     let webhooks = Webhooks::start(&config, ("key", "secret"), stop).unwrap();
-    let mut rooms = Rooms::new("e".into());
-    rooms.record_events();
-    let metadata = "m".repeat(512 * 1024);
-    let settings = Settings { metadata: &metadata, ..Settings::default() };
+    of_large_room("large", 512 * 1024, 40).into_iter().for_each(|event| webhooks.enqueue(event));
+    of_large_room("other", 512 * 1024, 1).into_iter().for_each(|event| webhooks.enqueue(event));
+    started(&["small"]).into_iter().for_each(|event| webhooks.enqueue(event));
+    transport.until(|transport| transport.events("http://slow").contains(&"room_started small".into())).await;
+    transport.until(|transport| transport.losses().len() >= 70).await;
+    let lost = transport.lost.lock().unwrap();
+    assert!(
+        lost.iter().all(|(_, room, reason)| room == "large" && *reason == LossReason::OutOfMemory),
+        "{:?}",
+        lost.iter().find(|(_, room, _)| room != "large")
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_takes_no_memory_of_another() {
+    let transport = Arc::new(FakeTransport { hanging: Some("slow"), ..FakeTransport::default() });
+    let delivery = delivery(&["http://slow", "http://fast"], &transport, TIMING);
     for i in 0..40 {
-        rooms.create(&format!("r{i}"), &settings, Now::read()).unwrap();
-        rooms.take_events().into_iter().for_each(|event| webhooks.enqueue(event));
+        for event in of_large_room(&format!("r{i}"), 512 * 1024, 1) {
+            delivery.enqueue(&event);
+            let sent = transport.events("http://fast").len() + 1;
+            transport.until(|transport| transport.events("http://fast").len() == sent).await;
+        }
     }
-    let lost = transport.losses();
-    assert!(lost.len() >= 8 && lost.iter().all(|reason| *reason == LossReason::OutOfMemory), "{lost:?}");
-    transport.until(|transport| transport.requests.lock().unwrap().len() + lost.len() == 40).await;
+    transport.until(|transport| transport.events("http://fast").len() == 80).await;
+    assert!(transport.losses().len() > 40, "the one that hangs");
+}
+
+#[tokio::test]
+async fn events_that_have_waited_too_long_make_room_for_new_ones() {
+    let timing = Timing { max_age: Duration::from_millis(500), ..TIMING };
+    let transport = Arc::new(FakeTransport { hanging: Some("slow"), ..FakeTransport::default() });
+    let delivery = delivery(&["http://slow"], &transport, timing);
+    let late: Vec<Vec<RoomEvent>> = (0..4).map(|i| of_large_room(&format!("late {i}"), 512 * 1024, 1)).collect();
+    let names: Vec<String> = (0..64).map(|i| format!("in flight {i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    enqueue(&delivery, &started(&names));
+    transport.until(|transport| transport.requests.lock().unwrap().len() == 64).await;
+    for i in 0..28 {
+        enqueue(&delivery, &of_large_room(&format!("r{i}"), 512 * 1024, 1)[..1]);
+    }
+    enqueue(&delivery, &of_one_room(200));
+    assert!(transport.losses().is_empty(), "28 large events and 200 small ones of one room fit");
+    tokio::time::sleep(timing.max_age * 2).await;
+    enqueue(&delivery, &of_one_room(1));
+    assert_eq!(transport.losses(), [LossReason::TooOld; 200], "those of the queue that is full");
+    late.iter().for_each(|events| enqueue(&delivery, &events[..1]));
+    assert_eq!(transport.losses(), [LossReason::TooOld; 228], "those of all queues");
+}
+
+#[tokio::test]
+async fn sends_the_next_events_of_a_room_after_a_panic() {
+    for report_panics in [false, true] {
+        let transport = Arc::new(FakeTransport::default());
+        transport.panics.store(1, Ordering::SeqCst);
+        transport.report_panics.store(report_panics, Ordering::SeqCst);
+        let delivery = delivery(&["http://a"], &transport, TIMING);
+        let events = of_one_room(2);
+        enqueue(&delivery, &events[..1]);
+        transport.until(|transport| !transport.losses().is_empty()).await;
+        tokio::task::yield_now().await;
+        enqueue(&delivery, &events[1..]);
+        let sent = transport.until(|transport| transport.events("http://a") == ["room_finished r"]);
+        tokio::time::timeout(Duration::from_secs(5), sent).await.expect("the next event is sent");
+        assert_eq!(transport.losses(), [LossReason::Internal]);
+    }
+}
+
+#[tokio::test]
+async fn reports_events_that_the_webhook_thread_does_not_take() {
+    let transport = Arc::new(FakeTransport::default());
+    let (queue, _) = mpsc::unbounded_channel();
+    let (budget, stop) = (Budget::new(MAX_UNENCODED_BYTES), CancellationToken::new());
+    let webhooks = Webhooks { queue, budget, transport: transport.clone(), stop: stop.clone() };
+    started(&["r"]).into_iter().for_each(|event| webhooks.enqueue(event));
+    assert_eq!(transport.losses(), [LossReason::Internal]);
+    stop.cancel();
+    started(&["r"]).into_iter().for_each(|event| webhooks.enqueue(event));
+    assert_eq!(transport.losses().len(), 1, "none once the engine ends");
+}
+
+#[tokio::test]
+async fn signs_each_attempt_at_its_time() {
+    static SECONDS: AtomicI64 = AtomicI64::new(1_000);
+    let transport = Arc::new(FakeTransport::default());
+    transport.outcomes.lock().unwrap().extend([Ok(status(500)); 2]);
+    let signer = Signer::with_clock("key", "secret", || SECONDS.fetch_add(1, Ordering::SeqCst));
+    let sender: Arc<dyn WebhookTransport> = transport.clone();
+    let delivery = Delivery::new(&["http://a".to_owned()], &sender, signer, TIMING);
+    enqueue(&delivery, &started(&["r"]));
+    transport.until(|transport| transport.requests.lock().unwrap().len() == 3).await;
+    let tokens: Vec<_> = transport.requests.lock().unwrap().iter().map(|request| request.token.clone()).collect();
+    assert!(tokens[0] != tokens[1] && tokens[1] != tokens[2]);
 }
 
 #[test]

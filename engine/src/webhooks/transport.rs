@@ -20,7 +20,7 @@ pub trait WebhookTransport: Send + Sync {
 }
 
 /// Scheme and host of a URL, without path and query, which can contain a secret.
-fn host(url: &str) -> &str {
+pub(super) fn host(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     &url[..end]
@@ -84,6 +84,12 @@ pub enum LossReason {
     /// The event has waited for too long.
     #[error("it has waited for too long")]
     TooOld,
+    /// The receiver has responded with this status, after which there is no further attempt. A redirect is not followed.
+    #[error("the receiver has rejected it with status {0}")]
+    Rejected(u16),
+    /// An error of the engine.
+    #[error("internal error")]
+    Internal,
     /// The receiver has failed in every attempt.
     #[error("the receiver has failed in every attempt")]
     Failed,
