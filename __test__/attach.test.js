@@ -194,6 +194,64 @@ describe('other requests', () => {
     const { received } = send(origin, 'GET /page HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n');
     expect(await received).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*app GET \/page/);
   });
+
+  describe('that offer an upgrade which nothing listens for, and have a body,', () => {
+    const OFFER = 'Host: app.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n';
+    /** @type {http.RequestListener} */
+    const echo = async (request, response) => {
+      const chunks = [];
+      for await (const chunk of request) chunks.push(chunk);
+      response.end(`app ${request.method} ${request.url} ${request.headers['x-name']} ${Buffer.concat(chunks)}`);
+    };
+    const serveEcho = async () => {
+      const { media } = openEmbedded();
+      const app = await serveApp({ listener: echo });
+      await media.attach(app.server);
+      return app;
+    };
+
+    test.each([
+      ['of a known length', 'Content-Length: 20\r\n', 'twenty bytes of text'],
+      ['in chunks', 'Transfer-Encoding: chunked\r\n', '6\r\ntwenty\r\ne\r\n bytes of text\r\n0\r\n\r\n'],
+    ])('reach the app with it: %s', async (_, framing, body) => {
+      const { origin } = await serveEcho();
+      const { received } = send(origin, `POST /page HTTP/1.1\r\n${OFFER}X-Name: é\r\n${framing}\r\n${body}`);
+      expect(await received).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*app POST \/page \S+ twenty bytes of text/);
+    });
+
+    test('reach the app with the part that arrives later', async () => {
+      const { server, origin } = await serveEcho();
+      const requested = once(server, 'request');
+      const { socket, received } = send(origin, `POST /page HTTP/1.1\r\n${OFFER}Content-Length: 20\r\n\r\ntwenty`);
+      await requested;
+      socket.write(' bytes of text');
+      expect(await received).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*twenty bytes of text/);
+    });
+
+    test('reach an https server', async () => {
+      const { here, authorityFile } = certificates();
+      const { media } = openEmbedded();
+      const { server, origin } = await serveApp({ create: (listener) => https.createServer(here, listener), listener: echo });
+      await media.attach(server);
+      const request = https.request(`${origin}/page`, {
+        ca: require('node:fs').readFileSync(authorityFile),
+        method: 'POST',
+        headers: { connection: 'Upgrade', upgrade: 'h2c', 'content-length': 20 },
+      });
+      request.end('twenty bytes of text');
+      const [response] = await once(request, 'response');
+      expect(Buffer.concat(await response.toArray()).toString()).toBe('app POST /page undefined twenty bytes of text');
+    });
+
+    test('are not parsed as two requests if Node.js has dropped their length', async () => {
+      const { server, origin } = await serveEcho();
+      const urls = [];
+      server.on('request', ({ url }) => urls.push(url));
+      const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: app.example\r\n\r\n';
+      const { received } = send(origin, `POST /page HTTP/1.1\r\n${OFFER}${'a:\r\n'.repeat(1100)}Content-Length: ${smuggled.length}\r\n\r\n${smuggled}`);
+      expect([await received, urls]).toEqual(['', []]);
+    });
+  });
 });
 
 describe('what is forwarded', () => {

@@ -72,7 +72,7 @@ function routesOf(server) {
   const known = routers.get(server);
   if (known !== undefined) return known;
   // Loaded on demand, because most platforms are not attached to a server.
-  const { forwardRequest, forwardUpgrade, responseOn } = require('./signalling-proxy.js');
+  const { forwardRequest, forwardUpgrade } = require('./signalling-proxy.js');
   const byPath = new Map();
   const hadOwnEmit = Object.hasOwn(server, 'emit');
   const { emit } = server;
@@ -87,10 +87,7 @@ function routesOf(server) {
       return true;
     }
     // Without other listeners Node.js would have ignored the header, as of a request that offers HTTP/2.
-    if (event === 'upgrade' && server.listenerCount('upgrade') === 1) {
-      const response = responseOn(rest[0], request);
-      return response === undefined || emit.call(this, 'request', request, response);
-    }
+    if (event === 'upgrade' && server.listenerCount('upgrade') === 1) return receiveAgain(server, request, rest[0], rest[1]);
     return emit.call(this, event, request, ...rest);
   };
   // Node.js emits upgrades only if something listens.
@@ -107,6 +104,31 @@ function routesOf(server) {
   const routes = { byPath, remove };
   routers.set(server, routes);
   return routes;
+}
+
+/** Node.js drops further names and values of headers, without an error. */
+const MAX_HEADER_PARTS = 2000;
+
+/**
+ * Passes a request to the server once more, without its offer to upgrade: for an upgrade Node.js parses no body, so that it is in `rest`, or not
+ * received yet. The connection is closed after the response, so that this happens once for each.
+ */
+function receiveAgain(server, request, socket, rest) {
+  const { rawHeaders } = request;
+  const maxParts = typeof server.maxHeadersCount === 'number' ? 2 * server.maxHeadersCount : MAX_HEADER_PARTS;
+  // If the length of the body may have been dropped, the body would be parsed as the next request. An earlier request on the socket that has no
+  // response yet: pipelining an upgrade is invalid.
+  if ((maxParts > 0 && rawHeaders.length >= maxParts) || socket._httpMessage) {
+    // Node.js listens no more, and an error without a listener ends the process.
+    socket.on('error', () => {});
+    return void socket.destroy();
+  }
+  let head = `${request.method} ${request.url} HTTP/${request.httpVersion}\r\nConnection: close\r\n`;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (!/^(?:connection|upgrade)$/i.test(rawHeaders[i])) head += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`;
+  }
+  socket.unshift(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), rest]));
+  return server.emit(server.listenerCount('secureConnection') > 0 ? 'secureConnection' : 'connection', socket);
 }
 
 module.exports = { attachmentOf };

@@ -163,4 +163,4 @@ function join(client, engine) {
   }
 }
 
-module.exports = { forwardRequest, forwardUpgrade, responseOn };
+module.exports = { forwardRequest, forwardUpgrade };
