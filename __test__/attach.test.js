@@ -451,6 +451,17 @@ describe('arguments', () => {
     expect((await media.generateToken('room', ann, { origin })).url).toBe(url);
   });
 
+  test('detaching a server twice leaves another one attached at the same path', async () => {
+    const { media, detach, origin } = await serveAttached();
+    const other = await serveApp();
+    await media.attach(other.server);
+    detach();
+    detach();
+    expect((await media.generateToken('room', ann, { origin: other.origin })).url).toBe(`${other.origin.replace('http', 'ws')}/media`);
+    expect((await textOf(`${other.origin}/media/rtc/validate`))[0]).toBe(401);
+    expect(await textOf(`${origin}/media/rtc/validate`)).toEqual([200, 'app GET /media/rtc/validate']);
+  });
+
   test('an origin has no effect without an attached server, or on LiveKit', async () => {
     const { media } = openEmbedded();
     const { url, token } = await media.generateToken('room', ann, { origin: 'https://app.example' });

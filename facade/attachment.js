@@ -33,8 +33,10 @@ class Attachment {
     const onListening = () => this.#onListening(server);
     if (server.listening) onListening();
     server.on('listening', onListening);
+    let isAttached = true;
     const detach = () => {
-      if (!this.paths.includes(mediaPath)) return;
+      if (!isAttached) return;
+      isAttached = false;
       server.removeListener('listening', onListening);
       server.removeListener('close', detach);
       this.paths.splice(this.paths.lastIndexOf(mediaPath), 1);
