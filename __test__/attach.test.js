@@ -130,8 +130,7 @@ describe('a client joins', () => {
     const closed = once(socket, 'close');
     await platform.close();
     await closed;
-    const [status, text] = await textOf(`${origin}/media/rtc/validate?access_token=${token}`);
-    expect([status, text]).toEqual([503, expect.stringContaining('closed')]);
+    expect(await textOf(`${origin}/media/rtc/validate?access_token=${token}`)).toEqual([503, 'the media engine is unavailable']);
   });
 });
 
@@ -304,6 +303,28 @@ describe('what is forwarded', () => {
 
 describe('an engine that', () => {
   const join = (origin) => send(origin, upgradeOf('/media/rtc')).received;
+
+  test('does not start gives 503 without the reason, and is started again after a second', async () => {
+    let starts = 0;
+    const fail = () => {
+      starts += 1;
+      throw new Error('MARAVILLA_MEDIA_PORT 7880 is in use');
+    };
+    const { platform, media } = loadOverCore((name) => (name === 'mediaUrl' ? fail : undefined), { provider: 'embedded' });
+    cleanUp(() => platform.close());
+    const { server, origin } = await serveApp();
+    await media.attach(server);
+    const now = jest.spyOn(performance, 'now');
+    cleanUp(() => now.mockRestore());
+    const at = async (time) => {
+      now.mockReturnValue(time);
+      const response = await textOf(`${origin}/media/rtc/validate`);
+      expect([time, response]).toEqual([time, [503, 'the media engine is unavailable']]);
+      return starts;
+    };
+    expect([await at(5000), await at(5001), await at(5999), await at(6000)]).toEqual([1, 1, 1, 2]);
+    expect(await join(origin)).toMatch(/^HTTP\/1\.1 503 /);
+  });
 
   test('refuses connections gives 502', async () => {
     const app = await serveAsEngine((socket) => socket.resetAndDestroy());

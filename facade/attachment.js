@@ -8,6 +8,9 @@ const SHARED = Symbol.for('@maravilla-labs/platform.attachment');
 /** The paths that clients request: signalling, and the reason of a rejected join. The server API is not among them. */
 const SIGNALLING_PATHS = ['/rtc', '/rtc/v1', '/rtc/validate', '/rtc/v1/validate'];
 
+/** Milliseconds for which the engine's failure to start answers further requests. Past it, the next request starts it again. */
+const FAILURE_MS = 1000;
+
 /** The engine of a platform, and where it is served. */
 class Attachment {
   /** The paths below which it is served, the latest last. */
@@ -16,6 +19,8 @@ class Attachment {
   isReachable = false;
   /** The engine's address, and what to do once clients come from other machines. @type {{ locate: () => Promise<{ host: string, port: number }>, onReachable: () => void } | undefined} */
   engine = undefined;
+  /** The last failure of `engine`, and until when it counts. */
+  #failure = { engine: undefined, error: undefined, until: 0 };
 
   /** The URL for a client that has loaded the app from `origin`; `undefined` if no server of the app serves it. */
   urlAt(origin) {
@@ -26,7 +31,7 @@ class Attachment {
   /** Serves it on `server` below `mediaPath`, until the returned function is called or the server is closed. */
   attach(server, mediaPath) {
     const routes = routesOf(server);
-    const locate = async () => this.engine?.locate();
+    const locate = () => this.#locate();
     const paths = SIGNALLING_PATHS.map((path) => [`${mediaPath}${path}`, { path, locate }]);
     for (const [path, route] of paths) routes.byPath.set(path, route);
     this.paths.push(mediaPath);
@@ -45,6 +50,19 @@ class Attachment {
     };
     server.once('close', detach);
     return detach;
+  }
+
+  /** The engine's address; starts it. Anyone may send requests, and a start blocks the event loop, so that a failed one is not repeated at once. */
+  async #locate() {
+    const { engine } = this;
+    const last = this.#failure;
+    if (engine !== undefined && engine === last.engine && performance.now() < last.until) throw last.error;
+    try {
+      return await engine?.locate();
+    } catch (error) {
+      this.#failure = { engine, error, until: performance.now() + FAILURE_MS };
+      throw error;
+    }
   }
 
   #onListening(server) {

@@ -80,8 +80,9 @@ async function prepare(locate, path, request, response) {
   let address;
   try {
     address = await locate();
-  } catch (error) {
-    return refuse(response, 503, `the media engine is unavailable: ${error.message}`);
+  } catch {
+    // Without the reason, which names variables and ports: the client has not shown a token. The app's calls of media reject with it.
+    return refuse(response, 503, 'the media engine is unavailable');
   }
   if (address === undefined) return refuse(response, 503, 'the media engine starts at the first call of media, and there was none yet');
   if (forwarded >= MAX_FORWARDED) return refuse(response, 503, 'too many connections');
