@@ -267,6 +267,11 @@ test('signWebhook can be sent to a server as it is', async () => {
   expect([status, received]).toEqual([200, [events[0]]]);
 });
 
+const circular = {};
+circular.self = circular;
+const hostile = () => {
+  throw new Error('not readable');
+};
 test.each([
   ['no object', 'text'],
   ['null', null],
@@ -275,6 +280,12 @@ test.each([
   ['a room without a name', { type: 'room_started', room: {} }],
   ['an empty room name', { type: 'room_started', room: { name: '' } }],
   ['a wrong field', { type: 'room_started', room: { name: 'r', numParticipants: 'many' } }],
+  ['a BigInt', { type: 'egress_started', egress: { size: 1n } }],
+  ['a circular object', { type: 'egress_started', egress: circular }],
+  ['a type that throws', Object.defineProperty({}, 'type', { enumerable: true, get: hostile })],
+  ['a field that throws', Object.defineProperty({ type: 'egress_started' }, 'egress', { enumerable: true, get: hostile })],
+  ['a nested field that throws', { type: 'egress_started', egress: Object.defineProperty({}, 'size', { enumerable: true, get: hostile }) }],
+  ['no JSON', { type: 'egress_started', toJSON: () => undefined }],
 ])('signWebhook rejects an invalid event with INVALID_ARGUMENT: %s', async (_, event) => {
   expect(await failureOf(media.signWebhook(/** @type {any} */ (event)))).toMatchObject({ code: 'INVALID_ARGUMENT', operation: 'signWebhook' });
 });

@@ -280,12 +280,20 @@ function recipientsOf(operation, value) {
   return bare(identities);
 }
 
-/** An event to sign, for JSON. Its fields are checked in Rust. */
+/** An event to sign, as JSON. Its fields are checked in Rust. */
 function readEvent(operation, value) {
   if (!isRecord(value)) throw unexpected(operation, 'event', 'an object', value);
-  readText(operation, 'event.type', unlessPolluted(value, 'type', value.type));
-  return value;
+  try {
+    readText(operation, 'event.type', unlessPolluted(value, 'type', value.type));
+    return readText(operation, 'event', JSON.stringify(bareRecord(value)));
+  } catch (error) {
+    if (error instanceof MediaError) throw error;
+    throw invalid(operation, 'event', 'cannot be written as JSON', error);
+  }
 }
+
+/** A copy without prototype, so that JSON.stringify calls no toJSON of a polluted Object.prototype. */
+const bareRecord = (record) => ({ __proto__: null, ...record });
 
 /** A payload: a string as `text`, bytes in base64 as `bytes`. */
 function readData(operation, value) {
@@ -381,6 +389,7 @@ function aborted(operation, signal) {
 
 module.exports = {
   aborted,
+  bareRecord,
   describe,
   invalid,
   isAborted,

@@ -2,6 +2,7 @@
 
 const {
   aborted,
+  bareRecord,
   invalid,
   isAborted,
   readAttachment,
@@ -87,10 +88,10 @@ function createMedia(binding, operation, config) {
 
   /** Runs an operation. Options and arguments have been read. */
   function call(operation, options, values = {}) {
-    // Without a prototype, so that JSON.stringify calls no toJSON of a polluted Object.prototype.
-    const json = JSON.stringify({ __proto__: null, ...values });
-    return run(operation, options, (timeoutMs, id) => binding.call(provider, operation, json, timeoutMs, id));
+    return callWithJson(operation, options, JSON.stringify(bareRecord(values)));
   }
+
+  const callWithJson = (operation, options, json) => run(operation, options, (timeoutMs, id) => binding.call(provider, operation, json, timeoutMs, id));
 
   /** Runs an operation that takes only texts. */
   function callWith(operation, options, texts) {
@@ -202,7 +203,7 @@ function createMedia(binding, operation, config) {
     },
     async signWebhook(event, options) {
       const operation = 'signWebhook';
-      const [body, authorization] = await call(operation, readCallOptions(operation, options), readEvent(operation, event));
+      const [body, authorization] = await callWithJson(operation, readCallOptions(operation, options), readEvent(operation, event));
       return { body, headers: { 'content-type': 'application/webhook+json', authorization } };
     },
     async generateToken(roomId, participant, options) {
