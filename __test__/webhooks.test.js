@@ -201,6 +201,7 @@ describe('a request', () => {
   test('of more than 10 MiB is LIMIT_EXCEEDED', async () => {
     const large = 'x'.repeat(10 * 1024 * 1024 + 1);
     expect(await failureOf(media.receiveWebhook({ body: large, authorization }))).toMatchObject({ code: 'LIMIT_EXCEEDED' });
+    expect(await failureOf(media.receiveWebhook({ body: 'é'.repeat(5 * 1024 * 1024 + 1), authorization }))).toMatchObject({ code: 'LIMIT_EXCEEDED' });
     const request = new Request('http://localhost/', { method: 'POST', body: large, headers: { authorization } });
     expect(await failureOf(media.receiveWebhook(request))).toMatchObject({ code: 'LIMIT_EXCEEDED' });
   });

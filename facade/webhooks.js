@@ -43,7 +43,8 @@ function readBody(operation, body) {
 }
 
 function checkSize(operation, body) {
-  if (body.length > MAX_BODY_BYTES) throw tooLarge(operation);
+  const size = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength;
+  if (size > MAX_BODY_BYTES) throw tooLarge(operation);
   return body;
 }
 
