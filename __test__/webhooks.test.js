@@ -131,6 +131,10 @@ describe('an event', () => {
   });
 });
 
+const hostile = () => {
+  throw new Error('not readable');
+};
+
 describe('a request', () => {
   const body = '{"event":"room_started","room":{"name":"huddle"},"id":"EV_1"}';
   const { authorization } = signed(body);
@@ -190,6 +194,8 @@ describe('a request', () => {
     ['a string', body],
     ['Express’s request', { body: Buffer.from(body), headers: { authorization } }],
     ['a token that is no string', { body, authorization: [authorization] }],
+    ['a body that throws', Object.defineProperty({ authorization }, 'body', { get: hostile })],
+    ['headers that throw', Object.defineProperty({ body, authorization }, 'headers', { get: hostile })],
   ])('of another shape is INVALID_ARGUMENT: %s', async (_, request) => {
     expect(await failureOf(media.receiveWebhook(/** @type {any} */ (request)))).toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
@@ -226,6 +232,12 @@ describe('a request', () => {
 
     test('without a token is UNAUTHENTICATED', async () => {
       expect(await failureOf(media.receiveWebhook(fetchRequest(body, {})))).toMatchObject({ code: 'UNAUTHENTICATED' });
+    });
+
+    test('with a locked body is INVALID_ARGUMENT', async () => {
+      const request = fetchRequest(body);
+      request.body?.getReader();
+      expect(await failureOf(media.receiveWebhook(request))).toMatchObject({ code: 'INVALID_ARGUMENT', message: 'request: could not be read' });
     });
 
     test('that has been read is INVALID_ARGUMENT', async () => {
@@ -270,9 +282,6 @@ test('signWebhook can be sent to a server as it is', async () => {
 
 const circular = {};
 circular.self = circular;
-const hostile = () => {
-  throw new Error('not readable');
-};
 test.each([
   ['no object', 'text'],
   ['null', null],

@@ -20,7 +20,16 @@ const RAW_BODY =
  */
 async function readWebhook(operation, request, limits) {
   if (!isRecord(request)) throw invalid(operation, 'request', `expected a Request or { body, authorization }, got ${describe(request)}`);
-  if (isFetchRequest(request)) return readRequest(operation, request, limits);
+  try {
+    return await (isFetchRequest(request) ? readRequest(operation, request, limits) : readFieldsOf(operation, request));
+  } catch (error) {
+    // Such as that of a locked body, or of a getter of the caller.
+    throw error instanceof MediaError ? error : invalid(operation, 'request', 'could not be read', error);
+  }
+}
+
+/** Body and token of `{ body, authorization }`. */
+function readFieldsOf(operation, request) {
   const headers = readProperty(request, 'headers');
   const authorization = readProperty(request, 'authorization') ?? undefined;
   // Such as Express's request, whose headers nobody would look at.
