@@ -234,6 +234,13 @@ describe('a request', () => {
       expect(await failureOf(media.receiveWebhook(fetchRequest(body, {})))).toMatchObject({ code: 'UNAUTHENTICATED' });
     });
 
+    test('without a token is rejected before its body is received', async () => {
+      const pull = jest.fn();
+      const endless = new ReadableStream({ pull }, { highWaterMark: 0 });
+      expect(await failureOf(media.receiveWebhook(fetchRequest(endless, {})))).toMatchObject({ code: 'UNAUTHENTICATED' });
+      expect(pull).not.toHaveBeenCalled();
+    });
+
     test('with a locked body is INVALID_ARGUMENT', async () => {
       const request = fetchRequest(body);
       request.body?.getReader();

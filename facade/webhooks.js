@@ -62,7 +62,8 @@ const tooLarge = (operation) => new MediaError('LIMIT_EXCEEDED', `the webhook's 
 async function readRequest(operation, request, { signal, timeoutMs }) {
   const authorization = request.headers.get('authorization') ?? undefined;
   if (request.bodyUsed) throw invalid(operation, 'request', `its body has been read: ${RAW_BODY.replace('pass the raw body', 'do not read it before, or pass { body, authorization } with the raw body')}`);
-  if (!request.body) return { body: '', authorization };
+  // Without a token the core rejects it, so that the body need not be received.
+  if (!request.body || !authorization) return { body: '', authorization };
   const reader = request.body.getReader();
   let end = (_) => {};
   const ended = new Promise((_, reject) => (end = reject));
