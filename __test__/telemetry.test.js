@@ -95,6 +95,13 @@ describe('the tracing channel', () => {
     expect(started).toEqual([{ operation: 'generateToken', provider: 'livekit' }, { operation: 'generateToken', provider: 'livekit', roomId: 'room' }]);
   });
 
+  test.each(withoutRoom)('publishes no string argument of a method without a room: %s', async (operation) => {
+    const events = record();
+    const call = mediaAt('wss://rooms.example')[operation]('eyJ-secret');
+    expect(await failureOf(call)).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect(events[0][1]).not.toHaveProperty('roomId');
+  });
+
   test('leaves the result, and the line of the caller in the stack of an error', async () => {
     const { media } = await serveMedia(twirp(500, 'internal'));
     record();

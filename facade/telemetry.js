@@ -8,6 +8,8 @@ const channel = tracingChannel('maravilla:media');
 
 /** Methods that send no request. */
 const LOCAL = new Set(['attach', 'generateToken', 'mediaUrl', 'receiveWebhook', 'signWebhook']);
+/** Methods whose first argument is no room. A string there may be a secret, such as the body of a webhook. */
+const WITHOUT_ROOM = new Set(['attach', 'listRooms', 'mediaUrl', 'receiveWebhook', 'signWebhook']);
 
 /**
  * Wraps methods that return promises. While the channel has no subscribers, a call costs one check more.
@@ -63,7 +65,7 @@ function trace(operation, { provider, serverAddress }, method, args) {
 
 /** The room and the participant of a call. Methods with a room have its name as first argument. */
 function subjectOf(operation, [roomId, second]) {
-  if (typeof roomId !== 'string') return {};
+  if (typeof roomId !== 'string' || WITHOUT_ROOM.has(operation)) return {};
   const identity = operation === 'generateToken' ? identityOf(second) : operation.endsWith('Participant') ? second : undefined;
   return typeof identity === 'string' ? { roomId, identity } : { roomId };
 }
