@@ -3,7 +3,7 @@
 // media.attach: the engine's signalling on an HTTP server of the app.
 
 require('./support/environment.js');
-const { once } = require('node:events');
+const { EventEmitter, once } = require('node:events');
 const http = require('node:http');
 const https = require('node:https');
 const net = require('node:net');
@@ -276,6 +276,16 @@ describe('what is forwarded', () => {
     expect(response).toMatch(/^HTTP\/1\.1 401 Unauthorized\r\n/);
     expect(response).not.toMatch(/set-cookie|x-other/i);
     expect(response).toMatch(/\r\n\r\nno$/);
+  });
+
+  test('has no header of a polluted Object.prototype', async () => {
+    // That of Node.js: jest runs tests in a realm of their own.
+    const polluted = Object.getPrototypeOf(EventEmitter.prototype);
+    cleanUp(() => delete polluted.authorization);
+    polluted.authorization = 'Bearer polluted';
+    const { head } = await headFor(upgradeOf('/media/rtc', 'Origin: https://app.example\r\n'));
+    expect(head).toContain('Origin: https://app.example'.toLowerCase());
+    expect(head).not.toContain('polluted');
   });
 
   test('never contains a request that follows a rejected upgrade', async () => {

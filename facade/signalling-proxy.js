@@ -127,7 +127,7 @@ function refuse(response, status, text, fields = {}) {
 }
 
 function pick(headers, names) {
-  const present = names.filter((name) => headers[name] !== undefined);
+  const present = names.filter((name) => Object.hasOwn(headers, name));
   return Object.fromEntries(present.map((name) => [name, headers[name]]));
 }
 
