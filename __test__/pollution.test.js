@@ -137,6 +137,20 @@ test.each(Object.entries(SETTINGS))('a polluted Object.prototype does not supply
   }
 });
 
+// In a child process: under jest, the results of the core belong to another realm.
+test('a polluted Object.prototype does not turn a result into an error', async () => {
+  const result = await resultOf(
+    `const { createPlatform } = require(entry);
+    Object.prototype.code = 'UNAVAILABLE';
+    const { media } = createPlatform({ provider: 'embedded', port: 0 });
+    media.createRoom('room', { metadata: 'text' })
+      .then(() => media.createRoom('room'))
+      .then(({ name }) => name, ({ message }) => message)
+      .then((outcome) => { delete Object.prototype.code; console.log(JSON.stringify(outcome)); process.exit(); });`,
+  );
+  expect(result).toBe('room');
+});
+
 test('a polluted Object.prototype does not shorten calls', async () => {
   const hold = held();
   const server = await serve(hold);

@@ -307,7 +307,7 @@ function guard(operation, signal, native) {
   } catch (error) {
     throw toMediaError(operation, error);
   }
-  if (typeof answer !== 'object' || answer.code === undefined) return answer;
+  if (typeof answer !== 'object' || !Object.hasOwn(answer, 'code')) return answer;
   if (answer.code === 'ABORTED' && signal !== undefined) throw aborted(operation, signal);
   throw new MediaError(answer.code, answer.message, { ...answer, operation });
 }
