@@ -123,7 +123,7 @@ impl Delivery {
         };
         let event = Arc::new(Event { name, room, body, queued_at: Instant::now() });
         for receiver in &self.receivers {
-            receiver.enqueue(event.clone(), &self.signer);
+            receiver.enqueue(&event, &self.signer);
         }
     }
 }
@@ -134,16 +134,16 @@ impl Receiver {
     }
 
     /// Queues an event, and starts the task that sends the events of its room unless it runs.
-    fn enqueue(self: &Arc<Self>, event: Arc<Event>, signer: &Arc<Signer>) {
+    fn enqueue(self: &Arc<Self>, event: &Arc<Event>, signer: &Arc<Signer>) {
         let mut outdated = Vec::new();
-        let queued = self.try_enqueue(&event, &mut outdated);
+        let queued = self.try_enqueue(event, &mut outdated);
         self.report_outdated(&outdated);
         match queued {
             Ok(true) => {
                 tokio::spawn(self.clone().send_all(event.room.clone(), signer.clone()));
             }
             Ok(false) => {}
-            Err(reason) => self.report(&event, reason),
+            Err(reason) => self.report(event, reason),
         }
     }
 
@@ -286,7 +286,9 @@ impl Receiver {
     }
 
     fn report_outdated(&self, outdated: &[Arc<Event>]) {
-        outdated.iter().for_each(|event| self.report(event, LossReason::TooOld));
+        for event in outdated {
+            self.report(event, LossReason::TooOld);
+        }
     }
 
     fn report(&self, event: &Event, reason: LossReason) {

@@ -268,7 +268,9 @@ fn hanging_name_lookups_block_at_most_four_threads() {
     let webhooks = Webhooks::start(&config, ("key", "secret"), stop).unwrap();
     let names: Vec<String> = (0..20).map(|i| format!("r{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    started(&names).into_iter().for_each(|event| webhooks.enqueue(event));
+    for event in started(&names) {
+        webhooks.enqueue(event);
+    }
     while transport.requests.load(Ordering::SeqCst) < 20 || transport.running.load(Ordering::SeqCst) < 4 {
         std::thread::yield_now();
     }
@@ -296,9 +298,15 @@ async fn drops_new_events_of_a_room_that_takes_too_much_memory_and_none_of_other
     let _stops = stop.clone().drop_guard();
     let config = WebhookConfig { urls: vec!["http://slow".into()], transport: transport.clone() };
     let webhooks = Webhooks::start(&config, ("key", "secret"), stop).unwrap();
-    of_large_room("large", 512 * 1024, 40).into_iter().for_each(|event| webhooks.enqueue(event));
-    of_large_room("other", 512 * 1024, 1).into_iter().for_each(|event| webhooks.enqueue(event));
-    started(&["small"]).into_iter().for_each(|event| webhooks.enqueue(event));
+    for event in of_large_room("large", 512 * 1024, 40) {
+        webhooks.enqueue(event);
+    }
+    for event in of_large_room("other", 512 * 1024, 1) {
+        webhooks.enqueue(event);
+    }
+    for event in started(&["small"]) {
+        webhooks.enqueue(event);
+    }
     transport.until(|transport| transport.events("http://slow").contains(&"room_started small".into())).await;
     transport.until(|transport| transport.losses().len() >= 70).await;
     let lost = transport.lost.lock().unwrap();
@@ -342,7 +350,9 @@ async fn events_that_have_waited_too_long_make_room_for_new_ones() {
     tokio::time::sleep(timing.max_age * 2).await;
     enqueue(&delivery, &of_one_room(1));
     assert_eq!(transport.losses(), [LossReason::TooOld; 200], "those of the queue that is full");
-    late.iter().for_each(|events| enqueue(&delivery, &events[..1]));
+    for events in &late {
+        enqueue(&delivery, &events[..1]);
+    }
     assert_eq!(transport.losses(), [LossReason::TooOld; 228], "those of all queues");
 }
 
@@ -370,10 +380,14 @@ async fn reports_events_that_the_webhook_thread_does_not_take() {
     let (queue, _) = mpsc::unbounded_channel();
     let (budget, stop) = (Budget::new(MAX_UNENCODED_BYTES), CancellationToken::new());
     let webhooks = Webhooks { queue, budget, transport: transport.clone(), stop: stop.clone() };
-    started(&["r"]).into_iter().for_each(|event| webhooks.enqueue(event));
+    for event in started(&["r"]) {
+        webhooks.enqueue(event);
+    }
     assert_eq!(transport.losses(), [LossReason::Internal]);
     stop.cancel();
-    started(&["r"]).into_iter().for_each(|event| webhooks.enqueue(event));
+    for event in started(&["r"]) {
+        webhooks.enqueue(event);
+    }
     assert_eq!(transport.losses().len(), 1, "none once the engine ends");
 }
 
