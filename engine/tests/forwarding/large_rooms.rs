@@ -80,7 +80,7 @@ async fn cost(participants: usize, publishers: usize) -> f64 {
 }
 
 #[tokio::test]
-#[ignore = "takes a minute, and measures"]
+#[ignore = "takes a minute and measures CPU time"]
 async fn a_forwarded_packet_costs_the_same_in_a_large_room() {
     let costs = async { (cost(10, 1).await, cost(200, 20).await) };
     let (small, large) = timeout(MAX_TIME, costs).await.expect("the measurement does not end");
