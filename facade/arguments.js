@@ -78,7 +78,7 @@ const PARTICIPANT = {
   guarded: { canPublish: 2, canSubscribe: 2, canPublishData: 2, canPublishSources: 2, hidden: 1, ttlSecs: 1 },
 };
 const CALL = { fields: new Set(['signal', 'timeoutMs']), guarded: { signal: 1, timeoutMs: 2 } };
-/** Options of a method beside those of every call, with the maximum edit distance of a misspelling. */
+/** Options of a method besides those of every call, with the maximum edit distance of a misspelling. */
 const withCall = (guarded) => ({ fields: new Set([...CALL.fields, ...Object.keys(guarded)]), guarded: { ...CALL.guarded, ...guarded } });
 const REMOVAL = withCall({ revokeTokens: 2 });
 const MUTING = withCall({ sources: 1 });

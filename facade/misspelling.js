@@ -60,7 +60,7 @@ function readLetters(key) {
   return count;
 }
 
-/** The set of letters a to z that occur, one bit each. An edit adds at most one letter, so that a name with more new letters than edits is none. */
+/** The set of letters a to z that occur, one bit each. An edit adds at most one letter: a name with more new letters than edits is too far away. */
 function alphabetOf(codes, length) {
   let bits = 0;
   for (let i = 0; i < length; i += 1) {

@@ -218,5 +218,5 @@ impl RoomEvent {
     }
 }
 
-/// Bytes of an event beside the room's metadata and the participant or the track.
+/// Bytes of an event besides the room's metadata and the participant or the track.
 const EVENT_BYTES: usize = 1024;

@@ -22,7 +22,7 @@ use crate::registry::events::RoomEvent;
 const MAX_WAITING: usize = 200;
 /// Maximum memory of the events that wait for one receiver, in bytes. Past it, new ones are dropped.
 const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of an event that waits beside its body.
+/// Bytes of an event that waits, besides its body.
 const EVENT_BYTES: usize = 256;
 /// Minimum time between two searches of all queues for outdated events.
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
